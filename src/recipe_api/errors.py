@@ -1,0 +1,204 @@
+"""Every failure the service can name, and what each means on the wire.
+
+The layers below `web/` raise these and nothing of a vendor's; `web/problems.py` renders them, in one
+place, as problem documents (RFC 9457). A class carries its status, its stable code (the last segment of the
+problem's `type`) and its title; an instance carries the detail, a sentence that says what to do.
+
+    RecipeApiError
+    ├── RequestRefused                 the request is at fault
+    │   ├── MalformedBody              400
+    │   ├── TokenWanted                401
+    │   ├── TokenRefused               403
+    │   ├── RecipeNotFound             404
+    │   ├── BodyStalled                408
+    │   ├── TooLarge                   413
+    │   │   ├── PhotoTooLarge · TextTooLarge · TooManyParts · BodyTooLarge
+    │   ├── NotMultipart               415
+    │   ├── NotJson                    415
+    │   ├── UnsupportedPhoto           415
+    │   └── InvalidField               422
+    │       └── FieldMissing · FieldEmpty · FieldRepeated · FieldUnexpected · InvalidText · InvalidParameter
+    ├── Unavailable                    503: something the service leans on is away; Retry-After
+    │   └── StorageUnavailable · DatabaseUnavailable
+    └── ClientDisconnected             nobody is left to answer
+"""
+
+from typing import ClassVar
+
+
+class RecipeApiError(Exception):
+    """The root. `str(error)` is the detail shown to the client, so it never carries a secret."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal-error"
+    title: ClassVar[str] = "Internal server error"
+
+    def __init__(self, detail: str, *, field: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.field = field
+
+
+class RequestRefused(RecipeApiError):
+    """The request is at fault; sending it again unchanged will fail again."""
+
+    status = 400
+    code = "bad-request"
+    title = "Bad request"
+
+
+class MalformedBody(RequestRefused):
+    """The body is not what its headers announce, or ends before its closing boundary."""
+
+    status = 400
+    code = "malformed-body"
+    title = "The body is malformed or cut short"
+
+
+class TokenWanted(RequestRefused):
+    """No bearer token was sent, or one that nobody was given."""
+
+    status = 401
+    code = "token-wanted"
+    title = "A token is wanted"
+
+
+class TokenRefused(RequestRefused):
+    """The token that was sent does not reach so far."""
+
+    status = 403
+    code = "token-refused"
+    title = "This token does not reach so far"
+
+
+class RecipeNotFound(RequestRefused):
+    """No recipe has this id."""
+
+    status = 404
+    code = "recipe-not-found"
+    title = "No such recipe"
+
+
+class BodyStalled(RequestRefused):
+    """The client stopped sending in the middle of the body."""
+
+    status = 408
+    code = "body-stalled"
+    title = "The body stalled"
+
+
+class TooLarge(RequestRefused):
+    """Something is over its limit."""
+
+    status = 413
+    code = "too-large"
+    title = "Too large"
+
+
+class PhotoTooLarge(TooLarge):
+    code = "photo-too-large"
+    title = "The photo is over its limit"
+
+
+class TextTooLarge(TooLarge):
+    code = "text-too-large"
+    title = "A text field is over its limit"
+
+
+class TooManyParts(TooLarge):
+    code = "too-many-parts"
+    title = "The form has too many parts"
+
+
+class BodyTooLarge(TooLarge):
+    code = "body-too-large"
+    title = "The body is over its limit"
+
+
+class NotMultipart(RequestRefused):
+    """The request is not a `multipart/form-data` form with a boundary."""
+
+    status = 415
+    code = "not-multipart"
+    title = "The request is no multipart form"
+
+
+class NotJson(RequestRefused):
+    """The request is not `application/json`."""
+
+    status = 415
+    code = "not-json"
+    title = "The request is no JSON"
+
+
+class UnsupportedPhoto(RequestRefused):
+    """The photo's first bytes are of no accepted kind."""
+
+    status = 415
+    code = "unsupported-photo"
+    title = "The photo is of no accepted kind"
+
+
+class InvalidField(RequestRefused):
+    """A field or parameter is not as it should be; `field` names it."""
+
+    status = 422
+    code = "invalid-field"
+    title = "A field is invalid"
+
+
+class FieldMissing(InvalidField):
+    code = "field-missing"
+    title = "A field is missing"
+
+
+class FieldEmpty(InvalidField):
+    code = "field-empty"
+    title = "A field is empty"
+
+
+class FieldRepeated(InvalidField):
+    code = "field-repeated"
+    title = "A field was sent twice"
+
+
+class FieldUnexpected(InvalidField):
+    code = "field-unexpected"
+    title = "A field is of the wrong sort"
+
+
+class InvalidText(InvalidField):
+    code = "invalid-text"
+    title = "A field is not valid text"
+
+
+class InvalidParameter(InvalidField):
+    code = "invalid-parameter"
+    title = "A parameter is invalid"
+
+
+class Unavailable(RecipeApiError):
+    """Something that the service leans on is away; the same request may work later."""
+
+    status = 503
+    code = "unavailable"
+    title = "The service is unavailable"
+    retry_after: ClassVar[int] = 5  # seconds
+
+
+class StorageUnavailable(Unavailable):
+    code = "storage-unavailable"
+    title = "The object store is unavailable"
+
+
+class DatabaseUnavailable(Unavailable):
+    code = "database-unavailable"
+    title = "The database is unavailable"
+
+
+class ClientDisconnected(RecipeApiError):
+    """The client went away before its body was whole. 499 is nginx's name for it in logs; it is never sent."""
+
+    status = 499
+    code = "client-disconnected"
+    title = "The client went away"
