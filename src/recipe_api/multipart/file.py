@@ -1,0 +1,62 @@
+"""The `UploadFile` that is fed from the wire.
+
+A handler reads it as any other upload, and each read takes what has arrived. Nothing is kept: what was read is gone,
+so there is no seeking, and no file behind it.
+
+This module imports Starlette for the sake of that one type, the only one below `web/` that does.
+"""
+
+import io
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, BinaryIO, NoReturn, cast
+
+from starlette.datastructures import UploadFile
+
+ReadChunk = Callable[[], Coroutine[Any, Any, bytes]]
+
+
+class WireFile(UploadFile):
+    """A file part while it is arriving. `size` counts the bytes that have been read so far."""
+
+    def __init__(self, read_chunk: ReadChunk, *, filename: str) -> None:
+        # UploadFile wants the file it spools to; there is none, and all that would touch it is overridden.
+        super().__init__(cast("BinaryIO", None), size=0, filename=filename)
+        self._read_chunk = read_chunk
+        self._rest = b""
+
+    async def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes, as soon as any have arrived; all of the rest when `size` is negative; b"" at the end.
+
+        Raises:
+            RequestRefused: The form breaks a rule or a limit, or ends too early.
+            ClientDisconnected: Nobody sends any more.
+        """
+        if size < 0:
+            return b"".join([chunk async for chunk in self])
+        if size == 0:
+            return b""
+        data = self._rest or await self._read_chunk()
+        data, self._rest = (data, b"") if len(data) <= size else (data[:size], data[size:])
+        self.size = (self.size or 0) + len(data)
+        return data
+
+    async def read_exactly(self, size: int) -> bytes:
+        """`size` bytes, or fewer where the file ends before."""
+        data = b""
+        while len(data) < size and (more := await self.read(size - len(data))):
+            data += more
+        return data
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Chunk by chunk, each as large as it came."""
+        while chunk := await self.read(io.DEFAULT_BUFFER_SIZE * 1024):
+            yield chunk
+
+    async def write(self, data: bytes) -> NoReturn:
+        raise io.UnsupportedOperation("a file on the wire cannot be written to")
+
+    async def seek(self, offset: int) -> NoReturn:
+        raise io.UnsupportedOperation("a file on the wire cannot be read twice")
+
+    async def close(self) -> None:
+        """Nothing to close: the rest of the form goes with the request."""

@@ -1,0 +1,142 @@
+"""One form, read part by part as it arrives, its fields in any order.
+
+What the rules refuse is refused at the first byte that shows it: a repeated field when its second part begins, a text
+when its last byte (or the first too many) is there. A form counts as whole only when its closing boundary *and* the
+end of the body have been seen.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+
+from recipe_api.errors import (
+    FieldMissing,
+    FieldRepeated,
+    FieldUnexpected,
+    InvalidText,
+    MalformedBody,
+    PhotoTooLarge,
+    TextTooLarge,
+    TooManyParts,
+)
+from recipe_api.multipart.file import WireFile
+from recipe_api.multipart.parser import Event, EventParser, Mark, PartBegin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormRules:
+    """What a form may hold. Text fields beyond these are passed over; files beyond these are refused."""
+
+    texts: Mapping[str, Callable[[str], str]]
+    """Text fields by name, each with the check that its value must pass: it returns the value or raises."""
+    files: frozenset[str]
+    """Names of the file fields."""
+    max_parts: int
+    max_text_bytes: int
+    """Bytes of one text field."""
+    max_file_bytes: int
+    """Bytes of one file."""
+
+
+class WireForm:
+    """A form that is fed from the wire.
+
+    `await form.file(name)` reads on to a file, `await form.finish()` to the end, `form.text(name)` gives a text field.
+    """
+
+    def __init__(self, chunks: AsyncIterator[bytes], *, boundary: bytes, rules: FormRules) -> None:
+        self._chunks = chunks
+        self._parser = EventParser(boundary)
+        self._events: deque[Event] = deque()
+        self._rules = rules
+        self._seen: set[str] = set()
+        self._parts = 0
+        self._texts: dict[str, str] = {}
+        self._file_bytes = 0
+        self._file_name = ""
+
+    def text(self, name: str) -> str:
+        """The value of a text field that has been read.
+
+        Raises:
+            FieldMissing: The form has none of this name.
+        """
+        if name not in self._texts:
+            raise FieldMissing(f"The form has no field {name}.", field=name)
+        return self._texts[name]
+
+    async def file(self, name: str) -> WireFile:
+        """Reads on until the file `name` begins.
+
+        Raises:
+            FieldMissing: The form ends before.
+            RequestRefused: The form breaks a rule or a limit on the way.
+        """
+        while (event := await self._next_event()) is not Mark.FORM_END:
+            if isinstance(event, PartBegin) and await self._begin(event) and event.name == name:
+                self._file_name, self._file_bytes = name, 0
+                return WireFile(self._read_file_chunk, filename=event.filename or "")
+        raise FieldMissing(f"The form has no file {name}.", field=name)
+
+    async def finish(self) -> None:
+        """Reads to the end of the form and of the body; both must be there.
+
+        Raises:
+            RequestRefused: The form breaks a rule or a limit, or is cut short.
+        """
+        while (event := await self._next_event()) is not Mark.FORM_END:
+            if isinstance(event, PartBegin):
+                await self._begin(event)
+        async for _ in self._chunks:
+            pass  # an epilogue (RFC 2046 §5.1.1) says nothing; the source of the chunks bounds it
+
+    async def _begin(self, part: PartBegin) -> bool:
+        """Checks a part that begins; True when it is a file to be read, False when it was a text and is read."""
+        self._parts += 1
+        if self._parts > self._rules.max_parts:
+            raise TooManyParts(f"A form may have {self._rules.max_parts} parts.")
+        name, is_file = part.name, part.filename is not None
+        if name in self._seen:
+            raise FieldRepeated(f"The field {name} was sent twice; send it once.", field=name)
+        if is_file and name not in self._rules.files:
+            wanted = "must be text, not a file" if name in self._rules.texts else "is not expected here"
+            raise FieldUnexpected(f"The field {name} {wanted}.", field=name)
+        if not is_file and name in self._rules.files:
+            raise FieldUnexpected(f"The field {name} must be a file, sent with a file name.", field=name)
+        if is_file or name in self._rules.texts:
+            self._seen.add(name)
+        if name in self._rules.texts:
+            self._texts[name] = self._rules.texts[name](await self._read_text(name))
+        return is_file
+
+    async def _read_text(self, name: str) -> str:
+        value = bytearray()
+        while isinstance(event := await self._next_event(), bytes):
+            value += event
+            if len(value) > self._rules.max_text_bytes:
+                raise TextTooLarge(f"{name} may have {self._rules.max_text_bytes} bytes.", field=name)
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise InvalidText(f"{name} is not valid UTF-8.", field=name) from error
+
+    async def _read_file_chunk(self) -> bytes:
+        event = await self._next_event()
+        if not isinstance(event, bytes):
+            self._events.appendleft(event)  # the end stays, so that reading on says it again
+            return b""
+        self._file_bytes += len(event)
+        if self._file_bytes > self._rules.max_file_bytes:
+            raise PhotoTooLarge(
+                f"{self._file_name} may have {self._rules.max_file_bytes} bytes.", field=self._file_name
+            )
+        return event
+
+    async def _next_event(self) -> Event:
+        while not self._events:
+            try:
+                chunk = await anext(self._chunks)
+            except StopAsyncIteration:
+                raise MalformedBody("The body ends before the closing boundary of its form.") from None
+            self._events.extend(self._parser.feed(chunk))
+        return self._events.popleft()

@@ -1,0 +1,151 @@
+"""Chunks of a body in, events out: python-multipart's push parser behind a face that cannot be misused.
+
+The parser's callbacks only record; whoever awaits the next chunk reads what they recorded. Every fault in the body
+is a `MalformedBody`. The end of the form is an event of its own, since python-multipart does not tell a body that
+was cut short from one that is whole.
+
+The header block of a part is bounded by python-multipart itself: 8 headers of 4 KiB.
+"""
+
+from dataclasses import dataclass
+from email.message import Message
+from enum import Enum, auto
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MAX_BOUNDARY_LENGTH, MultipartParser, parse_options_header
+
+from recipe_api.errors import InvalidText, MalformedBody, NotMultipart
+
+
+@dataclass(frozen=True, slots=True)
+class PartBegin:
+    """The headers of a part. `filename` is None for a text field, and may be empty for a file."""
+
+    name: str
+    filename: str | None
+
+
+class Mark(Enum):
+    """The events that carry nothing."""
+
+    PART_END = auto()
+    FORM_END = auto()
+
+
+Event = PartBegin | bytes | Mark
+"""Bytes are data of the part that began last."""
+
+
+def boundary_of(content_type: str | None) -> bytes:
+    """The boundary that a `Content-Type` announces.
+
+    Raises:
+        NotMultipart: It is no `multipart/form-data`, or names no usable boundary (RFC 2046 §5.1.1).
+    """
+    media_type, options = parse_options_header(content_type)
+    if media_type != b"multipart/form-data":
+        raise NotMultipart("Send the form as multipart/form-data, with the fields label and photo.")
+    boundary = options.get(b"boundary", b"")
+    if not 0 < len(boundary) <= MAX_BOUNDARY_LENGTH:
+        raise NotMultipart("The Content-Type names no usable boundary; let your client set this header itself.")
+    return boundary
+
+
+class EventParser:
+    """One body's parser; `feed` it chunk by chunk."""
+
+    def __init__(self, boundary: bytes) -> None:
+        self._events: list[Event] = []
+        self._headers: dict[bytes, bytes] = {}
+        self._header_name = b""
+        self._header_value = b""
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._on_part_begin,
+                "on_header_field": self._on_header_field,
+                "on_header_value": self._on_header_value,
+                "on_header_end": self._on_header_end,
+                "on_headers_finished": self._on_headers_finished,
+                "on_part_data": self._on_part_data,
+                "on_part_end": self._on_part_end,
+                "on_end": self._on_end,
+            },
+        )
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """The events that `chunk` completes.
+
+        Raises:
+            MalformedBody: The bytes break the rules of RFC 2046 or RFC 7578.
+            InvalidText: A field's or file's name is not valid text.
+        """
+        try:
+            self._parser.write(chunk)
+        except FormParserError as error:
+            raise MalformedBody(f"The multipart body is malformed: {error}.") from error
+        events, self._events = self._events, []
+        return events
+
+    def _on_part_begin(self) -> None:
+        self._headers = {}
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        name = self._header_name.lower()
+        if name in self._headers:
+            raise MalformedBody("The multipart body is malformed: a part has the same header twice.")
+        self._headers[name] = self._header_value
+        self._header_name = self._header_value = b""
+
+    def _on_headers_finished(self) -> None:
+        self._events.append(_part_begin(self._headers.get(b"content-disposition", b"")))
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        self._events.append(data[start:end])
+
+    def _on_part_end(self) -> None:
+        self._events.append(Mark.PART_END)
+
+    def _on_end(self) -> None:
+        self._events.append(Mark.FORM_END)
+
+
+def _part_begin(disposition: bytes) -> PartBegin:
+    # parse_options_header speaks latin-1, the wire UTF-8 (RFC 7578 §5.1): bytes go in and come out unchanged.
+    kind, options = parse_options_header(disposition.decode("latin-1"))
+    if kind != b"form-data" or b"name" not in options:
+        raise MalformedBody("The multipart body is malformed: a part has no Content-Disposition with a name.")
+    name = _text(options[b"name"], what="A field's name")
+    filename = options.get(b"filename")
+    if filename is not None:
+        return PartBegin(name, _text(filename, what="The file name", field=name))
+    return PartBegin(name, _extended_filename(disposition, field=name))
+
+
+def _extended_filename(disposition: bytes, *, field: str) -> str | None:
+    # RFC 7578 §4.2 forbids `filename*`, yet older urllib3 sends nothing else for a name beyond ASCII.
+    if b"filename*" not in disposition.lower():
+        return None
+    message = Message()
+    message["content-disposition"] = disposition.decode("latin-1")
+    try:
+        name = message.get_filename()
+    except (LookupError, ValueError) as error:
+        raise InvalidText("The file name is in no known character set; send it in UTF-8.", field=field) from error
+    return None if name is None else _text(name.encode("utf-8", "surrogatepass"), what="The file name", field=field)
+
+
+def _text(value: bytes, *, what: str, field: str | None = None) -> str:
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidText(f"{what} is not valid UTF-8.", field=field) from error
+    if "\0" in text:
+        raise InvalidText(f"{what} has a NUL character.", field=field)
+    return text
