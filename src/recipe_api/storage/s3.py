@@ -1,0 +1,201 @@
+"""An `ObjectStore` on Amazon S3 or any store with its API, through aioboto3: the one module that knows it.
+
+Configuration: addressing by virtual host for Amazon, by path for a custom endpoint ("auto" can sign the global host);
+signature version 4; two retries by botocore, with its jitter; checksums and conditional writes as settings, for stores
+that know neither.
+
+Considerations: the CRC-32 goes as a header of the body it covers. botocore's own default would send it as a trailer,
+which some stores keep as part of the object's `Content-Encoding` and others refuse.
+
+A retried write can be refused by its own first attempt, whose answer was lost. So a refusal for "it is there already"
+is followed by a look at what is there: our own metadata under a key of 128 random bits is our own object.
+"""
+
+import base64
+import zlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import aioboto3
+import structlog
+from aiohttp import ClientError as HttpError
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from recipe_api.errors import StorageUnavailable
+from recipe_api.settings import Settings
+from recipe_api.storage.protocol import Attributes, Body, Part, Upload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from types_aiobotocore_s3.client import S3Client
+
+CONNECT_SECONDS = 3
+READ_SECONDS = 15
+"""Within the router's 30 s with one retry; a part of 8 MiB takes less than a second inside a region."""
+CONNECTIONS = 64
+
+_ALREADY_THERE = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+_UPLOAD_GONE = {"NoSuchUpload", "404"}
+
+_log = structlog.get_logger(__name__)
+
+
+class S3Store:
+    """One bucket. Made by `open_s3_store`."""
+
+    def __init__(self, client: "S3Client", *, bucket: str, checksums: bool, conditional_writes: bool) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._checksums = checksums
+        self._condition: dict[str, Any] = {"IfNoneMatch": "*"} if conditional_writes else {}
+
+    async def put(self, key: str, body: Body, attributes: Attributes) -> str:
+        with _translated("PutObject", key):
+            try:
+                answer = await self._client.put_object(
+                    Bucket=self._bucket,
+                    Key=key,
+                    Body=body,
+                    **_headers(attributes),
+                    **self._checksum(body),
+                    **self._condition,
+                )
+            except ClientError as error:
+                if _code(error) in _ALREADY_THERE and (etag := await self._own(key, attributes)):
+                    return etag
+                raise
+        return _unquoted(answer["ETag"])
+
+    async def create_upload(self, key: str, attributes: Attributes) -> Upload:
+        algorithm: dict[str, Any] = {"ChecksumAlgorithm": "CRC32"} if self._checksums else {}
+        with _translated("CreateMultipartUpload", key):
+            answer = await self._client.create_multipart_upload(
+                Bucket=self._bucket, Key=key, **_headers(attributes), **algorithm
+            )
+        return Upload(key, answer["UploadId"], attributes)
+
+    async def put_part(self, upload: Upload, number: int, body: Body) -> Part:
+        checksum = self._checksum(body)
+        with _translated("UploadPart", upload.key):
+            answer = await self._client.upload_part(
+                Bucket=self._bucket,
+                Key=upload.key,
+                UploadId=upload.upload_id,
+                PartNumber=number,
+                Body=body,
+                **checksum,
+            )
+        return Part(number, answer["ETag"], checksum.get("ChecksumCRC32"))
+
+    async def complete_upload(self, upload: Upload, parts: Sequence[Part]) -> str:
+        listed: list[Any] = [
+            {"PartNumber": part.number, "ETag": part.etag}
+            | ({"ChecksumCRC32": part.checksum} if part.checksum else {})
+            for part in parts
+        ]
+        with _translated("CompleteMultipartUpload", upload.key):
+            try:
+                answer = await self._client.complete_multipart_upload(
+                    Bucket=self._bucket,
+                    Key=upload.key,
+                    UploadId=upload.upload_id,
+                    MultipartUpload={"Parts": listed},
+                    **self._condition,
+                )
+            except ClientError as error:
+                if _code(error) in _ALREADY_THERE | _UPLOAD_GONE and (
+                    etag := await self._own(upload.key, upload.attributes)
+                ):
+                    return etag
+                raise
+        return _unquoted(answer["ETag"])
+
+    async def abort_upload(self, upload: Upload) -> None:
+        with _translated("AbortMultipartUpload", upload.key):
+            try:
+                await self._client.abort_multipart_upload(
+                    Bucket=self._bucket, Key=upload.key, UploadId=upload.upload_id
+                )
+            except ClientError as error:
+                if _code(error) not in _UPLOAD_GONE:
+                    raise
+
+    async def delete(self, key: str) -> None:
+        with _translated("DeleteObject", key):
+            await self._client.delete_object(Bucket=self._bucket, Key=key)
+
+    async def check(self) -> None:
+        with _translated("HeadBucket", self._bucket):
+            await self._client.head_bucket(Bucket=self._bucket)
+
+    async def _own(self, key: str, attributes: Attributes) -> str | None:
+        """The entity tag of the object under `key` if it is the one these attributes belong to."""
+        try:
+            found = await self._client.head_object(Bucket=self._bucket, Key=key)
+        except ClientError:
+            return None
+        return _unquoted(found["ETag"]) if found["Metadata"] == attributes.metadata else None
+
+    def _checksum(self, body: Body) -> dict[str, Any]:
+        if not self._checksums:
+            return {}
+        return {"ChecksumCRC32": base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode("ascii")}
+
+
+@asynccontextmanager
+async def open_s3_store(settings: Settings) -> AsyncIterator[S3Store]:
+    """The configured bucket's store, with its connections; they close with the block."""
+    key, secret, token = settings.aws_access_key_id, settings.aws_secret_access_key, settings.aws_session_token
+    session = aioboto3.Session(
+        # None leaves it to botocore's own chain: roles, profiles.
+        aws_access_key_id=key.get_secret_value() if key else None,
+        aws_secret_access_key=secret.get_secret_value() if secret else None,
+        aws_session_token=token.get_secret_value() if token else None,
+        region_name=settings.aws_region or "us-east-1",  # a custom endpoint's signature wants some region
+    )
+    config = Config(
+        signature_version="s3v4",
+        s3={"addressing_style": "path" if settings.s3_endpoint_url else "virtual"},
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        max_pool_connections=CONNECTIONS,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    async with session.client("s3", endpoint_url=settings.s3_endpoint_url, config=config) as client:
+        yield S3Store(
+            client,
+            bucket=settings.s3_bucket,
+            checksums=settings.s3_checksum == "crc32",
+            conditional_writes=settings.s3_conditional_writes,
+        )
+
+
+def _headers(attributes: Attributes) -> dict[str, Any]:
+    return {
+        "ContentType": attributes.content_type,
+        "ContentDisposition": attributes.content_disposition,
+        "CacheControl": attributes.cache_control,
+        "Metadata": attributes.metadata,
+    }
+
+
+def _unquoted(etag: str) -> str:
+    return etag.strip('"')
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+@contextmanager
+def _translated(operation: str, key: str) -> "Iterator[None]":
+    try:
+        yield
+    except (BotoCoreError, ClientError, HttpError, OSError, TimeoutError) as error:
+        _log.warning("object store failed", operation=operation, key=key, error=str(error) or type(error).__name__)
+        raise StorageUnavailable("The object store does not take the photo now; try again in a moment.") from error

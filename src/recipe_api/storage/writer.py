@@ -1,0 +1,130 @@
+"""One object, written while its bytes arrive.
+
+Configuration: a writer holds at most `parts_in_flight` parts that travel and one that fills, each of `part_size`
+bytes. The slot for a part is taken before its first byte is accepted, so a slow store slows the reader and, through
+it, the client's socket.
+
+Implementation: what fits into one part becomes one PUT, sent by `commit`. Beyond that a multipart upload begins, whose
+parts travel while the next fills; `commit` sends the last and completes it. All parts but the last have the same size,
+as R2 demands.
+
+Considerations: nothing becomes an object before `commit`. A writer that is left without one, or whose commit fails or
+is cancelled, undoes what it began, shielded from the cancellation.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from recipe_api.storage.protocol import Attributes, ObjectStore, Part, Upload
+from recipe_api.undo import Undo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """An object that is there, whole."""
+
+    etag: str
+    size: int
+
+
+class ObjectWriter:
+    """Made by `object_writer`, and of use within it only."""
+
+    def __init__(
+        self, store: ObjectStore, key: str, attributes: Attributes, *, part_size: int, parts_in_flight: int
+    ) -> None:
+        self._store = store
+        self._key = key
+        self._attributes = attributes
+        self._part_size = part_size
+        self._slots = asyncio.Semaphore(parts_in_flight)
+        self._tasks = asyncio.TaskGroup()
+        self._sending: list[asyncio.Task[Part]] = []
+        self._upload: Upload | None = None
+        self._buffer = bytearray()
+        self._size = 0
+        self._touched = False
+        self.written: Written | None = None
+
+    async def write(self, data: bytes) -> None:
+        """Takes `data`; returns when there is room for more.
+
+        Raises:
+            StorageUnavailable: The store refused a part, this one or one before.
+        """
+        rest = memoryview(data)
+        while rest:
+            if len(self._buffer) == self._part_size:
+                await self._send_part()
+            taken = rest[: self._part_size - len(self._buffer)]
+            self._buffer += taken
+            rest = rest[len(taken) :]
+        self._size += len(data)
+
+    async def commit(self) -> Written:
+        """Makes the object of all that was written; after it, the object is there.
+
+        Raises:
+            StorageUnavailable: The store failed; nothing is left behind.
+        """
+        if self._upload is None:
+            self._touched = True
+            etag = await self._store.put(self._key, self._buffer, self._attributes)
+        else:
+            await self._send_part()
+            parts = await asyncio.gather(*self._sending)
+            etag = await self._store.complete_upload(self._upload, parts)
+        self.written = Written(etag=etag, size=self._size)
+        return self.written
+
+    async def _send_part(self) -> None:
+        if self._upload is None:
+            self._touched = True
+            self._upload = await self._store.create_upload(self._key, self._attributes)
+        await self._slots.acquire()
+        body, self._buffer = self._buffer, bytearray()
+        number = len(self._sending) + 1
+        self._sending.append(self._tasks.create_task(self._put_part(self._upload, number, body)))
+
+    async def _put_part(self, upload: Upload, number: int, body: bytearray) -> Part:
+        try:
+            return await self._store.put_part(upload, number, body)
+        finally:
+            self._slots.release()
+
+    async def discard(self) -> None:
+        """Undoes whatever was begun. The key is ours alone, so deleting it can hit nobody else's object."""
+        if self._upload is not None:
+            await self._store.abort_upload(self._upload)
+        if self._touched:
+            await self._store.delete(self._key)
+
+
+@asynccontextmanager
+async def object_writer(
+    store: ObjectStore, key: str, attributes: Attributes, *, undo: Undo, part_size: int, parts_in_flight: int
+) -> AsyncIterator[ObjectWriter]:
+    """A writer for the object `key`; what it has not committed when the block ends is undone.
+
+    Args:
+        store: Where the object goes.
+        key: A key that nothing has yet.
+        attributes: What is stored with the object.
+        undo: Runs what must be undone, to its end.
+        part_size: Bytes of a part, from 5 MiB up (S3's minimum for all parts but the last).
+        parts_in_flight: How many parts travel at once, besides the one that fills.
+    """
+    writer = ObjectWriter(store, key, attributes, part_size=part_size, parts_in_flight=parts_in_flight)
+    try:
+        try:
+            async with writer._tasks:  # noqa: SLF001 - the group spans the block, the writer fills it
+                yield writer
+        except BaseExceptionGroup as group:
+            # The group holds what failed first and, behind it, only what that failure tore down.
+            first = group.exceptions[0]
+            raise first from first.__cause__
+    finally:
+        if writer.written is None:
+            await undo.run(writer.discard(), what=f"discarding {key}")
