@@ -1,0 +1,71 @@
+"""Sessions on PostgreSQL, and the one place where the driver's failures become ours.
+
+No connection is held while bytes stream: a session is opened for the statement that is due, and closed after it.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import structlog
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from recipe_api.errors import DatabaseUnavailable
+from recipe_api.settings import DatabaseSettings
+
+CONNECT_SECONDS = 5
+STATEMENT_SECONDS = 10
+POOL_SECONDS = 5
+"""How long a request waits for a free connection before it is told to come again."""
+
+_log = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def open_engine(settings: DatabaseSettings) -> AsyncIterator[AsyncEngine]:
+    """The pool of connections; it closes with the block. Nothing connects before it is used."""
+    engine = create_async_engine(
+        settings.database_url.get_secret_value(),
+        pool_size=settings.database_pool_size,
+        max_overflow=0,
+        pool_timeout=POOL_SECONDS,
+        pool_pre_ping=True,  # after a failover, the photo that is already in S3 must not meet a dead connection
+        connect_args={"timeout": CONNECT_SECONDS, "command_timeout": STATEMENT_SECONDS},
+    )
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+@asynccontextmanager
+async def session(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
+    """A session for a few statements; whoever writes commits.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL is away, or no connection became free in time.
+    """
+    try:
+        async with AsyncSession(engine, expire_on_commit=False) as opened:
+            yield opened
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, PoolTimeoutError) as error:
+        # The driver's own errors come from connecting; SQLAlchemy wraps only those of statements.
+        raise _unavailable(error) from error
+    except DBAPIError as error:
+        if not (error.connection_invalidated or _is_away(error)):
+            raise
+        raise _unavailable(error) from error
+
+
+def _is_away(error: DBAPIError) -> bool:
+    # Class 08: connection exceptions; 53: insufficient resources, such as too many connections; 57P0x: shutting down.
+    code = getattr(error.orig, "sqlstate", None) or ""
+    return not code or code.startswith(("08", "53", "57P"))
+
+
+def _unavailable(error: BaseException) -> DatabaseUnavailable:
+    _log.warning("database failed", error=type(error).__name__, detail=str(error).partition("\n")[0])
+    return DatabaseUnavailable("The database does not answer now; try again in a moment.")
