@@ -1,0 +1,105 @@
+"""The composition root: settings in, an ASGI app out. Wiring only.
+
+Any ASGI server can run it as a factory: `uvicorn --factory recipe_api.app:create_app`.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from recipe_api.kinds import accepted
+from recipe_api.observability import configure_logging
+from recipe_api.resources import Resources, open_resources
+from recipe_api.settings import PART_SIZE, Settings
+from recipe_api.storage.addresses import location_of, public_base_url
+from recipe_api.uploads.service import UploadPolicy, Uploads
+from recipe_api.web import health, pages, problems, recipes
+from recipe_api.web.dependencies import Services
+from recipe_api.web.middleware import Faults, Linger, RequestLog, SecurityHeaders
+from recipe_api.web.tokens import Tokens
+
+_DESCRIPTION = """Send a label and a photo in one form; the photo is streamed to S3 while it arrives, and the answer
+says where it now lives. Errors are problem documents (RFC 9457) whose `type` is stable."""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The app of these settings, or of the environment's.
+
+    Raises:
+        SettingsError: The environment does not describe a service that could run.
+    """
+    settings = settings or Settings.from_environment(os.environ)
+    configure_logging(settings.log_level)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_resources(settings) as resources:
+            app.state.services = _services(settings, resources)
+            yield
+
+    app = FastAPI(
+        title="recipe_api",
+        version=version("recipe-api"),
+        summary="A label and a photo, straight to S3.",
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        middleware=_middleware(settings),
+    )
+    problems.install(app)
+    app.include_router(recipes.router)
+    app.include_router(health.router)
+    app.include_router(pages.router)
+    app.mount("/static", pages.static_files(), name="static")
+    app.mount("/swagger-ui", pages.swagger_ui_files(), name="swagger-ui")
+    return app
+
+
+def _services(settings: Settings, resources: Resources) -> Services:
+    base_url = public_base_url(
+        bucket=settings.s3_bucket,
+        region=settings.aws_region,
+        endpoint_url=settings.s3_endpoint_url,
+        override=settings.public_base_url,
+    )
+    policy = UploadPolicy(
+        kinds=accepted(settings.photo_types),
+        key_prefix=settings.s3_key_prefix,
+        location_of=partial(location_of, base_url=base_url),
+        max_photo_bytes=settings.max_upload_bytes,
+        max_label_bytes=settings.max_label_bytes,
+        max_form_parts=settings.max_form_parts,
+        part_size=PART_SIZE,
+        parts_in_flight=settings.parts_in_flight,
+    )
+    return Services(
+        resources=resources,
+        uploads=Uploads(resources.store, resources.recipes, policy, resources.undo),
+        tokens=Tokens(secret_key=settings.secret_key, api_tokens=settings.api_tokens),
+        body_idle_seconds=settings.body_idle_seconds,
+    )
+
+
+def _middleware(settings: Settings) -> list[Middleware]:
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=settings.cors_origins,
+        allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+        expose_headers=["Location", "Retry-After", "WWW-Authenticate", "X-Request-ID"],
+        max_age=3600,
+    )
+    return [
+        Middleware(RequestLog),
+        Middleware(Linger),
+        Middleware(SecurityHeaders),
+        *([cors] if settings.cors_origins else []),
+        Middleware(Faults),
+    ]

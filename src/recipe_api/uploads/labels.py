@@ -1,0 +1,28 @@
+"""What a label may be: text that PostgreSQL can store and a person can see, within a limit."""
+
+from recipe_api.errors import FieldEmpty, InvalidText, TextTooLarge
+
+
+def check_label(label: str, *, max_bytes: int) -> str:
+    """The label, unchanged, if it is one.
+
+    Args:
+        label: The text as sent.
+        max_bytes: Its limit, in bytes of UTF-8.
+
+    Raises:
+        FieldEmpty: It has nothing but white space.
+        InvalidText: It has a NUL, which PostgreSQL's text cannot hold, or a lone surrogate, which UTF-8 cannot.
+        TextTooLarge: It is over the limit.
+    """
+    try:
+        size = len(label.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        raise InvalidText("label has half of a surrogate pair; send whole characters.", field="label") from error
+    if size > max_bytes:
+        raise TextTooLarge(f"label may have {max_bytes} bytes.", field="label")
+    if "\0" in label:
+        raise InvalidText("label has a NUL character.", field="label")
+    if not label.strip():
+        raise FieldEmpty("label is empty; say what the photo shows.", field="label")
+    return label

@@ -1,0 +1,72 @@
+"""What routes ask for: who may, the form on the wire, and the services behind them.
+
+None of these reads the body, so a token is checked before a byte of it is.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
+from fastapi.security.http import HTTPAuthorizationCredentials
+
+from recipe_api.multipart import WireForm, boundary_of
+from recipe_api.resources import Resources
+from recipe_api.settings import KIB
+from recipe_api.uploads.service import Uploads
+from recipe_api.web.body import read_body, refuse_announced
+from recipe_api.web.tokens import Tokens
+
+FORM_OVERHEAD_BYTES = 64 * KIB
+"""What boundaries, part headers and fields that nobody reads may add to the photo and the label."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What the app is made of, for routes to ask for."""
+
+    resources: Resources
+    uploads: Uploads
+    tokens: Tokens
+    body_idle_seconds: float
+
+
+def services_of(request: Request) -> Services:
+    """The services of the app that answers this request."""
+    services: Services = request.app.state.services
+    return services
+
+
+AppServices = Annotated[Services, Depends(services_of)]
+
+_bearer = HTTPBearer(auto_error=False, description="An API token, or the manage_token of one recipe.")
+Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+
+def api_token(request: Request, services: AppServices, bearer: Bearer) -> None:
+    """Lets uploaders and listers pass: whoever holds an API token, or anyone where there are none."""
+    _name_in_log(request, services.tokens.authorize_api(bearer.credentials if bearer else None))
+
+
+def manage_token(request: Request, recipe_id: UUID, services: AppServices, bearer: Bearer) -> None:
+    """Lets those pass who may rename and delete this recipe."""
+    _name_in_log(request, services.tokens.authorize_manage(bearer.credentials if bearer else None, recipe_id))
+
+
+def wire_form(request: Request, services: AppServices) -> WireForm:
+    """The upload's form, of which nothing has been read yet; refused already where the headers say enough."""
+    boundary = boundary_of(request.headers.get("content-type"))
+    policy = services.uploads.policy
+    limit = policy.max_photo_bytes + policy.max_label_bytes + FORM_OVERHEAD_BYTES
+    refuse_announced(request, limit=limit)
+    chunks = read_body(request, limit=limit, idle_seconds=services.body_idle_seconds)
+    return WireForm(chunks, boundary=boundary, rules=policy.form_rules())
+
+
+Form = Annotated[WireForm, Depends(wire_form)]
+
+
+def _name_in_log(request: Request, name: str | None) -> None:
+    if name is not None:
+        request.scope.setdefault("log", {})["token"] = name

@@ -1,0 +1,169 @@
+"""What every request passes on its way in and every answer on its way out, outermost first.
+
+`RequestLog` gives the request its id and writes its line. `Linger` lets a client see an answer that came before its
+body was read. `SecurityHeaders` says what a browser may do with an answer. CORS comes from Starlette. `Faults`, the
+innermost, turns what nobody expected into a problem document, so that it too carries all of the above.
+
+All are plain ASGI: nothing stands between the socket and the reader of a body but a function call.
+"""
+
+import asyncio
+import time
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from recipe_api.observability import begin_request
+from recipe_api.web.problems import fault
+
+LINGER_BYTES = 64 * 1024 * 1024
+LINGER_SECONDS = 10
+
+_log = structlog.get_logger("recipe_api.request")
+
+
+class RequestLog:
+    """One line a request, with `X-Request-ID`, and the id on the answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = begin_request(Headers(scope=scope).get("x-request-id"))
+        started = time.perf_counter()
+        received = sent = 0
+        status = 499  # nginx's number for a client that went away before it was answered
+
+        async def counted_receive() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            return message
+
+        async def counted_send(message: Message) -> None:
+            nonlocal sent, status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            sent += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self._app(scope, counted_receive, counted_send)
+        finally:
+            _log.info(
+                "request",
+                method=scope["method"],
+                path=scope["path"],
+                status=status,
+                bytes_in=received,
+                bytes_out=sent,
+                duration_ms=round((time.perf_counter() - started) * 1000, 1),
+                **scope.get("log", {}),
+            )
+
+
+class Linger:
+    """Answers before the body has been read, then reads on for a while, so that the client sees an answer, no reset.
+
+    Closing a socket with unread bytes resets it, and the reset can overtake the answer (RFC 9112 §9.6; H18 on Heroku).
+    The answer is sent at once and its end held back, while at most `LINGER_BYTES` are read for at most
+    `LINGER_SECONDS`; then the connection closes. A client that waits for `100 Continue` has sent nothing to read.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        unread = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+        asked = headers.get("expect", "").lower() != "100-continue"
+
+        async def noted_receive() -> Message:
+            nonlocal unread, asked
+            asked = True
+            message = await receive()
+            unread = unread and message.get("more_body", False)
+            return message
+
+        async def lingering_send(message: Message) -> None:
+            if unread and message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Connection"] = "close"
+            if not (unread and asked) or message["type"] != "http.response.body" or message.get("more_body", False):
+                await send(message)
+                return
+            await send({**message, "more_body": True})
+            await _drain(receive)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        await self._app(scope, noted_receive, lingering_send)
+
+
+async def _drain(receive: Receive) -> None:
+    left = LINGER_BYTES
+    try:
+        async with asyncio.timeout(LINGER_SECONDS):
+            while left > 0:
+                message = await receive()
+                if not message.get("more_body", False):
+                    return
+                left -= len(message.get("body", b""))
+    except TimeoutError:
+        return
+
+
+class SecurityHeaders:
+    """Keeps browsers from guessing types, framing pages and telling other hosts where a visitor came from."""
+
+    HEADERS = (
+        ("X-Content-Type-Options", "nosniff"),
+        ("Referrer-Policy", "no-referrer"),
+        ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    )
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def headed_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self.HEADERS:
+                    headers.setdefault(name, value)  # a page brings a policy of its own
+            await send(message)
+
+        await self._app(scope, receive, headed_send)
+
+
+class Faults:
+    """Logs what nobody expected, with its traceback, and answers with the request's id."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def noted_send(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted_send)
+        except Exception:
+            if scope["type"] != "http" or started:
+                raise
+            _log.exception("unexpected fault", method=scope["method"], path=scope["path"])
+            await fault()(scope, receive, send)

@@ -1,0 +1,61 @@
+"""What people see in a browser: the form, the docs, and what a problem means. No outside host is asked for anything."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse, PlainTextResponse
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+
+from recipe_api.errors import RecipeApiError
+
+_STATIC = Path(__file__).parent / "static"
+_POLICY = "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'"
+_FORM_POLICY = f"{_POLICY}; form-action 'self'"
+_DOCS_POLICY = f"{_POLICY}; script-src 'self'; connect-src 'self'"
+
+router = APIRouter(include_in_schema=False)
+
+
+def static_files() -> StaticFiles:
+    """Our own style sheet and script."""
+    return StaticFiles(directory=_STATIC)
+
+
+def swagger_ui_files() -> StaticFiles:
+    """Swagger UI's own distribution, from the package that carries it."""
+    return StaticFiles(packages=[("fastapi_swagger", "resources")])
+
+
+@router.get("/")
+async def upload_form() -> Response:
+    """The lesson's form; it works without a script."""
+    return _page("form.html", policy=_FORM_POLICY)
+
+
+@router.get("/docs")
+async def docs() -> Response:
+    """Swagger UI on our own OpenAPI document."""
+    return _page("docs.html", policy=_DOCS_POLICY)
+
+
+@router.get("/problems/{code}")
+async def problem_meaning(code: str) -> Response:
+    """What a problem's `type` means, for whoever follows it."""
+    for error in _with_subclasses(RecipeApiError):
+        if error.code == code:
+            meaning = " ".join((error.__doc__ or error.title).split())
+            return PlainTextResponse(f"{error.status} {error.title}\n\n{meaning}\n")
+    raise HTTPException(404)
+
+
+def _page(name: str, *, policy: str) -> Response:
+    return FileResponse(_STATIC / name, headers={"Content-Security-Policy": policy, "Cache-Control": "no-cache"})
+
+
+def _with_subclasses(error: type[RecipeApiError]) -> Iterator[type[RecipeApiError]]:
+    yield error
+    for subclass in error.__subclasses__():
+        yield from _with_subclasses(subclass)

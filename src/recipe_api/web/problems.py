@@ -1,0 +1,102 @@
+"""Every error as a problem document, rendered in one place.
+
+A problem's `type` is `/problems/{code}`, where the service itself says what it means. Unexpected faults show the
+request's id and nothing else.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from recipe_api.errors import InvalidParameter, RecipeApiError, TokenRefused, TokenWanted, Unavailable
+from recipe_api.observability import request_id
+from recipe_api.web.schemas import Problem
+
+MEDIA_TYPE = "application/problem+json"
+FAULT_DETAIL = "Something went wrong on our side, and has been logged under this request_id."
+
+_CODES = {404: "not-found", 405: "method-not-allowed"}
+
+_log = structlog.get_logger(__name__)
+
+
+def install(app: FastAPI) -> None:
+    """Makes `app` answer every error with a problem document."""
+    app.add_exception_handler(RecipeApiError, _on_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_invalid_parameter)
+
+
+def problem(
+    *, status: int, code: str, title: str, detail: str, field: str | None = None, headers: dict[str, str] | None = None
+) -> Response:
+    """A problem document as a response."""
+    document = Problem(
+        type=f"/problems/{code}", title=title, status=status, detail=detail, field=field, request_id=request_id()
+    )
+    return JSONResponse(document.model_dump(exclude_none=True), status, headers, media_type=MEDIA_TYPE)
+
+
+def responses(*errors: type[RecipeApiError]) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI responses that these errors stand for, one a status."""
+    by_status: dict[int | str, dict[str, Any]] = {}
+    for error in sorted(errors, key=lambda error: error.status):
+        example = {
+            "type": f"/problems/{error.code}",
+            "title": error.title,
+            "status": error.status,
+            "detail": "…",
+        }
+        entry = by_status.setdefault(
+            error.status,
+            {"description": HTTPStatus(error.status).phrase, "content": {MEDIA_TYPE: {"examples": {}}}},
+        )
+        entry["content"][MEDIA_TYPE]["schema"] = {"$ref": "#/components/schemas/Problem"}
+        entry["content"][MEDIA_TYPE]["examples"][error.code] = {"summary": error.title, "value": example}
+    return by_status
+
+
+def fault() -> Response:
+    """The answer to a fault of ours."""
+    return problem(
+        status=RecipeApiError.status, code=RecipeApiError.code, title=RecipeApiError.title, detail=FAULT_DETAIL
+    )
+
+
+async def _on_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RecipeApiError)  # noqa: S101 - the handler is registered for nothing else
+    headers: dict[str, str] = {}
+    if isinstance(error, Unavailable):
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, TokenWanted):
+        headers["WWW-Authenticate"] = 'Bearer realm="recipe_api"'
+    if isinstance(error, TokenRefused):
+        headers["WWW-Authenticate"] = 'Bearer realm="recipe_api", error="insufficient_scope"'  # RFC 6750 §3.1
+    return problem(
+        status=error.status, code=error.code, title=error.title, detail=error.detail, field=error.field, headers=headers
+    )
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - the handler is registered for nothing else
+    phrase = HTTPStatus(error.status_code).phrase
+    return problem(
+        status=error.status_code,
+        code=_CODES.get(error.status_code, "http-error"),
+        title=phrase,
+        detail=f"{request.method} {request.url.path}: {phrase}.",
+        headers=dict(error.headers or {}),
+    )
+
+
+async def _on_invalid_parameter(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - the handler is registered for nothing else
+    first = error.errors()[0]
+    name = str(first["loc"][-1])
+    return await _on_error(_, InvalidParameter(f"{name}: {first['msg']}.", field=name))

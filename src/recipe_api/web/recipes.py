@@ -1,0 +1,182 @@
+"""The API: upload, list, read, rename, delete.
+
+A token is checked first, by the routes' dependencies; only then does a route read its body, which is why bodies are
+described to OpenAPI by hand.
+"""
+
+import base64
+import binascii
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from recipe_api import errors
+from recipe_api.database.repository import Position
+from recipe_api.web.body import read_json
+from recipe_api.web.dependencies import AppServices, Form, api_token, manage_token
+from recipe_api.web.problems import responses
+from recipe_api.web.schemas import CreatedRecipeOut, RecipeChange, RecipeOut, RecipePageOut
+
+router = APIRouter(prefix="/recipe", tags=["recipes"])
+
+_AWAY = (errors.StorageUnavailable, errors.DatabaseUnavailable)
+_TEXT = (errors.FieldMissing, errors.FieldEmpty, errors.InvalidText)
+_UPLOAD_FORM: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "title": "RecipeUpload",
+                    "required": ["label", "photo"],
+                    "properties": {
+                        "label": {"type": "string", "minLength": 1, "description": "What the photo shows."},
+                        "photo": {"type": "string", "format": "binary", "description": "The photo."},
+                    },
+                },
+                "examples": {"pancakes": {"value": {"label": "Pancakes"}}},
+            }
+        },
+    }
+}
+_CHANGE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": RecipeChange.model_json_schema()}},
+    }
+}
+
+
+@router.post(
+    "",
+    operation_id="uploadRecipe",
+    summary="Upload a photo with its label",
+    status_code=201,
+    response_description="The photo is stored and recorded.",
+    dependencies=[Depends(api_token)],
+    responses=responses(
+        errors.MalformedBody,
+        errors.TokenWanted,
+        errors.BodyStalled,
+        errors.PhotoTooLarge,
+        errors.TextTooLarge,
+        errors.TooManyParts,
+        errors.BodyTooLarge,
+        errors.NotMultipart,
+        errors.UnsupportedPhoto,
+        *_TEXT,
+        errors.FieldRepeated,
+        errors.FieldUnexpected,
+        *_AWAY,
+    ),
+    openapi_extra=_UPLOAD_FORM,
+)
+async def upload_recipe(form: Form, services: AppServices, response: Response) -> CreatedRecipeOut:
+    """Streams the photo to the object store while it arrives, then records it.
+
+    `label` and `photo` come in either order. The photo's kind is told by its own first bytes. A 201 means that the
+    photo can be fetched from `location`, and that the record is committed; after anything else neither exists.
+    """
+    recipe = await services.uploads.create(form)
+    response.headers["Location"] = f"/recipe/{recipe.id}"
+    return CreatedRecipeOut.created(recipe, manage_token=services.tokens.manage_token(recipe.id))
+
+
+@router.get(
+    "",
+    operation_id="listRecipes",
+    summary="List recipes, newest first",
+    dependencies=[Depends(api_token)],
+    responses=responses(errors.TokenWanted, errors.InvalidParameter, errors.DatabaseUnavailable),
+)
+async def list_recipes(
+    services: AppServices,
+    limit: Annotated[int, Query(ge=1, le=200, description="The most to answer at once.")] = 50,
+    after: Annotated[str | None, Query(max_length=64, description="Where a page ended; taken from its `next`.")] = None,
+) -> RecipePageOut:
+    """A page at a time; follow `next` until it is null. Uploads in the meantime neither repeat nor hide any."""
+    page = await services.uploads.page(after=_position(after) if after is not None else None, limit=limit)
+    following = f"/recipe?{urlencode({'limit': limit, 'after': _cursor(page.next)})}" if page.next else None
+    return RecipePageOut(items=[RecipeOut.of(recipe) for recipe in page.recipes], next=following)
+
+
+@router.get(
+    "/{recipe_id}",
+    operation_id="getRecipe",
+    summary="Read a recipe",
+    responses=responses(errors.RecipeNotFound, errors.InvalidParameter, errors.DatabaseUnavailable),
+)
+async def get_recipe(recipe_id: UUID, services: AppServices) -> RecipeOut:
+    """Whoever knows the id may read it."""
+    return RecipeOut.of(await services.uploads.get(recipe_id))
+
+
+@router.patch(
+    "/{recipe_id}",
+    operation_id="renameRecipe",
+    summary="Change a recipe's label",
+    dependencies=[Depends(manage_token)],
+    responses=responses(
+        errors.MalformedBody,
+        errors.TokenWanted,
+        errors.TokenRefused,
+        errors.RecipeNotFound,
+        errors.BodyStalled,
+        errors.TextTooLarge,
+        errors.BodyTooLarge,
+        errors.NotJson,
+        *_TEXT,
+        errors.InvalidField,
+        errors.InvalidParameter,
+        errors.DatabaseUnavailable,
+    ),
+    openapi_extra=_CHANGE_BODY,
+)
+async def rename_recipe(recipe_id: UUID, request: Request, services: AppServices) -> RecipeOut:
+    """Wants the recipe's manage token or an API token."""
+    change = await read_json(request, RecipeChange, idle_seconds=services.body_idle_seconds)
+    return RecipeOut.of(await services.uploads.rename(recipe_id, change.label))
+
+
+@router.delete(
+    "/{recipe_id}",
+    operation_id="deleteRecipe",
+    summary="Delete a recipe and its photo",
+    status_code=204,
+    dependencies=[Depends(manage_token)],
+    responses=responses(
+        errors.TokenWanted,
+        errors.TokenRefused,
+        errors.RecipeNotFound,
+        errors.InvalidParameter,
+        errors.DatabaseUnavailable,
+    ),
+)
+async def delete_recipe(recipe_id: UUID, services: AppServices) -> None:
+    """Wants the recipe's manage token or an API token. Caches may show the photo for a while longer."""
+    await services.uploads.delete(recipe_id)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CURSOR_BYTES = 8 + 16
+
+
+def _cursor(position: Position) -> str:
+    microseconds = (position.created_at - _EPOCH) // timedelta(microseconds=1)
+    packed = microseconds.to_bytes(8, "big") + position.id.bytes
+    return base64.urlsafe_b64encode(packed).decode("ascii")
+
+
+def _position(cursor: str) -> Position:
+    try:
+        packed = base64.b64decode(cursor, altchars=b"-_", validate=True)
+        if len(packed) != _CURSOR_BYTES:
+            raise ValueError(cursor)
+        created_at = _EPOCH + timedelta(microseconds=int.from_bytes(packed[:8], "big"))
+    except (binascii.Error, ValueError, OverflowError):
+        raise errors.InvalidParameter("after: take it from a page's next, unchanged.", field="after") from None
+    return Position(created_at, UUID(bytes=packed[8:]))
