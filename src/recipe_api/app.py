@@ -3,9 +3,10 @@
 Any ASGI server can run it as a factory: `uvicorn --factory recipe_api.app:create_app`.
 """
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from importlib.metadata import version
 
@@ -18,11 +19,19 @@ from recipe_api.observability import configure_logging
 from recipe_api.resources import Resources, open_resources
 from recipe_api.settings import PART_SIZE, Settings
 from recipe_api.storage.addresses import location_of, public_base_url
-from recipe_api.uploads.service import UploadPolicy, Uploads
+from recipe_api.storage.budget import BufferBudget
+from recipe_api.uploads.policy import UploadPolicy
+from recipe_api.uploads.service import Uploads
 from recipe_api.web import health, pages, problems, recipes
+from recipe_api.web.body import Patience
 from recipe_api.web.dependencies import Services
 from recipe_api.web.middleware import Faults, Linger, RequestLog, SecurityHeaders
 from recipe_api.web.tokens import Tokens
+
+RATE_SECONDS = 60
+"""Over how much waiting a client's rate is looked at: long enough for a phone in a tunnel."""
+STOPPING_SECONDS = 4
+"""How long uploads that were cancelled have to undo what they began."""
 
 _DESCRIPTION = """Send a label and a photo in one form; the photo is streamed to S3 while it arrives, and the answer
 says where it now lives. Errors are problem documents (RFC 9457) whose `type` is stable."""
@@ -40,8 +49,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_resources(settings) as resources:
-            app.state.services = _services(settings, resources)
+            services = app.state.services = _services(settings, resources)
             yield
+            # The server has cancelled what did not end in time, and does not wait: the connections must.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOPPING_SECONDS):
+                    await services.uploads.idle()
 
     app = FastAPI(
         title="recipe_api",
@@ -76,14 +89,26 @@ def _services(settings: Settings, resources: Resources) -> Services:
         max_photo_bytes=settings.max_upload_bytes,
         max_label_bytes=settings.max_label_bytes,
         max_form_parts=settings.max_form_parts,
+        max_uploads=settings.max_concurrent_uploads,
         part_size=PART_SIZE,
         parts_in_flight=settings.parts_in_flight,
     )
     return Services(
         resources=resources,
-        uploads=Uploads(resources.store, resources.recipes, policy, resources.undo),
+        uploads=Uploads(
+            store=resources.store,
+            recipes=resources.recipes,
+            idempotency_keys=resources.idempotency_keys,
+            policy=policy,
+            budget=BufferBudget(total=settings.upload_buffer_bytes, part_size=PART_SIZE),
+            undo=resources.undo,
+        ),
         tokens=Tokens(secret_key=settings.secret_key, api_tokens=settings.api_tokens),
-        body_idle_seconds=settings.body_idle_seconds,
+        patience=Patience(
+            idle_seconds=settings.body_idle_seconds,
+            min_bytes_per_second=settings.body_min_bytes_per_second,
+            rate_seconds=RATE_SECONDS,
+        ),
     )
 
 
@@ -92,8 +117,8 @@ def _middleware(settings: Settings) -> list[Middleware]:
         CORSMiddleware,
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "POST", "PATCH", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
-        expose_headers=["Location", "Retry-After", "WWW-Authenticate", "X-Request-ID"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
+        expose_headers=["Idempotency-Replayed", "Location", "Retry-After", "WWW-Authenticate", "X-Request-ID"],
         max_age=3600,
     )
     return [

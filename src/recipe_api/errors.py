@@ -11,15 +11,19 @@ problem's `type`) and its title; an instance carries the detail, a sentence that
     │   ├── TokenRefused               403
     │   ├── RecipeNotFound             404
     │   ├── BodyStalled                408
+    │   ├── KeyInUse                   409
     │   ├── TooLarge                   413
     │   │   ├── PhotoTooLarge · TextTooLarge · TooManyParts · BodyTooLarge
     │   ├── NotMultipart               415
     │   ├── NotJson                    415
     │   ├── UnsupportedPhoto           415
+    │   ├── KeyReused                  422
     │   └── InvalidField               422
     │       └── FieldMissing · FieldEmpty · FieldRepeated · FieldUnexpected · InvalidText · InvalidParameter
     ├── Unavailable                    503: something the service leans on is away; Retry-After
-    │   └── StorageUnavailable · DatabaseUnavailable
+    │   ├── StorageUnavailable · ServiceFull
+    │   └── DatabaseUnavailable
+    │       └── CommitInDoubt          what was asked for may have happened
     └── ClientDisconnected             nobody is left to answer
 """
 
@@ -87,6 +91,14 @@ class BodyStalled(RequestRefused):
     title = "The body stalled"
 
 
+class KeyInUse(RequestRefused):
+    """A request with this idempotency key is still being worked on; ask again when it may have ended."""
+
+    status = 409
+    code = "idempotency-key-in-use"
+    title = "This idempotency key is being worked on"
+
+
 class TooLarge(RequestRefused):
     """Something is over its limit."""
 
@@ -137,6 +149,14 @@ class UnsupportedPhoto(RequestRefused):
     status = 415
     code = "unsupported-photo"
     title = "The photo is of no accepted kind"
+
+
+class KeyReused(RequestRefused):
+    """This idempotency key was used for another label or photo; a new upload wants a new key."""
+
+    status = 422
+    code = "idempotency-key-reused"
+    title = "This idempotency key belongs to another upload"
 
 
 class InvalidField(RequestRefused):
@@ -191,9 +211,18 @@ class StorageUnavailable(Unavailable):
     title = "The object store is unavailable"
 
 
+class ServiceFull(Unavailable):
+    code = "service-full"
+    title = "The service is full"
+
+
 class DatabaseUnavailable(Unavailable):
     code = "database-unavailable"
     title = "The database is unavailable"
+
+
+class CommitInDoubt(DatabaseUnavailable):
+    """The answer to a commit was lost: it may have happened."""
 
 
 class ClientDisconnected(RecipeApiError):

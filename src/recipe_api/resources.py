@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from recipe_api.database.idempotency import IdempotencyKeys
 from recipe_api.database.repository import Recipes
 from recipe_api.database.session import open_engine
 from recipe_api.settings import Settings
@@ -21,6 +22,7 @@ class Resources:
 
     store: ObjectStore
     recipes: Recipes
+    idempotency_keys: IdempotencyKeys
     undo: Undo
 
 
@@ -30,6 +32,11 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     async with open_engine(settings) as engine, open_s3_store(settings) as store:
         undo = Undo()
         try:
-            yield Resources(store=store, recipes=Recipes(engine), undo=undo)
+            yield Resources(
+                store=store,
+                recipes=Recipes(engine),
+                idempotency_keys=IdempotencyKeys(engine, kept_seconds=settings.idempotency_key_seconds),
+                undo=undo,
+            )
         finally:
             await undo.close()

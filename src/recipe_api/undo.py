@@ -1,7 +1,8 @@
 """Undoing what was begun, to its end: neither a cancellation nor a second failure cuts it short.
 
-The work runs as a task of its own. Whoever asked for it waits, and goes on waiting for nothing when cancelled: the
-task lives on, and closing the service waits for it. A failure is logged and left to the sweep.
+The work runs as a task of its own. Whoever asked for it waits, but not for long: the answer to a client must not
+hang on a store that is away. When the wait ends, or is cancelled, the task lives on, and closing the service waits for
+it. A failure is logged and left to the sweep.
 """
 
 import asyncio
@@ -9,6 +10,11 @@ from collections.abc import Coroutine
 from typing import Any
 
 import structlog
+
+PATIENCE_SECONDS = 2
+"""How long an answer waits for its undoing: the router gives up after 30 s, and a store that works needs far less."""
+CLOSING_SECONDS = 4
+"""How long a process that stops waits for its undoing; Heroku kills it 30 s after it asked."""
 
 _log = structlog.get_logger(__name__)
 
@@ -20,16 +26,21 @@ class Undo:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, work: Coroutine[Any, Any, None], *, what: str) -> None:
-        """Runs `work` to its end, whatever happens to the caller; never raises its failure."""
+        """Runs `work` to its end, whatever happens to the caller; never raises its failure.
+
+        Returns when it has ended, or after `PATIENCE_SECONDS`, while it goes on.
+        """
         task = asyncio.create_task(self._logged(work, what=what))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        await asyncio.shield(task)
+        await asyncio.wait({task}, timeout=PATIENCE_SECONDS)  # wait() leaves its tasks alone when it is cancelled
 
     async def close(self) -> None:
-        """Waits until all that is under way has ended."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        """Waits until all that is under way has ended, for `CLOSING_SECONDS` at most."""
+        if self._tasks:
+            _, left = await asyncio.wait(self._tasks, timeout=CLOSING_SECONDS)
+            if left:
+                _log.warning("stopped before all was undone; the sweep will find what is left", left=len(left))
 
     async def _logged(self, work: Coroutine[Any, Any, None], *, what: str) -> None:
         try:

@@ -1,9 +1,9 @@
-"""The one table. Alembic's migrations follow this module; `scripts/check` holds them to it."""
+"""The tables. Alembic's migrations follow this module; `scripts/check` holds them to it."""
 
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, DateTime, Index, Text
+from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Index, LargeBinary, Text, Uuid
 from sqlmodel import Field, SQLModel
 
 
@@ -25,3 +25,24 @@ class Recipe(SQLModel, table=True):
     """The time in the key, to the millisecond."""
 
     __table_args__ = (Index("recipe_created_at_id", "created_at", "id"),)  # the order of the pages
+
+
+class IdempotencyKey(SQLModel, table=True):
+    """What became of an upload that carried an `Idempotency-Key`: being worked on, or done."""
+
+    __tablename__ = "idempotency_key"
+
+    scope: str = Field(sa_column=Column(Text, primary_key=True))
+    """Whose key it is: the name of an API token, or empty."""
+    key: str = Field(sa_column=Column(Text, primary_key=True))
+    claim: UUID = Field(sa_column=Column(Uuid, nullable=False))
+    """Names the one request that may finish this key."""
+    claimed_until: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+    """When a request that does not renew its claim has lost it: its process has died."""
+    expires_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, index=True))
+    fingerprint: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    """SHA-256 of label and photo, once it is done."""
+    recipe_id: UUID | None = Field(
+        default=None, sa_column=Column(Uuid, ForeignKey("recipe.id", ondelete="CASCADE"), index=True)
+    )
+    """What came of it, once it is done; a deleted recipe takes its key along."""

@@ -6,11 +6,13 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import delete, text, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col, select
 
+from recipe_api.database.idempotency import Finished, finish
 from recipe_api.database.models import Recipe
-from recipe_api.database.session import session
+from recipe_api.database.session import in_doubt, session
 from recipe_api.errors import RecipeNotFound
 
 
@@ -36,11 +38,34 @@ class Recipes:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def add(self, recipe: Recipe) -> None:
-        """Inserts a row; when this returns, it is committed."""
+    async def add(self, recipe: Recipe, finished: Finished | None = None) -> None:
+        """Inserts a row, and finishes the idempotency key it came with; when this returns, both are committed.
+
+        Raises:
+            DatabaseUnavailable: The row is not there, and will not be.
+            CommitInDoubt: It may be there; `is_committed` tells.
+            KeyInUse: Another request has the idempotency key now; the row is not there.
+        """
         async with session(self._engine) as opened:
             opened.add(recipe)
-            await opened.commit()
+            await opened.flush()
+            if finished is not None:
+                await finish(opened, finished, recipe.id)
+            with in_doubt():
+                await opened.commit()
+
+    async def is_committed(self, recipe: Recipe) -> bool:
+        """Whether a row is there whose commit was in doubt, or cancelled.
+
+        A mere look could come too early: the old transaction may still be ending. An insert of the same key waits
+        for it, and finds the row or finds it gone for good; its own row is rolled back.
+        """
+        values = recipe.model_dump()
+        probe = insert(Recipe).values(values).on_conflict_do_nothing().returning(col(Recipe.id))
+        async with session(self._engine) as opened:
+            absent = (await opened.execute(probe)).one_or_none() is not None
+            await opened.rollback()
+        return not absent
 
     async def get(self, recipe_id: UUID) -> Recipe:
         """One recipe.

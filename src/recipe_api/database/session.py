@@ -3,8 +3,8 @@
 No connection is held while bytes stream: a session is opened for the statement that is due, and closed after it.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import asyncpg
 import structlog
@@ -13,13 +13,16 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from recipe_api.errors import DatabaseUnavailable
+from recipe_api.errors import CommitInDoubt, DatabaseUnavailable
 from recipe_api.settings import DatabaseSettings
 
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 10
 POOL_SECONDS = 5
 """How long a request waits for a free connection before it is told to come again."""
+
+# The driver's own errors come from connecting; SQLAlchemy wraps only those of statements.
+_FAILURES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, PoolTimeoutError, DBAPIError)
 
 _log = structlog.get_logger(__name__)
 
@@ -51,13 +54,23 @@ async def session(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
     try:
         async with AsyncSession(engine, expire_on_commit=False) as opened:
             yield opened
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, PoolTimeoutError) as error:
-        # The driver's own errors come from connecting; SQLAlchemy wraps only those of statements.
-        raise _unavailable(error) from error
-    except DBAPIError as error:
-        if not (error.connection_invalidated or _is_away(error)):
+    except _FAILURES as error:
+        if isinstance(error, DBAPIError) and not (error.connection_invalidated or _is_away(error)):
             raise
-        raise _unavailable(error) from error
+        raise DatabaseUnavailable(_logged(error)) from error
+
+
+@contextmanager
+def in_doubt() -> Iterator[None]:
+    """Around a commit: a failure in it may come after it has worked.
+
+    Raises:
+        CommitInDoubt: The commit's answer was lost.
+    """
+    try:
+        yield
+    except _FAILURES as error:
+        raise CommitInDoubt(_logged(error)) from error
 
 
 def _is_away(error: DBAPIError) -> bool:
@@ -66,6 +79,6 @@ def _is_away(error: DBAPIError) -> bool:
     return not code or code.startswith(("08", "53", "57P"))
 
 
-def _unavailable(error: BaseException) -> DatabaseUnavailable:
+def _logged(error: Exception) -> str:
     _log.warning("database failed", error=type(error).__name__, detail=str(error).partition("\n")[0])
-    return DatabaseUnavailable("The database does not answer now; try again in a moment.")
+    return "The database does not answer now; try again in a moment."

@@ -6,24 +6,26 @@ numbers do), 128 random bits, the extension of what the file is. A configured pr
 
 import re
 import secrets
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 RANDOM_BYTES = 16
 """128 bits: two uploads of one millisecond never meet, and knowing one key helps nobody to another."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 _KEY = re.compile(r"(?P<milliseconds>[0-9]{13})-[0-9a-f]{32}\.[a-z0-9]{1,8}", re.ASCII)
 
 
 def new_key(created_at: datetime, *, prefix: str, extension: str) -> str:
     """A key that nothing had before."""
-    milliseconds = int(created_at.timestamp() * 1000 + 0.5)
+    milliseconds = (created_at - _EPOCH) // _MILLISECOND
     return f"{prefix}{milliseconds:013d}-{secrets.token_hex(RANDOM_BYTES)}.{extension}"
 
 
 def time_of(key: str, *, prefix: str) -> datetime | None:
     """When the key was made, to the millisecond; None when it is not of our form under this prefix."""
     match = _KEY.fullmatch(key.removeprefix(prefix)) if key.startswith(prefix) else None
-    return datetime.fromtimestamp(int(match["milliseconds"]) / 1000, UTC) if match else None
+    return _EPOCH + int(match["milliseconds"]) * _MILLISECOND if match else None
 
 
 def now() -> datetime:

@@ -1,16 +1,18 @@
 """An `ObjectStore` on Amazon S3 or any store with its API, through aioboto3: the one module that knows it.
 
 Configuration: addressing by virtual host for Amazon, by path for a custom endpoint ("auto" can sign the global host);
-signature version 4; two retries by botocore, with its jitter; checksums and conditional writes as settings, for stores
-that know neither.
+signature version 4; checksums and conditional writes as settings, for stores that know neither. Retries are `retries`' and not
+botocore's, whose waits know no bound over all tries.
 
 Considerations: the CRC-32 goes as a header of the body it covers. botocore's own default would send it as a trailer,
 which some stores keep as part of the object's `Content-Encoding` and others refuse.
 
-A retried write can be refused by its own first attempt, whose answer was lost. So a refusal for "it is there already"
-is followed by a look at what is there: our own metadata under a key of 128 random bits is our own object.
+A write can fail though it worked: its answer was lost, and a new try is refused by what the first one wrote, or finds
+the multipart upload gone. So every failed write is followed by a look at what is there: our own metadata under a key
+of 128 random bits is our own object.
 """
 
+import asyncio
 import base64
 import zlib
 from collections.abc import AsyncIterator, Sequence
@@ -26,6 +28,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from recipe_api.errors import StorageUnavailable
 from recipe_api.settings import Settings
 from recipe_api.storage.protocol import Attributes, Body, Part, Upload
+from recipe_api.storage.retries import tried
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,12 +36,13 @@ if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
 
 CONNECT_SECONDS = 3
-READ_SECONDS = 15
-"""Within the router's 30 s with one retry; a part of 8 MiB takes less than a second inside a region."""
+READ_SECONDS = 10
 CONNECTIONS = 64
 
-_ALREADY_THERE = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+LOOK_SECONDS = 3
+
 _UPLOAD_GONE = {"NoSuchUpload", "404"}
+_FAILURES = (BotoCoreError, ClientError, HttpError, OSError, TimeoutError)
 
 _log = structlog.get_logger(__name__)
 
@@ -55,16 +59,14 @@ class S3Store:
     async def put(self, key: str, body: Body, attributes: Attributes) -> str:
         with _translated("PutObject", key):
             try:
-                answer = await self._client.put_object(
-                    Bucket=self._bucket,
-                    Key=key,
-                    Body=body,
-                    **_headers(attributes),
-                    **self._checksum(body),
-                    **self._condition,
+                checksum = self._checksum(body)
+                answer = await tried(
+                    lambda: self._client.put_object(
+                        Bucket=self._bucket, Key=key, Body=body, **_headers(attributes), **checksum, **self._condition
+                    )
                 )
-            except ClientError as error:
-                if _code(error) in _ALREADY_THERE and (etag := await self._own(key, attributes)):
+            except _FAILURES:
+                if etag := await self._own(key, attributes):
                     return etag
                 raise
         return _unquoted(answer["ETag"])
@@ -72,21 +74,25 @@ class S3Store:
     async def create_upload(self, key: str, attributes: Attributes) -> Upload:
         algorithm: dict[str, Any] = {"ChecksumAlgorithm": "CRC32"} if self._checksums else {}
         with _translated("CreateMultipartUpload", key):
-            answer = await self._client.create_multipart_upload(
-                Bucket=self._bucket, Key=key, **_headers(attributes), **algorithm
+            answer = await tried(
+                lambda: self._client.create_multipart_upload(
+                    Bucket=self._bucket, Key=key, **_headers(attributes), **algorithm
+                )
             )
         return Upload(key, answer["UploadId"], attributes)
 
     async def put_part(self, upload: Upload, number: int, body: Body) -> Part:
         checksum = self._checksum(body)
         with _translated("UploadPart", upload.key):
-            answer = await self._client.upload_part(
-                Bucket=self._bucket,
-                Key=upload.key,
-                UploadId=upload.upload_id,
-                PartNumber=number,
-                Body=body,
-                **checksum,
+            answer = await tried(
+                lambda: self._client.upload_part(
+                    Bucket=self._bucket,
+                    Key=upload.key,
+                    UploadId=upload.upload_id,
+                    PartNumber=number,
+                    Body=body,
+                    **checksum,
+                )
             )
         return Part(number, answer["ETag"], checksum.get("ChecksumCRC32"))
 
@@ -98,17 +104,17 @@ class S3Store:
         ]
         with _translated("CompleteMultipartUpload", upload.key):
             try:
-                answer = await self._client.complete_multipart_upload(
-                    Bucket=self._bucket,
-                    Key=upload.key,
-                    UploadId=upload.upload_id,
-                    MultipartUpload={"Parts": listed},
-                    **self._condition,
+                answer = await tried(
+                    lambda: self._client.complete_multipart_upload(
+                        Bucket=self._bucket,
+                        Key=upload.key,
+                        UploadId=upload.upload_id,
+                        MultipartUpload={"Parts": listed},
+                        **self._condition,
+                    )
                 )
-            except ClientError as error:
-                if _code(error) in _ALREADY_THERE | _UPLOAD_GONE and (
-                    etag := await self._own(upload.key, upload.attributes)
-                ):
+            except _FAILURES:
+                if etag := await self._own(upload.key, upload.attributes):
                     return etag
                 raise
         return _unquoted(answer["ETag"])
@@ -116,8 +122,10 @@ class S3Store:
     async def abort_upload(self, upload: Upload) -> None:
         with _translated("AbortMultipartUpload", upload.key):
             try:
-                await self._client.abort_multipart_upload(
-                    Bucket=self._bucket, Key=upload.key, UploadId=upload.upload_id
+                await tried(
+                    lambda: self._client.abort_multipart_upload(
+                        Bucket=self._bucket, Key=upload.key, UploadId=upload.upload_id
+                    )
                 )
             except ClientError as error:
                 if _code(error) not in _UPLOAD_GONE:
@@ -125,7 +133,7 @@ class S3Store:
 
     async def delete(self, key: str) -> None:
         with _translated("DeleteObject", key):
-            await self._client.delete_object(Bucket=self._bucket, Key=key)
+            await tried(lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
 
     async def check(self) -> None:
         with _translated("HeadBucket", self._bucket):
@@ -134,8 +142,9 @@ class S3Store:
     async def _own(self, key: str, attributes: Attributes) -> str | None:
         """The entity tag of the object under `key` if it is the one these attributes belong to."""
         try:
-            found = await self._client.head_object(Bucket=self._bucket, Key=key)
-        except ClientError:
+            async with asyncio.timeout(LOOK_SECONDS):
+                found = await self._client.head_object(Bucket=self._bucket, Key=key)
+        except _FAILURES:
             return None
         return _unquoted(found["ETag"]) if found["Metadata"] == attributes.metadata else None
 
@@ -162,7 +171,7 @@ async def open_s3_store(settings: Settings) -> AsyncIterator[S3Store]:
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
         max_pool_connections=CONNECTIONS,
-        retries={"mode": "standard", "total_max_attempts": 3},
+        retries={"mode": "standard", "total_max_attempts": 1},
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
@@ -196,6 +205,6 @@ def _code(error: ClientError) -> str:
 def _translated(operation: str, key: str) -> "Iterator[None]":
     try:
         yield
-    except (BotoCoreError, ClientError, HttpError, OSError, TimeoutError) as error:
+    except _FAILURES as error:
         _log.warning("object store failed", operation=operation, key=key, error=str(error) or type(error).__name__)
         raise StorageUnavailable("The object store does not take the photo now; try again in a moment.") from error

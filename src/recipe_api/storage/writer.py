@@ -1,8 +1,8 @@
 """One object, written while its bytes arrive.
 
 Configuration: a writer holds at most `parts_in_flight` parts that travel and one that fills, each of `part_size`
-bytes. The slot for a part is taken before its first byte is accepted, so a slow store slows the reader and, through
-it, the client's socket.
+bytes; all writers of a process share a `BufferBudget`. Slot and bytes are taken before more is accepted, so a slow
+store or a full process slows the reader and, through it, the client's socket.
 
 Implementation: what fits into one part becomes one PUT, sent by `commit`. Beyond that a multipart upload begins, whose
 parts travel while the next fills; `commit` sends the last and completes it. All parts but the last have the same size,
@@ -16,7 +16,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
+from recipe_api.storage.budget import BufferBudget, Lease
 from recipe_api.storage.protocol import Attributes, ObjectStore, Part, Upload
 from recipe_api.undo import Undo
 
@@ -33,9 +35,17 @@ class ObjectWriter:
     """Made by `object_writer`, and of use within it only."""
 
     def __init__(
-        self, store: ObjectStore, key: str, attributes: Attributes, *, part_size: int, parts_in_flight: int
+        self,
+        store: ObjectStore,
+        key: str,
+        attributes: Attributes,
+        *,
+        lease: Lease,
+        part_size: int,
+        parts_in_flight: int,
     ) -> None:
         self._store = store
+        self._lease = lease
         self._key = key
         self._attributes = attributes
         self._part_size = part_size
@@ -59,6 +69,7 @@ class ObjectWriter:
             if len(self._buffer) == self._part_size:
                 await self._send_part()
             taken = rest[: self._part_size - len(self._buffer)]
+            await self._lease.grow(len(taken))
             self._buffer += taken
             rest = rest[len(taken) :]
         self._size += len(data)
@@ -86,13 +97,14 @@ class ObjectWriter:
         await self._slots.acquire()
         body, self._buffer = self._buffer, bytearray()
         number = len(self._sending) + 1
-        self._sending.append(self._tasks.create_task(self._put_part(self._upload, number, body)))
+        task = self._tasks.create_task(self._store.put_part(self._upload, number, body))
+        del body  # the task alone holds it now, and lets it go when the part has arrived
+        task.add_done_callback(partial(self._part_arrived, self._lease.send_off()))
+        self._sending.append(task)
 
-    async def _put_part(self, upload: Upload, number: int, body: bytearray) -> Part:
-        try:
-            return await self._store.put_part(upload, number, body)
-        finally:
-            self._slots.release()
+    def _part_arrived(self, size: int, _: asyncio.Task[Part]) -> None:
+        self._lease.arrived(size)
+        self._slots.release()
 
     async def discard(self) -> None:
         """Undoes whatever was begun. The key is ours alone, so deleting it can hit nobody else's object."""
@@ -104,7 +116,14 @@ class ObjectWriter:
 
 @asynccontextmanager
 async def object_writer(
-    store: ObjectStore, key: str, attributes: Attributes, *, undo: Undo, part_size: int, parts_in_flight: int
+    store: ObjectStore,
+    key: str,
+    attributes: Attributes,
+    *,
+    budget: BufferBudget,
+    undo: Undo,
+    part_size: int,
+    parts_in_flight: int,
 ) -> AsyncIterator[ObjectWriter]:
     """A writer for the object `key`; what it has not committed when the block ends is undone.
 
@@ -112,11 +131,13 @@ async def object_writer(
         store: Where the object goes.
         key: A key that nothing has yet.
         attributes: What is stored with the object.
+        budget: What the buffers of this process share.
         undo: Runs what must be undone, to its end.
         part_size: Bytes of a part, from 5 MiB up (S3's minimum for all parts but the last).
         parts_in_flight: How many parts travel at once, besides the one that fills.
     """
-    writer = ObjectWriter(store, key, attributes, part_size=part_size, parts_in_flight=parts_in_flight)
+    lease = budget.lease()
+    writer = ObjectWriter(store, key, attributes, lease=lease, part_size=part_size, parts_in_flight=parts_in_flight)
     try:
         try:
             async with writer._tasks:  # noqa: SLF001 - the group spans the block, the writer fills it
@@ -126,5 +147,6 @@ async def object_writer(
             first = group.exceptions[0]
             raise first from first.__cause__
     finally:
+        lease.close()
         if writer.written is None:
             await undo.run(writer.discard(), what=f"discarding {key}")

@@ -1,6 +1,11 @@
 """What a label may be: text that PostgreSQL can store and a person can see, within a limit."""
 
+import unicodedata
+
 from recipe_api.errors import FieldEmpty, InvalidText, TextTooLarge
+
+_UNSEEN = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
+"""Unicode's general categories of spaces, separators, control and format characters."""
 
 
 def check_label(label: str, *, max_bytes: int) -> str:
@@ -11,7 +16,7 @@ def check_label(label: str, *, max_bytes: int) -> str:
         max_bytes: Its limit, in bytes of UTF-8.
 
     Raises:
-        FieldEmpty: It has nothing but white space.
+        FieldEmpty: It has nothing but white space and what takes no room, such as U+200B.
         InvalidText: It has a NUL, which PostgreSQL's text cannot hold, or a lone surrogate, which UTF-8 cannot.
         TextTooLarge: It is over the limit.
     """
@@ -23,6 +28,6 @@ def check_label(label: str, *, max_bytes: int) -> str:
         raise TextTooLarge(f"label may have {max_bytes} bytes.", field="label")
     if "\0" in label:
         raise InvalidText("label has a NUL character.", field="label")
-    if not label.strip():
+    if all(unicodedata.category(c) in _UNSEEN for c in label):
         raise FieldEmpty("label is empty; say what the photo shows.", field="label")
     return label

@@ -6,6 +6,11 @@ from urllib.parse import quote
 MAX_NAME_BYTES = 255
 """Bytes of UTF-8, as most file systems have it; escaped, this stays far below S3's 8 KB of headers."""
 
+_DROPPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode's general categories of control and format characters, halves of surrogate pairs and line separators."""
+_JOINERS = "\u200c\u200d"
+"""Format characters that belong to the spelling of Persian and Indic words, and to many an emoji."""
+
 
 def original_name(filename: str, *, extension: str) -> str:
     """The last segment of a file name, without control characters, cut to `MAX_NAME_BYTES`, its extension kept.
@@ -13,7 +18,7 @@ def original_name(filename: str, *, extension: str) -> str:
     Some clients send whole paths, with either slash. A name of which nothing is left becomes `photo.{extension}`.
     """
     name = filename.replace("\\", "/").rpartition("/")[2]
-    name = "".join(c for c in name if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}).strip(" .")
+    name = "".join(c for c in name if c in _JOINERS or unicodedata.category(c) not in _DROPPED).strip(f" .{_JOINERS}")
     return _cut(name) if name else f"photo.{extension}"
 
 

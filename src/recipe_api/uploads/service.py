@@ -3,111 +3,82 @@
 The order is the guarantee. The photo's first bytes decide its kind before anything is written. Its parts travel while
 the next are read. Only when the whole form has been seen and accepted does the object come into being, and only when
 the object is there is its row written. What fails before that leaves nothing; a row that cannot be written takes its
-object with it.
+object with it; a row whose commit is in doubt is asked after, and where nobody can tell, the sweep will.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from uuid import UUID, uuid4
+from uuid import UUID
 
+from recipe_api.database.idempotency import Done, Finished, IdempotencyKeys
 from recipe_api.database.models import Recipe
 from recipe_api.database.repository import Page, Position, Recipes
-from recipe_api.errors import FieldEmpty, FieldMissing, RecipeNotFound, UnsupportedPhoto
-from recipe_api.kinds import HEAD_BYTES, Kind, sniff
-from recipe_api.multipart import FormRules, WireFile, WireForm
-from recipe_api.storage import keys
-from recipe_api.storage.protocol import Attributes, ObjectStore
-from recipe_api.storage.writer import object_writer
+from recipe_api.errors import CommitInDoubt, DatabaseUnavailable, KeyInUse, StorageUnavailable
+from recipe_api.kinds import HEAD_BYTES
+from recipe_api.multipart import WireForm
+from recipe_api.storage.budget import BufferBudget
+from recipe_api.storage.protocol import ObjectStore
+from recipe_api.storage.writer import ObjectWriter, object_writer
 from recipe_api.undo import Undo
-from recipe_api.uploads.labels import check_label
-from recipe_api.uploads.names import content_disposition, original_name
+from recipe_api.uploads.admission import Admission
+from recipe_api.uploads.draft import Draft
+from recipe_api.uploads.idempotency import Attempt, UploadKey, attempt, replay
+from recipe_api.uploads.policy import UploadPolicy
 
 CHUNK_BYTES = 1024 * 1024
 """The most that one read takes; uvicorn hands over some 64 KiB at a time."""
+ANSWER_SECONDS = 22
+"""From the last byte of a form to its answer; Heroku's router waits 30, and the undoing of a failure takes a few."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UploadPolicy:
-    """What is taken, how large, and how it travels."""
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What an upload came to."""
 
-    kinds: frozenset[Kind]
-    key_prefix: str
-    location_of: Callable[[str], str]
-    max_photo_bytes: int
-    max_label_bytes: int
-    max_form_parts: int
-    part_size: int
-    parts_in_flight: int
+    recipe: Recipe
+    replayed: bool = False
+    """Whether an earlier upload with the same idempotency key made it."""
 
-    def form_rules(self) -> FormRules:
-        """The form of an upload: a text `label` and a file `photo`."""
-        return FormRules(
-            texts={"label": self.check_label},
-            files=frozenset({"photo"}),
-            max_parts=self.max_form_parts,
-            max_text_bytes=self.max_label_bytes,
-            max_file_bytes=self.max_photo_bytes,
-        )
-
-    def check_label(self, label: str) -> str:
-        """The label if it is one; see `labels.check_label`."""
-        return check_label(label, max_bytes=self.max_label_bytes)
 
 
 class Uploads:
     """What can be done with recipes. Every method may raise `StorageUnavailable` or `DatabaseUnavailable`."""
 
-    def __init__(self, store: ObjectStore, recipes: Recipes, policy: UploadPolicy, undo: Undo) -> None:
+    def __init__(
+        self,
+        *,
+        store: ObjectStore,
+        recipes: Recipes,
+        idempotency_keys: IdempotencyKeys,
+        policy: UploadPolicy,
+        budget: BufferBudget,
+        undo: Undo,
+    ) -> None:
         self._store = store
         self._recipes = recipes
+        self._keys = idempotency_keys
+        self._budget = budget
         self._undo = undo
+        self._admission = Admission(policy.max_uploads)
         self.policy = policy
 
-    async def create(self, form: WireForm) -> Recipe:
+    async def create(self, form: WireForm, *, key: UploadKey | None = None) -> Created:
         """Takes the form as it arrives; when this returns, object and row are there, whole and committed.
 
         Raises:
             RequestRefused: The form is not what it should be; nothing is left of it.
+            ServiceFull: Too many uploads are under way; nothing of the form was read.
             ClientDisconnected: It ends too early; nothing is left of it.
         """
-        photo = await form.file("photo")
-        head = await photo.read_exactly(HEAD_BYTES)
-        kind = self._kind_of(photo, head)
-        recipe_id, created_at = uuid4(), keys.now()
-        name = original_name(photo.filename or "", extension=kind.extension)
-        key = keys.new_key(created_at, prefix=self.policy.key_prefix, extension=kind.extension)
-        attributes = Attributes(
-            content_type=kind.content_type,
-            content_disposition=content_disposition(name, inline=kind.inline),
-            metadata={"fieldname": "photo", "recipe": str(recipe_id)},
-        )
-        async with object_writer(
-            self._store,
-            key,
-            attributes,
-            undo=self._undo,
-            part_size=self.policy.part_size,
-            parts_in_flight=self.policy.parts_in_flight,
-        ) as writer:
-            await writer.write(head)
-            while chunk := await photo.read(CHUNK_BYTES):
-                await writer.write(chunk)
-            await form.finish()
-            label = form.text("label")
-            written = await writer.commit()
-        recipe = Recipe(
-            id=recipe_id,
-            label=label,
-            key=key,
-            location=self.policy.location_of(key),
-            content_type=kind.content_type,
-            size=written.size,
-            etag=written.etag,
-            original_name=name,
-            created_at=created_at,
-        )
-        await self._record(recipe)
-        return recipe
+        with self._admission.one():
+            if key is None:
+                return Created(await self._create(form, None))
+            async with attempt(self._keys, key, undo=self._undo) as begun:
+                if isinstance(begun, Done):
+                    return Created(await replay(form, begun), replayed=True)
+                return Created(await self._create(form, begun))
 
     async def get(self, recipe_id: UUID) -> Recipe:
         """One recipe; `RecipeNotFound` if there is none."""
@@ -126,31 +97,66 @@ class Uploads:
         key = await self._recipes.remove(recipe_id)
         await self._undo.run(self._store.delete(key), what=f"deleting {key}")
 
-    def _kind_of(self, photo: WireFile, head: bytes) -> Kind:
-        if not head:
-            if not photo.filename:  # what a browser sends for a file input that was left alone
-                raise FieldMissing("The form has no file photo; choose one.", field="photo")
-            raise FieldEmpty("The photo is empty.", field="photo")
-        kind = sniff(head)
-        if kind not in self.policy.kinds:
-            names = ", ".join(sorted(kind.content_type for kind in self.policy.kinds))
-            raise UnsupportedPhoto(f"The photo's own bytes are of no accepted kind; send one of {names}.", field="photo")
-        return kind
+    async def idle(self) -> None:
+        """Returns when no upload is under way."""
+        await self._admission.idle()
 
-    async def _record(self, recipe: Recipe) -> None:
+    async def _create(self, form: WireForm, begun: Attempt | None) -> Recipe:
+        photo = await form.file("photo")
+        head = await photo.read_exactly(HEAD_BYTES)
+        draft = Draft.of(photo.filename or "", head, policy=self.policy)
+        async with self._writer(draft) as writer:
+            chunk = head
+            while chunk:
+                if begun:
+                    begun.fingerprint.update(chunk)
+                await writer.write(chunk)
+                chunk = await photo.read(CHUNK_BYTES)
+            await form.finish()
+            label = form.text("label")
+            deadline = asyncio.get_running_loop().time() + ANSWER_SECONDS
+            async with _answer_due(deadline):
+                written = await writer.commit()
+        recipe = draft.recipe(label, written, location=self.policy.location_of(draft.key))
+        async with _answer_due(deadline):
+            await self._record(recipe, begun.finished(label) if begun else None)
+        return recipe
+
+    def _writer(self, draft: Draft) -> AbstractAsyncContextManager[ObjectWriter]:
+        return object_writer(
+            self._store,
+            draft.key,
+            draft.attributes(),
+            budget=self._budget,
+            undo=self._undo,
+            part_size=self.policy.part_size,
+            parts_in_flight=self.policy.parts_in_flight,
+        )
+
+    async def _record(self, recipe: Recipe, finished: Finished | None) -> None:
+        """Writes the row of an object that is there; if that cannot be, the object goes."""
         try:
-            await self._recipes.add(recipe)
-        except BaseException:
-            await self._undo.run(self._unless_recorded(recipe), what=f"deleting {recipe.key}")
+            await self._recipes.add(recipe, finished)
+        except CommitInDoubt:
+            if not await self._recipes.is_committed(recipe):  # if this fails too, the sweep will find out
+                await self._undo.run(self._store.delete(recipe.key), what=f"deleting {recipe.key}")
+                raise
+        except (DatabaseUnavailable, KeyInUse):
+            await self._undo.run(self._store.delete(recipe.key), what=f"deleting {recipe.key}")
+            raise
+        except BaseException:  # a cancellation, most likely, that may have come in the middle of the commit
+            await self._undo.run(self._delete_unless_committed(recipe), what=f"deleting {recipe.key}")
             raise
 
-    async def _unless_recorded(self, recipe: Recipe) -> None:
-        """Deletes an object whose row could not be written.
-
-        A commit may have worked though its answer was lost: then the row is there, and its object stays. Where that
-        cannot be learnt either, both are left to the sweep.
-        """
-        try:
-            await self._recipes.get(recipe.id)
-        except RecipeNotFound:
+    async def _delete_unless_committed(self, recipe: Recipe) -> None:
+        if not await self._recipes.is_committed(recipe):
             await self._store.delete(recipe.key)
+
+
+@asynccontextmanager
+async def _answer_due(deadline: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout_at(deadline):
+            yield
+    except TimeoutError:
+        raise StorageUnavailable("Storing the photo took too long; try again in a moment.") from None

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -26,39 +27,79 @@ def refuse_announced(request: Request, *, limit: int) -> None:
         raise _too_large(limit)
 
 
-async def read_body(request: Request, *, limit: int, idle_seconds: float) -> AsyncIterator[bytes]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How slow a client may be. Only time spent waiting for the client counts, none in which it waits for us."""
+
+    idle_seconds: float
+    """How long it may send nothing."""
+    min_bytes_per_second: int
+    """What it must come to over `rate_seconds` of waiting."""
+    rate_seconds: float
+
+
+class _Pace:
+    """What a client has sent in how much waiting, since the last look."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        self._waited = 0.0
+        self._received = 0
+
+    def keep(self, waited: float, received: int) -> None:
+        """Counts a wait and what it brought.
+
+        Raises:
+            BodyStalled: The client is slower than it may be.
+        """
+        self._waited += waited
+        self._received += received
+        if self._waited < self._patience.rate_seconds:
+            return
+        if self._received < self._patience.min_bytes_per_second * self._waited:
+            raise BodyStalled(
+                f"The body came at less than {self._patience.min_bytes_per_second} bytes a second; send it again."
+            )
+        self._waited, self._received = 0.0, 0
+
+
+async def read_body(request: Request, *, limit: int, patience: Patience) -> AsyncIterator[bytes]:
     """The chunks of the body, as they arrive.
 
     Args:
         request: Of which nothing has been read yet.
         limit: Bytes of the whole body; `Content-Length` is not believed.
-        idle_seconds: How long the client may send nothing.
+        patience: How slow the client may be.
 
     Raises:
         BodyTooLarge: More than `limit` bytes came.
-        BodyStalled: Nothing came for `idle_seconds`.
+        BodyStalled: The client is slower than it may be.
         ClientDisconnected: The client went away.
     """
     received = 0
+    pace = _Pace(patience)
+    clock = asyncio.get_running_loop().time
     while True:
+        began = clock()
         try:
-            async with asyncio.timeout(idle_seconds):
+            async with asyncio.timeout_at(began + patience.idle_seconds):
                 message = await request.receive()
         except TimeoutError:
-            raise BodyStalled(f"Nothing arrived for {idle_seconds:g} seconds; send the form again.") from None
+            raise BodyStalled(f"Nothing arrived for {patience.idle_seconds:g} seconds; send it again.") from None
         if message["type"] == "http.disconnect":
             raise ClientDisconnected("The client went away before its body was whole.")
         chunk: bytes = message.get("body", b"")
         received += len(chunk)
         if received > limit:
             raise _too_large(limit)
+        pace.keep(clock() - began, len(chunk))
         if chunk:
             yield chunk
         if not message.get("more_body", False):
             return
 
 
-async def read_json(request: Request, model: type[Model], *, idle_seconds: float) -> Model:
+async def read_json(request: Request, model: type[Model], *, patience: Patience) -> Model:
     """The body as JSON of a shape.
 
     FastAPI would read a declared body before it asks for a token, and without a bound.
@@ -73,7 +114,7 @@ async def read_json(request: Request, model: type[Model], *, idle_seconds: float
         raise NotJson("Send the body as application/json.")
     refuse_announced(request, limit=MAX_JSON_BYTES)
     body = bytearray()
-    async for chunk in read_body(request, limit=MAX_JSON_BYTES, idle_seconds=idle_seconds):
+    async for chunk in read_body(request, limit=MAX_JSON_BYTES, patience=patience):
         body += chunk
     try:
         return model.model_validate_json(bytes(body))

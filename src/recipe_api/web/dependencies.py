@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request
 from fastapi.security import HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
 from recipe_api.multipart import WireForm, boundary_of
 from recipe_api.resources import Resources
 from recipe_api.settings import KIB
+from recipe_api.uploads.idempotency import UploadKey
 from recipe_api.uploads.service import Uploads
-from recipe_api.web.body import read_body, refuse_announced
+from recipe_api.web.body import Patience, read_body, refuse_announced
 from recipe_api.web.tokens import Tokens
 
 FORM_OVERHEAD_BYTES = 64 * KIB
@@ -29,7 +30,7 @@ class Services:
     resources: Resources
     uploads: Uploads
     tokens: Tokens
-    body_idle_seconds: float
+    patience: Patience
 
 
 def services_of(request: Request) -> Services:
@@ -44,14 +45,34 @@ _bearer = HTTPBearer(auto_error=False, description="An API token, or the manage_
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-def api_token(request: Request, services: AppServices, bearer: Bearer) -> None:
-    """Lets uploaders and listers pass: whoever holds an API token, or anyone where there are none."""
-    _name_in_log(request, services.tokens.authorize_api(bearer.credentials if bearer else None))
+def api_token(request: Request, services: AppServices, bearer: Bearer) -> str | None:
+    """Lets uploaders and listers pass: whoever holds an API token, whose name it is, or anyone where there are none."""
+    name = services.tokens.authorize_api(bearer.credentials if bearer else None)
+    _name_in_log(request, name)
+    return name
 
 
 def manage_token(request: Request, recipe_id: UUID, services: AppServices, bearer: Bearer) -> None:
     """Lets those pass who may rename and delete this recipe."""
     _name_in_log(request, services.tokens.authorize_manage(bearer.credentials if bearer else None, recipe_id))
+
+
+def upload_key(
+    caller: Annotated[str | None, Depends(api_token)],
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            min_length=1,
+            max_length=255,
+            pattern=r"^[\x20-\x7e]+$",
+            description="Any text of your own, new for each upload: sent again with the same form, it makes no second "
+            "recipe but gets the first one's answer.",
+        ),
+    ] = None,
+) -> UploadKey | None:
+    """The idempotency key that an upload carries, in the scope of the token it came with."""
+    return UploadKey(caller or "", idempotency_key) if idempotency_key else None
 
 
 def wire_form(request: Request, services: AppServices) -> WireForm:
@@ -60,11 +81,12 @@ def wire_form(request: Request, services: AppServices) -> WireForm:
     policy = services.uploads.policy
     limit = policy.max_photo_bytes + policy.max_label_bytes + FORM_OVERHEAD_BYTES
     refuse_announced(request, limit=limit)
-    chunks = read_body(request, limit=limit, idle_seconds=services.body_idle_seconds)
+    chunks = read_body(request, limit=limit, patience=services.patience)
     return WireForm(chunks, boundary=boundary, rules=policy.form_rules())
 
 
 Form = Annotated[WireForm, Depends(wire_form)]
+Key = Annotated[UploadKey | None, Depends(upload_key)]
 
 
 def _name_in_log(request: Request, name: str | None) -> None:

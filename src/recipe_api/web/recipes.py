@@ -16,7 +16,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from recipe_api import errors
 from recipe_api.database.repository import Position
 from recipe_api.web.body import read_json
-from recipe_api.web.dependencies import AppServices, Form, api_token, manage_token
+from recipe_api.web.dependencies import AppServices, Form, Key, api_token, manage_token
 from recipe_api.web.problems import responses
 from recipe_api.web.schemas import CreatedRecipeOut, RecipeChange, RecipeOut, RecipePageOut
 
@@ -62,6 +62,7 @@ _CHANGE_BODY: dict[str, Any] = {
         errors.MalformedBody,
         errors.TokenWanted,
         errors.BodyStalled,
+        errors.KeyInUse,
         errors.PhotoTooLarge,
         errors.TextTooLarge,
         errors.TooManyParts,
@@ -71,18 +72,27 @@ _CHANGE_BODY: dict[str, Any] = {
         *_TEXT,
         errors.FieldRepeated,
         errors.FieldUnexpected,
+        errors.InvalidParameter,
+        errors.KeyReused,
+        errors.ServiceFull,
         *_AWAY,
     ),
     openapi_extra=_UPLOAD_FORM,
 )
-async def upload_recipe(form: Form, services: AppServices, response: Response) -> CreatedRecipeOut:
+async def upload_recipe(key: Key, form: Form, services: AppServices, response: Response) -> CreatedRecipeOut:
     """Streams the photo to the object store while it arrives, then records it.
 
     `label` and `photo` come in either order. The photo's kind is told by its own first bytes. A 201 means that the
     photo can be fetched from `location`, and that the record is committed; after anything else neither exists.
+
+    With an `Idempotency-Key`, an upload whose answer was lost can be sent again: it gets the same answer, marked
+    `Idempotency-Replayed: true`, and makes no second recipe.
     """
-    recipe = await services.uploads.create(form)
+    created = await services.uploads.create(form, key=key)
+    recipe = created.recipe
     response.headers["Location"] = f"/recipe/{recipe.id}"
+    if created.replayed:
+        response.headers["Idempotency-Replayed"] = "true"
     return CreatedRecipeOut.created(recipe, manage_token=services.tokens.manage_token(recipe.id))
 
 
@@ -138,7 +148,7 @@ async def get_recipe(recipe_id: UUID, services: AppServices) -> RecipeOut:
 )
 async def rename_recipe(recipe_id: UUID, request: Request, services: AppServices) -> RecipeOut:
     """Wants the recipe's manage token or an API token."""
-    change = await read_json(request, RecipeChange, idle_seconds=services.body_idle_seconds)
+    change = await read_json(request, RecipeChange, patience=services.patience)
     return RecipeOut.of(await services.uploads.rename(recipe_id, change.label))
 
 

@@ -1,0 +1,158 @@
+"""Idempotency keys in PostgreSQL: who works on a key, and what became of it.
+
+A key is claimed by one request at a time, for a minute at a time: whoever works renews the claim, and a process that
+died loses it. The claim is finished in the transaction that writes the recipe, so that of two requests with one key
+only one can commit. All times are the database's, since the clocks of two dynos differ.
+"""
+
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlmodel import col, select, update
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from recipe_api.database.models import IdempotencyKey, Recipe
+from recipe_api.database.session import session
+from recipe_api.errors import KeyInUse
+
+CLAIM_SECONDS = 60
+"""How long a claim lasts that nobody renews."""
+
+_CLAIM = text(
+    """
+    INSERT INTO idempotency_key AS held (scope, key, claim, claimed_until, expires_at)
+    VALUES (:scope, :key, :claim, now() + :lasts * interval '1 second', now() + :kept * interval '1 second')
+    ON CONFLICT (scope, key) DO UPDATE
+    SET claim = excluded.claim, claimed_until = excluded.claimed_until, expires_at = excluded.expires_at,
+        fingerprint = NULL, recipe_id = NULL
+    WHERE CASE WHEN held.recipe_id IS NULL THEN held.claimed_until < now() ELSE held.expires_at < now() END
+    RETURNING 1
+    """
+)
+_RENEW = text(
+    """
+    UPDATE idempotency_key
+    SET claimed_until = now() + :lasts * interval '1 second', expires_at = now() + :kept * interval '1 second'
+    WHERE scope = :scope AND key = :key AND claim = :claim AND recipe_id IS NULL
+    """
+)
+_RELEASE = text(
+    "DELETE FROM idempotency_key WHERE scope = :scope AND key = :key AND claim = :claim AND recipe_id IS NULL"
+)
+_FORGET = text(
+    "DELETE FROM idempotency_key"
+    " WHERE CASE WHEN recipe_id IS NULL THEN claimed_until < now() ELSE expires_at < now() END"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to finish a key."""
+
+    scope: str
+    key: str
+    id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A claim with what it is to be finished with."""
+
+    claim: Claim
+    fingerprint: bytes
+    kept_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of a key."""
+
+    fingerprint: bytes
+    recipe: Recipe
+
+
+class IdempotencyKeys:
+    """The table of keys. Every method may raise `DatabaseUnavailable`.
+
+    Args:
+        engine: The database.
+        kept_seconds: How long a finished key is kept.
+    """
+
+    def __init__(self, engine: AsyncEngine, *, kept_seconds: float) -> None:
+        self._engine = engine
+        self.kept_seconds = kept_seconds
+
+    async def claim(self, scope: str, key: str) -> Claim | Done:
+        """The right to finish a key, or what became of it.
+
+        Raises:
+            KeyInUse: Another request works on it.
+        """
+        claim = Claim(scope, key, uuid4())
+        async with session(self._engine) as opened:
+            claimed = (await opened.execute(_CLAIM, self._values(claim))).one_or_none()
+            if claimed is None:
+                statement = select(IdempotencyKey.fingerprint, Recipe).join(Recipe)
+                statement = statement.where(IdempotencyKey.scope == scope, IdempotencyKey.key == key)
+                done = (await opened.exec(statement)).one_or_none()
+            await opened.commit()
+        if claimed is not None:
+            return claim
+        if done is None or done[0] is None:
+            raise KeyInUse("An upload with this Idempotency-Key is still going on; ask again in a moment.")
+        return Done(*done)
+
+    async def renew(self, claim: Claim) -> None:
+        """Keeps a claim for another `CLAIM_SECONDS`."""
+        await self._run(_RENEW, self._values(claim))
+
+    async def release(self, claim: Claim) -> None:
+        """Gives up a claim that came to nothing."""
+        await self._run(_RELEASE, {"scope": claim.scope, "key": claim.key, "claim": claim.id})
+
+    async def forget_expired(self) -> None:
+        """Deletes the keys that no longer count."""
+        await self._run(_FORGET, {})
+
+    async def _run(self, statement: object, values: dict[str, object]) -> None:
+        async with session(self._engine) as opened:
+            await opened.execute(statement, values)  # type: ignore[call-overload]
+            await opened.commit()
+
+    def _values(self, claim: Claim) -> dict[str, object]:
+        return {
+            "scope": claim.scope,
+            "key": claim.key,
+            "claim": claim.id,
+            "lasts": CLAIM_SECONDS,
+            "kept": self.kept_seconds,
+        }
+
+
+async def finish(opened: AsyncSession, finished: Finished, recipe_id: UUID) -> None:
+    """Ties a claimed key to the recipe that this session writes.
+
+    Raises:
+        KeyInUse: The claim was lost; another request has the key now.
+    """
+    claim = finished.claim
+    statement = (
+        update(IdempotencyKey)
+        .where(
+            col(IdempotencyKey.scope) == claim.scope,
+            col(IdempotencyKey.key) == claim.key,
+            col(IdempotencyKey.claim) == claim.id,
+            col(IdempotencyKey.recipe_id).is_(None),
+        )
+        .values(
+            recipe_id=recipe_id,
+            fingerprint=finished.fingerprint,
+            expires_at=text(f"now() + {float(finished.kept_seconds)} * interval '1 second'"),
+        )
+        .returning(col(IdempotencyKey.claim))
+    )
+    if (await opened.execute(statement)).one_or_none() is None:
+        raise KeyInUse("Another upload took over this Idempotency-Key; ask again in a moment.")

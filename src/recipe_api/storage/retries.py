@@ -1,0 +1,48 @@
+"""Trying again, within bounds: a call to the store that failed in passing is made anew, a failure that will stay is not.
+
+Each try has a bound of its own, for a socket that takes bytes and never answers; the waits between them grow and are
+jittered. Together they leave room for the record and the undoing inside the router's 30 s after a body's last byte.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import stamina
+from aiohttp import ClientError as HttpError
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError  # noqa: A004 - botocore's name
+
+ATTEMPTS = 4
+TRY_SECONDS = 12
+"""One try: a part of 5 MiB at 450 kB/s."""
+CALL_SECONDS = 15
+"""No new try begins later than this after the first."""
+
+_TRANSIENT_CODES = {"SlowDown", "Throttling", "RequestTimeout", "InternalError", "ServiceUnavailable", "OperationAborted"}
+_SERVER_ERROR = 500
+
+Answer = TypeVar("Answer")
+
+
+async def tried(call: Callable[[], Awaitable[Answer]]) -> Answer:
+    """The answer of the first try that succeeds; the failure of the last one if none does."""
+    async for attempt in stamina.retry_context(
+        on=is_transient,
+        attempts=ATTEMPTS,
+        timeout=CALL_SECONDS,
+        wait_initial=0.1,
+        wait_max=2.0,
+        wait_jitter=0.5,
+    ):
+        with attempt:
+            async with asyncio.timeout(TRY_SECONDS):
+                return await call()
+    raise AssertionError("a retry ends in an answer or a failure")
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether the same call may succeed in a moment."""
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return status >= _SERVER_ERROR or error.response.get("Error", {}).get("Code") in _TRANSIENT_CODES
+    return isinstance(error, ConnectionError | HTTPClientError | HttpError | OSError | TimeoutError)
