@@ -8,7 +8,7 @@ only one can commit. All times are the database's, since the clocks of two dynos
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -93,17 +93,14 @@ class IdempotencyKeys:
         """
         claim = Claim(scope, key, uuid4())
         async with session(self._engine) as opened:
-            claimed = (await opened.execute(_CLAIM, self._values(claim))).one_or_none()
-            if claimed is None:
-                statement = select(IdempotencyKey.fingerprint, Recipe).join(Recipe)
-                statement = statement.where(IdempotencyKey.scope == scope, IdempotencyKey.key == key)
-                done = (await opened.exec(statement)).one_or_none()
+            claimed = (await (await opened.connection()).execute(_CLAIM, self._values(claim))).one_or_none()
+            done = await _done(opened, claim) if claimed is None else None
             await opened.commit()
         if claimed is not None:
             return claim
-        if done is None or done[0] is None:
+        if done is None:
             raise KeyInUse("An upload with this Idempotency-Key is still going on; ask again in a moment.")
-        return Done(*done)
+        return done
 
     async def renew(self, claim: Claim) -> None:
         """Keeps a claim for another `CLAIM_SECONDS`."""
@@ -117,9 +114,9 @@ class IdempotencyKeys:
         """Deletes the keys that no longer count."""
         await self._run(_FORGET, {})
 
-    async def _run(self, statement: object, values: dict[str, object]) -> None:
+    async def _run(self, statement: TextClause, values: dict[str, object]) -> None:
         async with session(self._engine) as opened:
-            await opened.execute(statement, values)  # type: ignore[call-overload]
+            await (await opened.connection()).execute(statement, values)
             await opened.commit()
 
     def _values(self, claim: Claim) -> dict[str, object]:
@@ -130,6 +127,13 @@ class IdempotencyKeys:
             "lasts": CLAIM_SECONDS,
             "kept": self.kept_seconds,
         }
+
+
+async def _done(opened: AsyncSession, claim: Claim) -> Done | None:
+    statement = select(IdempotencyKey.fingerprint, Recipe).join(Recipe)
+    statement = statement.where(IdempotencyKey.scope == claim.scope, IdempotencyKey.key == claim.key)
+    found = (await opened.exec(statement)).one_or_none()
+    return Done(found[0], found[1]) if found and found[0] is not None else None
 
 
 async def finish(opened: AsyncSession, finished: Finished, recipe_id: UUID) -> None:
@@ -154,5 +158,5 @@ async def finish(opened: AsyncSession, finished: Finished, recipe_id: UUID) -> N
         )
         .returning(col(IdempotencyKey.claim))
     )
-    if (await opened.execute(statement)).one_or_none() is None:
+    if (await opened.exec(statement)).one_or_none() is None:
         raise KeyInUse("Another upload took over this Idempotency-Key; ask again in a moment.")

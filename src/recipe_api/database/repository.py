@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, text, tuple_, update
+from sqlalchemy import delete, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col, select
@@ -63,7 +63,7 @@ class Recipes:
         values = recipe.model_dump()
         probe = insert(Recipe).values(values).on_conflict_do_nothing().returning(col(Recipe.id))
         async with session(self._engine) as opened:
-            absent = (await opened.execute(probe)).one_or_none() is not None
+            absent = (await opened.exec(probe)).one_or_none() is not None
             await opened.rollback()
         return not absent
 
@@ -99,7 +99,7 @@ class Recipes:
         """
         statement = update(Recipe).where(col(Recipe.id) == recipe_id).values(label=label).returning(Recipe)
         async with session(self._engine) as opened:
-            recipe = (await opened.execute(statement)).scalar_one_or_none()
+            recipe: Recipe | None = (await opened.exec(statement)).scalar_one_or_none()
             await opened.commit()
         if recipe is None:
             raise _not_found(recipe_id)
@@ -113,7 +113,7 @@ class Recipes:
         """
         statement = delete(Recipe).where(col(Recipe.id) == recipe_id).returning(col(Recipe.key))
         async with session(self._engine) as opened:
-            key = (await opened.execute(statement)).scalar_one_or_none()
+            key: str | None = (await opened.exec(statement)).scalar_one_or_none()
             await opened.commit()
         if key is None:
             raise _not_found(recipe_id)
@@ -122,7 +122,7 @@ class Recipes:
     async def check(self) -> None:
         """Returns when the database answers and knows the table."""
         async with session(self._engine) as opened:
-            await opened.execute(text("SELECT FROM recipe LIMIT 0"))
+            await opened.exec(select(col(Recipe.id)).limit(0))
 
 
 def _not_found(recipe_id: UUID) -> RecipeNotFound:

@@ -1,4 +1,4 @@
-"""Trying again, within bounds: a call to the store that failed in passing is made anew, a failure that will stay is not.
+"""Trying again, within bounds: a call that failed in passing is made anew, a failure that will stay is not.
 
 Each try has a bound of its own, for a socket that takes bytes and never answers; the waits between them grow and are
 jittered. Together they leave room for the record and the undoing inside the router's 30 s after a body's last byte.
@@ -18,7 +18,7 @@ TRY_SECONDS = 12
 CALL_SECONDS = 15
 """No new try begins later than this after the first."""
 
-_TRANSIENT_CODES = {"SlowDown", "Throttling", "RequestTimeout", "InternalError", "ServiceUnavailable", "OperationAborted"}
+_TRANSIENT_CODES = {"SlowDown", "Throttling", "RequestTimeout", "OperationAborted"}  # those that are no 5xx everywhere
 _SERVER_ERROR = 500
 
 Answer = TypeVar("Answer")

@@ -1,8 +1,8 @@
 """An `ObjectStore` on Amazon S3 or any store with its API, through aioboto3: the one module that knows it.
 
 Configuration: addressing by virtual host for Amazon, by path for a custom endpoint ("auto" can sign the global host);
-signature version 4; checksums and conditional writes as settings, for stores that know neither. Retries are `retries`' and not
-botocore's, whose waits know no bound over all tries.
+signature version 4; checksums and conditional writes as settings, for stores that know neither. Retries are those of
+`retries` and not botocore's, whose waits know no bound over all tries.
 
 Considerations: the CRC-32 goes as a header of the body it covers. botocore's own default would send it as a trailer,
 which some stores keep as part of the object's `Content-Encoding` and others refuse.
@@ -17,12 +17,12 @@ import base64
 import zlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import aioboto3
 import structlog
+from aiobotocore.config import AioConfig
 from aiohttp import ClientError as HttpError
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from recipe_api.errors import StorageUnavailable
@@ -62,7 +62,12 @@ class S3Store:
                 checksum = self._checksum(body)
                 answer = await tried(
                     lambda: self._client.put_object(
-                        Bucket=self._bucket, Key=key, Body=body, **_headers(attributes), **checksum, **self._condition
+                        Bucket=self._bucket,
+                        Key=key,
+                        Body=cast("bytes", body),  # the stubs know of no bytearray
+                        **_headers(attributes),
+                        **checksum,
+                        **self._condition,
                     )
                 )
             except _FAILURES:
@@ -90,7 +95,7 @@ class S3Store:
                     Key=upload.key,
                     UploadId=upload.upload_id,
                     PartNumber=number,
-                    Body=body,
+                    Body=cast("bytes", body),
                     **checksum,
                 )
             )
@@ -98,8 +103,7 @@ class S3Store:
 
     async def complete_upload(self, upload: Upload, parts: Sequence[Part]) -> str:
         listed: list[Any] = [
-            {"PartNumber": part.number, "ETag": part.etag}
-            | ({"ChecksumCRC32": part.checksum} if part.checksum else {})
+            {"PartNumber": part.number, "ETag": part.etag} | ({"ChecksumCRC32": part.checksum} if part.checksum else {})
             for part in parts
         ]
         with _translated("CompleteMultipartUpload", upload.key):
@@ -165,7 +169,7 @@ async def open_s3_store(settings: Settings) -> AsyncIterator[S3Store]:
         aws_session_token=token.get_secret_value() if token else None,
         region_name=settings.aws_region or "us-east-1",  # a custom endpoint's signature wants some region
     )
-    config = Config(
+    config = AioConfig(
         signature_version="s3v4",
         s3={"addressing_style": "path" if settings.s3_endpoint_url else "virtual"},
         connect_timeout=CONNECT_SECONDS,

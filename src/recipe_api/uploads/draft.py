@@ -1,4 +1,4 @@
-"""What of a recipe is known from the photo's first bytes: its kind, its key, its name, and whether it is taken at all."""
+"""What is known of a recipe from its photo's first bytes: kind, key, name, and whether it is taken at all."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -33,7 +33,7 @@ def _cut(name: str) -> str:
     if len(name.encode("utf-8")) <= MAX_NAME_BYTES:
         return name
     stem, dot, extension = name.rpartition(".")
-    ending = f"{dot}{extension}" if len(extension.encode("utf-8")) <= 16 else ""  # noqa: PLR2004 - an extension, not a name
+    ending = f"{dot}{extension}" if len(extension.encode("utf-8")) <= 16 else ""  # longer, it is no extension
     room = MAX_NAME_BYTES - len(ending.encode("utf-8"))
     whole = stem if ending else name
     return whole.encode("utf-8")[:room].decode("utf-8", "ignore") + ending

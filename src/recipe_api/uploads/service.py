@@ -42,7 +42,6 @@ class Created:
     """Whether an earlier upload with the same idempotency key made it."""
 
 
-
 class Uploads:
     """What can be done with recipes. Every method may raise `StorageUnavailable` or `DatabaseUnavailable`."""
 
