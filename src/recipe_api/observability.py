@@ -11,6 +11,7 @@ import re
 import secrets
 import sys
 from contextvars import ContextVar
+from typing import TextIO
 
 import structlog
 
@@ -32,25 +33,28 @@ def begin_request(presented: str | None) -> str:
     return taken
 
 
-def configure_logging(level: str, *, human: bool | None = None) -> None:
-    """Sends every logger's lines, ours and the libraries', to standard output in one form.
+def configure_logging(level: str, *, human: bool | None = None, stream: TextIO | None = None) -> None:
+    """Sends every logger's lines, ours and the libraries', to one stream in one form.
 
     Args:
         level: The least severe level that is shown.
-        human: Lines for people instead of JSON; by default where standard output is a terminal.
+        human: Lines for people instead of JSON; by default where the stream is a terminal.
+        stream: Standard output, where nothing else is given.
     """
+    stream = stream or sys.stdout
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.stdlib.ExtraAdder(),
     ]
-    for_people = sys.stdout.isatty() if human is None else human
+    for_people = stream.isatty() if human is None else human
+    # Tracebacks without the frames' variables: among those are tokens, passwords and photos.
+    tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     last: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if for_people
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        else [structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer()]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -68,8 +72,8 @@ def configure_logging(level: str, *, human: bool | None = None) -> None:
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {"lines": formatter},
-            "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": sys.stdout, "formatter": "lines"}},
-            "root": {"handlers": ["stdout"], "level": level.upper()},
+            "handlers": {"stream": {"class": "logging.StreamHandler", "stream": stream, "formatter": "lines"}},
+            "root": {"handlers": ["stream"], "level": level.upper()},
             "loggers": {
                 # These say at their lower levels what we say ourselves, or nothing that whoever runs this can use.
                 "botocore": {"level": "WARNING"},

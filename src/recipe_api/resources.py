@@ -11,8 +11,9 @@ from recipe_api.database.idempotency import IdempotencyKeys
 from recipe_api.database.repository import Recipes
 from recipe_api.database.session import open_engine
 from recipe_api.settings import Settings
-from recipe_api.storage.protocol import ObjectStore
-from recipe_api.storage.s3 import open_s3_store
+from recipe_api.storage.inventory import S3Inventory
+from recipe_api.storage.protocol import Inventory, ObjectStore
+from recipe_api.storage.s3 import S3Store, open_s3_client
 from recipe_api.undo import Undo
 
 
@@ -21,6 +22,7 @@ class Resources:
     """Open connections to the outside."""
 
     store: ObjectStore
+    inventory: Inventory
     recipes: Recipes
     idempotency_keys: IdempotencyKeys
     undo: Undo
@@ -29,11 +31,17 @@ class Resources:
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """All of it, for as long as the block lasts; the undoing ends before the connections do."""
-    async with open_engine(settings) as engine, open_s3_store(settings) as store:
+    async with open_engine(settings) as engine, open_s3_client(settings) as client:
         undo = Undo()
         try:
             yield Resources(
-                store=store,
+                store=S3Store(
+                    client,
+                    bucket=settings.s3_bucket,
+                    checksums=settings.s3_checksum == "crc32",
+                    conditional_writes=settings.s3_conditional_writes,
+                ),
+                inventory=S3Inventory(client, bucket=settings.s3_bucket),
                 recipes=Recipes(engine),
                 idempotency_keys=IdempotencyKeys(engine, kept_seconds=settings.idempotency_key_seconds),
                 undo=undo,

@@ -1,11 +1,12 @@
 """Recipes in and out of their table. All SQL of the service stands here."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, tuple_, update
+from sqlalchemy import delete, func, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col, select
@@ -14,6 +15,10 @@ from recipe_api.database.idempotency import Finished, finish
 from recipe_api.database.models import Recipe
 from recipe_api.database.session import in_doubt, session
 from recipe_api.errors import RecipeNotFound
+
+KEY_BATCH = 1000
+SWEEP_LOCK = 0x5EED_0001
+"""Any number that nothing else in this database takes as an advisory lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,51 @@ class Recipes:
         if key is None:
             raise _not_found(recipe_id)
         return key
+
+    async def keys(self, *, after: str, until: str | None) -> AsyncIterator[str]:
+        """All keys greater than `after` and less than `until`, in order of bytes.
+
+        Read in batches, a short statement each: a sweep of a million rows holds neither memory nor a transaction.
+        """
+        key = col(Recipe.key)
+        while True:
+            statement = select(key).where(key > after).order_by(key).limit(KEY_BATCH)
+            if until is not None:
+                statement = statement.where(key < until)
+            async with session(self._engine) as opened:
+                batch = (await opened.exec(statement)).all()
+            for found in batch:
+                yield found
+            if len(batch) < KEY_BATCH:
+                return
+            after = batch[-1]
+
+    async def known_keys(self, keys: Sequence[str]) -> set[str]:
+        """Those of these keys that a row has."""
+        async with session(self._engine) as opened:
+            return set((await opened.exec(select(col(Recipe.key)).where(col(Recipe.key).in_(keys)))).all())
+
+    async def remove_keys(self, keys: Sequence[str]) -> None:
+        """Deletes the rows that have these keys."""
+        async with session(self._engine) as opened:
+            await opened.exec(delete(Recipe).where(col(Recipe.key).in_(keys)))
+            await opened.commit()
+
+    @asynccontextmanager
+    async def sweeping(self) -> AsyncIterator[bool]:
+        """Whether this is the only sweep, for as long as the block lasts.
+
+        An advisory lock of the connection's session: it goes with the connection, however the process ends.
+        """
+        async with session(self._engine) as opened:
+            # In a transaction, the lock would keep one open for as long as the sweep lasts.
+            connection = await opened.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+            locked = await connection.scalar(select(func.pg_try_advisory_lock(SWEEP_LOCK)))
+            try:
+                yield bool(locked)
+            finally:
+                if locked:
+                    await connection.scalar(select(func.pg_advisory_unlock(SWEEP_LOCK)))
 
     async def check(self) -> None:
         """Returns when the database answers and knows the table."""

@@ -32,3 +32,8 @@ def now() -> datetime:
     """The time, cut to the millisecond that keys carry."""
     time = datetime.now(UTC)
     return time.replace(microsecond=time.microsecond // 1000 * 1000)
+
+
+def lowest_of(time: datetime) -> str:
+    """What sorts before every key made at `time` or later, and after all made before; without a prefix."""
+    return f"{(time - _EPOCH) // _MILLISECOND:013d}"

@@ -1,4 +1,4 @@
-"""What the service asks of an object store: seven calls, and what each promises.
+"""What the service asks of an object store: seven calls to write one object, five to look after all of them.
 
 `S3Store` keeps these promises over the network. Whoever writes another one has to keep them too:
 
@@ -8,8 +8,9 @@
 - `delete` and `abort_upload` succeed when there is nothing to delete or abort.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 Body = bytes | bytearray
@@ -75,4 +76,46 @@ class ObjectStore(Protocol):
 
     async def check(self) -> None:
         """Returns when the bucket answers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object as a listing names it."""
+
+    key: str
+    size: int
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ListedUpload:
+    """A multipart upload that is neither completed nor aborted, as a listing names it."""
+
+    key: str
+    upload_id: str
+    begun: datetime
+
+
+class Inventory(Protocol):
+    """The same bucket as a whole, in pages that are fetched as they are asked for."""
+
+    def objects(self, *, prefix: str, after: str, until: str | None) -> AsyncIterator[Listed]:
+        """The objects under `prefix` whose keys are greater than `after` and less than `until`, in order of bytes."""
+        ...
+
+    def uploads(self, *, prefix: str) -> AsyncIterator[ListedUpload]:
+        """The multipart uploads under `prefix` that are going on, or were left."""
+        ...
+
+    async def exists(self, key: str) -> bool:
+        """Whether an object is there, surely: a failure to learn it is no answer."""
+        ...
+
+    async def delete_all(self, keys: Sequence[str]) -> None:
+        """Deletes up to 1,000 objects."""
+        ...
+
+    async def abort(self, upload: ListedUpload) -> None:
+        """Ends a multipart upload and frees its parts; fine if it has ended."""
         ...

@@ -48,7 +48,7 @@ _log = structlog.get_logger(__name__)
 
 
 class S3Store:
-    """One bucket. Made by `open_s3_store`."""
+    """One bucket."""
 
     def __init__(self, client: "S3Client", *, bucket: str, checksums: bool, conditional_writes: bool) -> None:
         self._client = client
@@ -57,7 +57,7 @@ class S3Store:
         self._condition: dict[str, Any] = {"IfNoneMatch": "*"} if conditional_writes else {}
 
     async def put(self, key: str, body: Body, attributes: Attributes) -> str:
-        with _translated("PutObject", key):
+        with translated("PutObject", key):
             try:
                 checksum = self._checksum(body)
                 answer = await tried(
@@ -78,7 +78,7 @@ class S3Store:
 
     async def create_upload(self, key: str, attributes: Attributes) -> Upload:
         algorithm: dict[str, Any] = {"ChecksumAlgorithm": "CRC32"} if self._checksums else {}
-        with _translated("CreateMultipartUpload", key):
+        with translated("CreateMultipartUpload", key):
             answer = await tried(
                 lambda: self._client.create_multipart_upload(
                     Bucket=self._bucket, Key=key, **_headers(attributes), **algorithm
@@ -88,7 +88,7 @@ class S3Store:
 
     async def put_part(self, upload: Upload, number: int, body: Body) -> Part:
         checksum = self._checksum(body)
-        with _translated("UploadPart", upload.key):
+        with translated("UploadPart", upload.key):
             answer = await tried(
                 lambda: self._client.upload_part(
                     Bucket=self._bucket,
@@ -106,7 +106,7 @@ class S3Store:
             {"PartNumber": part.number, "ETag": part.etag} | ({"ChecksumCRC32": part.checksum} if part.checksum else {})
             for part in parts
         ]
-        with _translated("CompleteMultipartUpload", upload.key):
+        with translated("CompleteMultipartUpload", upload.key):
             try:
                 answer = await tried(
                     lambda: self._client.complete_multipart_upload(
@@ -124,7 +124,7 @@ class S3Store:
         return _unquoted(answer["ETag"])
 
     async def abort_upload(self, upload: Upload) -> None:
-        with _translated("AbortMultipartUpload", upload.key):
+        with translated("AbortMultipartUpload", upload.key):
             try:
                 await tried(
                     lambda: self._client.abort_multipart_upload(
@@ -136,11 +136,11 @@ class S3Store:
                     raise
 
     async def delete(self, key: str) -> None:
-        with _translated("DeleteObject", key):
+        with translated("DeleteObject", key):
             await tried(lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
 
     async def check(self) -> None:
-        with _translated("HeadBucket", self._bucket):
+        with translated("HeadBucket", self._bucket):
             await self._client.head_bucket(Bucket=self._bucket)
 
     async def _own(self, key: str, attributes: Attributes) -> str | None:
@@ -159,8 +159,8 @@ class S3Store:
 
 
 @asynccontextmanager
-async def open_s3_store(settings: Settings) -> AsyncIterator[S3Store]:
-    """The configured bucket's store, with its connections; they close with the block."""
+async def open_s3_client(settings: Settings) -> AsyncIterator["S3Client"]:
+    """A client for the configured bucket, with its connections; they close with the block."""
     key, secret, token = settings.aws_access_key_id, settings.aws_secret_access_key, settings.aws_session_token
     session = aioboto3.Session(
         # None leaves it to botocore's own chain: roles, profiles.
@@ -180,12 +180,7 @@ async def open_s3_store(settings: Settings) -> AsyncIterator[S3Store]:
         response_checksum_validation="when_required",
     )
     async with session.client("s3", endpoint_url=settings.s3_endpoint_url, config=config) as client:
-        yield S3Store(
-            client,
-            bucket=settings.s3_bucket,
-            checksums=settings.s3_checksum == "crc32",
-            conditional_writes=settings.s3_conditional_writes,
-        )
+        yield client
 
 
 def _headers(attributes: Attributes) -> dict[str, Any]:
@@ -206,9 +201,10 @@ def _code(error: ClientError) -> str:
 
 
 @contextmanager
-def _translated(operation: str, key: str) -> "Iterator[None]":
+def translated(operation: str, key: str) -> "Iterator[None]":
+    """Makes the vendor's failures of an operation on a key into ours, and logs them."""
     try:
         yield
     except _FAILURES as error:
         _log.warning("object store failed", operation=operation, key=key, error=str(error) or type(error).__name__)
-        raise StorageUnavailable("The object store does not take the photo now; try again in a moment.") from error
+        raise StorageUnavailable("The object store does not answer as it should; try again in a moment.") from error

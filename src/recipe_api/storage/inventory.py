@@ -1,0 +1,81 @@
+"""A bucket as a whole: what is in it, page by page, and clearing away."""
+
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from recipe_api.errors import StorageUnavailable
+from recipe_api.storage.protocol import Listed, ListedUpload
+from recipe_api.storage.retries import tried
+from recipe_api.storage.s3 import translated
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3.client import S3Client
+
+_GONE = {"404", "NoSuchKey", "NotFound"}
+
+
+class S3Inventory:
+    """An `Inventory` of one bucket of Amazon S3 or any store with its API."""
+
+    def __init__(self, client: "S3Client", *, bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    async def objects(self, *, prefix: str, after: str, until: str | None) -> AsyncIterator[Listed]:
+        with translated("ListObjectsV2", prefix):
+            while True:
+                page = await tried(
+                    partial(self._client.list_objects_v2, Bucket=self._bucket, Prefix=prefix, StartAfter=after)
+                )
+                for found in page.get("Contents", []):
+                    if until is not None and found["Key"] >= until:
+                        return
+                    yield Listed(found["Key"], found["Size"], found["LastModified"])
+                    after = found["Key"]
+                if not page["IsTruncated"]:
+                    return
+
+    async def uploads(self, *, prefix: str) -> AsyncIterator[ListedUpload]:
+        marker: dict[str, Any] = {}
+        with translated("ListMultipartUploads", prefix):
+            while True:
+                page = await tried(
+                    partial(self._client.list_multipart_uploads, Bucket=self._bucket, Prefix=prefix, **marker)
+                )
+                for found in page.get("Uploads", []):
+                    yield ListedUpload(found["Key"], found["UploadId"], found["Initiated"])
+                if not page["IsTruncated"]:
+                    return
+                marker = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+    async def exists(self, key: str) -> bool:
+        with translated("HeadObject", key):
+            try:
+                await tried(lambda: self._client.head_object(Bucket=self._bucket, Key=key))
+            except ClientError as error:
+                if error.response["Error"]["Code"] in _GONE:
+                    return False
+                raise
+        return True
+
+    async def delete_all(self, keys: Sequence[str]) -> None:
+        doomed: Any = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
+        with translated("DeleteObjects", keys[0]):
+            answer = await tried(lambda: self._client.delete_objects(Bucket=self._bucket, Delete=doomed))
+        if errors := answer.get("Errors"):
+            raise StorageUnavailable(f"{len(errors)} objects could not be deleted: {errors[0].get('Code')}")
+
+    async def abort(self, upload: ListedUpload) -> None:
+        with translated("AbortMultipartUpload", upload.key):
+            try:
+                await tried(
+                    lambda: self._client.abort_multipart_upload(
+                        Bucket=self._bucket, Key=upload.key, UploadId=upload.upload_id
+                    )
+                )
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "NoSuchUpload":
+                    raise
