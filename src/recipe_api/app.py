@@ -25,7 +25,7 @@ from recipe_api.uploads.service import Uploads
 from recipe_api.web import health, pages, problems, recipes
 from recipe_api.web.body import Patience
 from recipe_api.web.dependencies import Services
-from recipe_api.web.middleware import Faults, Linger, RequestLog, SecurityHeaders
+from recipe_api.web.middleware import Faults, HeadAsGet, Linger, RequestLog, SecurityHeaders
 from recipe_api.web.tokens import Tokens
 
 RATE_SECONDS = 60
@@ -64,6 +64,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # an upload would be sent twice, and to an address made of the Host header
         middleware=_middleware(settings),
     )
     problems.install(app)
@@ -126,5 +127,6 @@ def _middleware(settings: Settings) -> list[Middleware]:
         Middleware(Linger),
         Middleware(SecurityHeaders),
         *([cors] if settings.cors_origins else []),
+        Middleware(HeadAsGet),
         Middleware(Faults),
     ]

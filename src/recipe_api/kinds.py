@@ -70,7 +70,7 @@ def accepted(content_types: Iterable[str]) -> frozenset[Kind]:
     try:
         return frozenset(KNOWN[content_type] for content_type in content_types)
     except KeyError as error:
-        raise ValueError(f"{error.args[0]} is not known; choose from {', '.join(KNOWN)}") from None
+        raise ValueError(f"{error.args[0]!r} is not known; choose from {', '.join(KNOWN)}") from None
 
 
 def _image_of_brands(head: bytes) -> Kind | None:

@@ -52,10 +52,10 @@ class WireFile(UploadFile):
         while chunk := await self.read(io.DEFAULT_BUFFER_SIZE * 1024):
             yield chunk
 
-    async def write(self, data: bytes) -> NoReturn:
+    async def write(self, data: bytes) -> NoReturn:  # noqa: ARG002 - UploadFile's signature
         raise io.UnsupportedOperation("a file on the wire cannot be written to")
 
-    async def seek(self, offset: int) -> NoReturn:
+    async def seek(self, offset: int) -> NoReturn:  # noqa: ARG002 - UploadFile's signature
         raise io.UnsupportedOperation("a file on the wire cannot be read twice")
 
     async def close(self) -> None:

@@ -16,6 +16,7 @@ from recipe_api.errors import (
     InvalidText,
     MalformedBody,
     PhotoTooLarge,
+    RequestRefused,
     TextTooLarge,
     TooManyParts,
 )
@@ -44,10 +45,14 @@ class WireForm:
     `await form.file(name)` reads on to a file, `await form.finish()` to the end, `form.text(name)` gives a text field.
     """
 
-    def __init__(self, chunks: AsyncIterator[bytes], *, boundary: bytes, rules: FormRules) -> None:
+    def __init__(
+        self, chunks: AsyncIterator[bytes], *, boundary: bytes, rules: FormRules, announced: int | None = None
+    ) -> None:
+        self.announced = announced
+        """Bytes of the whole body, where its headers say so; no more can come."""
         self._chunks = chunks
         self._parser = EventParser(boundary)
-        self._events: deque[Event] = deque()
+        self._events: deque[Event | RequestRefused] = deque()
         self._rules = rules
         self._seen: set[str] = set()
         self._parts = 0
@@ -121,10 +126,10 @@ class WireForm:
             raise InvalidText(f"{name} is not valid UTF-8.", field=name) from error
 
     async def _read_file_chunk(self) -> bytes:
-        event = await self._next_event()
+        event = await self._peek()
         if not isinstance(event, bytes):
-            self._events.appendleft(event)  # the end stays, so that reading on says it again
-            return b""
+            return b""  # the part's end stays, so that reading on says it again
+        self._events.popleft()
         self._file_bytes += len(event)
         if self._file_bytes > self._rules.max_file_bytes:
             raise PhotoTooLarge(
@@ -133,10 +138,19 @@ class WireForm:
         return event
 
     async def _next_event(self) -> Event:
+        event = await self._peek()
+        if event is not Mark.FORM_END:  # which stays, as a fault does: whoever asks again is told again
+            self._events.popleft()
+        return event
+
+    async def _peek(self) -> Event:
         while not self._events:
             try:
                 chunk = await anext(self._chunks)
             except StopAsyncIteration:
                 raise MalformedBody("The body ends before the closing boundary of its form.") from None
             self._events.extend(self._parser.feed(chunk))
-        return self._events.popleft()
+        event = self._events[0]
+        if isinstance(event, RequestRefused):
+            raise event
+        return event

@@ -1,20 +1,27 @@
 """Chunks of a body in, events out: python-multipart's push parser behind a face that cannot be misused.
 
-The parser's callbacks only record; whoever awaits the next chunk reads what they recorded. Every fault in the body
-is a `MalformedBody`. The end of the form is an event of its own, since python-multipart does not tell a body that
-was cut short from one that is whole.
+The parser's callbacks only record; whoever awaits the next chunk reads what they recorded. A fault in the body is an
+event as well, the last one: what stands before it is judged before it, however the body was cut into chunks. So is
+the end of the form, since python-multipart does not tell a body that was cut short from one that is whole.
 
 The header block of a part is bounded by python-multipart itself: 8 headers of 4 KiB.
 """
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from email.message import Message
 from enum import Enum, auto
+from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MAX_BOUNDARY_LENGTH, MultipartParser, parse_options_header
 
-from recipe_api.errors import InvalidText, MalformedBody, NotMultipart
+from recipe_api.errors import InvalidText, MalformedBody, NotMultipart, RequestRefused
+
+_BOUNDARY = re.compile(rb"[ -~]{0,%d}[!-~]" % (MAX_BOUNDARY_LENGTH - 1))
+_PARAMETER = re.compile(rb';\s*([^\s=;]+)\s*=\s*("(?:[^"\\]|\\.)*"?|[^;]*)', re.DOTALL)
+_CHARSETS = frozenset({"utf-8", "iso-8859-1", "us-ascii"})
+"""Those that RFC 8187 and, before it, RFC 5987 ask for, and the subset of both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +53,7 @@ def boundary_of(content_type: str | None) -> bytes:
     if media_type != b"multipart/form-data":
         raise NotMultipart("Send the form as multipart/form-data, with the fields label and photo.")
     boundary = options.get(b"boundary", b"")
-    if not 0 < len(boundary) <= MAX_BOUNDARY_LENGTH:
+    if not _BOUNDARY.fullmatch(boundary):
         raise NotMultipart("The Content-Type names no usable boundary; let your client set this header itself.")
     return boundary
 
@@ -55,7 +62,8 @@ class EventParser:
     """One body's parser; `feed` it chunk by chunk."""
 
     def __init__(self, boundary: bytes) -> None:
-        self._events: list[Event] = []
+        self._events: list[Event | RequestRefused] = []
+        self._begun = False
         self._headers: dict[bytes, bytes] = {}
         self._header_name = b""
         self._header_value = b""
@@ -73,17 +81,24 @@ class EventParser:
             },
         )
 
-    def feed(self, chunk: bytes) -> list[Event]:
-        """The events that `chunk` completes.
+    def feed(self, chunk: bytes) -> Sequence[Event | RequestRefused]:
+        """The events that `chunk` completes; after an error among them, feed no more.
 
-        Raises:
-            MalformedBody: The bytes break the rules of RFC 2046 or RFC 7578.
-            InvalidText: A field's or file's name is not valid text.
+        A `MalformedBody` says that the bytes break the rules of RFC 2046 or RFC 7578, an `InvalidText` that the name of
+        a field or a file is not valid text.
         """
+        if not self._begun:
+            # A line break may come first. python-multipart skips more, and how much depends on where a chunk ends.
+            chunk = chunk.lstrip(b"\r\n")
+            self._begun = bool(chunk)
         try:
             self._parser.write(chunk)
         except FormParserError as error:
-            raise MalformedBody(f"The multipart body is malformed: {error}.") from error
+            fault = MalformedBody(f"The multipart body is malformed: {error}.")
+            fault.__cause__ = error
+            self._events.append(fault)
+        except RequestRefused as error:
+            self._events.append(error)
         events, self._events = self._events, []
         return events
 
@@ -119,7 +134,7 @@ class EventParser:
 def _part_begin(disposition: bytes) -> PartBegin:
     # parse_options_header speaks latin-1, the wire UTF-8 (RFC 7578 §5.1): bytes go in and come out unchanged.
     kind, options = parse_options_header(disposition.decode("latin-1"))
-    if kind != b"form-data" or b"name" not in options:
+    if kind != b"form-data" or not options.get(b"name"):
         raise MalformedBody("The multipart body is malformed: a part has no Content-Disposition with a name.")
     name = _text(options[b"name"], what="A field's name")
     filename = options.get(b"filename")
@@ -130,22 +145,24 @@ def _part_begin(disposition: bytes) -> PartBegin:
 
 def _extended_filename(disposition: bytes, *, field: str) -> str | None:
     # RFC 7578 §4.2 forbids `filename*`, yet older urllib3 sends nothing else for a name beyond ASCII.
-    if b"filename*" not in disposition.lower():
-        return None
-    message = Message()
-    message["content-disposition"] = disposition.decode("latin-1")
-    try:
-        name = message.get_filename()
-    except (LookupError, ValueError) as error:
-        raise InvalidText("The file name is in no known character set; send it in UTF-8.", field=field) from error
-    return None if name is None else _text(name.encode("utf-8", "surrogatepass"), what="The file name", field=field)
+    for name, value in _PARAMETER.findall(disposition):
+        if name.lower() == b"filename*":
+            charset, _, rest = value.strip(b' \t"').partition(b"'")
+            return _decoded(unquote_to_bytes(rest.partition(b"'")[2]), charset.decode("latin-1").lower(), field=field)
+    return None
 
 
-def _text(value: bytes, *, what: str, field: str | None = None) -> str:
+def _decoded(name: bytes, charset: str, *, field: str) -> str:
+    if charset not in _CHARSETS:
+        raise InvalidText("The file name is in no known character set; send it in UTF-8.", field=field)
+    return _text(name, what="The file name", field=field, charset=charset)
+
+
+def _text(value: bytes, *, what: str, field: str | None = None, charset: str = "utf-8") -> str:
     try:
-        text = value.decode("utf-8")
+        text = value.decode(charset)
     except UnicodeDecodeError as error:
-        raise InvalidText(f"{what} is not valid UTF-8.", field=field) from error
+        raise InvalidText(f"{what} is not valid {charset.upper()}.", field=field) from error
     if "\0" in text:
         raise InvalidText(f"{what} has a NUL character.", field=field)
     return text

@@ -1,34 +1,35 @@
 """The memory that the buffers of one process may take together, and who is given it first.
 
-Every byte that waits to be sent is taken from the budget before it is read on from the client, so a full budget slows
-the clients' sockets and nothing else. An upload's *lease* counts the bytes of the part that fills; once the part is
-sent, its bytes travel, and come back to the budget when the store has answered.
+A part is sent when it is full, so it needs its room to the end once it has begun. An upload's *lease* therefore takes
+the room of a whole part before the part's first byte: five MiB, or less where the body was announced to be less. Who
+waits holds nothing, and who holds waits for nobody: no deadlock, and a slow client slows no other. A full budget slows
+the clients' sockets and nothing else. Once a part is sent its bytes travel, and their room comes back when the store
+has answered.
 
-Two things must never happen, and the rules below are made for them:
+Small photos do not queue behind large ones. An eighth of the room is left to them, and they go first in whatever
+becomes free; while large ones wait, the small take no more than half. Within each of the two, the upload that began
+first goes first, so that some are done early rather than all late.
 
-- *Deadlock.* A part can only be sent when it is full, so many half-filled parts could hold all memory and none go on.
-  A byte is granted only if enough stays free for the fullest part to become full (the safe states of Dijkstra's
-  banker's algorithm, which all needs being one part reduces to that one comparison). The fullest can therefore always
-  go on; its bytes then travel and come back, and the next fullest follows.
-- *Starvation of small photos.* The last `small_reserve` bytes are for leases of at most `small` bytes, and for the
-  fullest. Among those who wait, the first who may go on goes first.
+Considerations: counting byte by byte would admit more at once, but then a hundred clients of a mobile network share
+all room among half-filled parts of which one at a time can go on (docs/benchmarks.md, "Memory"). A body that does not
+announce its length counts as large.
 """
 
 import asyncio
-from collections import deque
-from dataclasses import dataclass
+import heapq
+from dataclasses import dataclass, field
 
 from recipe_api.settings import KIB
 
 SMALL = 512 * KIB
-"""Bytes below which a photo counts as small: most photos that a page shows."""
+"""Bytes up to which a body counts as small: most photos that a page shows."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, order=True)
 class _Waiting:
-    lease: "Lease"
-    size: int
-    granted: asyncio.Future[None]
+    turn: int
+    size: int = field(compare=False)
+    granted: asyncio.Future[None] = field(compare=False)
 
 
 class BufferBudget:
@@ -36,102 +37,113 @@ class BufferBudget:
 
     Args:
         total: All there are; at least two parts.
-        part_size: The most that one lease holds.
+        part_size: The most that one part takes.
     """
 
     def __init__(self, *, total: int, part_size: int) -> None:
         if total < 2 * part_size:
             raise ValueError("a budget must hold two parts: one that fills, one that travels")
         self.free = total
-        self._part_size = part_size
-        self._small_reserve = total // 8
-        self._leases: set[Lease] = set()
-        self._waiting: deque[_Waiting] = deque()
+        self.part_size = part_size
+        self._kept_for_small = total // 8
+        self._small_limit = total // 2
+        self._small_taken = 0
+        self._small_waiting: list[_Waiting] = []  # heaps: the lowest turn first
+        self._large_waiting: list[_Waiting] = []
+        self._leases = 0
 
-    def lease(self) -> "Lease":
-        """A lease of no bytes yet; close it."""
-        lease = Lease(self)
-        self._leases.add(lease)
-        return lease
+    def lease(self, *, at_most: int | None = None) -> "Lease":
+        """A lease of no room yet; close it.
 
-    async def grow(self, lease: "Lease", size: int) -> None:
-        """Gives a lease `size` more bytes, as soon as that is safe and its turn."""
-        if not self._waiting and self._may_grow(lease, size):
-            self._grant(lease, size)
-            return
-        waiting = _Waiting(lease, size, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
+        Args:
+            at_most: Bytes of the whole upload, where it is known that more cannot come.
+        """
+        self._leases += 1
+        return Lease(self, turn=self._leases, at_most=at_most)
+
+    async def take(self, size: int, *, turn: int, small: bool) -> None:
+        """Gives `size` bytes as soon as they are there and no earlier turn of its sort wants them."""
+        waiting = _Waiting(turn, size, asyncio.get_running_loop().create_future())
+        heapq.heappush(self._small_waiting if small else self._large_waiting, waiting)
         self._wake()
         try:
             await waiting.granted
         except asyncio.CancelledError:
             if not waiting.granted.cancelled():  # granted and cancelled in the same turn of the loop
-                self.give_back(lease, size)
+                self.give_back(size, small=small)
+            else:
+                self._wake()  # it may have been the one that those behind it waited for
             raise
 
-    def give_back(self, lease: "Lease | None", size: int) -> None:
-        """Takes bytes back, from a lease or from those that travelled."""
-        if lease is not None:
-            lease.held -= size
+    def give_back(self, size: int, *, small: bool) -> None:
+        """Takes bytes back."""
         self.free += size
+        if small:
+            self._small_taken -= size
         self._wake()
 
-    def close(self, lease: "Lease") -> None:
-        """Takes a lease back with all that it holds."""
-        self._leases.discard(lease)
-        self.give_back(lease, lease.held)
-
-    def _may_grow(self, lease: "Lease", size: int) -> bool:
-        left = self.free - size
-        if left >= self._part_size + self._small_reserve:
-            return True  # the common case, without a look at the other leases
-        grown = lease.held + size
-        fullest = max((other.held for other in self._leases), default=0)
-        needed = self._part_size - max(fullest, grown)
-        if grown <= SMALL or grown >= fullest:
-            return left >= needed
-        return left >= needed + self._small_reserve
-
-    def _grant(self, lease: "Lease", size: int) -> None:
-        lease.held += size
-        self.free -= size
-
     def _wake(self) -> None:
-        still: deque[_Waiting] = deque()
-        while self._waiting:
-            waiting = self._waiting.popleft()
-            if waiting.granted.cancelled():
-                continue
-            if self._may_grow(waiting.lease, waiting.size):
-                self._grant(waiting.lease, waiting.size)
-                waiting.granted.set_result(None)
-            else:
-                still.append(waiting)
-        self._waiting = still
+        while (first := _first(self._small_waiting)) and self._may_take_small(first.size):
+            self._small_taken += first.size
+            self._grant(heapq.heappop(self._small_waiting))
+        while (first := _first(self._large_waiting)) and self._may_take_large(first.size):
+            self._grant(heapq.heappop(self._large_waiting))
+
+    def _may_take_small(self, size: int) -> bool:
+        contended = _first(self._large_waiting) is not None
+        return size <= self.free and (not contended or self._small_taken + size <= self._small_limit)
+
+    def _may_take_large(self, size: int) -> bool:
+        return size <= self.free - max(0, self._kept_for_small - self._small_taken)
+
+    def _grant(self, waiting: _Waiting) -> None:
+        self.free -= waiting.size
+        waiting.granted.set_result(None)
+
+
+def _first(heap: list[_Waiting]) -> _Waiting | None:
+    """The first who still waits; those before, who were cancelled, are dropped."""
+    while heap and heap[0].granted.cancelled():
+        heapq.heappop(heap)
+    return heap[0] if heap else None
 
 
 class Lease:
-    """The bytes that one upload's filling part holds."""
+    """The room of the part that one upload fills."""
 
-    __slots__ = ("_budget", "held")
+    __slots__ = ("_budget", "_left", "_small", "_turn", "held")
 
-    def __init__(self, budget: BufferBudget) -> None:
+    def __init__(self, budget: BufferBudget, *, turn: int, at_most: int | None) -> None:
         self._budget = budget
+        self._turn = turn
+        self._left = at_most
+        self._small = at_most is not None and at_most <= SMALL
         self.held = 0
 
-    async def grow(self, size: int) -> None:
-        """Takes `size` more bytes; waits until they are there."""
-        await self._budget.grow(self, size)
+    async def next_part(self) -> int:
+        """Waits for room for one more part; answers how many bytes it may have.
 
-    def send_off(self) -> int:
-        """Empties the lease: its bytes travel now, until `arrived` is told of as many."""
-        travelling, self.held = self.held, 0
-        return travelling
+        Raises:
+            ValueError: All bytes that could come have been given room.
+        """
+        if self._left == 0:
+            raise ValueError("more bytes than were announced")
+        size = self._budget.part_size if self._left is None else min(self._left, self._budget.part_size)
+        await self._budget.take(size, turn=self._turn, small=self._small)
+        self.held = size
+        if self._left is not None:
+            self._left -= size
+        return size
+
+    def send_off(self, size: int) -> None:
+        """The part of `size` bytes travels now, until `arrived` is told of as many; what it left unused is free."""
+        unused, self.held = self.held - size, 0
+        self._budget.give_back(unused, small=self._small)
 
     def arrived(self, size: int) -> None:
-        """Gives back bytes that travelled."""
-        self._budget.give_back(None, size)
+        """Gives back the room of bytes that travelled."""
+        self._budget.give_back(size, small=self._small)
 
     def close(self) -> None:
         """Gives back all that is held."""
-        self._budget.close(self)
+        self.send_off(0)

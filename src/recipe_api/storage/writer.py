@@ -1,7 +1,7 @@
 """One object, written while its bytes arrive.
 
 Configuration: a writer holds at most `parts_in_flight` parts that travel and one that fills, each of `part_size`
-bytes; all writers of a process share a `BufferBudget`. Slot and bytes are taken before more is accepted, so a slow
+bytes; all writers of a process share a `BufferBudget`. Slot and room are taken before more is accepted, so a slow
 store or a full process slows the reader and, through it, the client's socket.
 
 Implementation: what fits into one part becomes one PUT, sent by `commit`. Beyond that a multipart upload begins, whose
@@ -46,6 +46,7 @@ class ObjectWriter:
     ) -> None:
         self._store = store
         self._lease = lease
+        self._room = 0
         self._key = key
         self._attributes = attributes
         self._part_size = part_size
@@ -68,8 +69,9 @@ class ObjectWriter:
         while rest:
             if len(self._buffer) == self._part_size:
                 await self._send_part()
-            taken = rest[: self._part_size - len(self._buffer)]
-            await self._lease.grow(len(taken))
+            if len(self._buffer) == self._room:
+                self._room += await self._lease.next_part()
+            taken = rest[: self._room - len(self._buffer)]
             self._buffer += taken
             rest = rest[len(taken) :]
         self._size += len(data)
@@ -95,11 +97,13 @@ class ObjectWriter:
             self._touched = True
             self._upload = await self._store.create_upload(self._key, self._attributes)
         await self._slots.acquire()
-        body, self._buffer = self._buffer, bytearray()
+        body, self._buffer, self._room = self._buffer, bytearray(), 0
+        size = len(body)
+        self._lease.send_off(size)
         number = len(self._sending) + 1
         task = self._tasks.create_task(self._store.put_part(self._upload, number, body))
         del body  # the task alone holds it now, and lets it go when the part has arrived
-        task.add_done_callback(partial(self._part_arrived, self._lease.send_off()))
+        task.add_done_callback(partial(self._part_arrived, size))
         self._sending.append(task)
 
     def _part_arrived(self, size: int, _: asyncio.Task[Part]) -> None:
@@ -124,6 +128,7 @@ async def object_writer(
     undo: Undo,
     part_size: int,
     parts_in_flight: int,
+    at_most: int | None = None,
 ) -> AsyncIterator[ObjectWriter]:
     """A writer for the object `key`; what it has not committed when the block ends is undone.
 
@@ -135,8 +140,9 @@ async def object_writer(
         undo: Runs what must be undone, to its end.
         part_size: Bytes of a part, from 5 MiB up (S3's minimum for all parts but the last).
         parts_in_flight: How many parts travel at once, besides the one that fills.
+        at_most: Bytes that can come, where that is known; a small photo then need not wait with the large ones.
     """
-    lease = budget.lease()
+    lease = budget.lease(at_most=at_most)
     writer = ObjectWriter(store, key, attributes, lease=lease, part_size=part_size, parts_in_flight=parts_in_flight)
     try:
         try:

@@ -24,7 +24,8 @@ def original_name(filename: str, *, extension: str) -> str:
 
 def content_disposition(name: str, *, inline: bool) -> str:
     """The header that offers a file under this name (RFC 6266), in ASCII: a plain fallback, and the name itself."""
-    fallback = "".join(c if " " <= c <= "~" and c not in '"\\%' else "_" for c in name)
+    # Neither what would need an escape, which clients read differently, nor what simple ones split a header at.
+    fallback = "".join(c if " " <= c <= "~" and c not in '"\\%;' else "_" for c in name)
     kind = "inline" if inline else "attachment"
     return f"{kind}; filename=\"{fallback}\"; filename*=UTF-8''{quote(name, safe='')}"
 

@@ -104,7 +104,7 @@ class Uploads:
         photo = await form.file("photo")
         head = await photo.read_exactly(HEAD_BYTES)
         draft = Draft.of(photo.filename or "", head, policy=self.policy)
-        async with self._writer(draft) as writer:
+        async with self._writer(draft, at_most=form.announced) as writer:
             chunk = head
             while chunk:
                 if begun:
@@ -121,7 +121,7 @@ class Uploads:
             await self._record(recipe, begun.finished(label) if begun else None)
         return recipe
 
-    def _writer(self, draft: Draft) -> AbstractAsyncContextManager[ObjectWriter]:
+    def _writer(self, draft: Draft, *, at_most: int | None) -> AbstractAsyncContextManager[ObjectWriter]:
         return object_writer(
             self._store,
             draft.key,
@@ -130,6 +130,7 @@ class Uploads:
             undo=self._undo,
             part_size=self.policy.part_size,
             parts_in_flight=self.policy.parts_in_flight,
+            at_most=at_most,
         )
 
     async def _record(self, recipe: Recipe, finished: Finished | None) -> None:

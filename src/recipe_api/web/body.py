@@ -16,15 +16,18 @@ MAX_JSON_BYTES = 128 * 1024
 """Room for the longest label a setting allows, every character of it escaped."""
 
 
-def refuse_announced(request: Request, *, limit: int) -> None:
-    """Refuses a body whose `Content-Length` is over the limit already, before any of it is read.
+def announced_bytes(request: Request, *, limit: int) -> int | None:
+    """The `Content-Length`, if there is one; a body that announces too much is refused before any of it is read.
 
     Raises:
-        BodyTooLarge: It announces too much.
+        BodyTooLarge: It is over the limit.
     """
     announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit:
+    if not announced.isdecimal():
+        return None
+    if int(announced) > limit:
         raise _too_large(limit)
+    return int(announced)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +115,7 @@ async def read_json(request: Request, model: type[Model], *, patience: Patience)
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise NotJson("Send the body as application/json.")
-    refuse_announced(request, limit=MAX_JSON_BYTES)
+    announced_bytes(request, limit=MAX_JSON_BYTES)
     body = bytearray()
     async for chunk in read_body(request, limit=MAX_JSON_BYTES, patience=patience):
         body += chunk

@@ -16,7 +16,7 @@ from recipe_api.resources import Resources
 from recipe_api.settings import KIB
 from recipe_api.uploads.idempotency import UploadKey
 from recipe_api.uploads.service import Uploads
-from recipe_api.web.body import Patience, read_body, refuse_announced
+from recipe_api.web.body import Patience, announced_bytes, read_body
 from recipe_api.web.tokens import Tokens
 
 FORM_OVERHEAD_BYTES = 64 * KIB
@@ -33,7 +33,7 @@ class Services:
     patience: Patience
 
 
-def services_of(request: Request) -> Services:
+async def services_of(request: Request) -> Services:
     """The services of the app that answers this request."""
     services: Services = request.app.state.services
     return services
@@ -45,19 +45,19 @@ _bearer = HTTPBearer(auto_error=False, description="An API token, or the manage_
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-def api_token(request: Request, services: AppServices, bearer: Bearer) -> str | None:
+async def api_token(request: Request, services: AppServices, bearer: Bearer) -> str | None:
     """Lets uploaders and listers pass: whoever holds an API token, whose name it is, or anyone where there are none."""
     name = services.tokens.authorize_api(bearer.credentials if bearer else None)
     _name_in_log(request, name)
     return name
 
 
-def manage_token(request: Request, recipe_id: UUID, services: AppServices, bearer: Bearer) -> None:
+async def manage_token(request: Request, recipe_id: UUID, services: AppServices, bearer: Bearer) -> None:
     """Lets those pass who may rename and delete this recipe."""
     _name_in_log(request, services.tokens.authorize_manage(bearer.credentials if bearer else None, recipe_id))
 
 
-def upload_key(
+async def upload_key(
     caller: Annotated[str | None, Depends(api_token)],
     idempotency_key: Annotated[
         str | None,
@@ -75,14 +75,14 @@ def upload_key(
     return UploadKey(caller or "", idempotency_key) if idempotency_key else None
 
 
-def wire_form(request: Request, services: AppServices) -> WireForm:
+async def wire_form(request: Request, services: AppServices) -> WireForm:
     """The upload's form, of which nothing has been read yet; refused already where the headers say enough."""
     boundary = boundary_of(request.headers.get("content-type"))
     policy = services.uploads.policy
     limit = policy.max_photo_bytes + policy.max_label_bytes + FORM_OVERHEAD_BYTES
-    refuse_announced(request, limit=limit)
-    chunks = read_body(request, limit=limit, patience=services.patience)
-    return WireForm(chunks, boundary=boundary, rules=policy.form_rules())
+    announced = announced_bytes(request, limit=limit)
+    chunks = read_body(request, limit=limit if announced is None else announced, patience=services.patience)
+    return WireForm(chunks, boundary=boundary, rules=policy.form_rules(), announced=announced)
 
 
 Form = Annotated[WireForm, Depends(wire_form)]

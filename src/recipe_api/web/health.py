@@ -1,10 +1,12 @@
 """Whether the process is alive, and whether what it leans on answers."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 from fastapi import APIRouter
 
-from recipe_api.errors import DatabaseUnavailable, StorageUnavailable
+from recipe_api.errors import DatabaseUnavailable, StorageUnavailable, Unavailable
 from recipe_api.web.dependencies import AppServices
 from recipe_api.web.problems import responses
 from recipe_api.web.schemas import Health
@@ -27,16 +29,23 @@ async def healthz() -> Health:
     responses=responses(StorageUnavailable, DatabaseUnavailable),
 )
 async def readyz(services: AppServices) -> Health:
-    """Asks both at once, and waits for them for some seconds only."""
+    """Asks both at once, and waits for each for some seconds only."""
     resources = services.resources
-    try:
-        async with asyncio.timeout(CHECK_SECONDS):
-            results = await asyncio.gather(
-                resources.recipes.check(), resources.store.check(), return_exceptions=True
-            )
-    except TimeoutError:
-        raise StorageUnavailable(f"The database or the bucket did not answer within {CHECK_SECONDS} seconds.") from None
+    silent = f"did not answer within {CHECK_SECONDS:g} seconds."
+    results = await asyncio.gather(
+        _answered(resources.recipes.check(), DatabaseUnavailable(f"The database {silent}")),
+        _answered(resources.store.check(), StorageUnavailable(f"The bucket {silent}")),
+        return_exceptions=True,
+    )
     for result in results:
-        if isinstance(result, BaseException):
+        if result is not None:
             raise result
     return Health(status="ok")
+
+
+async def _answered(check: Coroutine[Any, Any, None], otherwise: Unavailable) -> None:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await check
+    except TimeoutError:
+        raise otherwise from None

@@ -1,8 +1,9 @@
 """What every request passes on its way in and every answer on its way out, outermost first.
 
 `RequestLog` gives the request its id and writes its line. `Linger` lets a client see an answer that came before its
-body was read. `SecurityHeaders` says what a browser may do with an answer. CORS comes from Starlette. `Faults`, the
-innermost, turns what nobody expected into a problem document, so that it too carries all of the above.
+body was read. `SecurityHeaders` says what a browser may do with an answer. CORS comes from Starlette. `HeadAsGet`
+answers HEAD. `Faults`, the innermost, turns what nobody expected into a problem document, so that it too carries all of
+the above.
 
 All are plain ASGI: nothing stands between the socket and the reader of a body but a function call.
 """
@@ -144,6 +145,23 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, headed_send)
+
+
+class HeadAsGet:
+    """Answers HEAD with the status and the headers of GET (RFC 9110 §9.3.2); FastAPI's routes know GET alone."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def bodiless_send(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        await self._app({**scope, "method": "GET"}, receive, bodiless_send)
 
 
 class Faults:

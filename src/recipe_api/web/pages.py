@@ -1,6 +1,7 @@
 """What people see in a browser: the form, the docs, and what a problem means. No outside host is asked for anything."""
 
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 
 from fastapi import APIRouter
@@ -10,6 +11,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from recipe_api.errors import RecipeApiError
+from recipe_api.web.problems import HTTP_CODES
 
 _STATIC = Path(__file__).parent / "static"
 _POLICY = "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'"
@@ -48,6 +50,9 @@ async def problem_meaning(code: str) -> Response:
         if error.code == code:
             meaning = " ".join((error.__doc__ or error.title).split())
             return PlainTextResponse(f"{error.status} {error.title}\n\n{meaning}\n")
+    for status, known in HTTP_CODES.items():
+        if known == code:
+            return PlainTextResponse(f"{status} {HTTPStatus(status).phrase}\n\n{HTTPStatus(status).description}.\n")
     raise HTTPException(404)
 
 

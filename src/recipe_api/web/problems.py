@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match, Mount
 
 from recipe_api.errors import InvalidParameter, RecipeApiError, TokenRefused, TokenWanted, Unavailable
 from recipe_api.observability import request_id
@@ -21,7 +22,10 @@ from recipe_api.web.schemas import Problem
 MEDIA_TYPE = "application/problem+json"
 FAULT_DETAIL = "Something went wrong on our side, and has been logged under this request_id."
 
-_CODES = {404: "not-found", 405: "method-not-allowed"}
+HTTP_CODES = {404: "not-found", 405: "method-not-allowed"}
+"""The codes of problems that the framework finds, by status."""
+
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 _log = structlog.get_logger(__name__)
 
@@ -86,13 +90,29 @@ async def _on_error(_: Request, error: Exception) -> Response:
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - the handler is registered for nothing else
     phrase = HTTPStatus(error.status_code).phrase
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and (allowed := _allowed(request)):
+        headers["Allow"] = ", ".join(allowed)
     return problem(
         status=error.status_code,
-        code=_CODES.get(error.status_code, "http-error"),
+        code=HTTP_CODES.get(error.status_code, "http-error"),
         title=phrase,
-        detail=f"{request.method} {request.url.path}: {phrase}.",
-        headers=dict(error.headers or {}),
+        detail=f"{request.method} {request.scope['path']}: {phrase}.",  # not its url, which the Host header has part in
+        headers=headers,
     )
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of all routes with this path; the router tells those of the first alone."""
+
+    def is_route(method: str) -> bool:
+        scope = {"type": "http", "method": method, "path": request.scope["path"], "root_path": "", "headers": []}
+        return any(route.matches(scope)[0] is Match.FULL for route in routes)
+
+    # What is mounted takes any method, and says itself which it allows.
+    routes = [route for route in request.app.routes if not isinstance(route, Mount)]
+    allowed = [method for method in _METHODS if is_route(method)]
+    return [*allowed, "HEAD"] if "GET" in allowed else allowed
 
 
 async def _on_invalid_parameter(_: Request, error: Exception) -> Response:

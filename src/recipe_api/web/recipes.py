@@ -6,6 +6,7 @@ described to OpenAPI by hand.
 
 import base64
 import binascii
+import struct
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -172,21 +173,18 @@ async def delete_recipe(recipe_id: UUID, services: AppServices) -> None:
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_CURSOR_BYTES = 8 + 16
+_CURSOR = ">Q16s"  # microseconds since the epoch, the id
 
 
 def _cursor(position: Position) -> str:
     microseconds = (position.created_at - _EPOCH) // timedelta(microseconds=1)
-    packed = microseconds.to_bytes(8, "big") + position.id.bytes
-    return base64.urlsafe_b64encode(packed).decode("ascii")
+    return base64.urlsafe_b64encode(struct.pack(_CURSOR, microseconds, position.id.bytes)).decode("ascii")
 
 
 def _position(cursor: str) -> Position:
     try:
-        packed = base64.b64decode(cursor, altchars=b"-_", validate=True)
-        if len(packed) != _CURSOR_BYTES:
-            raise ValueError(cursor)
-        created_at = _EPOCH + timedelta(microseconds=int.from_bytes(packed[:8], "big"))
-    except (binascii.Error, ValueError, OverflowError):
+        microseconds, id_bytes = struct.unpack(_CURSOR, base64.b64decode(cursor, altchars=b"-_", validate=True))
+        created_at = _EPOCH + timedelta(microseconds=microseconds)
+    except (binascii.Error, struct.error, ValueError, OverflowError):
         raise errors.InvalidParameter("after: take it from a page's next, unchanged.", field="after") from None
-    return Position(created_at, UUID(bytes=packed[8:]))
+    return Position(created_at, UUID(bytes=id_bytes))

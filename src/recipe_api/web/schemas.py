@@ -5,6 +5,7 @@ from typing import Annotated, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic.config import JsonDict
 
 from recipe_api.database.models import Recipe
 
@@ -16,7 +17,7 @@ Timestamp = Annotated[
 """UTC, to the millisecond: `2026-11-22T07:29:27.934Z` (RFC 3339)."""
 
 _KEY = "1795332567934-4f9a1c2b7d3e8a605f9b1c2d3e4f5a6b.jpg"
-_RECIPE = {
+_RECIPE: JsonDict = {
     "id": "0b6f5a52-5d3f-4c3e-9a43-0d7a1a2f6c11",
     "label": "Pancakes",
     "key": _KEY,
