@@ -72,7 +72,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(health.router)
     app.include_router(pages.router)
     app.mount("/static", pages.static_files(), name="static")
-    app.mount("/swagger-ui", pages.swagger_ui_files(), name="swagger-ui")
     return app
 
 

@@ -8,6 +8,7 @@ problem's `type`) and its title; an instance carries the detail, a sentence that
     ├── RequestRefused                 the request is at fault
     │   ├── MalformedBody              400
     │   ├── TokenWanted                401
+    │   │   └── TokenUnknown           401
     │   ├── TokenRefused               403
     │   ├── RecipeNotFound             404
     │   ├── BodyStalled                408
@@ -60,11 +61,18 @@ class MalformedBody(RequestRefused):
 
 
 class TokenWanted(RequestRefused):
-    """No bearer token was sent, or one that nobody was given."""
+    """No bearer token was sent where one is needed."""
 
     status = 401
     code = "token-wanted"
     title = "A token is wanted"
+
+
+class TokenUnknown(TokenWanted):
+    """The token that was sent is none that this service gave."""
+
+    code = "token-unknown"
+    title = "This token is not known"
 
 
 class TokenRefused(RequestRefused):
@@ -108,21 +116,29 @@ class TooLarge(RequestRefused):
 
 
 class PhotoTooLarge(TooLarge):
+    """The photo has more bytes than MAX_UPLOAD_BYTES allows; send a smaller one."""
+
     code = "photo-too-large"
     title = "The photo is over its limit"
 
 
 class TextTooLarge(TooLarge):
+    """The label has more bytes of UTF-8 than MAX_LABEL_BYTES allows; shorten it."""
+
     code = "text-too-large"
     title = "A text field is over its limit"
 
 
 class TooManyParts(TooLarge):
+    """The form has more parts than MAX_FORM_PARTS allows; send the fields label and photo alone."""
+
     code = "too-many-parts"
     title = "The form has too many parts"
 
 
 class BodyTooLarge(TooLarge):
+    """The whole body is over what any form within the limits can come to; send a smaller photo."""
+
     code = "body-too-large"
     title = "The body is over its limit"
 
@@ -168,31 +184,43 @@ class InvalidField(RequestRefused):
 
 
 class FieldMissing(InvalidField):
+    """The form ended without a field that it must have."""
+
     code = "field-missing"
     title = "A field is missing"
 
 
 class FieldEmpty(InvalidField):
+    """A field is there with nothing in it: a file of no bytes, or a text of white space alone."""
+
     code = "field-empty"
     title = "A field is empty"
 
 
 class FieldRepeated(InvalidField):
+    """A field that may stand once stood twice; which one was meant cannot be told."""
+
     code = "field-repeated"
     title = "A field was sent twice"
 
 
 class FieldUnexpected(InvalidField):
+    """A file stood where a text belongs or the other way round, or a file that nobody asked for."""
+
     code = "field-unexpected"
     title = "A field is of the wrong sort"
 
 
 class InvalidText(InvalidField):
+    """A text or a name is not UTF-8, or has a NUL, which PostgreSQL cannot store."""
+
     code = "invalid-text"
     title = "A field is not valid text"
 
 
 class InvalidParameter(InvalidField):
+    """A parameter of the path, the query or a header is not of its form."""
+
     code = "invalid-parameter"
     title = "A parameter is invalid"
 
@@ -207,16 +235,22 @@ class Unavailable(RecipeApiError):
 
 
 class StorageUnavailable(Unavailable):
+    """The object store does not answer, or not as it should; nothing of the upload was kept."""
+
     code = "storage-unavailable"
     title = "The object store is unavailable"
 
 
 class ServiceFull(Unavailable):
+    """As many uploads are under way as may be; come again in a few seconds."""
+
     code = "service-full"
     title = "The service is full"
 
 
 class DatabaseUnavailable(Unavailable):
+    """The database does not answer, or has no connection free; nothing of the upload was kept."""
+
     code = "database-unavailable"
     title = "The database is unavailable"
 

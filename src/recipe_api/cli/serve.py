@@ -2,20 +2,16 @@
 
 import argparse
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from recipe_api.observability import configure_logging
+from recipe_api.server import server_options
 from recipe_api.settings import Settings
 
 if TYPE_CHECKING:
     from recipe_api.cli.types import Commands
-
-KEEP_ALIVE_SECONDS = 95
-"""Above the 90 s for which Heroku's router keeps an idle connection: else it may pick one that is just closing."""
-GRACEFUL_SECONDS = 17
-"""How long uploads may go on after SIGTERM. Heroku kills at 30 s; aborting the rest and undoing it takes up to 8."""
 
 
 def add_to(commands: "Commands") -> None:
@@ -44,19 +40,3 @@ def run(options: argparse.Namespace) -> int:
     )
     return 0
 
-
-def server_options(settings: Settings) -> dict[str, Any]:
-    """What every uvicorn that serves the app is told, wherever it listens."""
-    return {
-        "loop": "auto",
-        "http": "httptools",
-        "ws": "none",
-        "lifespan": "on",
-        "proxy_headers": True,
-        "forwarded_allow_ips": settings.forwarded_allow_ips,
-        "timeout_keep_alive": KEEP_ALIVE_SECONDS,
-        "timeout_graceful_shutdown": GRACEFUL_SECONDS,
-        "log_config": None,
-        "access_log": False,
-        "server_header": False,
-    }

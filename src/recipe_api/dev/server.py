@@ -20,6 +20,7 @@ from recipe_api.dev.errors import DevError
 from recipe_api.dev.migrations import migrate
 from recipe_api.dev.signals import EndAsked, signals_end
 from recipe_api.dev.stack import Stack, embedded_stack
+from recipe_api.server import server_options
 from recipe_api.settings import Settings, SettingsError
 
 HELP = """\
@@ -64,9 +65,9 @@ def _serve(port: int, folder: Path, app: AppFactory) -> None:
         print("Starting PostgreSQL and the object store …", flush=True)
         with embedded_stack(folder) as stack:
             os.environ.update(_environment(os.environ, stack=stack, folder=folder, port=port))
-            Settings.from_environment(os.environ)  # a wrong variable is told here, in one line
+            settings = Settings.from_environment(os.environ)  # a wrong variable is told here, in one line
             migrate(stack.database_url)
-            _Server(_configuration(app), welcome=_welcome(port, folder)).run(sockets=[listener])
+            _Server(_configuration(app, settings), welcome=_welcome(port, folder)).run(sockets=[listener])
 
 
 def _environment(environ: Mapping[str, str], *, stack: Stack, folder: Path, port: int) -> dict[str, str]:
@@ -92,17 +93,9 @@ def _listening(port: int) -> Iterator[socket.socket]:
         yield listener
 
 
-def _configuration(app: AppFactory) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        factory=True,
-        host=HOST,
-        lifespan="on",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=_GRACEFUL,
-    )
+def _configuration(app: AppFactory, settings: Settings) -> uvicorn.Config:
+    options = server_options(settings) | {"timeout_graceful_shutdown": _GRACEFUL}
+    return uvicorn.Config(app, factory=True, host=HOST, **options)
 
 
 class _Server(uvicorn.Server):

@@ -8,7 +8,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from recipe_api.errors import BodyStalled, BodyTooLarge, ClientDisconnected, InvalidField, NotJson
+from recipe_api.errors import BodyStalled, BodyTooLarge, ClientDisconnected, InvalidField, MalformedBody, NotJson
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -109,7 +109,8 @@ async def read_json(request: Request, model: type[Model], *, patience: Patience)
 
     Raises:
         NotJson: It is announced as something else.
-        InvalidField: It is no JSON, or not of this shape.
+        MalformedBody: It is no JSON.
+        InvalidField: It is not of this shape.
         BodyTooLarge: It is over `MAX_JSON_BYTES`.
         BodyStalled: It does not arrive.
     """
@@ -123,6 +124,8 @@ async def read_json(request: Request, model: type[Model], *, patience: Patience)
         return model.model_validate_json(bytes(body))
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            raise MalformedBody("The body is no valid JSON in UTF-8.") from None
         field = ".".join(str(step) for step in first["loc"]) or None
         raise InvalidField(f"{field or 'The body'}: {first['msg']}.", field=field) from None
 

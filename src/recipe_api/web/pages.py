@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from http import HTTPStatus
+from importlib.resources import files
 from pathlib import Path
 
 from fastapi import APIRouter
@@ -18,6 +19,8 @@ _POLICY = "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 
 _FORM_POLICY = f"{_POLICY}; form-action 'self'"
 _DOCS_POLICY = f"{_POLICY}; script-src 'self'; connect-src 'self'"
 
+_SWAGGER_UI_FILES = frozenset({"swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"})
+
 router = APIRouter(include_in_schema=False)
 
 
@@ -26,9 +29,12 @@ def static_files() -> StaticFiles:
     return StaticFiles(directory=_STATIC)
 
 
-def swagger_ui_files() -> StaticFiles:
-    """Swagger UI's own distribution, from the package that carries it."""
-    return StaticFiles(packages=[("fastapi_swagger", "resources")])
+@router.get("/swagger-ui/{name}")
+async def swagger_ui_file(name: str) -> Response:
+    """A file of Swagger UI's own distribution, from the package that carries it; not that package's code."""
+    if name not in _SWAGGER_UI_FILES:
+        raise HTTPException(404)
+    return FileResponse(str(files("fastapi_swagger") / "resources" / name), headers={"Cache-Control": "max-age=86400"})
 
 
 @router.get("/")

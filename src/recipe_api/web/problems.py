@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match, Mount
 
-from recipe_api.errors import InvalidParameter, RecipeApiError, TokenRefused, TokenWanted, Unavailable
+from recipe_api.errors import InvalidParameter, RecipeApiError, TokenRefused, TokenUnknown, TokenWanted, Unavailable
 from recipe_api.observability import request_id
 from recipe_api.web.schemas import Problem
 
@@ -26,6 +26,12 @@ HTTP_CODES = {404: "not-found", 405: "method-not-allowed"}
 """The codes of problems that the framework finds, by status."""
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+_CHALLENGES: dict[type[RecipeApiError], str] = {  # RFC 6750 §3.1; of two that fit, the later one holds
+    TokenWanted: 'Bearer realm="recipe_api"',
+    TokenUnknown: 'Bearer realm="recipe_api", error="invalid_token"',
+    TokenRefused: 'Bearer realm="recipe_api", error="insufficient_scope"',
+}
 
 _log = structlog.get_logger(__name__)
 
@@ -78,10 +84,9 @@ async def _on_error(_: Request, error: Exception) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, Unavailable):
         headers["Retry-After"] = str(error.retry_after)
-    if isinstance(error, TokenWanted):
-        headers["WWW-Authenticate"] = 'Bearer realm="recipe_api"'
-    if isinstance(error, TokenRefused):
-        headers["WWW-Authenticate"] = 'Bearer realm="recipe_api", error="insufficient_scope"'  # RFC 6750 §3.1
+    for kind, challenge in _CHALLENGES.items():
+        if isinstance(error, kind):
+            headers["WWW-Authenticate"] = challenge
     return problem(
         status=error.status, code=error.code, title=error.title, detail=error.detail, field=error.field, headers=headers
     )

@@ -62,6 +62,7 @@ _CHANGE_BODY: dict[str, Any] = {
     responses=responses(
         errors.MalformedBody,
         errors.TokenWanted,
+        errors.TokenUnknown,
         errors.BodyStalled,
         errors.KeyInUse,
         errors.PhotoTooLarge,
@@ -102,7 +103,7 @@ async def upload_recipe(key: Key, form: Form, services: AppServices, response: R
     operation_id="listRecipes",
     summary="List recipes, newest first",
     dependencies=[Depends(api_token)],
-    responses=responses(errors.TokenWanted, errors.InvalidParameter, errors.DatabaseUnavailable),
+    responses=responses(errors.TokenWanted, errors.TokenUnknown, errors.InvalidParameter, errors.DatabaseUnavailable),
 )
 async def list_recipes(
     services: AppServices,
@@ -167,9 +168,10 @@ async def rename_recipe(recipe_id: UUID, request: Request, services: AppServices
         errors.DatabaseUnavailable,
     ),
 )
-async def delete_recipe(recipe_id: UUID, services: AppServices) -> None:
+async def delete_recipe(recipe_id: UUID, services: AppServices) -> Response:
     """Wants the recipe's manage token or an API token. Caches may show the photo for a while longer."""
     await services.uploads.delete(recipe_id)
+    return Response(status_code=204)
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

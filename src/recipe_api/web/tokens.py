@@ -12,7 +12,7 @@ from uuid import UUID
 
 from pydantic import SecretStr
 
-from recipe_api.errors import TokenRefused, TokenWanted
+from recipe_api.errors import TokenRefused, TokenUnknown, TokenWanted
 
 _PURPOSE = b"recipe_api manage token v1\0"
 
@@ -33,7 +33,8 @@ class Tokens:
         """Whether the bearer may upload and list; answers the token's name, None where nobody needs one.
 
         Raises:
-            TokenWanted: A token is needed, and this is none.
+            TokenWanted: A token is needed, and none was sent.
+            TokenUnknown: The one that was sent is nobody's.
         """
         if not self._api_tokens:
             return None
@@ -41,7 +42,7 @@ class Tokens:
             raise TokenWanted("Send an API token as Authorization: Bearer TOKEN.")
         name = self._name_of(presented)
         if name is None:
-            raise TokenWanted("This API token is not known here.")
+            raise TokenUnknown("This API token is not known here.")
         return name
 
     def authorize_manage(self, presented: str | None, recipe_id: UUID) -> str | None:
