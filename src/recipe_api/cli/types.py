@@ -1,5 +1,6 @@
 """The name of a type that argparse keeps to itself."""
 
 import argparse
+from typing import TypeAlias
 
-Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no public name
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # in quotes: it is generic to checkers alone

@@ -7,6 +7,6 @@ comes with the `dev` extra and is looked up when it is used, so that importing t
     stack.py         both services on one folder, as the settings want them
     postgres.py  seaweedfs.py  bucket.py
     migrations.py    alembic in this process; the check that models and migrations agree
-    child.py  guardian.py  leftovers.py      processes that end with ours, and those that did not
+    child.py  guardian.py  leftovers.py  signals.py    processes that end with ours, and those that did not
     folder_lock.py  ports.py  credentials.py  unprivileged.py
 """

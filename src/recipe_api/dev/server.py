@@ -8,7 +8,7 @@ the bucket are: a shell in which production's happen to be set must not migrate 
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,6 @@ from recipe_api.dev.signals import EndAsked, signals_end
 from recipe_api.dev.stack import Stack, embedded_stack
 from recipe_api.server import server_options
 from recipe_api.settings import Settings, SettingsError
-
-HELP = """\
-Serves on this machine, with a PostgreSQL and an object store of its own, whose data stay in a folder.
-Variables such as MAX_UPLOAD_BYTES, API_TOKENS or LOG_LEVEL hold as in production. DATABASE_URL, S3_BUCKET,
-S3_ENDPOINT_URL, PUBLIC_BASE_URL and credentials of S3 do not: they would lead to a database and a bucket that are
-not this command's to migrate and fill. To serve from those, use: recipe-api serve"""
 
 HOST = "127.0.0.1"
 _GRACEFUL = 5  # seconds for uploads under way when the end is asked
@@ -63,20 +57,19 @@ def serve_dev(*, port: int, folder: Path, app: AppFactory = "recipe_api.app:crea
 def _serve(port: int, folder: Path, app: AppFactory) -> None:
     with _listening(port) as listener:
         print("Starting PostgreSQL and the object store …", flush=True)
+        for name in _ELSEWHERE:
+            os.environ.pop(name, None)
         with embedded_stack(folder) as stack:
-            os.environ.update(_environment(os.environ, stack=stack, folder=folder, port=port))
+            os.environ.update(_environment(stack, secret_key_file=folder / "secret-key", port=port))
             settings = Settings.from_environment(os.environ)  # a wrong variable is told here, in one line
             migrate(stack.database_url)
             _Server(_configuration(app, settings), welcome=_welcome(port, folder)).run(sockets=[listener])
 
 
-def _environment(environ: Mapping[str, str], *, stack: Stack, folder: Path, port: int) -> dict[str, str]:
-    return {
-        "SECRET_KEY": environ.get("SECRET_KEY") or kept_secret(folder / "secret-key"),
-        **dict.fromkeys((name for name in _ELSEWHERE if name in environ), ""),  # an empty value counts as unset
-        **stack.environment(),
-        "PORT": str(port),
-    }
+def _environment(stack: Stack, *, secret_key_file: Path, port: int) -> dict[str, str]:
+    # The key is kept, so that manage tokens hold from one run to the next.
+    secret_key = os.environ.get("SECRET_KEY") or kept_secret(secret_key_file)
+    return {**stack.environment(), "SECRET_KEY": secret_key, "PORT": str(port)}
 
 
 @contextmanager

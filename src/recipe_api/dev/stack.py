@@ -12,6 +12,7 @@ from pathlib import Path
 from recipe_api.dev.folder_lock import folder_lock
 from recipe_api.dev.postgres import postgres
 from recipe_api.dev.seaweedfs import ACCESS_KEY_ID, REGION, seaweedfs
+from recipe_api.dev.unprivileged import check_owner
 
 BUCKET = "recipes"
 
@@ -53,6 +54,7 @@ def embedded_stack(folder: Path, *, durable: bool = True, database_url: str | No
     """
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    check_owner(folder)
     with ExitStack() as running:
         running.enter_context(folder_lock(folder))
         store = running.enter_context(seaweedfs(folder / "seaweedfs"))  # starts while PostgreSQL does
