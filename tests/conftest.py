@@ -1,0 +1,114 @@
+"""What the tests stand on: a real PostgreSQL and a real S3 store, once a session.
+
+With DATABASE_URL set, that server is used in place of the embedded one, in a database of this session's own which is
+dropped at its end.
+"""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from recipe_api.dev.migrations import migrate
+from recipe_api.dev.stack import Stack, embedded_stack
+from recipe_api.settings import Settings
+from tests.support.log import Lines, lines_logged
+from tests.support.service import Service, running
+from tests.support.traces import Backstage, backstage_of
+
+SECRET_KEY = "tests-only-tests-only-tests-only-tests-only"
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Both services, empty; nothing they hold outlives the session."""
+    folder = tmp_path_factory.mktemp("stack")
+    server = os.environ.get("DATABASE_URL")
+    if server is None:
+        with embedded_stack(folder, durable=False) as running:
+            yield running
+    else:
+        with _own_database(server) as url, embedded_stack(folder, durable=False, database_url=url) as running:
+            yield running
+
+
+@pytest.fixture(scope="session")
+def database_url(stack: Stack) -> str:
+    """The address of the database, brought to the newest schema."""
+    migrate(stack.database_url)
+    return stack.database_url
+
+
+@pytest.fixture(scope="session")
+def make_settings(stack: Stack, database_url: str) -> Callable[..., Settings]:
+    """Settings of a service on the stack; variables by keyword say what is different."""
+    ours = {**stack.environment(), "DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY}
+    return lambda **environment: Settings.from_environment({**ours, **environment})
+
+
+@pytest.fixture(scope="session")
+def shared_backstage(stack: Stack, database_url: str) -> Iterator[Backstage]:
+    """Bucket and table, past the service."""
+    assert database_url
+    with backstage_of(stack) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def shared_service(make_settings: Callable[..., Settings]) -> Iterator[Service]:
+    """One service with the default settings, for all tests that need no other."""
+    with running(make_settings()) as service:
+        yield service
+
+
+@pytest.fixture
+def backstage(shared_backstage: Backstage) -> Backstage:
+    """Bucket and table, past the service; empty at first."""
+    shared_backstage.clear()
+    return shared_backstage
+
+
+@pytest.fixture
+def service(shared_service: Service, backstage: Backstage) -> Service:  # noqa: ARG001 - it empties both
+    """The service with the default settings, its bucket and table empty at first."""
+    return shared_service
+
+
+@pytest.fixture
+def start_service(
+    make_settings: Callable[..., Settings],
+    backstage: Backstage,  # noqa: ARG001 - it empties bucket and table
+) -> Iterator[Callable[..., Service]]:
+    """Starts a service with other settings, which ends with the test; variables by keyword."""
+    with ExitStack() as services:
+        yield lambda **environment: services.enter_context(running(make_settings(**environment)))
+
+
+@pytest.fixture
+def log(service: Service) -> Iterator[Lines]:  # noqa: ARG001 - its logging is configured by then
+    """What the service writes to its log while the test runs."""
+    with lines_logged() as lines:
+        yield lines
+
+
+@contextmanager
+def _own_database(server: str) -> Iterator[str]:
+    name = f"recipe_api_test_{secrets.token_hex(6)}"
+    asyncio.run(_execute(server, f'CREATE DATABASE "{name}"'))
+    try:
+        yield urlsplit(server)._replace(path=f"/{name}").geturl()
+    finally:
+        asyncio.run(_execute(server, f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+async def _execute(server: str, statement: str) -> None:
+    connection = await asyncpg.connect(server)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()

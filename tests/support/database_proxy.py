@@ -1,0 +1,157 @@
+"""The fault proxy between the service and PostgreSQL: each statement is a call with a name.
+
+It understands as much of the frontend's side of the protocol (PostgreSQL's documentation, "Message Flow") as tells
+what is about to be executed: `Query`, and `Parse` with the `Bind` that refers to it. Bytes pass unchanged.
+"""
+
+import asyncio
+import re
+from contextlib import closing, suppress
+from urllib.parse import urlsplit
+
+from tests.support.proxy import HOST, Connection, Fault, Plan, Proxy
+
+_SSL_REQUEST, _CANCEL_REQUEST = 80877103, 80877102
+_READY = b"Z\x00\x00\x00\x05"
+_CALLS = (
+    ("BEGIN", r"BEGIN"),
+    ("COMMIT", r"COMMIT"),
+    ("ROLLBACK", r"ROLLBACK"),
+    ("PROBE", r"INSERT INTO recipe .*ON CONFLICT"),
+    ("INSERT", r"INSERT INTO recipe "),
+    ("CLAIM", r"INSERT INTO idempotency_key"),
+    ("FINISH", r"UPDATE idempotency_key SET (?!claimed_until)"),
+    ("RENEW", r"UPDATE idempotency_key SET claimed_until"),
+    ("RELEASE", r"DELETE FROM idempotency_key WHERE scope"),
+)
+
+
+def call_of(statement: str) -> str:
+    """What a statement is for; OTHER where it is none of those that faults are made for."""
+    plain = " ".join(statement.split())
+    return next((call for call, pattern in _CALLS if re.match(pattern, plain)), "OTHER")
+
+
+class DatabaseProxy(Proxy):
+    """Use as `with DatabaseProxy.before(database_url).running() as database`."""
+
+    def __init__(self, upstream: tuple[str, int], address: str) -> None:
+        super().__init__(upstream)
+        self._address = address
+
+    @classmethod
+    def before(cls, database_url: str) -> "DatabaseProxy":
+        """A proxy before a PostgreSQL."""
+        parts = urlsplit(database_url)
+        assert parts.hostname
+        return cls((parts.hostname, parts.port or 5432), database_url)
+
+    @property
+    def url(self) -> str:
+        parts = urlsplit(self._address)
+        login, _, _ = parts.netloc.rpartition("@")
+        return parts._replace(netloc=f"{login}@{HOST}:{self.port}").geturl()
+
+    async def serve(self, client: Connection) -> None:
+        plan = self.script.next("CONNECT")
+        if plan is not None:
+            await _harm(client, plan)
+            return
+        upstream = await self.connect()
+        with closing(upstream):
+            if await _started(client, upstream):
+                await _Dialogue(self, client, upstream).run()
+
+
+async def _harm(client: Connection, plan: Plan) -> None:
+    """What befalls a call that never gets through."""
+    if plan.fault is Fault.STALLED:
+        await client.hung_up()
+    else:
+        assert plan.fault is Fault.RESET
+        client.reset()
+
+
+async def _started(client: Connection, upstream: Connection) -> bool:
+    """Passes on what comes before messages have types; False where nothing follows."""
+    while True:
+        size = await client.reader.readexactly(4)
+        rest = await client.reader.readexactly(int.from_bytes(size) - 4)
+        await upstream.send(size + rest)
+        code = int.from_bytes(rest[:4])
+        if code == _CANCEL_REQUEST:
+            await upstream.hung_up()
+            return False
+        if code != _SSL_REQUEST:
+            return True
+        await client.send(await upstream.reader.readexactly(1))  # N: the embedded server has no TLS
+
+
+class _Dialogue:
+    """One session, after its start."""
+
+    def __init__(self, proxy: DatabaseProxy, client: Connection, upstream: Connection) -> None:
+        self._proxy = proxy
+        self._client = client
+        self._upstream = upstream
+        self._prepared: dict[bytes, str] = {}
+        self._plan: Plan | None = None
+        """Whose answer is to be harmed."""
+
+    async def run(self) -> None:
+        """Until either side ends it, or a fault does."""
+        ways = [asyncio.ensure_future(self._forth()), asyncio.ensure_future(self._back())]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+
+    async def _forth(self) -> None:
+        while True:
+            head = await self._client.reader.readexactly(5)
+            body = await self._client.reader.readexactly(int.from_bytes(head[1:]) - 4)
+            call = self._call(head[:1], body)
+            plan = self._proxy.script.next(call) if call else None
+            if plan is not None and not await self._goes_on(plan):
+                return
+            await self._upstream.send(head + body)
+
+    def _call(self, kind: bytes, body: bytes) -> str | None:
+        if kind == b"Q":
+            return call_of(body.rstrip(b"\0").decode())
+        if kind == b"P":
+            name, statement, _ = body.split(b"\0", 2)
+            self._prepared[name] = call_of(statement.decode())
+            return f"PREPARE {self._prepared[name]}"
+        if kind == b"B":
+            return self._prepared.get(body.split(b"\0", 2)[1])
+        return None
+
+    async def _goes_on(self, plan: Plan) -> bool:
+        match plan.fault:
+            case Fault.HELD:
+                await plan.opened()
+                return True
+            case Fault.ANSWER_LOST | Fault.ANSWER_STALLED:
+                self._plan = plan
+                return True
+            case _:
+                await _harm(self._client, plan)
+                return False
+
+    async def _back(self) -> None:
+        while data := await self._upstream.reader.read(65536):
+            if self._plan is None:
+                await self._client.send(data)
+            elif data[-6:-1] == _READY:  # the statement has been carried out
+                await self._lose_answer(self._plan)
+                return
+
+    async def _lose_answer(self, plan: Plan) -> None:
+        if plan.fault is Fault.ANSWER_LOST:
+            self._client.reset()
+        else:
+            with suppress(OSError):
+                await asyncio.Event().wait()  # until the client hangs up, which ends the way forth

@@ -1,0 +1,35 @@
+"""Rows for tests of the database."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from uuid import UUID, uuid4
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from recipe_api.database.models import Recipe
+
+BEGINNING = datetime(2026, 11, 22, 7, 29, 27, 934_000, tzinfo=UTC)
+_numbers = count()
+
+
+def row(*, label: str = "Pancakes", seconds: int = 0, recipe_id: UUID | None = None) -> Recipe:
+    """A recipe that nobody has yet, made so many seconds after the beginning."""
+    key = f"{next(_numbers):013d}-{uuid4().hex}.jpg"
+    return Recipe(
+        id=recipe_id or uuid4(),
+        label=label,
+        key=key,
+        location=f"https://photos.test/{key}",
+        content_type="image/jpeg",
+        size=2**40,
+        etag="0" * 32,
+        original_name="pancakes.jpg",
+        created_at=BEGINNING + timedelta(seconds=seconds),
+    )
+
+
+async def emptied(engine: AsyncEngine) -> None:
+    """Takes all rows."""
+    async with engine.begin() as connection:
+        await connection.execute(text("TRUNCATE recipe CASCADE"))

@@ -1,0 +1,96 @@
+"""The service on a real uvicorn and a real socket, in a thread of this process, so that coverage sees it."""
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import httpx
+import uvicorn
+
+from recipe_api.app import create_app
+from recipe_api.server import server_options
+from recipe_api.settings import Settings
+from tests.support.wire import Wire
+
+HOST = "127.0.0.1"
+API_TOKEN = "a-token-of-the-tests"
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For clients of plain HTTP: httpx would load the system's certificates for each, which takes longer than a test."""
+_START_SECONDS = 20
+_STOP_SECONDS = 40
+"""Above the service's own grace: a server that does not stop within it is a failure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A running service."""
+
+    settings: Settings
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    @contextmanager
+    def client(self, token: str | None = None) -> Iterator[httpx.Client]:
+        """An ordinary client, which may present a bearer token."""
+        headers = {} if token is None else bearer(token)
+        with httpx.Client(base_url=self.url, headers=headers, timeout=60, trust_env=False, verify=NO_TLS) as client:
+            yield client
+
+    @contextmanager
+    def connect(self) -> Iterator[Wire]:
+        """A client that sends what bytes it likes."""
+        with socket.create_connection((HOST, self.port), timeout=60) as opened:
+            yield Wire(opened)
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The header that presents a token."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+@contextmanager
+def running(settings: Settings, **options: object) -> Iterator[Service]:
+    """Runs the service on a free port until the block ends; it must stop within its own grace.
+
+    `options` are uvicorn's, where they are to be others than `recipe-api serve` takes.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.bind((HOST, 0))
+        listener.listen(128)
+        port = listener.getsockname()[1]
+        server = uvicorn.Server(
+            uvicorn.Config(create_app(settings), **cast("dict[str, Any]", {**server_options(settings), **options}))
+        )
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name=f"uvicorn-{port}")
+        thread.start()
+        try:
+            _wait_until_started(server, thread)
+            yield Service(settings=settings, port=port)
+        finally:
+            server.should_exit = True
+            thread.join(_STOP_SECONDS)
+            assert not thread.is_alive(), "the service does not stop"
+
+
+def closed_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not server.started:
+        assert thread.is_alive(), "the service ended while it started"
+        assert time.monotonic() < deadline, "the service does not start"
+        time.sleep(0.01)

@@ -1,0 +1,47 @@
+"""The bucket as `async` tests see it, past the store that they test."""
+
+from typing import TYPE_CHECKING
+
+from recipe_api.storage.protocol import Attributes
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3.client import S3Client
+    from types_aiobotocore_s3.type_defs import GetObjectOutputTypeDef
+
+ATTRIBUTES = Attributes(
+    content_type="image/jpeg",
+    content_disposition="inline; filename=\"p.jpg\"; filename*=UTF-8''p.jpg",
+    metadata={"fieldname": "photo", "recipe": "11111111-1111-4111-8111-111111111111"},
+)
+OTHERS = Attributes(content_type="image/png", content_disposition="inline", metadata={"recipe": "another"})
+
+
+class Seen:
+    """What is in the bucket."""
+
+    def __init__(self, client: "S3Client", bucket: str) -> None:
+        self.client = client
+        self.bucket = bucket
+
+    async def keys(self) -> list[str]:
+        answer = await self.client.list_objects_v2(Bucket=self.bucket)
+        return [item["Key"] for item in answer.get("Contents", [])]
+
+    async def multipart_uploads(self) -> list[tuple[str, str]]:
+        answer = await self.client.list_multipart_uploads(Bucket=self.bucket)
+        return [(upload["Key"], upload["UploadId"]) for upload in answer.get("Uploads", [])]
+
+    async def nothing(self) -> bool:
+        return await self.keys() == [] and await self.multipart_uploads() == []
+
+    async def object(self, key: str) -> "GetObjectOutputTypeDef":
+        return await self.client.get_object(Bucket=self.bucket, Key=key)
+
+    async def body(self, key: str) -> bytes:
+        return await (await self.object(key))["Body"].read()
+
+    async def clear(self) -> None:
+        for key in await self.keys():
+            await self.client.delete_object(Bucket=self.bucket, Key=key)
+        for key, upload_id in await self.multipart_uploads():
+            await self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
