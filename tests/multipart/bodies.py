@@ -1,0 +1,107 @@
+"""Bodies of forms, byte for byte and cut anywhere, and what becomes of them."""
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+from recipe_api.errors import RecipeApiError
+from recipe_api.multipart import FormRules, WireForm
+
+BOUNDARY = b"----recipe-7MA4YWxk"
+MAX_TEXT_BYTES = 64
+MAX_FILE_BYTES = 4096
+RULES = FormRules(
+    texts={"label": str},
+    files=frozenset({"photo"}),
+    max_parts=20,
+    max_text_bytes=MAX_TEXT_BYTES,
+    max_file_bytes=MAX_FILE_BYTES,
+)
+
+
+def part(headers: bytes, data: bytes = b"") -> bytes:
+    """A part of these header lines; several are set apart by CRLF."""
+    return headers + b"\r\n\r\n" + data
+
+
+def disposed(parameters: bytes, data: bytes = b"") -> bytes:
+    """A part whose one header is a `Content-Disposition` of these parameters."""
+    return part(b"Content-Disposition: form-data; " + parameters, data)
+
+
+def text(value: bytes, *, name: bytes = b"label") -> bytes:
+    """A text field."""
+    return disposed(b'name="' + name + b'"', value)
+
+
+def file(data: bytes, *, name: bytes = b"photo", filename: bytes = b"pancakes.jpg") -> bytes:
+    """A file field, as browsers send it."""
+    return part(
+        b'Content-Disposition: form-data; name="%b"; filename="%b"\r\nContent-Type: image/jpeg' % (name, filename), data
+    )
+
+
+def body(*parts: bytes, boundary: bytes = BOUNDARY, preamble: bytes = b"", epilogue: bytes = b"\r\n") -> bytes:
+    """The parts, joined; what goes before the first boundary and after the last may be given."""
+    joined = b"".join(b"--%b\r\n%b\r\n" % (boundary, piece) for piece in parts)
+    return preamble + joined + b"--%b--" % boundary + epilogue
+
+
+def cut(whole: bytes, places: Iterable[int]) -> list[bytes]:
+    """The pieces of `whole` between these places."""
+    inner = sorted({place % (len(whole) + 1) for place in places})
+    bounds = [0, *inner, len(whole)]
+    return [whole[start:end] for start, end in pairwise(bounds) if start < end]
+
+
+class Wire:
+    """Hands out pieces, one a read, and knows how many were taken."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self.taken = 0
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces:
+            self.taken += 1
+            yield piece
+
+
+def form_of(*pieces: bytes, boundary: bytes = BOUNDARY, rules: FormRules = RULES) -> WireForm:
+    """A form whose body arrives in these pieces."""
+    return WireForm(Wire(pieces).chunks(), boundary=boundary, rules=rules)
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """What a whole form said."""
+
+    label: str
+    filename: str | None
+    photo: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a form was refused."""
+
+    error: type[RecipeApiError]
+    field: str | None
+
+
+async def read(form: WireForm, *, read_size: int = -1) -> Fields:
+    """Reads a form as the service does: the photo, then the end, then the label."""
+    upload = await form.file("photo")
+    photo = await upload.read(read_size)
+    while more := await upload.read(read_size):
+        photo += more
+    await form.finish()
+    return Fields(form.text("label"), upload.filename, photo)
+
+
+async def outcome(form: WireForm, *, read_size: int = -1) -> Fields | Refusal:
+    """What reading a form comes to. Any error but our own goes through, and fails the test."""
+    try:
+        return await read(form, read_size=read_size)
+    except RecipeApiError as error:
+        return Refusal(type(error), error.field)

@@ -1,0 +1,132 @@
+"""The `UploadFile` that is fed from the wire."""
+
+import io
+import tracemalloc
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from starlette.datastructures import UploadFile
+
+from recipe_api.errors import MalformedBody, PhotoTooLarge
+from recipe_api.multipart import WireFile, WireForm
+from tests.multipart.bodies import BOUNDARY, MAX_FILE_BYTES, RULES, Wire, body, file, form_of, text
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+async def _photo_in(*pieces: bytes) -> WireFile:
+    """A photo whose bytes arrive in these pieces, the label before it."""
+    whole = body(text(b"Pancakes"), file(b"|"))
+    before, after = whole.split(b"|")
+    return await form_of(before, *pieces, after).file("photo")
+
+
+async def test_a_read_gives_at_most_what_was_asked_for_and_waits_for_no_more_than_has_arrived() -> None:
+    photo = await _photo_in(b"abcdef", b"gh")
+    assert [await photo.read(size) for size in (4, 4, 0, 4, 4, 4)] == [b"abcd", b"ef", b"", b"gh", b"", b""]
+
+
+async def test_a_read_of_nothing_waits_for_nothing() -> None:
+    wire = Wire([body(file(b""))[: -len(f"\r\n--{BOUNDARY.decode()}--\r\n")]])
+    photo = await WireForm(wire.chunks(), boundary=BOUNDARY, rules=RULES).file("photo")
+    assert await photo.read(0) == b""
+    with pytest.raises(MalformedBody):
+        await photo.read(1)
+
+
+@pytest.mark.parametrize("size", [-1, -7])
+async def test_a_read_without_a_size_gives_all_the_rest(size: int) -> None:
+    photo = await _photo_in(b"abcdef", b"gh")
+    assert await photo.read(1) == b"a"
+    assert await photo.read(size) == b"bcdefgh"
+    assert await photo.read() == b""
+
+
+async def test_read_exactly_joins_what_comes_in_pieces_and_ends_where_the_file_does() -> None:
+    photo = await _photo_in(b"ab", b"c", b"defgh")
+    assert [await photo.read_exactly(size) for size in (4, 0, 3, 3, 3)] == [b"abcd", b"", b"efg", b"h", b""]
+
+
+async def test_iterating_gives_the_pieces_as_they_came() -> None:
+    photo = await _photo_in(b"ab", b"c", b"defgh")
+    assert [chunk async for chunk in photo] == [b"ab", b"c", b"defgh"]
+
+
+async def test_size_counts_what_was_read() -> None:
+    photo = await _photo_in(b"abcdef", b"gh")
+    sizes = [photo.size]
+    for size in (4, -1):
+        await photo.read(size)
+        sizes.append(photo.size)
+    assert sizes == [0, 4, 8]
+
+
+async def test_it_is_an_upload_file_with_a_name() -> None:
+    photo = await _photo_in(b"abc")
+    assert isinstance(photo, UploadFile)
+    assert photo.filename == "pancakes.jpg"
+    assert "pancakes.jpg" in repr(photo)
+
+
+async def test_what_a_wire_cannot_do_is_refused() -> None:
+    photo = await _photo_in(b"abc")
+    with pytest.raises(io.UnsupportedOperation):
+        await photo.seek(0)
+    with pytest.raises(io.UnsupportedOperation):
+        await photo.write(b"x")
+
+
+async def test_closing_it_leaves_the_form_to_be_read() -> None:
+    form = form_of(body(file(b"abc"), text(b"Pancakes")))
+    photo = await form.file("photo")
+    await photo.close()
+    await form.finish()
+    assert form.text("label") == "Pancakes"
+
+
+async def test_it_ends_for_good_also_once_the_form_has_ended() -> None:
+    form = form_of(body(file(b"abc"), text(b"Pancakes")))
+    photo = await form.file("photo")
+    assert await photo.read() == b"abc"
+    await form.finish()
+    assert await photo.read() == b""
+
+
+async def test_a_file_that_is_cut_short_is_no_end_but_an_error() -> None:
+    photo = await form_of(body(file(b"abc"))[:-20]).file("photo")
+    with pytest.raises(MalformedBody):
+        await photo.read()
+
+
+async def test_a_file_over_its_limit_stays_refused() -> None:
+    photo = await _photo_in(b"x" * MAX_FILE_BYTES, b"x", b"x")
+    for _ in range(2):
+        with pytest.raises(PhotoTooLarge):
+            await photo.read()
+
+
+def _large(chunks: int) -> Iterator[bytes]:
+    before, after = body(text(b"Pancakes"), file(b"|")).split(b"|")
+    yield before
+    for number in range(chunks):
+        yield number.to_bytes(4, "big") * (16 * KIB)
+    yield after
+
+
+async def test_a_large_file_passes_through_without_staying_in_memory() -> None:
+    size = 64 * MIB
+    rules = replace(RULES, max_file_bytes=size)
+    form = WireForm(Wire(_large(size // (64 * KIB))).chunks(), boundary=BOUNDARY, rules=rules)
+    tracemalloc.start()
+    try:
+        photo = await form.file("photo")
+        while await photo.read(MIB):
+            pass
+        await form.finish()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert photo.size == size
+    assert peak < MIB, "more than a few chunks of 64 KiB were alive at once"

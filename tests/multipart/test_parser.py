@@ -1,0 +1,198 @@
+"""What a part's headers may say, and what a request's must."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recipe_api.errors import InvalidText, MalformedBody, NotMultipart, RecipeApiError
+from recipe_api.multipart import boundary_of
+from tests.multipart.bodies import BOUNDARY, Fields, Refusal, body, disposed, file, form_of, outcome, part, text
+
+LABEL = text(b"Pancakes")
+PHOTO = file(b"\xff\xd8\xff")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "boundary"),
+    [
+        ("multipart/form-data; boundary=abc", b"abc"),
+        ("Multipart/Form-Data;BOUNDARY=abc", b"abc"),
+        ('multipart/form-data; boundary="abc"', b"abc"),
+        ('multipart/form-data; boundary="a;b = c"', b"a;b = c"),
+        ("multipart/form-data; charset=utf-8; boundary=abc", b"abc"),
+        (
+            "multipart/form-data; boundary=----WebKitFormBoundary7MA4YWxkTrZu0gW",
+            b"----WebKitFormBoundary7MA4YWxkTrZu0gW",
+        ),
+        ("multipart/form-data; boundary=" + "a" * 70, b"a" * 70),
+        ("multipart/form-data; boundary='()+_,-./:=?", b"'()+_,-./:=?"),
+    ],
+)
+def test_a_content_type_tells_the_boundary(content_type: str, boundary: bytes) -> None:
+    assert boundary_of(content_type) == boundary
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        None,
+        "",
+        ";",
+        "multipart/form-data",
+        "multipart/form-data; boundary=",
+        'multipart/form-data; boundary=""',
+        'multipart/form-data; boundary="ends in a space "',
+        "multipart/form-data; boundary=\xe4\xf6\xfc",
+        'multipart/form-data; boundary="a\tb"',
+        "multipart/form-data; boundary=" + "a" * 257,
+        "multipart/form-data; border=abc",
+        "multipart/mixed; boundary=abc",
+        "application/x-www-form-urlencoded",
+        "image/jpeg; boundary=abc",
+    ],
+)
+def test_a_content_type_without_a_usable_boundary_is_refused(content_type: str | None) -> None:
+    with pytest.raises(NotMultipart):
+        boundary_of(content_type)
+
+
+@given(
+    st.text(st.characters(max_codepoint=255))
+    | st.binary().map(lambda tail: "multipart/form-data;" + tail.decode("latin-1"))
+)
+@settings(deadline=None, max_examples=200)
+def test_no_content_type_raises_another_error(content_type: str) -> None:
+    with suppress(NotMultipart):
+        assert boundary_of(content_type)
+
+
+async def test_a_body_under_another_boundary_is_refused() -> None:
+    whole = body(LABEL, PHOTO, boundary=b"another")
+    assert await outcome(form_of(whole)) == Refusal(MalformedBody, None)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Content-Type: text/plain",
+        b"",
+        b"Content-Disposition: form-data",
+        b"Content-Disposition: form-data; filename=a.jpg",
+        b"Content-Disposition: form-data; name",
+        b'Content-Disposition: form-data; name=""',
+        b'Content-Disposition: attachment; name="label"',
+        b'Content-Disposition: form-data; name="label"\r\nContent-Disposition: form-data; name="photo"',
+        b'Content-Disposition: form-data; name="label"\r\ncontent-type: a/b\r\nContent-Type: a/b',
+        b"Content-Disposition : form-data; name=label",
+        b": form-data",
+        b"no colon",
+        b'Content-Disposition: form-data; name="label"\rX: y',
+    ],
+)
+async def test_a_part_without_proper_headers_is_refused(headers: bytes) -> None:
+    assert await outcome(form_of(body(part(headers, b"x"), PHOTO))) == Refusal(MalformedBody, None)
+
+
+def _with_headers(*more: bytes) -> bytes:
+    return body(part(b"\r\n".join([b"Content-Disposition: form-data; name=label", *more]), b"Pancakes"), PHOTO)
+
+
+@pytest.mark.parametrize(("more", "taken"), [(7, True), (8, False)])
+async def test_a_part_may_have_eight_headers(more: int, taken: bool) -> None:  # noqa: FBT001 - a column
+    whole = _with_headers(*[b"X-%d: y" % number for number in range(more)])
+    assert isinstance(await outcome(form_of(whole)), Fields if taken else Refusal)
+
+
+@pytest.mark.parametrize("header", [b"X-Long: " + b"y" * 2**20, b"X" * 2**20 + b": y"], ids=["value", "name"])
+async def test_a_header_of_a_mebibyte_is_refused_before_it_has_arrived(header: bytes) -> None:
+    whole = _with_headers(header)
+    assert await outcome(form_of(whole)) == Refusal(MalformedBody, None)
+    assert await outcome(form_of(whole[:5000])) == Refusal(MalformedBody, None)
+    assert await outcome(form_of(whole[:5000], b"?" * 100)) == Refusal(MalformedBody, None)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "filename"),
+    [
+        (b'filename="pancakes.jpg"', "pancakes.jpg"),
+        (b"filename=pancakes.jpg", "pancakes.jpg"),
+        (b'FileName="pancakes.jpg"', "pancakes.jpg"),
+        (b'filename=""', ""),
+        (b'filename="a;b=c.jpg"', "a;b=c.jpg"),
+        (rb'filename="12\" cake.jpg"', '12" cake.jpg'),
+        (b'filename="12%22 cake.jpg"', "12%22 cake.jpg"),  # what browsers write for a quote may also be meant as it is
+        (rb'filename="a\\b.jpg"', "a\\b.jpg"),
+        (rb'filename="C:\photos\cake.jpg"', "cake.jpg"),
+        (b'filename="../../etc/passwd"', "../../etc/passwd"),
+        ('filename="Pfannkuchen 🥞 für 2.jpg"'.encode(), "Pfannkuchen 🥞 für 2.jpg"),
+        ("filename=日本.jpg".encode(), "日本.jpg"),
+        (b"filename*=UTF-8''%e2%82%ac%20rates.jpg", "€ rates.jpg"),
+        (b"filename*=utf-8'en'plain.jpg", "plain.jpg"),
+        (b"FILENAME*=utf-8''a.jpg", "a.jpg"),
+        (b"filename*=\"utf-8''%C3%A4.jpg\"", "ä.jpg"),
+        (b"filename*=iso-8859-1''%E4.jpg", "ä.jpg"),
+        (b"filename*=us-ascii''a.jpg", "a.jpg"),
+        (b"filename*=utf-8''", ""),
+        (b"filename=\"plain.jpg\"; filename*=utf-8''extended.jpg", "plain.jpg"),
+        (b"filename*=utf-8''extended.jpg; filename=plain.jpg", "plain.jpg"),
+        (b"x=\"; filename*=utf-8''inside.jpg\"; filename*=utf-8''real.jpg", "real.jpg"),
+        (b"filename*=utf-8''a.jpg; filename*0=b.jpg", "a.jpg"),
+    ],
+)
+async def test_a_file_name_is_read_as_its_client_meant_it(parameters: bytes, filename: str) -> None:
+    got = await outcome(form_of(body(LABEL, disposed(b"name=photo; " + parameters, b"x"))))
+    assert got == Fields("Pancakes", filename, b"x")
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        b'filename="caf\xe9.jpg"',
+        b'filename="\xed\xa0\xbd\xed\xb3\xb8.jpg"',  # a surrogate pair, each half in UTF-8 of its own (CESU-8)
+        b'filename="a\0.jpg"',
+        b"filename*=utf-8''%00.jpg",
+        b"filename*=utf-8''%E9.jpg",
+        b"filename*=utf-8''%ED%A0%80.jpg",
+        b"filename*=us-ascii''%C3%A4.jpg",
+        b"filename*=klingon''a.jpg",
+        b"filename*=hex''6161",
+        b"filename*=''a.jpg",
+        b"filename*=a.jpg",
+    ],
+)
+async def test_a_file_name_that_is_no_text_is_refused(parameters: bytes) -> None:
+    got = await outcome(form_of(body(LABEL, disposed(b"name=photo; " + parameters, b"x"))))
+    assert got == Refusal(InvalidText, "photo")
+
+
+@pytest.mark.parametrize("name", [b"\xff", b"\xed\xa0\x80", b"lab\0el"])
+async def test_a_field_whose_name_is_no_text_is_refused(name: bytes) -> None:
+    assert await outcome(form_of(body(text(b"x", name=name), LABEL, PHOTO))) == Refusal(InvalidText, None)
+
+
+async def test_a_part_with_only_a_continued_file_name_is_text_and_so_no_photo() -> None:
+    got = await outcome(form_of(body(LABEL, disposed(b"name=photo; filename*0=a; filename*1=.jpg", b"x"))))
+    assert isinstance(got, Refusal)
+    assert got.field == "photo"
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"form-data", b"; ", b"name", b"filename", b"*", b"0", b"=", b'"', b"\\", b"'", b"utf-8''", b"%e4"]
+        )
+        | st.binary(max_size=8),
+        max_size=20,
+    ).map(b"".join)
+)
+@settings(deadline=None, max_examples=200)
+async def test_no_content_disposition_raises_another_error(disposition: bytes) -> None:
+    whole = body(part(b"Content-Disposition: form-data; " + disposition.replace(b"\r", b""), b"x"), LABEL, PHOTO)
+    assert isinstance(await outcome(form_of(whole)), Fields | Refusal)
+
+
+def test_the_boundary_of_these_tests_is_one_that_a_header_can_name() -> None:
+    assert boundary_of(f"multipart/form-data; boundary={BOUNDARY.decode()}") == BOUNDARY
+    assert issubclass(NotMultipart, RecipeApiError)

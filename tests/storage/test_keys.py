@@ -1,0 +1,125 @@
+"""Keys sort by time, never meet and tell when they were made."""
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recipe_api.kinds import KNOWN
+from recipe_api.storage.keys import RANDOM_BYTES, lowest_of, new_key, now, time_of
+
+# From the first time of 13 digits (before it, zeros fill them up) to the last.
+FIRST, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2286, 11, 20, 17, 46, 39, 999_999, tzinfo=UTC)
+times = st.datetimes(FIRST.replace(tzinfo=None), LAST.replace(tzinfo=None), timezones=st.just(UTC))
+prefixes = st.sampled_from(["", "public/", "a/b.c/", "2026-", "1795332567934-"])
+extensions = st.sampled_from(sorted(kind.extension for kind in KNOWN.values()))
+
+
+def test_a_key_is_made_of_milliseconds_randomness_and_extension() -> None:
+    created_at = datetime(2026, 11, 22, 7, 29, 27, 934_000, tzinfo=UTC)
+    key = new_key(created_at, prefix="public/", extension="jpg")
+    assert re.fullmatch(r"public/1795332567934-[0-9a-f]{32}\.jpg", key)
+    assert RANDOM_BYTES * 8 >= 80, "fewer bits can be guessed, or meet"
+
+
+@given(time=times, prefix=prefixes, extension=extensions)
+@settings(deadline=None, max_examples=200)
+def test_a_key_tells_the_millisecond_in_which_it_was_made(time: datetime, prefix: str, extension: str) -> None:
+    told = time_of(new_key(time, prefix=prefix, extension=extension), prefix=prefix)
+    assert told == time.replace(microsecond=time.microsecond // 1000 * 1000)
+
+
+@given(one=times, other=times, prefix=prefixes)
+@settings(deadline=None, max_examples=200)
+def test_keys_sort_as_their_times_do(one: datetime, other: datetime, prefix: str) -> None:
+    earlier, later = sorted([one, other])
+    if later - earlier >= timedelta(milliseconds=1):
+        assert new_key(earlier, prefix=prefix, extension="webp") < new_key(later, prefix=prefix, extension="avif")
+
+
+@given(time=times, other=times)
+@settings(deadline=None, max_examples=200)
+def test_the_lowest_key_of_a_time_parts_what_was_made_before_from_what_was_made_since(
+    time: datetime, other: datetime
+) -> None:
+    time = time.replace(microsecond=time.microsecond // 1000 * 1000)
+    assert (lowest_of(time) <= new_key(other, prefix="", extension="jpg")) == (time <= other)
+    assert lowest_of(time) <= new_key(time, prefix="", extension="jpg")
+
+
+@pytest.mark.parametrize(
+    ("time", "before_it"),
+    [
+        (datetime.min.replace(tzinfo=UTC), [False, False]),
+        (datetime(1969, 12, 31, 23, 59, tzinfo=UTC), [False, False]),
+        (
+            datetime(2286, 11, 20, 17, 47, tzinfo=UTC),
+            [True, False],
+        ),  # no key of 13 digits is later, so the last one is kept
+        (datetime.max.replace(tzinfo=UTC), [True, False]),
+    ],
+)
+def test_a_time_that_no_key_has_parts_them_as_well(time: datetime, before_it: list[bool]) -> None:
+    keys = [new_key(made, prefix="", extension="jpg") for made in (FIRST, LAST)]
+    assert [key < lowest_of(time) for key in keys] == before_it
+
+
+def test_keys_of_one_millisecond_are_all_different() -> None:
+    time = now()
+    assert len({new_key(time, prefix="", extension="jpg") for _ in range(10_000)}) == 10_000
+
+
+def test_a_key_tells_universal_time_whatever_the_zone_it_was_made_in() -> None:
+    time = datetime(2026, 11, 22, 8, 29, 27, tzinfo=timezone(timedelta(hours=1)))
+    told = time_of(new_key(time, prefix="", extension="jpg"), prefix="")
+    assert told == time
+    assert told.tzinfo is UTC
+
+
+KEY = "1795332567934-4f9a1c2b7d3e8a605f9b1c2d3e4f5a6b.jpg"
+
+
+@pytest.mark.parametrize(
+    ("key", "prefix"),
+    [
+        ("", ""),
+        ("cake.jpg", ""),
+        ("public/", "public/"),
+        (KEY, "public/"),
+        (f"public/{KEY}", ""),
+        (f"public/{KEY}", "private/"),
+        (f"public/public/{KEY}", "public/"),
+        (f"PUBLIC/{KEY}", "public/"),
+        (KEY.upper(), ""),
+        (f"{KEY}\n", ""),
+        (f" {KEY}", ""),
+        (KEY.removeprefix("1"), ""),
+        (f"1{KEY}", ""),
+        (KEY.replace("-4f", "-4g"), ""),
+        (KEY.replace("-4f", "-"), ""),
+        (KEY.replace("-", "_"), ""),
+        (KEY.removesuffix(".jpg"), ""),
+        (KEY.removesuffix("jpg"), ""),
+        (f"{KEY}.php", ""),
+        (KEY.replace("jpg", "waytoolong"), ""),
+        (KEY.replace("1795332567934", "１７９５３３２５６７９３４"), ""),  # noqa: RUF001 - digits, and no ASCII
+    ],
+)
+def test_a_key_of_another_form_tells_no_time(key: str, prefix: str) -> None:
+    assert time_of(key, prefix=prefix) is None
+
+
+@given(key=st.text() | st.from_regex(r"[0-9]{12,14}-[0-9a-f]{31,33}\.[a-z0-9]{0,9}"), prefix=prefixes)
+@settings(deadline=None, max_examples=300)
+def test_any_text_tells_a_time_only_if_it_has_the_form_of_a_key(key: str, prefix: str) -> None:
+    told = time_of(key, prefix=prefix)
+    form = re.escape(prefix) + r"[0-9]{13}-[0-9a-f]{32}\.[a-z0-9]{1,8}"
+    assert (told is not None) == bool(re.fullmatch(form, key))
+
+
+def test_now_has_no_more_than_the_milliseconds_that_a_key_carries() -> None:
+    time = now()
+    assert time_of(new_key(time, prefix="", extension="jpg"), prefix="") == time
+    assert timedelta() <= datetime.now(UTC) - time < timedelta(minutes=1)

@@ -1,0 +1,474 @@
+"""The environment, read and validated once."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr, ValidationError
+from sqlalchemy import URL, make_url
+
+from recipe_api import settings as module
+from recipe_api.settings import (
+    MAX_PARTS,
+    MIB,
+    PART_SIZE,
+    DatabaseSettings,
+    S3Settings,
+    Settings,
+    SettingsError,
+    asyncpg_url,
+)
+
+LEAST = {
+    "DATABASE_URL": "postgres://cook:p4ncakes@db.example.com:5432/recipes",
+    "S3_BUCKET": "photos",
+    "AWS_REGION": "eu-central-1",
+    "SECRET_KEY": "not-a-real-key-" * 3,
+}
+TOKEN, OTHER_TOKEN = "not-a-real-token-1", "not-a-real-token-2"
+SECRET = "s3cr3t"
+
+
+def settings_of(environ: Mapping[str, str] | None = None, **more: str) -> Settings:
+    return Settings.from_environment({**LEAST, **(environ or {}), **more})
+
+
+def complaint_about(environ: Mapping[str, str]) -> str:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment(environ)
+    assert caught.value.__cause__ is None, "pydantic's own error would be in the traceback"
+    assert caught.value.__suppress_context__
+    return str(caught.value)
+
+
+def plain(value: object) -> object:
+    """The value, with what is secret in it shown."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return {name: plain(item) for name, item in value.items()} if isinstance(value, dict) else value
+
+
+def test_four_variables_are_enough() -> None:
+    found = settings_of()
+    assert (found.max_upload_bytes, found.port, found.log_level, found.cors_origins) == (64 * MIB, 8000, "info", ())
+    assert (found.s3_key_prefix, found.s3_endpoint_url, found.public_base_url, found.api_tokens) == ("", None, None, {})
+    assert (found.aws_access_key_id, found.aws_secret_access_key) == (None, None)
+
+
+def test_a_command_for_the_database_alone_needs_no_other_variable() -> None:
+    found = DatabaseSettings.from_environment({"DATABASE_URL": LEAST["DATABASE_URL"]})
+    assert found.database_url.get_secret_value().endswith("@db.example.com:5432/recipes")
+
+
+def test_a_command_for_the_object_store_alone_needs_only_what_is_said_of_that() -> None:
+    found = S3Settings.from_environment({"S3_BUCKET": "photos", "AWS_REGION": "eu-central-1"})
+    assert (found.s3_bucket, found.aws_region) == ("photos", "eu-central-1")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("DATABASE_POOL_SIZE", "20", 20),
+        ("S3_BUCKET", "my.bucket-2", "my.bucket-2"),
+        ("S3_BUCKET", "abc", "abc"),
+        ("S3_BUCKET", "b" * 63, "b" * 63),
+        ("S3_KEY_PREFIX", "public/", "public/"),
+        ("S3_KEY_PREFIX", "a/b_c-d.e/f", "a/b_c-d.e/f"),
+        ("S3_ENDPOINT_URL", "http://127.0.0.1:8333", "http://127.0.0.1:8333"),
+        ("S3_ENDPOINT_URL", "https://storage.example.com/", "https://storage.example.com"),
+        ("S3_ENDPOINT_URL", "http://[::1]:8333", "http://[::1]:8333"),
+        ("S3_CHECKSUM", "off", "off"),
+        ("S3_CONDITIONAL_WRITES", "false", False),
+        ("S3_CONDITIONAL_WRITES", "0", False),
+        ("S3_CONDITIONAL_WRITES", "True", True),
+        ("S3_ACL", "public-read", "public-read"),
+        ("AWS_REGION", "us-gov-west-1", "us-gov-west-1"),
+        ("AWS_SESSION_TOKEN", "session", "session"),
+        ("PUBLIC_BASE_URL", "https://photos.example.com", "https://photos.example.com"),
+        ("PUBLIC_BASE_URL", "https://cdn.example.com/photos//", "https://cdn.example.com/photos"),
+        ("SECRET_KEY", "k" * 32, "k" * 32),
+        ("API_TOKENS", f"kitchen:{TOKEN}", {"kitchen": TOKEN}),
+        ("API_TOKENS", f" kitchen : {TOKEN} ,, phone:{OTHER_TOKEN},", {"kitchen": TOKEN, "phone": OTHER_TOKEN}),
+        ("API_TOKENS", f"kitchen:{TOKEN}:with:colons", {"kitchen": f"{TOKEN}:with:colons"}),
+        ("API_TOKENS", ",", {}),
+        ("CORS_ORIGINS", "*", ("*",)),
+        ("CORS_ORIGINS", "https://a.example, http://localhost:5173", ("https://a.example", "http://localhost:5173")),
+        ("CORS_ORIGINS", "capacitor://localhost", ("capacitor://localhost",)),
+        ("MAX_UPLOAD_BYTES", "1", 1),
+        ("MAX_LABEL_BYTES", "65536", 65536),
+        ("MAX_FORM_PARTS", "2", 2),
+        ("BODY_IDLE_SECONDS", "0.5", 0.5),
+        ("BODY_MIN_BYTES_PER_SECOND", "0", 0),
+        ("MAX_CONCURRENT_UPLOADS", "1", 1),
+        ("UPLOAD_BUFFER_BYTES", "134217728", 128 * MIB),
+        ("IDEMPOTENCY_KEY_SECONDS", "60", 60),
+        ("PARTS_IN_FLIGHT", "16", 16),
+        ("PHOTO_TYPES", "image/png , image/jpeg", ("image/png", "image/jpeg")),
+        ("PHOTO_TYPES", "application/octet-stream", ("application/octet-stream",)),
+        ("PORT", "5000", 5000),
+        ("WEB_CONCURRENCY", "2", 2),
+        ("FORWARDED_ALLOW_IPS", "*", "*"),
+        ("LOG_LEVEL", "WARNING", "warning"),
+        ("LOG_LEVEL", "debug", "debug"),
+    ],
+)
+def test_a_variable_sets_its_field(variable: str, value: str, expected: object) -> None:
+    assert plain(getattr(settings_of({variable: value}), variable.lower())) == expected
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("DATABASE_URL", "mysql://cook@db.example.com/recipes"),
+        ("DATABASE_URL", "postgres://db.example.com"),
+        ("DATABASE_URL", "postgres://db.example.com/"),
+        ("DATABASE_URL", "recipes"),
+        ("DATABASE_URL", "postgres://db.example.com/recipes?sslmode=perhaps"),
+        ("DATABASE_URL", "postgres://db.example.com/recipes?channel_binding=require"),
+        ("DATABASE_URL", "postgres://h1:1,h2:2/recipes"),
+        ("DATABASE_URL", "postgres://db.example.com/recipes#1"),
+        ("DATABASE_POOL_SIZE", "0"),
+        ("DATABASE_POOL_SIZE", "many"),
+        ("S3_BUCKET", "ab"),
+        ("S3_BUCKET", "b" * 64),
+        ("S3_BUCKET", "photos/public"),
+        ("S3_BUCKET", "-photos"),
+        ("S3_BUCKET", "s3://photos"),
+        ("S3_BUCKET", "phötos"),
+        ("S3_KEY_PREFIX", "/public/"),
+        ("S3_KEY_PREFIX", "public//"),
+        ("S3_KEY_PREFIX", "public/../private/"),
+        ("S3_KEY_PREFIX", "./"),
+        ("S3_KEY_PREFIX", "with space/"),
+        ("S3_KEY_PREFIX", "ä/"),
+        ("S3_KEY_PREFIX", "a\nb"),
+        ("S3_KEY_PREFIX", "p" * 513),
+        ("S3_ENDPOINT_URL", "storage.example.com"),
+        ("S3_ENDPOINT_URL", "ftp://storage.example.com"),
+        ("S3_ENDPOINT_URL", "https://"),
+        ("S3_ENDPOINT_URL", "https://[::1"),
+        ("S3_ENDPOINT_URL", "https://storage.example.com:port"),
+        ("S3_CHECKSUM", "md5"),
+        ("S3_CONDITIONAL_WRITES", "perhaps"),
+        ("S3_ACL", "private"),
+        ("AWS_REGION", "eu central 1"),
+        ("AWS_REGION", "eu-central-1.evil.example/"),
+        ("PUBLIC_BASE_URL", "https://photos.example.com?x=y"),
+        ("PUBLIC_BASE_URL", "https://photos.example.com#x"),
+        ("PUBLIC_BASE_URL", "https://photos example.com"),
+        ("PUBLIC_BASE_URL", "//photos.example.com"),
+        ("PUBLIC_BASE_URL", "https://cook:p4ncakes@photos.example.com"),
+        ("SECRET_KEY", "k" * 31),
+        ("SECRET_KEY", "ä" * 32),
+        ("SECRET_KEY", "\udcff" * 32),  # bytes that are no UTF-8, as Python reads them from its environment
+        ("API_TOKENS", TOKEN),
+        ("API_TOKENS", f"kitchen:{TOKEN},phone"),
+        ("API_TOKENS", f":{TOKEN}"),
+        ("API_TOKENS", "kitchen:"),
+        ("API_TOKENS", "kitchen:fifteen-letters"),
+        ("API_TOKENS", "kitchen:a token with spaces"),
+        ("API_TOKENS", "kitchen:ein-schlüssel-mit-umlaut"),
+        ("API_TOKENS", f"kitchen:{TOKEN},kitchen:{OTHER_TOKEN}"),
+        ("API_TOKENS", f"kitchen:{TOKEN},phone:{TOKEN}"),
+        ("CORS_ORIGINS", "https://a.example/"),
+        ("CORS_ORIGINS", "https://a.example/path"),
+        ("CORS_ORIGINS", "https://A.example"),  # browsers send it in lower case
+        ("CORS_ORIGINS", "a.example"),
+        ("CORS_ORIGINS", "*,null"),
+        ("CORS_ORIGINS", "https://[::1"),
+        ("MAX_UPLOAD_BYTES", "0"),
+        ("MAX_UPLOAD_BYTES", "64 MiB"),
+        ("MAX_UPLOAD_BYTES", str(MAX_PARTS * PART_SIZE + 1)),
+        ("MAX_LABEL_BYTES", "65537"),
+        ("MAX_FORM_PARTS", "1"),
+        ("BODY_IDLE_SECONDS", "0"),
+        ("BODY_IDLE_SECONDS", "nan"),
+        ("BODY_IDLE_SECONDS", "inf"),
+        ("BODY_MIN_BYTES_PER_SECOND", "-1"),
+        ("MAX_CONCURRENT_UPLOADS", "0"),
+        ("UPLOAD_BUFFER_BYTES", "1"),
+        ("IDEMPOTENCY_KEY_SECONDS", "1"),
+        ("PARTS_IN_FLIGHT", "0"),
+        ("PHOTO_TYPES", "image/svg+xml"),
+        ("PHOTO_TYPES", "jpeg"),
+        ("PHOTO_TYPES", "image/png\nimage/jpeg"),
+        ("PHOTO_TYPES", ","),
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("WEB_CONCURRENCY", "0"),
+        ("LOG_LEVEL", "verbose"),
+    ],
+)
+def test_a_wrong_value_is_told_in_one_line_that_begins_with_its_variable(variable: str, value: str) -> None:
+    complaint = complaint_about({**LEAST, variable: value})
+    assert complaint.startswith(f"{variable}: ")
+    assert complaint.isprintable()
+
+
+@pytest.mark.parametrize("variable", LEAST)
+@pytest.mark.parametrize("value", [None, "", " \n"], ids=["absent", "empty", "blank"])
+def test_a_missing_variable_is_named_and_an_empty_one_is_missing(variable: str, value: str | None) -> None:
+    environ = {name: value for name, value in {**LEAST, variable: value}.items() if value is not None}
+    assert complaint_about(environ).startswith(f"{variable} is not set; ")
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    complaint = complaint_about({"PORT": "0", "S3_BUCKET": "", "DATABASE_URL": "x", "SECRET_KEY": "k"})
+    named = re.findall(r"(?:^|; )([A-Z][A-Z0-9_]+)(?=:| is not set)", complaint)
+    assert sorted(named) == ["DATABASE_URL", "PORT", "S3_BUCKET", "SECRET_KEY"]
+    assert complaint.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        *(
+            ("DATABASE_URL", url)
+            for url in [
+                f"mysql://cook:{SECRET}@db.example.com/recipes",
+                f"postgres://cook:{SECRET}@db.example.com",
+                f"postgres://cook:{SECRET}@db.example.com:port/recipes",
+                f"postgres://cook:{SECRET}/x@db.example.com/recipes",
+                f"postgres://cook:1/{SECRET}?x=y@db.example.com/recipes",
+                f"postgres://cook:1?{SECRET}@db.example.com/recipes",
+                f"postgres://cook:1/x?{SECRET}=1@db.example.com/recipes",
+                f"postgres://cook:1#{SECRET}@db.example.com/recipes",
+                f"postgres://cook:@{SECRET}@db.example.com/recipes",
+                f"postgres://cook:[{SECRET}]@db.example.com/recipes",
+                f"postgres://cook:{SECRET}[@db.example.com/recipes",
+                f"postgres://cook:{SECRET}℀@db.example.com/recipes",  # the standard library quotes it: NFKC has a slash
+                f"postgres://cook:{SECRET}@db.example.com/recipes?sslmode={SECRET}",
+                f"{SECRET}",
+            ]
+        ),
+        ("SECRET_KEY", SECRET),
+        ("API_TOKENS", SECRET),
+        ("API_TOKENS", f"{SECRET}:kitchen,{SECRET}:phone"),
+        ("API_TOKENS", f"kitchen:{SECRET}"),
+        ("API_TOKENS", f"{SECRET}:{TOKEN},{SECRET}:{OTHER_TOKEN}"),
+        ("API_TOKENS", f"kitchen:{SECRET * 4},phone:{SECRET * 4}"),
+        ("ACCESSKEYID", SECRET),
+        ("AWS_SECRET_ACCESS_KEY", SECRET),
+        ("S3_ENDPOINT_URL", f"https://cook:{SECRET}@storage.example.com"),
+    ],
+)
+def test_no_complaint_quotes_what_may_be_secret(variable: str, value: str) -> None:
+    assert SECRET not in complaint_about({**LEAST, variable: value})
+
+
+def test_nor_does_the_error_of_whoever_makes_settings_without_an_environment() -> None:
+    wrong = {
+        "DATABASE_URL": f"mysql://cook:{SECRET}@db.example.com/recipes",
+        "SECRET_KEY": SECRET,
+        "API_TOKENS": SECRET,
+    }
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate(LEAST | wrong)
+    assert "3 validation errors" in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+def test_no_secret_is_shown_when_settings_are() -> None:
+    found = settings_of(
+        DATABASE_URL=f"postgres://cook:{SECRET}@db.example.com/recipes",
+        SECRET_KEY=SECRET * 8,
+        API_TOKENS=f"kitchen:{SECRET * 4}",
+        AWS_ACCESS_KEY_ID=SECRET,
+        AWS_SECRET_ACCESS_KEY=SECRET,
+        AWS_SESSION_TOKEN=SECRET,
+    )
+    for shown in (repr(found), str(found), f"{found.model_dump()}", found.model_dump_json()):
+        assert SECRET not in shown
+        assert "photos" in shown
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        settings_of().port = 1
+
+
+def test_only_the_documented_names_count() -> None:
+    found = settings_of(dict.fromkeys(Settings.model_fields, "99999"))
+    assert found == settings_of()
+
+
+def test_code_may_say_the_same_by_the_names_of_the_fields_and_with_values_of_their_types() -> None:
+    environ = LEAST | {"API_TOKENS": f"kitchen:{TOKEN}", "PHOTO_TYPES": "image/png", "PORT": "5000"}
+    values = {
+        **{name.lower(): value for name, value in LEAST.items()},
+        "api_tokens": {"kitchen": SecretStr(TOKEN)},
+        "photo_types": ("image/png",),
+        "port": 5000,
+    }
+    assert Settings.model_validate(values) == Settings.from_environment(environ)
+
+
+def test_white_space_around_a_value_is_none_of_it() -> None:
+    assert settings_of(S3_BUCKET=" photos\n").s3_bucket == "photos"
+
+
+PAIRS = [
+    ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    ("ACCESSKEYID", "SECRETACCESSKEY"),
+    ("BUCKETEER_AWS_ACCESS_KEY_ID", "BUCKETEER_AWS_SECRET_ACCESS_KEY"),
+]
+
+
+@pytest.mark.parametrize("first", range(len(PAIRS)))
+def test_credentials_come_from_the_first_pair_that_is_set(first: int) -> None:
+    environ = {name: f"{name} of {number}" for number, pair in enumerate(PAIRS) for name in pair if number >= first}
+    found = settings_of(environ)
+    key, secret = PAIRS[first]
+    assert plain(found.aws_access_key_id) == f"{key} of {first}"
+    assert plain(found.aws_secret_access_key) == f"{secret} of {first}"
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_half_a_pair_of_credentials_is_refused(pair: tuple[str, str]) -> None:
+    for there, missing in (pair, pair[::-1]):
+        assert complaint_about({**LEAST, there: "x", missing: " "}).startswith(
+            f"{missing} is not set, though {there} is"
+        )
+
+
+@pytest.mark.parametrize(
+    ("names", "field"),
+    [
+        (["S3_BUCKET", "BUCKETEER_BUCKET_NAME"], "s3_bucket"),
+        (["AWS_REGION", "AWS_DEFAULT_REGION", "BUCKETEER_AWS_REGION"], "aws_region"),
+    ],
+)
+def test_other_names_stand_in_for_a_variable_in_their_order(names: list[str], field: str) -> None:
+    others = {name: value for name, value in LEAST.items() if name not in names}
+    for first in range(len(names)):
+        environ = {name: f"value-{number}" for number, name in enumerate(names) if number >= first}
+        found = Settings.from_environment({**others, **dict.fromkeys(names, ""), **environ})
+        assert getattr(found, field) == f"value-{first}"
+
+
+def test_only_amazon_wants_a_region() -> None:
+    environ = LEAST | {"AWS_REGION": ""}
+    assert complaint_about(environ).startswith("AWS_REGION is not set; ")
+    assert Settings.from_environment(environ | {"S3_ENDPOINT_URL": "http://127.0.0.1:8333"}).aws_region == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgres://db/recipes", URL.create("postgresql+asyncpg", host="db", database="recipes")),
+        ("postgresql://db/recipes", URL.create("postgresql+asyncpg", host="db", database="recipes")),
+        ("postgresql+psycopg://db/recipes", URL.create("postgresql+asyncpg", host="db", database="recipes")),
+        (
+            "postgres://cook:p%40n%2Fc%25k%3Aes+%5B1%5D@db.example.com:5433/recipes?sslmode=require",
+            URL.create(
+                "postgresql+asyncpg",
+                username="cook",
+                password="p@n/c%k:es+[1]",
+                host="db.example.com",
+                port=5433,
+                database="recipes",
+                query={"ssl": "require"},
+            ),
+        ),
+        (
+            "postgresql:///recipes?host=/var/run/postgresql",
+            URL.create("postgresql+asyncpg", database="recipes", query={"host": "/var/run/postgresql"}),
+        ),
+        (
+            "postgresql://cook@/recipes?host=/run/my%20sockets&port=5433",
+            URL.create(
+                "postgresql+asyncpg",
+                username="cook",
+                database="recipes",
+                query={"host": "/run/my sockets", "port": "5433"},
+            ),
+        ),
+        (
+            "postgres:///recipes?host=one:5432&host=two:5432",
+            URL.create("postgresql+asyncpg", database="recipes", query={"host": ("one:5432", "two:5432")}),
+        ),
+        (
+            "postgres://cook:p4ncakes@[2001:db8::1]:5432/recipes",
+            URL.create(
+                "postgresql+asyncpg",
+                username="cook",
+                password="p4ncakes",
+                host="2001:db8::1",
+                port=5432,
+                database="recipes",
+            ),
+        ),
+    ],
+)
+def test_a_database_is_addressed_as_heroku_and_libpq_write_it(url: str, expected: URL) -> None:
+    found = make_url(asyncpg_url(url))
+    # Not as URLs: a missing user is "" in one that was parsed, and None in one that was made.
+    assert found.render_as_string(hide_password=False) == expected.render_as_string(hide_password=False)
+    assert (found.password, found.host, found.port, found.query) == (
+        expected.password,
+        expected.host,
+        expected.port,
+        expected.query,
+    )
+
+
+@given(user=st.text(min_size=1), password=st.text(), database=st.text(min_size=1))
+@settings(deadline=None, max_examples=200)
+def test_whatever_is_in_user_password_and_database_arrives_when_it_is_escaped(
+    user: str, password: str, database: str
+) -> None:
+    url = URL.create(
+        "postgresql", username=user, password=password, host="db.example.com", port=5432, database=database
+    )
+    found = make_url(asyncpg_url(url.render_as_string(hide_password=False)))
+    assert (found.username, found.password, found.database) == (user, password, database)
+
+
+@given(st.text() | st.text().map(lambda rest: f"postgres://{rest}"))
+@settings(deadline=None, max_examples=300)
+def test_any_other_text_is_refused_or_is_an_address_that_sqlalchemy_takes(url: str) -> None:
+    try:
+        found = asyncpg_url(url)
+    except ValueError:
+        return
+    assert make_url(found).drivername == "postgresql+asyncpg"
+
+
+EXAMPLE = (Path(__file__).parents[1] / ".env.example").read_text(encoding="utf-8")
+
+
+def _documented() -> Iterator[tuple[str, str]]:
+    """The variables of `.env.example`, commented out or not, with their values."""
+    for line in EXAMPLE.splitlines():
+        if found := re.fullmatch(r"(?:# )?([A-Z][A-Z0-9_]*)=(.*)", line):
+            yield found[1], found[2]
+
+
+def test_the_example_documents_every_variable_once_and_nothing_else() -> None:
+    known = {str(field.validation_alias) for field in Settings.model_fields.values() if field.validation_alias}
+    known.update(name for pair in module._CREDENTIAL_PAIRS for name in pair)
+    known.update(name for names in module._ALIASES.values() for name in names)
+    assert sorted(name for name, _ in _documented()) == sorted(known)
+
+
+def test_the_example_holds_when_all_of_it_is_uncommented() -> None:
+    documented = dict(_documented())
+    assert documented.pop("SECRET_KEY") == "", "whoever copies it makes a key of their own"
+    assert settings_of(documented).s3_bucket == documented["S3_BUCKET"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "default"),
+    [
+        (str(field.validation_alias), str(field.default).lower())
+        for field in Settings.model_fields.values()
+        if field.default and isinstance(field.default, int | float | str)
+    ],
+)
+def test_the_example_tells_the_default_and_shows_it(variable: str, default: str) -> None:
+    before = EXAMPLE[: EXAMPLE.index(f"\n# {variable}={default}\n")]
+    comment = before.rpartition("\n\n")[2].replace("\n# ", " ")
+    assert re.search(rf"Default: {re.escape(default)}\b", comment)
