@@ -1,0 +1,136 @@
+"""The embedded services keep their data, meet no one else's, and leave nothing behind."""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import psutil
+import pytest
+from botocore.session import Session
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from recipe_api.dev.errors import DevError
+from recipe_api.dev.stack import Stack, embedded_stack
+from recipe_api.settings import asyncpg_url
+
+OWNER = """
+import sys
+from pathlib import Path
+from typing import Any
+from recipe_api.dev.stack import embedded_stack
+with embedded_stack(Path(sys.argv[1]), durable=False):
+    print("running", flush=True)
+    sys.stdin.read()
+"""
+BOUND = 20  # seconds for servers to end; in fact about one
+
+
+def test_data_survive_an_ordered_end_a_killed_owner_and_taken_ports(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 40)  # beyond what the path of a Unix socket may have
+    with embedded_stack(folder, durable=False) as first:
+        asyncio.run(_fetch(first, "CREATE TABLE kept AS SELECT 'one' AS word"))
+        _put(first, "photo", b"bytes")
+        with pytest.raises(DevError, match=f"in use by another run \\(process {os.getpid()}\\)"):
+            embedded_stack(folder).__enter__()
+
+    _run_an_owner_and_kill_it(folder)
+
+    with (
+        _taken(folder / "seaweedfs", "s3"),
+        _taken(folder / "postgres", "postgres"),
+        embedded_stack(folder, durable=False) as again,
+    ):
+        assert again.s3_endpoint_url != first.s3_endpoint_url
+        assert asyncio.run(_fetch(again, "SELECT word FROM kept")) == "one"
+        assert _read(again, "photo") == b"bytes"
+
+
+def test_the_stack_tells_its_secrets_to_the_environment_alone(stack: Stack) -> None:
+    assert stack.environment()["AWS_SECRET_ACCESS_KEY"] == stack.secret_access_key
+    assert stack.secret_access_key not in repr(stack)
+    assert stack.database_url not in repr(stack)
+
+
+async def test_the_address_of_the_database_is_one_for_sqlalchemy(stack: Stack) -> None:
+    engine = create_async_engine(asyncpg_url(stack.database_url))
+    try:
+        async with engine.connect() as connection:
+            assert (await connection.execute(text("SHOW server_encoding"))).scalar_one() == "UTF8"
+    finally:
+        await engine.dispose()
+
+
+def test_anyone_reads_an_object_but_nobody_lists_or_writes_unsigned(stack: Stack) -> None:
+    _put(stack, "public", b"bytes")
+    assert _read(stack, "public") == b"bytes"
+    bucket = f"{stack.s3_endpoint_url}/{stack.s3_bucket}"
+    for refused in (
+        urllib.request.Request(f"{bucket}?list-type=2"),
+        urllib.request.Request(f"{bucket}/public", data=b"other", method="PUT"),
+        urllib.request.Request(f"{bucket}/public", method="DELETE"),
+    ):
+        with pytest.raises(urllib.error.HTTPError, match="403") as answer:
+            urllib.request.urlopen(refused, timeout=BOUND)
+        answer.value.close()
+    assert _read(stack, "public") == b"bytes"
+
+
+def _run_an_owner_and_kill_it(folder: Path) -> None:
+    """By SIGKILL, which leaves it no time for anything; returns once its servers are gone too."""
+    command = [sys.executable, "-c", OWNER, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == b"running\n"
+        servers = psutil.Process(owner.pid).children(recursive=True)
+        assert {"weed", "postgres"} <= {process.name() for process in servers}
+        owner.kill()
+        _, alive = psutil.wait_procs(servers, timeout=BOUND)
+    assert alive == []
+
+
+@contextmanager
+def _taken(folder: Path, name: str) -> Iterator[None]:
+    """Somebody else listens on the port that the server had last."""
+    port = json.loads((folder / "ports.json").read_text())[name]
+    with socket.create_server(("127.0.0.1", port)):
+        yield
+
+
+async def _fetch(stack: Stack, statement: str) -> object:
+    connection = await asyncpg.connect(stack.database_url)
+    try:
+        found: object = await connection.fetchval(statement)
+    finally:
+        await connection.close()
+    return found
+
+
+def _put(stack: Stack, key: str, body: bytes) -> None:
+    client: Any = Session().create_client(
+        "s3",
+        region_name=stack.aws_region,
+        endpoint_url=stack.s3_endpoint_url,
+        aws_access_key_id=stack.access_key_id,
+        aws_secret_access_key=stack.secret_access_key,
+    )
+    with closing(client):
+        client.put_object(Bucket=stack.s3_bucket, Key=key, Body=body)
+
+
+def _read(stack: Stack, key: str) -> bytes:
+    """As anyone can, without a signature."""
+    address = f"{stack.s3_endpoint_url}/{stack.s3_bucket}/{key}"
+    with urllib.request.urlopen(address, timeout=BOUND) as answer:
+        content: bytes = answer.read()
+    return content

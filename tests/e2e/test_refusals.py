@@ -1,0 +1,511 @@
+"""Uploads that are refused: what is told, that it can be read, and that nothing is left. Over real sockets."""
+
+import http.client
+import json
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recipe_api import server
+from recipe_api.settings import KIB, MIB, PART_SIZE
+from tests.support.forms import (
+    BOUNDARY,
+    CONTENT_TYPE,
+    END,
+    HEADER,
+    Part,
+    file_part,
+    form,
+    jpeg,
+    recipe_form,
+    text_part,
+)
+from tests.support.problems import assert_problem
+from tests.support.service import API_TOKEN, HOST, Service, bearer
+from tests.support.traces import NOTHING, Backstage, eventually
+from tests.support.wire import Answer, Wire, chunked, request
+
+PHOTO = jpeg(3000)
+LARGE = 20 * MIB
+LABEL = text_part("Pancakes")
+FILE = file_part(PHOTO)
+BOM = b"\xef\xbb\xbf"
+
+
+def send(service: Service, body: bytes, *headers: str, length: int | None = -1) -> Answer:
+    with service.connect() as wire:
+        wire.send(request("/recipe", body, *(headers or [HEADER]), length=length))
+        return wire.read()
+
+
+class TestForms:
+    """Forms that arrive whole and are not what they should be."""
+
+    @pytest.mark.parametrize(
+        ("parts", "status", "code", "field"),
+        [
+            pytest.param([], 422, "field-missing", "photo", id="nothing in it"),
+            pytest.param([LABEL], 422, "field-missing", "photo", id="no photo"),
+            pytest.param([FILE], 422, "field-missing", "label", id="no label"),
+            pytest.param([LABEL, FILE, FILE], 422, "field-repeated", "photo", id="two photos"),
+            pytest.param([LABEL, LABEL, FILE], 422, "field-repeated", "label", id="two labels"),
+            pytest.param([LABEL, FILE, LABEL], 422, "field-repeated", "label", id="a second label at the end"),
+            pytest.param(
+                [LABEL, Part(header=b'; name="photo"', data=PHOTO)],
+                *(422, "field-unexpected", "photo"),
+                id="photo without a file name",
+            ),
+            pytest.param(
+                [file_part(b"Pancakes", name="label"), FILE], 422, "field-unexpected", "label", id="label as a file"
+            ),
+            pytest.param([LABEL, FILE, file_part(b"x", name="more")], 422, "field-unexpected", "more", id="other file"),
+            pytest.param([LABEL, file_part(b"")], 422, "field-empty", "photo", id="empty photo"),
+            pytest.param([LABEL, file_part(b"", filename="")], 422, "field-missing", "photo", id="no file chosen"),
+            pytest.param([text_part(""), FILE], 422, "field-empty", "label", id="empty label"),
+            pytest.param([text_part(" \t\r\n\u2003"), FILE], 422, "field-empty", "label", id="blank label"),
+            pytest.param([FILE, text_part("")], 422, "field-empty", "label", id="empty label after the photo"),
+            pytest.param([text_part(b"a\0b"), FILE], 422, "invalid-text", "label", id="NUL in the label"),
+            pytest.param([text_part(b"\xed\xa0\x80"), FILE], 422, "invalid-text", "label", id="surrogate in the label"),
+            pytest.param([text_part(b"caf\xe9"), FILE], 422, "invalid-text", "label", id="label in Latin-1"),
+            pytest.param([text_part(b"x\xf0\x9f\xa5"), FILE], 422, "invalid-text", "label", id="half a character"),
+            pytest.param(
+                [LABEL, file_part(PHOTO, filename=b"a\0.jpg")],
+                *(422, "invalid-text", "photo"),
+                id="NUL in the file name",
+            ),
+            pytest.param(
+                [LABEL, file_part(PHOTO, filename=b"\xed\xa0\x80.jpg")],
+                *(422, "invalid-text", "photo"),
+                id="surrogate in the file name",
+            ),
+            pytest.param([text_part("x" * 1025), FILE], 413, "text-too-large", "label", id="label one byte too long"),
+            pytest.param([text_part("é" * 513), FILE], 413, "text-too-large", "label", id="label too long in bytes"),
+            pytest.param([text_part("x" * MIB), FILE], 413, "text-too-large", "label", id="label of a megabyte"),
+            pytest.param([FILE, text_part("x" * MIB)], 413, "text-too-large", "label", id="the same after the photo"),
+            pytest.param(
+                [LABEL, *[text_part("", name=f"f{number}") for number in range(19)], FILE],
+                *(413, "too-many-parts", None),
+                id="21 parts",
+            ),
+            pytest.param([text_part("", name="x")] * 10_000, 413, "too-many-parts", None, id="10,000 parts"),
+            pytest.param([LABEL, file_part(b"<!doctype html><p>")], 415, "unsupported-photo", "photo", id="HTML"),
+            pytest.param(
+                [LABEL, file_part(b'<svg xmlns="http://www.w3.org/2000/svg"/>', content_type="image/svg+xml")],
+                *(415, "unsupported-photo", "photo"),
+                id="SVG",
+            ),
+            pytest.param([LABEL, file_part(b"%PDF-1.7\n")], 415, "unsupported-photo", "photo", id="PDF"),
+            pytest.param([LABEL, file_part(BOM + PHOTO)], 415, "unsupported-photo", "photo", id="JPEG behind a BOM"),
+            pytest.param([LABEL, file_part(b"\xff\xd8")], 415, "unsupported-photo", "photo", id="two bytes of a JPEG"),
+            pytest.param([LABEL, file_part(b"II*\0" * 9)], 415, "unsupported-photo", "photo", id="TIFF, not asked for"),
+        ],
+    )
+    def test_are_refused_and_leave_nothing(
+        self, service: Service, backstage: Backstage, parts: list[Part], status: int, code: str, field: str | None
+    ) -> None:
+        answer = send(service, form(*parts))
+
+        assert_problem(answer, status, code, field=field)
+        assert backstage.nothing_is_left()
+
+    @pytest.mark.parametrize(
+        "part",
+        [
+            b"Content-Type: text/plain\r\n\r\nx\r\n",
+            b"Content-Disposition: form-data\r\n\r\nx\r\n",
+            b'Content-Disposition: attachment; name="label"\r\n\r\nx\r\n',
+            b'Content-Disposition: form-data; name="label"\r\nContent-Disposition: form-data; name="a"\r\n\r\nx\r\n',
+            b'Content Disposition: form-data; name="label"\r\n\r\nx\r\n',
+            b'Content-Disposition: form-data; name="label"\n\nx\n',
+            b": form-data\r\n\r\nx\r\n",
+            b"\r\n\r\n\r\n",
+        ],
+        ids=lambda part: part.split(b"\r\n\r\n")[0].decode(),
+    )
+    def test_with_malformed_part_headers_are_refused(self, service: Service, backstage: Backstage, part: bytes) -> None:
+        answer = send(service, b"--%s\r\n%s" % (BOUNDARY, part) + form(LABEL, FILE))
+
+        assert_problem(answer, 400, "malformed-body")
+        assert backstage.nothing_is_left()
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            b"X-Long: %s\r\n" % (b"x" * MIB),
+            b"X-%s: x\r\n" % (b"x" * MIB),
+            b"".join(b"X-%d: %s\r\n" % (number, b"x" * 1024) for number in range(1024)),
+        ],
+        ids=["one value", "one name", "a thousand headers"],
+    )
+    def test_with_a_megabyte_of_part_headers_are_refused(
+        self, service: Service, backstage: Backstage, headers: bytes
+    ) -> None:
+        answer = send(service, form(LABEL)[: -len(END)] + b"--%s\r\n%s" % (BOUNDARY, headers) + form(FILE))
+
+        assert_problem(answer, 400, "malformed-body")
+        assert backstage.nothing_is_left()
+
+
+class TestContentTypes:
+    """What announces a body must announce a form."""
+
+    @pytest.mark.parametrize(
+        "content_type",
+        [
+            *("application/json", "application/x-www-form-urlencoded", "multipart/mixed; boundary=x", "image/jpeg"),
+            *("multipart/form-data", "multipart/form-data; boundary=", f"multipart/form-data; boundary={'x' * 300}"),
+            *("", "multipart", "multipart/form-data-x; boundary=x", ";boundary=x"),
+        ],
+    )
+    def test_others_are_refused(self, service: Service, backstage: Backstage, content_type: str) -> None:
+        answer = send(service, recipe_form(PHOTO), f"Content-Type: {content_type}")
+
+        assert_problem(answer, 415, "not-multipart")
+        assert backstage.nothing_is_left()
+
+    def test_none_at_all_is_refused(self, service: Service, backstage: Backstage) -> None:
+        answer = send(service, b"", "Accept: */*")
+
+        assert_problem(answer, 415, "not-multipart")
+        assert backstage.nothing_is_left()
+
+    @pytest.mark.parametrize(
+        "content_type",
+        [
+            f"Multipart/Form-Data; Boundary={BOUNDARY.decode()}",
+            f'multipart/form-data; charset=utf-8; boundary="{BOUNDARY.decode()}"',
+        ],
+    )
+    def test_may_be_written_as_rfc_2045_lets_them(self, service: Service, content_type: str) -> None:
+        assert send(service, recipe_form(PHOTO), f"Content-Type: {content_type}").status == 201
+
+    def test_that_name_another_boundary_are_refused(self, service: Service, backstage: Backstage) -> None:
+        answer = send(service, recipe_form(PHOTO), "Content-Type: multipart/form-data; boundary=another")
+
+        assert_problem(answer, 400, "malformed-body")
+        assert backstage.nothing_is_left()
+
+
+@pytest.fixture(scope="module")
+def kept_wire(shared_service: Service) -> Iterator[Wire]:
+    with shared_service.connect() as connected:
+        yield connected
+
+
+class TestBodiesCutShort:
+    """A form counts only when its closing boundary has been seen."""
+
+    BODY = form(LABEL, file_part(jpeg(400)))
+    PHOTO_FIRST = form(file_part(jpeg(400)), LABEL)
+
+    @settings(max_examples=80, deadline=None)
+    @given(body=st.sampled_from([BODY, PHOTO_FIRST]), cut=st.integers(0, len(BODY) - len(b"--\r\n")))
+    def test_anywhere_are_refused(self, kept_wire: Wire, shared_backstage: Backstage, body: bytes, cut: int) -> None:
+        before = shared_backstage.traces()
+
+        kept_wire.send(request("/recipe", body[:cut], HEADER))
+        answer = kept_wire.read()
+
+        assert_problem(answer, 400, "malformed-body")
+        assert shared_backstage.traces() == before
+
+    @pytest.mark.parametrize("cut", [PART_SIZE, 2 * PART_SIZE + 5, len(recipe_form(b"")) + 3 * PART_SIZE - 50])
+    def test_after_parts_were_sent_are_refused_and_undone(
+        self, service: Service, backstage: Backstage, cut: int
+    ) -> None:
+        answer = send(service, recipe_form(jpeg(3 * PART_SIZE))[:cut])
+
+        assert_problem(answer, 400, "malformed-body")
+        assert backstage.nothing_is_left()
+
+    @pytest.mark.parametrize("announced", [100, len(recipe_form(PHOTO)) - 5], ids=["much", "the end of its boundary"])
+    def test_by_a_length_that_lies_short_are_refused(
+        self, service: Service, backstage: Backstage, announced: int
+    ) -> None:
+        answer = send(service, recipe_form(PHOTO), HEADER, length=announced)
+
+        assert_problem(answer, 400, "malformed-body")
+        assert backstage.nothing_is_left()
+
+    def test_by_a_length_that_lies_long_are_waited_for_and_then_refused(
+        self, start_service: Callable[..., Service], backstage: Backstage
+    ) -> None:
+        service = start_service(BODY_IDLE_SECONDS="0.3")
+        body = recipe_form(PHOTO)
+
+        answer = send(service, body, HEADER, length=len(body) + 10)
+
+        assert_problem(answer, 408, "body-stalled")
+        assert backstage.nothing_is_left()
+
+    @pytest.mark.parametrize("cut", [10, 300, 3000], ids=lambda cut: f"at {cut}")
+    def test_in_the_middle_of_a_chunk_leave_nothing(self, service: Service, backstage: Backstage, cut: int) -> None:
+        with service.connect() as wire:
+            body = chunked(recipe_form(PHOTO))[:cut]
+            wire.send(request("/recipe", b"", HEADER, "Transfer-Encoding: chunked", length=None) + body)
+            wire.end_sending()
+            assert wire.is_closed()
+
+        assert backstage.nothing_is_left()
+
+    def test_by_a_last_chunk_that_comes_early_are_refused(self, service: Service, backstage: Backstage) -> None:
+        body = chunked(recipe_form(PHOTO)[:2000])
+
+        answer = send(service, body, HEADER, "Transfer-Encoding: chunked", length=None)
+
+        assert_problem(answer, 400, "malformed-body")
+        assert backstage.nothing_is_left()
+
+    def test_by_a_chunk_that_is_none_leave_nothing(self, service: Service, backstage: Backstage) -> None:
+        body = chunked(recipe_form(jpeg(2 * PART_SIZE))[:-9], end=b"not a number\r\n")
+
+        with service.connect() as wire:
+            wire.send(request("/recipe", body, HEADER, "Transfer-Encoding: chunked", length=None))
+            answer = wire.read()
+            assert wire.is_closed()
+
+        assert (answer.status, answer.headers["Content-Type"]) == (400, "application/problem+json")
+        assert answer.json()["type"] == "/problems/bad-request"
+        assert backstage.nothing_is_left()
+
+
+class TestSizes:
+    """Limits hold whatever the headers say, and are told before a byte is read where they say it."""
+
+    LIMIT = 100 * KIB
+
+    @pytest.fixture
+    def small(self, start_service: Callable[..., Service]) -> Service:
+        return start_service(MAX_UPLOAD_BYTES=str(self.LIMIT))
+
+    def test_a_photo_of_just_the_limit_is_taken(self, small: Service) -> None:
+        assert send(small, recipe_form(jpeg(self.LIMIT))).status == 201
+
+    @pytest.mark.parametrize("by_chunks", [True, False], ids=["in chunks", "with a length"])
+    def test_one_byte_more_is_refused(self, small: Service, backstage: Backstage, *, by_chunks: bool) -> None:
+        body = recipe_form(jpeg(self.LIMIT + 1))
+        if by_chunks:
+            answer = send(small, chunked(body), HEADER, "Transfer-Encoding: chunked", length=None)
+        else:
+            answer = send(small, body)
+
+        assert_problem(answer, 413, "photo-too-large", field="photo")
+        assert backstage.nothing_is_left()
+
+    def test_a_length_over_the_limit_is_refused_before_a_byte_is_sent(self, service: Service) -> None:
+        with service.connect() as wire:
+            wire.send(request("/recipe", b"", HEADER, length=service.settings.max_upload_bytes + 10 * MIB))
+            assert_problem(wire.read(), 413, "body-too-large")
+
+    def test_a_client_that_waits_is_not_told_to_continue(self, service: Service) -> None:
+        with service.connect() as wire:
+            announced = service.settings.max_upload_bytes + 10 * MIB
+            wire.send(request("/recipe", b"", HEADER, "Expect: 100-continue", length=announced))
+            answer = wire.read()
+            assert wire.is_closed()
+
+        assert_problem(answer, 413, "body-too-large")
+
+    def test_fields_that_nobody_reads_count_too(self, small: Service, backstage: Backstage) -> None:
+        body = form(text_part("x" * 300 * KIB, name="comment"), LABEL, FILE)
+
+        answer = send(small, chunked(body), HEADER, "Transfer-Encoding: chunked", length=None)
+
+        assert_problem(answer, 413, "body-too-large")
+        assert backstage.nothing_is_left()
+
+    def test_an_epilogue_without_end_is_refused(self, small: Service, backstage: Backstage) -> None:
+        body = recipe_form(PHOTO) + b"x" * 300 * KIB
+
+        answer = send(small, chunked(body), HEADER, "Transfer-Encoding: chunked", length=None)
+
+        assert_problem(answer, 413, "body-too-large")
+        assert backstage.nothing_is_left()
+
+    def test_a_photo_without_end_is_refused_when_it_passes_the_limit(
+        self, start_service: Callable[..., Service], backstage: Backstage
+    ) -> None:
+        service = start_service(MAX_UPLOAD_BYTES=str(2 * PART_SIZE))
+        body = recipe_form(jpeg(2 * PART_SIZE + MIB))
+
+        answer = send(service, chunked(body), HEADER, "Transfer-Encoding: chunked", length=None)
+
+        # While a part travels so much may gather that the body's own limit is passed by the same chunk.
+        assert answer.status == 413
+        assert answer.json()["type"] in {"/problems/photo-too-large", "/problems/body-too-large"}
+        assert backstage.nothing_is_left()
+
+
+class TestClientsThatStop:
+    """Nobody is left to answer, or somebody who does not go on."""
+
+    @pytest.mark.parametrize("sent", [200, 3 * MIB, 2 * PART_SIZE + MIB], ids=lambda sent: f"after {sent} bytes")
+    def test_one_that_goes_away_leaves_nothing(self, service: Service, backstage: Backstage, sent: int) -> None:
+        body = recipe_form(jpeg(4 * PART_SIZE))
+        with service.connect() as wire:
+            wire.send(request("/recipe", body[:sent], HEADER, length=len(body)))
+            if sent > PART_SIZE:
+                assert eventually(lambda: len(backstage.multipart_uploads()) == 1)
+
+        assert backstage.nothing_is_left()
+
+    def test_one_that_goes_away_does_not_hold_the_service(self, service: Service, backstage: Backstage) -> None:
+        for _ in range(5):
+            with service.connect() as wire:
+                wire.send(request("/recipe", recipe_form(PHOTO)[:2000], HEADER, length=MIB))
+
+        assert send(service, recipe_form(PHOTO)).status == 201
+        assert eventually(lambda: len(backstage.objects()) == 1)
+        assert backstage.multipart_uploads() == []
+
+    @pytest.mark.parametrize("sent", [0, 100, 2000, 2 * PART_SIZE], ids=lambda sent: f"after {sent} bytes")
+    def test_one_that_sends_no_more_is_told_so(
+        self, start_service: Callable[..., Service], backstage: Backstage, sent: int
+    ) -> None:
+        service = start_service(BODY_IDLE_SECONDS="0.3")
+        body = recipe_form(jpeg(3 * PART_SIZE))
+
+        answer = send(service, body[:sent], HEADER, length=len(body))
+
+        assert_problem(answer, 408, "body-stalled")
+        assert answer.headers["Connection"] == "close"
+        assert backstage.nothing_is_left()
+
+
+class TestAnswersBeforeTheBodyWasRead:
+    """A client that insists on sending all of its body first still reads the answer: no reset overtakes it."""
+
+    @pytest.mark.parametrize(
+        ("target", "headers", "status", "code"),
+        [
+            pytest.param("/nowhere", {"Content-Type": CONTENT_TYPE}, 404, "not-found", id="404"),
+            pytest.param("/docs", {"Content-Type": CONTENT_TYPE}, 405, "method-not-allowed", id="405"),
+            pytest.param(
+                "/recipe", {"Content-Type": "text/plain", **bearer(API_TOKEN)}, 415, "not-multipart", id="415"
+            ),
+            pytest.param("/recipe", {"Content-Type": CONTENT_TYPE}, 401, "token-wanted", id="401"),
+            pytest.param(
+                "/recipe", {"Content-Type": CONTENT_TYPE, **bearer(API_TOKEN)}, 413, "body-too-large", id="413"
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("client", ["http.client", "httpx"])
+    def test_are_read_by_it(
+        self,
+        start_service: Callable[..., Service],
+        backstage: Backstage,
+        target: str,
+        headers: dict[str, str],
+        status: int,
+        code: str,
+        client: str,
+    ) -> None:
+        service = start_service(API_TOKENS=f"tests:{API_TOKEN}", MAX_UPLOAD_BYTES=str(MIB))
+        body = recipe_form(jpeg(LARGE))
+
+        if client == "httpx":
+            with service.client() as opened:
+                answer: httpx.Response | Answer = opened.post(target, content=body, headers=headers)
+        else:
+            connection = http.client.HTTPConnection(HOST, service.port, timeout=60)
+            connection.request("POST", target, body, headers)
+            response = connection.getresponse()
+            answer = Answer(status=response.status, headers=response.headers, body=response.read())
+            connection.close()
+
+        assert_problem(answer, status, code)
+        assert answer.headers["Connection"] == "close"
+        assert backstage.traces() == NOTHING
+
+    @pytest.mark.parametrize(
+        ("body", "status", "code", "field"),
+        [
+            (form(file_part(b"<html>" + b"x" * LARGE), LABEL), 415, "unsupported-photo", "photo"),
+            (form(text_part(""), file_part(jpeg(LARGE))), 422, "field-empty", "label"),
+            (b"no form" + b"x" * LARGE, 400, "malformed-body", None),
+        ],
+        ids=["415", "422", "400"],
+    )
+    def test_are_read_too_when_its_first_bytes_gave_the_reason(
+        self, service: Service, backstage: Backstage, body: bytes, status: int, code: str, field: str | None
+    ) -> None:
+        with service.client() as client:
+            answer = client.post("/recipe", content=body, headers={"Content-Type": CONTENT_TYPE})
+
+        assert_problem(answer, status, code, field=field)
+        assert backstage.traces() == NOTHING
+
+
+class TestHttp:
+    """What is no HTTP, too much of it, or too slow."""
+
+    @pytest.mark.parametrize(
+        "sent",
+        [
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+            b"POST /recipe HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n",
+            b"POST /recipe HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            b"POST /recipe HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            b"POST /recipe HTTP/1.1\r\nHost: x\r\nNo colon\r\n\r\n",
+        ],
+        ids=["TLS", "no length", "two lengths", "length and chunks", "no header"],
+    )
+    def test_what_is_none_is_refused(self, service: Service, backstage: Backstage, sent: bytes) -> None:
+        with service.connect() as wire:
+            wire.send(sent)
+            answer = wire.read()
+            assert wire.is_closed()
+
+        assert (answer.status, answer.headers["Content-Type"]) == (400, "application/problem+json")
+        assert answer.json()["type"] == "/problems/bad-request"
+        assert backstage.nothing_is_left()
+
+    @pytest.mark.parametrize(
+        "headers",
+        [[b"X-Long: " + b"x" * MIB], [b"X-Short: x"] * 100_000, [b"X-" + b"x" * MIB + b": x"]],
+        ids=["one value", "many headers", "one name"],
+    )
+    def test_a_megabyte_of_headers_is_refused_before_its_end(self, service: Service, headers: list[bytes]) -> None:
+        with service.connect() as wire:
+            wire.send(b"POST /recipe HTTP/1.1\r\n", b"\r\n".join(headers))  # and no end
+            answer = wire.read()
+
+        assert (answer.status, answer.headers["Content-Type"]) == (431, "application/problem+json")
+        assert answer.json()["type"] == "/problems/headers-too-large"
+
+    def test_headers_below_the_limit_are_taken(self, service: Service) -> None:
+        with service.connect() as wire:
+            lines = [f"X-{number}: {'x' * 1000}" for number in range(60)]
+            for _ in range(2):  # the count begins anew with each request
+                wire.send(request("/healthz", b"", *lines, method="GET"))
+                assert wire.read(method="GET").status == 200
+
+    @pytest.mark.parametrize("sent", [b"", b"POST /recipe HTT", b"POST /recipe HTTP/1.1\r\nHost: x\r\n"])
+    def test_a_head_that_does_not_come_is_not_waited_for(
+        self, service: Service, monkeypatch: pytest.MonkeyPatch, sent: bytes
+    ) -> None:
+        monkeypatch.setattr(server, "HEAD_SECONDS", 0.1)
+        monkeypatch.setattr(server, "KEEP_ALIVE_SECONDS", 0.1)
+        with service.connect() as wire:
+            wire.send(sent)
+            assert wire.is_closed()
+
+    def test_what_follows_a_request_and_is_no_http_does_not_hide_its_answer(
+        self, service: Service, backstage: Backstage
+    ) -> None:
+        with service.connect() as wire:
+            wire.send(request("/recipe", recipe_form(PHOTO), HEADER) + b"\0 no HTTP \r\n\r\n")
+            answer = wire.read()
+            assert wire.is_closed()
+
+        assert answer.status == 201
+        assert len(backstage.objects()) == 1
+
+
+def test_a_refusal_is_json_for_a_form_without_a_script_too(service: Service) -> None:
+    answer = send(service, form(LABEL), HEADER, "Accept: text/html")
+
+    assert json.loads(answer.body)["field"] == "photo"

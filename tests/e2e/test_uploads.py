@@ -1,0 +1,325 @@
+"""An upload that is accepted: what is stored, what is recorded, what is answered. Over real sockets, to real parts."""
+
+import base64
+import hmac
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from itertools import pairwise
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from recipe_api.settings import MIB, PART_SIZE
+from tests.support.forms import (
+    CONTENT_TYPE,
+    HEADER,
+    Part,
+    file_part,
+    form,
+    jpeg,
+    recipe_form,
+    text_part,
+)
+from tests.support.recipes import assert_stored, fetched
+from tests.support.service import Service
+from tests.support.traces import Backstage
+from tests.support.wire import Answer, Wire, chunked, request
+
+SMALL = jpeg(3000)
+LABEL = text_part("Pancakes")
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
+
+
+def post(service: Service, body: bytes) -> httpx.Response:
+    with service.client() as client:
+        return client.post("/recipe", content=body, headers={"Content-Type": CONTENT_TYPE})
+
+
+def created(answer: httpx.Response) -> dict[str, Any]:
+    assert answer.status_code == 201, answer.text
+    recipe: dict[str, Any] = answer.json()
+    return recipe
+
+
+def test_it_answers_what_it_stored(service: Service, backstage: Backstage) -> None:
+    answer = post(service, recipe_form(SMALL, label="Crêpes 🥞"))
+
+    recipe = created(answer)
+    assert list(recipe) == [
+        *("id", "label", "key", "location", "content_type", "size", "etag", "original_name", "created_at"),
+        "manage_token",
+    ]
+    assert recipe["label"] == "Crêpes 🥞"
+    assert recipe["location"] == f"{service.settings.s3_endpoint_url}/recipes/{recipe['key']}"
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Location"] == f"/recipe/{recipe['id']}"
+    assert UUID(recipe["id"]).version == 4
+    assert_stored(recipe, SMALL, backstage)
+
+
+@pytest.mark.parametrize(
+    "size",
+    [3, 255, 256, 257, PART_SIZE - 1, PART_SIZE, PART_SIZE + 1, 3 * PART_SIZE + 12_345],
+    ids=lambda size: f"{size} bytes",
+)
+@pytest.mark.parametrize("label_first", [True, False], ids=["label first", "photo first"])
+def test_a_photo_of_any_size_arrives_byte_for_byte(
+    service: Service, backstage: Backstage, size: int, *, label_first: bool
+) -> None:
+    photo = jpeg(size)
+    parts = [LABEL, file_part(photo)]
+
+    recipe = created(post(service, form(*(parts if label_first else reversed(parts)))))
+
+    assert_stored(recipe, photo, backstage)
+    # S3 marks what was put in parts by their number behind a dash.
+    assert recipe["etag"].partition("-")[2] == ("" if size <= PART_SIZE else str(-(-size // PART_SIZE)))
+    assert len(backstage.objects()) == len(backstage.rows()) == 1
+
+
+@pytest.mark.parametrize("label_first", [True, False], ids=["label first", "photo first"])
+def test_fields_that_nobody_asked_for_are_passed_over(
+    service: Service, backstage: Backstage, *, label_first: bool
+) -> None:
+    more = [text_part("x" * 2000, name="comment"), text_part("", name="submit"), text_part("again", name="comment")]
+    parts = [LABEL, file_part(SMALL)]
+    ordered = parts if label_first else parts[::-1]
+
+    recipe = created(post(service, form(more[0], ordered[0], more[1], ordered[1], more[2])))
+
+    assert recipe["label"] == "Pancakes"
+    assert_stored(recipe, SMALL, backstage)
+
+
+@pytest.mark.parametrize(
+    ("photo", "content_type", "extension"),
+    [
+        (SMALL, "image/jpeg", "jpg"),
+        (PNG, "image/png", "png"),
+        (b"GIF89a" + bytes(20), "image/gif", "gif"),
+        (b"RIFF\x10\x00\x00\x00WEBPVP8 " + bytes(20), "image/webp", "webp"),
+        (b"\x00\x00\x00\x1cftypavif\x00\x00\x00\x00avifmif1miaf" + bytes(20), "image/avif", "avif"),
+        (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + bytes(20), "image/heic", "heic"),
+        (b"\x00\x00\x00\x18ftypmif1\x00\x00\x00\x00mif1miaf" + bytes(20), "image/heif", "heif"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_its_type_is_told_by_its_bytes_and_not_by_its_sender(
+    service: Service, backstage: Backstage, photo: bytes, content_type: str, extension: str
+) -> None:
+    body = form(LABEL, file_part(photo, filename="page.html", content_type="text/html"))
+
+    recipe = created(post(service, body))
+
+    assert recipe["content_type"] == content_type
+    assert recipe["key"].endswith(f".{extension}")
+    assert_stored(recipe, photo, backstage, name="page.html")
+
+
+def test_anything_else_is_served_to_be_saved_where_a_setting_lets_it_in(
+    start_service: Callable[..., Service], backstage: Backstage
+) -> None:
+    service = start_service(PHOTO_TYPES="image/jpeg,application/octet-stream")
+    page = b"<!doctype html><script>alert(1)</script>"
+
+    recipe = created(post(service, form(text_part("x"), file_part(page, filename="x.html", content_type="text/html"))))
+
+    assert recipe["content_type"] == "application/octet-stream"
+    assert recipe["key"].endswith(".bin")
+    assert fetched(recipe["location"]).headers["Content-Disposition"].startswith("attachment;")
+    assert_stored(recipe, page, backstage, name="x.html")
+
+
+@pytest.mark.parametrize(
+    ("filename", "name", "disposition"),
+    [
+        ("pancakes.jpg", "pancakes.jpg", "inline; filename=\"pancakes.jpg\"; filename*=UTF-8''pancakes.jpg"),
+        ("crêpes 🥞.jpg", None, "inline; filename=\"cr_pes _.jpg\"; filename*=UTF-8''cr%C3%AApes%20%F0%9F%A5%9E.jpg"),
+        (r"C:\fakepath\pan.jpg", "pan.jpg", "inline; filename=\"pan.jpg\"; filename*=UTF-8''pan.jpg"),
+        ("../../etc/pan.jpg", "pan.jpg", "inline; filename=\"pan.jpg\"; filename*=UTF-8''pan.jpg"),
+        ("a%22b;c.jpg", None, "inline; filename=\"a_22b_c.jpg\"; filename*=UTF-8''a%2522b%3Bc.jpg"),
+        ("..", "photo.jpg", "inline; filename=\"photo.jpg\"; filename*=UTF-8''photo.jpg"),
+    ],
+)
+def test_its_name_is_kept_without_folders_and_offered_again(
+    service: Service, backstage: Backstage, filename: str, name: str | None, disposition: str
+) -> None:
+    recipe = created(post(service, recipe_form(SMALL, filename=filename)))
+
+    assert_stored(recipe, SMALL, backstage, name=filename if name is None else name)
+    assert fetched(recipe["location"]).headers["Content-Disposition"] == disposition
+
+
+def test_its_name_may_come_as_older_clients_send_it(service: Service, backstage: Backstage) -> None:
+    # RFC 7578 forbids it, and urllib3 before 2.0 sends nothing else for such a name.
+    photo = Part(header=b"; name=\"photo\"; filename*=utf-8''cr%C3%AApes.jpg", data=SMALL)
+
+    assert_stored(created(post(service, form(LABEL, photo))), SMALL, backstage, name="crêpes.jpg")
+
+
+def test_its_key_begins_with_the_prefix(start_service: Callable[..., Service], backstage: Backstage) -> None:
+    service = start_service(S3_KEY_PREFIX="public/photos/", PUBLIC_BASE_URL="https://cdn.test/")
+
+    recipe = created(post(service, recipe_form(SMALL)))
+
+    assert recipe["key"].startswith("public/photos/")
+    assert backstage.objects() == [recipe["key"]]
+    assert recipe["location"] == f"https://cdn.test/{recipe['key']}"
+
+
+def test_its_manage_token_comes_from_its_id_and_the_secret_key_alone(service: Service) -> None:
+    secret = service.settings.secret_key.get_secret_value().encode()
+
+    recipe = created(post(service, recipe_form(SMALL)))
+
+    mac = hmac.digest(secret, b"recipe_api manage token v1\0" + UUID(recipe["id"]).bytes, sha256)
+    assert recipe["manage_token"] == base64.urlsafe_b64encode(mac).decode().rstrip("=")
+
+
+def test_a_service_that_was_started_anew_still_knows_its_manage_token(
+    service: Service, start_service: Callable[..., Service]
+) -> None:
+    recipe = created(post(service, recipe_form(SMALL)))
+
+    with start_service().client(recipe["manage_token"]) as client:
+        assert client.delete(f"/recipe/{recipe['id']}").status_code == 204
+
+
+def test_a_body_may_come_in_chunks_without_a_length(service: Service, backstage: Backstage) -> None:
+    photo = jpeg(PART_SIZE + 100_000)
+    body = recipe_form(photo)
+    pieces = [body[at : at + 70_001] for at in range(0, len(body), 70_001)]
+
+    with service.connect() as wire:
+        wire.send(request("/recipe", b"", HEADER, "Transfer-Encoding: chunked", length=None) + chunked(*pieces))
+        answer = wire.read()
+
+    assert answer.status == 201, answer.body
+    assert_stored(answer.json(), photo, backstage)
+
+
+def test_a_client_that_waits_is_told_to_continue(service: Service, backstage: Backstage) -> None:
+    body = recipe_form(SMALL)
+    proceed = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+    with service.connect() as wire:
+        wire.send(request("/recipe", b"", HEADER, "Expect: 100-continue", length=len(body)))
+        assert wire.read_exactly(len(proceed)) == proceed
+        wire.send(body)
+        answer = wire.read()
+
+    assert answer.status == 201, answer.body
+    assert_stored(answer.json(), SMALL, backstage)
+
+
+def test_a_client_of_http_1_0_is_served_and_let_go(service: Service, backstage: Backstage) -> None:
+    with service.connect() as wire:
+        wire.send(request("/recipe", recipe_form(SMALL), HEADER, version="1.0"))
+        answer = wire.read()
+        assert wire.is_closed()
+
+    assert answer.status == 201, answer.body
+    assert answer.headers["Transfer-Encoding"] is None
+    assert_stored(answer.json(), SMALL, backstage)
+
+
+def test_a_connection_serves_again_after_an_upload(service: Service, backstage: Backstage) -> None:
+    with service.connect() as wire:
+        recipes = [upload_on(wire).json() for _ in range(3)]
+
+    for recipe in recipes:
+        assert_stored(recipe, SMALL, backstage)
+    assert len(backstage.objects()) == 3
+
+
+def test_a_connection_serves_again_after_a_refusal_whose_body_was_read(service: Service, backstage: Backstage) -> None:
+    with service.connect() as wire:
+        wire.send(request("/recipe", form(file_part(SMALL)), HEADER))
+        assert wire.read().status == 422
+        recipe = upload_on(wire).json()
+
+    assert_stored(recipe, SMALL, backstage)
+    assert len(backstage.objects()) == 1
+
+
+def test_requests_that_come_in_one_go_are_answered_in_order(service: Service, backstage: Backstage) -> None:
+    with service.connect() as wire, wire.socket.makefile("rb") as answers:
+        one = request("/recipe", recipe_form(SMALL, label="one"), HEADER)
+        wire.send(one + request("/recipe", recipe_form(SMALL, label="two"), HEADER, "Connection: close"))
+        everything = answers.read()
+
+    assert everything.count(b"HTTP/1.1 201 Created\r\n") == 2
+    assert everything.index(b'"label":"one"') < everything.index(b'"label":"two"')
+    assert sorted(row["label"] for row in backstage.rows()) == ["one", "two"]
+
+
+def test_a_preamble_and_an_epilogue_say_nothing(service: Service, backstage: Backstage) -> None:
+    body = recipe_form(SMALL) + b"An epilogue.\r\n" * 100
+
+    assert_stored(created(post(service, body)), SMALL, backstage)
+
+
+def test_two_uploads_of_one_photo_are_two_recipes(service: Service, backstage: Backstage) -> None:
+    recipes = [created(post(service, recipe_form(SMALL))) for _ in range(2)]
+
+    assert recipes[0]["id"] != recipes[1]["id"]
+    assert recipes[0]["key"] != recipes[1]["key"]
+    assert len(backstage.objects()) == len(backstage.rows()) == 2
+
+
+def test_twenty_uploads_at_once_all_arrive_whole(service: Service, backstage: Backstage) -> None:
+    photos = [jpeg(size, seed=number) for number, size in enumerate([50_000] * 16 + [9 * MIB] * 4)]
+
+    def upload(photo: bytes) -> dict[str, Any]:
+        return created(post(service, recipe_form(photo)))
+
+    with ThreadPoolExecutor(len(photos)) as clients:
+        recipes = list(clients.map(upload, photos))
+
+    for recipe, photo in zip(recipes, photos, strict=True):
+        assert fetched(recipe["location"]).content == photo
+    assert backstage.objects() == sorted(recipe["key"] for recipe in recipes)
+    assert {row["id"] for row in backstage.rows()} == {UUID(recipe["id"]) for recipe in recipes}
+    assert backstage.multipart_uploads() == []
+
+
+@pytest.fixture(scope="module")
+def wire(shared_service: Service) -> Iterator[Wire]:
+    with shared_service.connect() as connected:
+        yield connected
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    cuts=st.sets(st.integers(1, 700), max_size=12),
+    photo_first=st.booleans(),
+    filename=st.sampled_from(["pancakes.jpg", "crêpes 🥞.jpg"]),
+)
+def test_every_split_of_a_body_gives_the_same_record(
+    wire: Wire, shared_backstage: Backstage, cuts: set[int], *, photo_first: bool, filename: str
+) -> None:
+    photo = jpeg(300) + b"\r\n--" + jpeg(20) + b"\r"
+    parts: list[Part] = [text_part("Crêpes"), file_part(photo, filename=filename)]
+    body = form(*(reversed(parts) if photo_first else parts))
+    borders = [0, *sorted(cut for cut in cuts if cut < len(body)), len(body)]
+    pieces = [body[start:end] for start, end in pairwise(borders)]
+
+    wire.send(request("/recipe", b"", HEADER, length=len(body)), *pieces)
+    answer = wire.read()
+
+    assert answer.status == 201, answer.body
+    assert answer.json()["label"] == "Crêpes"
+    assert_stored(answer.json(), photo, shared_backstage, name=filename)
+
+
+def upload_on(wire: Wire) -> Answer:
+    wire.send(request("/recipe", recipe_form(SMALL), HEADER))
+    answer = wire.read()
+    assert answer.status == 201, answer.body
+    assert answer.headers["Connection"] is None
+    return answer

@@ -1,0 +1,265 @@
+"""The least that an identity needs, on a store that refuses the rest: SeaweedFS, whose IAM takes the same policies."""
+
+import json
+import secrets
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from recipe_api.dev import seaweedfs as seaweedfs_module
+from recipe_api.dev.seaweedfs import ACCESS_KEY_ID, REGION, seaweedfs
+from recipe_api.settings import S3Settings, Settings
+from recipe_api.storage.bucket.policies import JOBS, iam_policy
+from recipe_api.storage.bucket.setup import BucketRefused, Outcome
+from recipe_api.storage.bucket.visit import Verdict
+from recipe_api.storage.bucket.wish import Wish
+from recipe_api.storage.inventory import S3Inventory
+from recipe_api.storage.protocol import Attributes
+from recipe_api.storage.s3 import S3Store, open_s3_client
+from tests.conftest import SECRET_KEY
+from tests.support.bucket import contents, examined, not_ok, s3_client, set_up
+from tests.support.calls import post
+from tests.support.forms import CONTENT_TYPE, jpeg, recipe_form
+from tests.support.service import running
+
+pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # aiohttp, of a part's 5 MiB
+
+KEY = "public/1795332567934-4f9a.jpg"
+ATTRIBUTES = Attributes(content_type="image/jpeg", content_disposition="inline")
+Identity = Callable[..., dict[str, str]]
+
+
+@pytest.fixture(scope="session")
+def _owner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The variables of the owner of a SeaweedFS whose identities can be made; the stack's cannot."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(seaweedfs_module, "_UNWANTED", (*seaweedfs_module._UNWANTED, "-s3.iam.readOnly=false"))
+        with seaweedfs(tmp_path_factory.mktemp("owned")) as store:
+            store.wait_until_ready()
+            yield {
+                "S3_ENDPOINT_URL": store.endpoint_url,
+                "S3_KEY_PREFIX": "public/",
+                "AWS_REGION": REGION,
+                "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
+                "AWS_SECRET_ACCESS_KEY": store.secret_access_key,
+            }
+
+
+@pytest.fixture
+def owner(_owner: dict[str, str], name: str) -> dict[str, str]:
+    return {**_owner, "S3_BUCKET": name}
+
+
+@pytest.fixture
+def identity(owner: dict[str, str]) -> Identity:
+    """Makes an identity with a policy, and answers the variables with its credentials."""
+
+    def made(policy: dict[str, Any]) -> dict[str, str]:
+        iam, user = s3_client(owner, service="iam"), f"user-{secrets.token_hex(4)}"
+        iam.create_user(UserName=user)
+        key = iam.create_access_key(UserName=user)["AccessKey"]
+        # As a policy of its own: SeaweedFS makes of one inside the user what its older, coarser rights can say.
+        arn = iam.create_policy(PolicyName=user, PolicyDocument=json.dumps(policy))["Policy"]["Arn"]
+        iam.attach_user_policy(UserName=user, PolicyArn=arn)
+        return {**owner, "AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+
+    return made
+
+
+def policy_for(variables: dict[str, str], *jobs: str) -> dict[str, Any]:
+    return iam_policy(Wish.of(S3Settings.from_environment(variables)), jobs)
+
+
+@asynccontextmanager
+async def store_of(variables: dict[str, str]) -> AsyncIterator[tuple[S3Store, S3Inventory]]:
+    settings = S3Settings.from_environment(variables)
+    async with open_s3_client(settings) as client:
+        yield (
+            S3Store(client, bucket=settings.s3_bucket, checksums=True, conditional_writes=True),
+            S3Inventory(client, bucket=settings.s3_bucket),
+        )
+
+
+def without(action: str, policy: dict[str, Any]) -> dict[str, Any]:
+    statements = [
+        {**statement, "Action": [allowed for allowed in statement["Action"] if allowed != action]}
+        for statement in policy["Statement"]
+    ]
+    return {**policy, "Statement": [statement for statement in statements if statement["Action"]]}
+
+
+def test_the_service_runs_under_the_policy_of_the_service(
+    owner: dict[str, str], identity: Identity, database_url: str, run_apart: Callable[[Coroutine[Any, Any, Any]], Any]
+) -> None:
+    run_apart(set_up(owner))
+    variables = identity(policy_for(owner, "service"))
+    settings = {**variables, "DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY}
+    with running(Settings.from_environment(settings)) as service, service.client() as client:
+        assert client.get("/readyz").status_code == 200
+        small = post(client).json()
+        large = post(client, photo=jpeg(6 * 1024 * 1024)).json()
+        for recipe in (small, large):
+            assert "location" in recipe, recipe
+            assert client.get(recipe["location"]).status_code == 200
+            token = {"Authorization": f"Bearer {recipe['manage_token']}"}
+            assert client.delete(f"/recipe/{recipe['id']}", headers=token).status_code == 204
+        cut = client.post(
+            "/recipe", content=recipe_form(jpeg(6 * 1024 * 1024))[:-10], headers={"Content-Type": CONTENT_TYPE}
+        )
+        assert cut.status_code == 400
+    assert contents(s3_client(owner), owner["S3_BUCKET"]) == []
+
+
+async def test_the_doctor_finds_the_service_well_and_says_what_it_may_not_see(
+    owner: dict[str, str], identity: Identity
+) -> None:
+    await set_up(owner)
+    found = await examined(identity(policy_for(owner, "service")))
+    assert not_ok(found) == dict.fromkeys(("lifecycle", "encryption"), Verdict.SKIP)
+    found = await examined(identity(policy_for(owner, "doctor")))
+    assert Verdict.SKIP not in not_ok(found).values()
+
+
+async def test_the_service_may_do_nothing_else(owner: dict[str, str], identity: Identity) -> None:
+    await set_up(owner)
+    other = {**owner, "S3_BUCKET": f"other-{owner['S3_BUCKET']}"}
+    await set_up(other)
+    bucket = owner["S3_BUCKET"]
+    s3_client(owner).put_object(Bucket=bucket, Key="private.txt", Body=b"")
+    s3 = s3_client(identity(policy_for(owner, "service", "sweep", "doctor")))
+    refusals: list[Callable[[], object]] = [
+        lambda: s3.get_object(Bucket=bucket, Key="private.txt"),
+        lambda: s3.put_object(Bucket=bucket, Key="private.txt", Body=b""),
+        lambda: s3.delete_object(Bucket=bucket, Key="private.txt"),
+        lambda: s3.create_multipart_upload(Bucket=bucket, Key="private.txt"),
+        lambda: s3.put_object(Bucket=other["S3_BUCKET"], Key=KEY, Body=b""),
+        lambda: s3.list_objects_v2(Bucket=other["S3_BUCKET"]),
+        lambda: s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": []})),
+        lambda: s3.delete_bucket_policy(Bucket=bucket),
+        lambda: s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": []}),
+        lambda: s3.delete_bucket(Bucket=bucket),
+    ]
+    for refused in refusals:
+        with pytest.raises(ClientError, match=r"AccessDenied|Access Denied"):
+            refused()
+
+
+async def test_the_sweep_finds_and_mends_under_its_policy_and_writes_nothing(
+    owner: dict[str, str], identity: Identity
+) -> None:
+    await set_up(owner)
+    async with store_of(owner) as (store, _):
+        await store.put(KEY, b"orphan", ATTRIBUTES)
+        await store.create_upload(KEY, ATTRIBUTES)
+    variables = identity(policy_for(owner, "sweep"))
+    async with store_of(variables) as (_, inventory):
+        assert [found.key async for found in inventory.objects(prefix="public/", after="", until=None)] == [KEY]
+        assert await inventory.exists(KEY)
+        assert not await inventory.exists("public/nothing.jpg")
+        uploads = [found async for found in inventory.uploads(prefix="public/")]
+        await inventory.abort(uploads[0])
+        await inventory.delete_all([KEY])
+    assert contents(s3_client(owner), owner["S3_BUCKET"]) == []
+    with pytest.raises(ClientError, match=r"AccessDenied"):
+        s3_client(variables).put_object(Bucket=owner["S3_BUCKET"], Key=KEY, Body=b"")
+
+
+async def test_the_setup_sets_up_under_its_policy_and_reads_no_photo(owner: dict[str, str], identity: Identity) -> None:
+    variables = {**identity(policy_for(owner, "setup")), "CORS_ORIGINS": "https://app.example.com"}
+    reports = await set_up(variables)
+    assert {report.outcome for report in reports.values()} == {
+        Outcome.CHANGED,
+        Outcome.AS_WISHED,
+        Outcome.UNSUPPORTED,  # the block of public access, which SeaweedFS has not
+    }
+    s3 = s3_client(variables)
+    refusals: list[Callable[[], object]] = [
+        lambda: s3.put_object(Bucket=owner["S3_BUCKET"], Key=KEY, Body=b""),
+        lambda: s3.delete_object(Bucket=owner["S3_BUCKET"], Key=KEY),
+        lambda: s3.get_object(Bucket=owner["S3_BUCKET"], Key="private.txt"),
+    ]
+    for refused in refusals:
+        with pytest.raises(ClientError, match=r"AccessDenied|Access Denied"):
+            refused()
+
+
+async def test_a_setup_that_may_not_says_so_and_what_follows(owner: dict[str, str], identity: Identity) -> None:
+    await set_up(owner)
+    changed = {**identity(policy_for(owner, "service")), "S3_KEY_PREFIX": "elsewhere/"}
+    reports = await set_up(changed)
+    assert reports["policy"].outcome is Outcome.REFUSED
+    assert "may not" in reports["policy"].detail
+
+
+NEEDED: dict[str, Callable[[Any, str], Any]] = {
+    "s3:PutObject": lambda s3, bucket: s3.put_object(Bucket=bucket, Key="public/new", Body=b""),
+    "s3:GetObject": lambda s3, bucket: s3.head_object(Bucket=bucket, Key=KEY),
+    "s3:DeleteObject": lambda s3, bucket: s3.delete_object(Bucket=bucket, Key="public/other"),
+    "s3:ListBucketMultipartUploads": lambda s3, bucket: s3.list_multipart_uploads(Bucket=bucket),
+    "s3:ListBucket": lambda s3, bucket: s3.head_bucket(Bucket=bucket),
+}
+
+
+@pytest.mark.parametrize("action", NEEDED)
+async def test_the_policy_of_the_service_has_nothing_to_spare(
+    owner: dict[str, str], identity: Identity, action: str
+) -> None:
+    s3_client(owner).create_bucket(Bucket=owner["S3_BUCKET"])
+    s3_client(owner).put_object(Bucket=owner["S3_BUCKET"], Key=KEY, Body=b"")
+    policy = policy_for(owner, "service")
+    NEEDED[action](s3_client(identity(policy)), owner["S3_BUCKET"])
+    with pytest.raises(ClientError, match=r"AccessDenied|Forbidden"):
+        NEEDED[action](s3_client(identity(without(action, policy))), owner["S3_BUCKET"])
+
+
+def test_what_each_permission_of_the_service_is_for_is_known() -> None:
+    policy = policy_for({"S3_BUCKET": "photos", "AWS_REGION": "eu-central-1"}, "service")
+    assert {action for statement in policy["Statement"] for action in statement["Action"]} == {
+        *NEEDED,
+        "s3:AbortMultipartUpload",  # which SeaweedFS counts as writing
+    }
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "s3:CreateBucket",
+        "s3:ListBucket",
+        "s3:GetBucketOwnershipControls",
+        "s3:GetBucketPolicy",
+        "s3:PutBucketPolicy",
+        "s3:GetBucketCORS",
+        "s3:PutBucketCORS",
+        "s3:GetLifecycleConfiguration",
+        "s3:PutLifecycleConfiguration",
+        "s3:GetEncryptionConfiguration",
+    ],
+)
+async def test_the_policy_of_the_setup_has_nothing_to_spare(
+    owner: dict[str, str], identity: Identity, action: str
+) -> None:
+    poorer = {**identity(without(action, policy_for(owner, "setup"))), "CORS_ORIGINS": "https://app.example.com"}
+    try:
+        reports = await set_up(poorer)
+    except BucketRefused:
+        return
+    assert Outcome.REFUSED in {report.outcome for report in reports.values()}
+
+
+def test_an_acl_wants_one_permission_more() -> None:
+    variables = {"S3_BUCKET": "photos", "AWS_REGION": "cn-north-1", "S3_ACL": "public-read"}
+    photos, bucket = policy_for(variables, "service")["Statement"]
+    assert "s3:PutObjectAcl" in photos["Action"]
+    assert (photos["Resource"], bucket["Resource"]) == ("arn:aws-cn:s3:::photos/*", "arn:aws-cn:s3:::photos")
+    assert "s3:PutObjectAcl" not in policy_for(variables, "sweep")["Statement"][0]["Action"]
+
+
+def test_jobs_together_make_one_policy_of_all_that_each_needs() -> None:
+    variables = {"S3_BUCKET": "photos", "AWS_REGION": "eu-central-1"}
+    together = {statement["Sid"]: set(statement["Action"]) for statement in policy_for(variables, *JOBS)["Statement"]}
+    for job in JOBS:
+        for statement in policy_for(variables, job)["Statement"]:
+            assert set(statement["Action"]) <= together[statement["Sid"]]

@@ -1,0 +1,323 @@
+"""From nothing to a bucket whose photos anyone can fetch, and no further."""
+
+import json
+import urllib.request
+from http.client import HTTPResponse
+from urllib.error import HTTPError
+
+import pytest
+
+from recipe_api.errors import StorageUnavailable
+from recipe_api.storage.bucket.setup import BucketRefused, Outcome, Report
+from tests.support.amazon import REGION, Amazon, Refusal
+from tests.support.bucket import s3_client, set_up
+
+ORIGIN = "https://app.example.com"
+FOREIGN_STATEMENT = {
+    "Sid": "OnlyEncrypted",
+    "Effect": "Deny",
+    "Principal": "*",
+    "Action": "s3:*",
+    "Resource": "arn:aws:s3:::*",
+    "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+}
+PUBLIC_KEY, PRIVATE_KEY = "public/1795332567934-4f9a.jpg", "private.txt"
+STEPS = ["bucket", "access", "ownership", "policy", "cors", "lifecycle", "encryption"]
+READS = {"HEAD bucket", "GET bucket"} | {
+    f"GET ?{name}" for name in ("publicAccessBlock", "ownershipControls", "policy", "cors", "lifecycle", "encryption")
+}
+
+
+def outcomes(reports: dict[str, Report]) -> dict[str, Outcome]:
+    return {name: report.outcome for name, report in reports.items()}
+
+
+def unwell(reports: dict[str, Report]) -> dict[str, Outcome]:
+    well = {Outcome.AS_WISHED, Outcome.CHANGED}
+    return {name: report.outcome for name, report in reports.items() if report.outcome not in well}
+
+
+def anonymous(url: str, *, method: str = "GET", **headers: str) -> HTTPResponse:
+    request = urllib.request.Request(
+        url, method=method, headers={name.replace("_", "-"): v for name, v in headers.items()}
+    )
+    answer: HTTPResponse = urllib.request.urlopen(request, timeout=10)
+    return answer
+
+
+class TestOnAmazon:
+    async def test_a_bucket_comes_from_nothing_and_a_second_run_changes_nothing(
+        self, amazon: Amazon, name: str
+    ) -> None:
+        variables = amazon.environment(name, S3_KEY_PREFIX="public/", CORS_ORIGINS=ORIGIN)
+        first = await set_up(variables)
+        assert list(first) == STEPS
+        assert unwell(first) == {}
+        s3 = s3_client(variables)
+        assert s3.get_bucket_location(Bucket=name)["LocationConstraint"] == REGION
+        assert s3.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"] == {
+            "BlockPublicAcls": True,
+            "IgnorePublicAcls": True,
+            "BlockPublicPolicy": False,
+            "RestrictPublicBuckets": False,
+        }
+        [rule] = s3.get_bucket_ownership_controls(Bucket=name)["OwnershipControls"]["Rules"]
+        assert rule == {"ObjectOwnership": "BucketOwnerEnforced"}
+        [statement] = json.loads(s3.get_bucket_policy(Bucket=name)["Policy"])["Statement"]
+        assert statement["Resource"] == f"arn:aws:s3:::{name}/public/*"
+        assert s3.get_bucket_cors(Bucket=name)["CORSRules"][0]["AllowedOrigins"] == [ORIGIN]
+        [rule] = s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
+        assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+
+        amazon.odd.calls.clear()
+        second = await set_up(variables)
+        assert set(outcomes(second).values()) == {Outcome.AS_WISHED}
+        assert set(amazon.odd.calls) <= READS
+
+    async def test_the_first_region_has_no_name_where_a_bucket_is_made(self, amazon: Amazon, name: str) -> None:
+        variables = amazon.environment(name, AWS_REGION="us-east-1")
+        assert unwell(await set_up(variables)) == {}
+        assert s3_client(variables).get_bucket_location(Bucket=name)["LocationConstraint"] is None
+
+    async def test_a_dry_run_shows_the_change_and_makes_none(self, amazon: Amazon, name: str) -> None:
+        variables = amazon.environment(name, S3_KEY_PREFIX="public/", CORS_ORIGINS=ORIGIN)
+        absent = await set_up(variables, dry_run=True)
+        assert {Outcome.WOULD_CHANGE, Outcome.AS_WISHED} == set(outcomes(absent).values())
+        assert absent["encryption"].outcome is Outcome.AS_WISHED
+        assert any(f"{name}/public/*" in line for line in absent["policy"].changes)
+
+        s3_client(variables).create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+        amazon.odd.calls.clear()
+        there = await set_up(variables, dry_run=True)
+        assert there["policy"].outcome is Outcome.WOULD_CHANGE
+        assert set(amazon.odd.calls) <= READS
+
+    async def test_what_others_set_is_kept(self, amazon: Amazon, name: str) -> None:
+        variables = amazon.environment(name, S3_KEY_PREFIX="public/", CORS_ORIGINS=ORIGIN)
+        s3 = s3_client(variables)
+        s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+        s3.put_bucket_policy(
+            Bucket=name, Policy=json.dumps({"Version": "2012-10-17", "Statement": [FOREIGN_STATEMENT]})
+        )
+        cors_rule = {"AllowedOrigins": ["https://theirs.example"], "AllowedMethods": ["PUT"], "ID": "theirs"}
+        s3.put_bucket_cors(Bucket=name, CORSConfiguration={"CORSRules": [cors_rule]})
+        rule = {"ID": "theirs", "Status": "Enabled", "Filter": {"Prefix": "logs/"}, "Expiration": {"Days": 30}}
+        s3.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": [rule]})
+        s3.put_bucket_ownership_controls(
+            Bucket=name, OwnershipControls={"Rules": [{"ObjectOwnership": "ObjectWriter"}]}
+        )
+        s3.put_public_access_block(
+            Bucket=name,
+            PublicAccessBlockConfiguration={
+                "BlockPublicAcls": False,
+                "IgnorePublicAcls": True,
+                "BlockPublicPolicy": True,
+                "RestrictPublicBuckets": True,
+            },
+        )
+
+        reports = await set_up(variables)
+
+        assert unwell(reports) == {}
+        assert json.loads(s3.get_bucket_policy(Bucket=name)["Policy"])["Statement"][0] == FOREIGN_STATEMENT
+        assert s3.get_bucket_cors(Bucket=name)["CORSRules"][0]["ID"] == "theirs"
+        assert s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"][0]["ID"] == "theirs"
+        [owns] = s3.get_bucket_ownership_controls(Bucket=name)["OwnershipControls"]["Rules"]
+        assert owns == {"ObjectOwnership": "ObjectWriter"}
+        assert "ACLs stay in use" in reports["ownership"].detail
+        switches = s3.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"]
+        assert switches == {
+            "BlockPublicAcls": False,
+            "IgnorePublicAcls": True,
+            "BlockPublicPolicy": False,
+            "RestrictPublicBuckets": False,
+        }
+
+    async def test_with_an_acl_objects_may_have_theirs_and_there_is_no_policy(self, amazon: Amazon, name: str) -> None:
+        variables = amazon.environment(name, S3_ACL="public-read")
+        assert unwell(await set_up(variables)) == {}
+        s3 = s3_client(variables)
+        [owns] = s3.get_bucket_ownership_controls(Bucket=name)["OwnershipControls"]["Rules"]
+        assert owns == {"ObjectOwnership": "BucketOwnerPreferred"}
+        switches = s3.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"]
+        assert (switches["BlockPublicAcls"], switches["IgnorePublicAcls"]) == (False, False)
+        with pytest.raises(s3.exceptions.ClientError, match="NoSuchBucketPolicy"):
+            s3.get_bucket_policy(Bucket=name)
+
+    async def test_origins_that_are_wished_no_longer_go(self, amazon: Amazon, name: str) -> None:
+        await set_up(amazon.environment(name, CORS_ORIGINS=ORIGIN))
+        variables = amazon.environment(name)
+        assert (await set_up(variables))["cors"].outcome is Outcome.CHANGED
+        s3 = s3_client(variables)
+        with pytest.raises(s3.exceptions.ClientError, match="NoSuchCORSConfiguration"):
+            s3.get_bucket_cors(Bucket=name)
+
+    async def test_a_key_of_kms_is_told_and_left(self, amazon: Amazon, name: str) -> None:
+        variables = amazon.environment(name)
+        s3 = s3_client(variables)
+        s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+        s3.put_bucket_encryption(
+            Bucket=name,
+            ServerSideEncryptionConfiguration={
+                "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}]
+            },
+        )
+        assert "KMS" in (await set_up(variables))["encryption"].detail
+        [rule] = s3.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]["Rules"]
+        assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
+
+    async def test_a_bucket_in_another_region_is_not_touched(self, amazon: Amazon, name: str) -> None:
+        await set_up(amazon.environment(name))
+        amazon.odd.calls.clear()
+        with pytest.raises(BucketRefused, match=f"set AWS_REGION={REGION}"):
+            await set_up(amazon.environment(name, AWS_REGION="us-west-2"))
+        assert set(amazon.odd.calls) == {"HEAD bucket"}
+
+    @pytest.mark.parametrize(
+        ("call", "refusal", "said"),
+        [
+            ("HEAD bucket", Refusal(status="403 Forbidden", code="AccessDenied"), "belongs to someone else"),
+            ("PUT bucket", Refusal(status="409 Conflict", code="BucketAlreadyExists"), "choose another S3_BUCKET"),
+            ("PUT bucket", Refusal(status="400 Bad Request", code="InvalidBucketName"), "no name for a new bucket"),
+            (
+                "PUT bucket",
+                Refusal(status="400 Bad Request", code="IllegalLocationConstraintException"),
+                "Check AWS_REGION",
+            ),
+            ("PUT bucket", Refusal(status="400 Bad Request", code="TooManyBuckets"), "TooManyBuckets"),
+        ],
+    )
+    async def test_a_bucket_that_cannot_be_had_is_told_as_it_is(
+        self, amazon: Amazon, name: str, call: str, refusal: Refusal, said: str
+    ) -> None:
+        amazon.odd.refused[call] = refusal
+        with pytest.raises(BucketRefused, match=said):
+            await set_up(amazon.environment(name))
+
+    async def test_a_bucket_made_by_a_try_whose_answer_was_lost_is_ours(self, amazon: Amazon, name: str) -> None:
+        await set_up(amazon.environment(name))
+        amazon.odd.refused["HEAD bucket"] = Refusal(status="404 Not Found", code="NoSuchBucket", times=1)
+        assert (await set_up(amazon.environment(name)))["bucket"].outcome is Outcome.CHANGED
+
+    async def test_a_bucket_that_does_not_come_is_no_verdict(self, amazon: Amazon, name: str) -> None:
+        amazon.odd.swallowed = {"PUT bucket"}
+        with pytest.raises(StorageUnavailable):
+            await set_up(amazon.environment(name))
+
+    async def test_changes_that_settle_slowly_are_waited_for(self, amazon: Amazon, name: str) -> None:
+        blocked = "public policies are prevented by the BlockPublicPolicy setting in S3 Block Public Access"
+        amazon.odd.refused["GET ?publicAccessBlock"] = Refusal(status="404 Not Found", code="NoSuchBucket", times=3)
+        amazon.odd.refused["PUT ?policy"] = Refusal(
+            status="403 Forbidden", code="AccessDenied", message=blocked, times=4
+        )
+        amazon.odd.refused["GET ?lifecycle"] = Refusal(
+            status="404 Not Found", code="NoSuchLifecycleConfiguration", times=4
+        )
+        assert unwell(await set_up(amazon.environment(name))) == {}
+
+    async def test_a_block_of_the_account_is_told_with_who_lifts_it(self, amazon: Amazon, name: str) -> None:
+        blocked = "public policies are prevented by the BlockPublicPolicy setting in S3 Block Public Access"
+        amazon.odd.refused["PUT ?policy"] = Refusal(status="403 Forbidden", code="AccessDenied", message=blocked)
+        reports = await set_up(amazon.environment(name))
+        assert unwell(reports) == {"policy": Outcome.REFUSED}
+        assert "aws s3control put-public-access-block" in reports["policy"].detail
+        assert reports["lifecycle"].outcome is Outcome.CHANGED
+
+    async def test_credentials_that_may_not_are_told_and_the_rest_is_done(self, amazon: Amazon, name: str) -> None:
+        for call in ("GET ?publicAccessBlock", "GET ?ownershipControls", "PUT ?policy", "GET ?encryption"):
+            amazon.odd.refused[call] = Refusal(status="403 Forbidden", code="AccessDenied")
+        reports = await set_up(amazon.environment(name))
+        assert unwell(reports) == dict.fromkeys(("access", "ownership", "policy", "encryption"), Outcome.REFUSED)
+        assert "nobody can fetch" in reports["policy"].detail
+
+    async def test_a_refusal_that_nobody_foresaw_is_quoted(self, amazon: Amazon, name: str) -> None:
+        amazon.odd.refused["PUT ?cors"] = Refusal(status="400 Bad Request", code="MalformedXML", message="who knows")
+        reports = await set_up(amazon.environment(name, CORS_ORIGINS=ORIGIN))
+        assert unwell(reports) == {"cors": Outcome.REFUSED}
+        assert "who knows" in reports["cors"].detail
+
+    async def test_a_store_that_knows_nothing_of_it_is_told_with_what_follows(self, amazon: Amazon, name: str) -> None:
+        for step in ("publicAccessBlock", "ownershipControls", "policy", "cors", "lifecycle", "encryption"):
+            amazon.odd.refused[f"GET ?{step}"] = Refusal(status="501 Not Implemented", code="NotImplemented")
+        reports = await set_up(amazon.environment(name))
+        assert unwell(reports) == dict.fromkeys(STEPS[1:], Outcome.UNSUPPORTED)
+        assert all(report.detail for report in list(reports.values())[1:])
+
+    async def test_a_store_that_says_yes_and_does_not_do_it_is_found_out(self, amazon: Amazon, name: str) -> None:
+        amazon.odd.swallowed = {"PUT ?ownershipControls", "PUT ?lifecycle"}
+        reports = await set_up(amazon.environment(name))
+        assert unwell(reports) == {"ownership": Outcome.UNSUPPORTED, "lifecycle": Outcome.UNSUPPORTED}
+        assert "did not keep it" in reports["lifecycle"].detail
+
+    async def test_a_store_that_fails_is_no_verdict(self, amazon: Amazon, name: str) -> None:
+        amazon.odd.refused["GET ?cors"] = Refusal(status="503 Service Unavailable", code="ServiceUnavailable")
+        with pytest.raises(StorageUnavailable):
+            await set_up(amazon.environment(name))
+
+    @pytest.mark.parametrize("others", ["public/secret.txt", "public/0", "public/zebra"])
+    async def test_what_others_keep_under_the_prefix_is_not_published_unawares(
+        self, amazon: Amazon, name: str, others: str
+    ) -> None:
+        variables = amazon.environment(name, S3_KEY_PREFIX="public/")
+        s3 = s3_client(variables)
+        s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+        s3.put_object(Bucket=name, Key="elsewhere.txt", Body=b"")
+        s3.put_object(Bucket=name, Key=f"public/1795332567934-{'4f' * 16}.jpg", Body=b"")
+        assert unwell(await set_up(variables, dry_run=True)).get("policy") is Outcome.WOULD_CHANGE
+        s3.put_object(Bucket=name, Key=others, Body=b"")
+
+        held = await set_up(variables)
+
+        assert unwell(held) == {"policy": Outcome.HELD_BACK}
+        assert others in held["policy"].detail
+        with pytest.raises(s3.exceptions.ClientError, match="NoSuchBucketPolicy"):
+            s3.get_bucket_policy(Bucket=name)
+        assert unwell(await set_up(variables, publish_others=True)) == {}
+        assert unwell(await set_up(variables)) == {}
+
+    async def test_that_a_whole_bucket_is_published_is_told(self, amazon: Amazon, name: str) -> None:
+        assert "every object" in (await set_up(amazon.environment(name)))["policy"].detail
+
+
+class TestOnSeaweedFS:
+    """Which enforces what moto only stores."""
+
+    async def test_strangers_get_photos_and_nothing_else(self, seaweed: dict[str, str]) -> None:
+        assert unwell(await set_up({**seaweed, "CORS_ORIGINS": ORIGIN})) == {"access": Outcome.UNSUPPORTED}
+        s3, bucket = s3_client(seaweed), seaweed["S3_BUCKET"]
+        for key in (PUBLIC_KEY, PRIVATE_KEY):
+            s3.put_object(Bucket=bucket, Key=key, Body=b"bytes")
+        address = f"{seaweed['S3_ENDPOINT_URL']}/{bucket}"
+
+        assert anonymous(f"{address}/{PUBLIC_KEY}").read() == b"bytes"
+        for refused, method in (
+            (f"{address}/{PRIVATE_KEY}", "GET"),
+            (f"{address}?list-type=2", "GET"),
+            (f"{address}?list-type=2&prefix=public/", "GET"),
+            (f"{address}/public/mine", "PUT"),
+            (f"{address}/{PUBLIC_KEY}", "DELETE"),
+            (f"{address}?policy", "GET"),
+        ):
+            with pytest.raises(HTTPError, match="403"):
+                anonymous(refused, method=method)
+
+    async def test_scripts_of_the_configured_origin_read_photos_and_others_do_not(
+        self, seaweed: dict[str, str]
+    ) -> None:
+        await set_up({**seaweed, "CORS_ORIGINS": ORIGIN})
+        s3_client(seaweed).put_object(Bucket=seaweed["S3_BUCKET"], Key=PUBLIC_KEY, Body=b"bytes")
+        photo = f"{seaweed['S3_ENDPOINT_URL']}/{seaweed['S3_BUCKET']}/{PUBLIC_KEY}"
+
+        allowed = anonymous(photo, method="OPTIONS", Origin=ORIGIN, Access_Control_Request_Method="GET")
+        assert allowed.headers["Access-Control-Allow-Origin"] == ORIGIN
+        got = anonymous(photo, Origin=ORIGIN)
+        assert {"ETag", "Location"} <= set(got.headers["Access-Control-Expose-Headers"].split(", "))
+        writing = anonymous(photo, method="OPTIONS", Origin=ORIGIN, Access_Control_Request_Method="PUT")
+        assert "PUT" not in writing.headers.get("Access-Control-Allow-Methods", "")
+        with pytest.raises(HTTPError, match="403"):
+            anonymous(photo, method="OPTIONS", Origin="https://other.example.com", Access_Control_Request_Method="GET")
+
+    async def test_a_second_run_changes_nothing(self, seaweed: dict[str, str]) -> None:
+        variables = {**seaweed, "CORS_ORIGINS": ORIGIN}
+        await set_up(variables)
+        assert set(outcomes(await set_up(variables)).values()) == {Outcome.AS_WISHED, Outcome.UNSUPPORTED}

@@ -1,0 +1,254 @@
+"""The writer: any size arrives whole, memory is bounded, and what fails leaves nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from recipe_api.errors import StorageUnavailable
+from recipe_api.settings import PART_SIZE
+from recipe_api.storage.budget import BufferBudget
+from recipe_api.storage.protocol import Attributes, Body, ObjectStore, Part, Upload
+from recipe_api.storage.s3 import S3Store
+from recipe_api.storage.writer import ObjectWriter, object_writer
+from recipe_api.undo import Undo
+from tests.support.forms import jpeg
+from tests.support.store import ATTRIBUTES, Seen
+
+PART = 1000
+"""Small, so that there can be many; only what is completed has to be of S3's 5 MiB."""
+IN_FLIGHT = 3
+
+
+class Gate:
+    """The real store, with its parts held back and counted on their way."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._open = asyncio.Event()
+        self._open.set()
+        self.failing_part = 0
+        self.travelling = 0
+        self.most_travelling = 0
+        self.sizes: list[int] = []
+        self.arrived = asyncio.Condition()
+
+    def close(self) -> None:
+        self._open.clear()
+
+    def open(self) -> None:
+        self._open.set()
+
+    async def wait_for(self, travelling: int) -> None:
+        async with self.arrived:
+            await self.arrived.wait_for(lambda: self.travelling == travelling)
+
+    async def put(self, key: str, body: Body, attributes: Attributes) -> str:
+        await self._pass()
+        return await self._store.put(key, body, attributes)
+
+    async def create_upload(self, key: str, attributes: Attributes) -> Upload:
+        return await self._store.create_upload(key, attributes)
+
+    async def put_part(self, upload: Upload, number: int, body: Body) -> Part:
+        self.sizes.append(len(body))
+        await self._pass()
+        if number == self.failing_part:
+            raise StorageUnavailable("This part does not arrive.")
+        return await self._store.put_part(upload, number, body)
+
+    async def complete_upload(self, upload: Upload, parts: Sequence[Part]) -> str:
+        await self._pass()
+        return await self._store.complete_upload(upload, parts)
+
+    async def abort_upload(self, upload: Upload) -> None:
+        await self._store.abort_upload(upload)
+
+    async def abort_uploads(self, key: str, *, but: Upload | None = None) -> None:
+        await self._store.abort_uploads(key, but=but)
+
+    async def delete(self, key: str) -> None:
+        await self._store.delete(key)
+
+    async def check(self) -> None:
+        await self._store.check()
+
+    async def _pass(self) -> None:
+        self.travelling += 1
+        self.most_travelling = max(self.most_travelling, self.travelling)
+        async with self.arrived:
+            self.arrived.notify_all()
+        try:
+            await self._open.wait()
+        finally:
+            self.travelling -= 1
+
+
+@pytest.fixture
+def gate(store: S3Store) -> Gate:
+    return Gate(store)
+
+
+@pytest.fixture
+async def lenient_gate(lenient: Seen) -> Gate:
+    await lenient.clear()
+    return Gate(S3Store(lenient.client, bucket=lenient.bucket, checksums=True, conditional_writes=True))
+
+
+@asynccontextmanager
+async def writing(
+    store: ObjectStore, *, part_size: int = PART, budget: BufferBudget | None = None
+) -> AsyncIterator[ObjectWriter]:
+    undo = Undo()
+    try:
+        async with object_writer(
+            store,
+            "a.jpg",
+            ATTRIBUTES,
+            budget=budget or BufferBudget(total=20 * part_size, part_size=part_size),
+            undo=undo,
+            part_size=part_size,
+            parts_in_flight=IN_FLIGHT,
+        ) as writer:
+            yield writer
+    finally:
+        await undo.close()
+
+
+@settings(max_examples=40, deadline=None)
+@example(sizes=[])
+@example(sizes=[PART])
+@example(sizes=[PART, 1])
+@example(sizes=[PART - 1, 1, PART, PART + 1])
+@example(sizes=[5 * PART])
+@given(sizes=st.lists(st.integers(1, 3 * PART), max_size=8))
+async def test_whatever_is_written_arrives_whole(lenient: Seen, sizes: list[int]) -> None:
+    await lenient.clear()
+    gate = Gate(S3Store(lenient.client, bucket=lenient.bucket, checksums=True, conditional_writes=True))
+    chunks = [jpeg(size, seed=number) for number, size in enumerate(sizes)]
+
+    async with writing(gate) as writer:
+        for chunk in chunks:
+            await writer.write(chunk)
+        written = await writer.commit()
+
+    assert await lenient.body("a.jpg") == b"".join(chunks)
+    assert written.size == sum(sizes)
+    assert (await lenient.object("a.jpg"))["ETag"] == f'"{written.etag}"'
+    assert await lenient.multipart_uploads() == []
+    assert all(size == PART for size in gate.sizes[:-1])
+    assert len(gate.sizes) == (0 if written.size <= PART else -(-written.size // PART))
+    assert gate.most_travelling <= IN_FLIGHT
+
+
+async def test_a_store_that_stalls_stops_the_writer_with_its_parts_full(lenient_gate: Gate, lenient: Seen) -> None:
+    lenient_gate.close()
+    taken = 0
+
+    async def write(writer: ObjectWriter) -> None:
+        nonlocal taken
+        for _ in range(20):
+            await writer.write(jpeg(PART // 2))
+            taken += PART // 2
+
+    async with writing(lenient_gate) as writer:
+        task = asyncio.create_task(write(writer))
+        await lenient_gate.wait_for(IN_FLIGHT)
+        for _ in range(100):  # as many turns of the loop as it may want to go on
+            await asyncio.sleep(0)
+        assert taken == (IN_FLIGHT + 1) * PART
+        lenient_gate.open()
+        await task
+        await writer.commit()
+
+    assert lenient_gate.most_travelling == IN_FLIGHT
+    assert len(await lenient.body("a.jpg")) == 10 * PART
+
+
+async def test_a_budget_that_is_spent_stops_the_writer_too(lenient_gate: Gate, lenient: Seen) -> None:
+    budget = BufferBudget(total=2 * PART, part_size=PART)
+    free = budget.free
+
+    async with writing(lenient_gate, budget=budget) as writer:
+        await writer.write(jpeg(7 * PART))
+        await writer.commit()
+
+    assert lenient_gate.most_travelling <= 2
+    assert budget.free == free
+    assert await lenient.body("a.jpg") == jpeg(7 * PART)
+
+
+@pytest.mark.parametrize("size", [PART_SIZE, PART_SIZE + 1, 3 * PART_SIZE + 7])
+async def test_parts_of_the_size_in_use_are_taken_by_a_store_that_insists_on_s3s_minimum(
+    store: S3Store, seen: Seen, size: int
+) -> None:
+    photo = jpeg(size)
+
+    async with writing(store, part_size=PART_SIZE) as writer:
+        for start in range(0, size, 1_000_003):
+            await writer.write(photo[start : start + 1_000_003])
+        await writer.commit()
+
+    assert await seen.body("a.jpg") == photo
+    assert await seen.multipart_uploads() == []
+
+
+@pytest.mark.parametrize("failing_part", [1, 2, 5])
+async def test_a_part_that_fails_undoes_all(gate: Gate, seen: Seen, failing_part: int) -> None:
+    gate.failing_part = failing_part
+    budget = BufferBudget(total=20 * PART, part_size=PART)
+    free = budget.free
+
+    async def write() -> None:
+        async with writing(gate, budget=budget) as writer:
+            for number in range(10):
+                await writer.write(jpeg(PART, seed=number))
+            await writer.commit()
+
+    with pytest.raises(StorageUnavailable, match="does not arrive"):
+        await write()
+
+    assert await seen.nothing()
+    assert budget.free == free
+
+
+@pytest.mark.parametrize("size", [10, PART, PART + 1, 5 * PART])
+async def test_what_is_not_committed_is_undone(store: S3Store, seen: Seen, size: int) -> None:
+    async with writing(store) as writer:
+        await writer.write(jpeg(size))
+
+    assert await seen.nothing()
+
+
+@pytest.mark.parametrize("size", [10, 5 * PART])
+async def test_an_error_of_the_one_who_writes_is_told_as_it_is(store: S3Store, seen: Seen, size: int) -> None:
+    async def write() -> None:
+        async with writing(store) as writer:
+            await writer.write(jpeg(size))
+            raise LookupError("ours")
+
+    with pytest.raises(LookupError, match="ours"):
+        await write()
+
+    assert await seen.nothing()
+
+
+@pytest.mark.parametrize(("size", "travelling"), [(PART // 2, 1), (PART + 1, 2), (9 * PART, IN_FLIGHT)])
+async def test_a_cancellation_in_the_middle_undoes_all(gate: Gate, seen: Seen, size: int, travelling: int) -> None:
+    gate.close()
+
+    async def write() -> None:
+        async with writing(gate) as writer:
+            await writer.write(jpeg(size))
+            await writer.commit()
+
+    task = asyncio.create_task(write())
+    await gate.wait_for(travelling)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert await seen.nothing()

@@ -1,0 +1,321 @@
+"""What every answer has in common, whatever was asked: problems, request ids, log lines, headers, CORS."""
+
+import json
+from collections.abc import Callable, Iterator
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.support.calls import post
+from tests.support.forms import HEADER, recipe_form
+from tests.support.log import Lines, lines_logged
+from tests.support.problems import assert_problem, titles
+from tests.support.service import API_TOKEN, Service
+from tests.support.traces import Backstage
+from tests.support.wire import request
+
+ORIGIN = "https://app.test"
+
+
+@pytest.fixture
+def client(service: Service) -> Iterator[httpx.Client]:
+    with service.client() as opened:
+        yield opened
+
+
+class TestPaths:
+    @pytest.mark.parametrize(
+        "target",
+        [
+            *("/nowhere", "/recipe/", "//recipe", "/recipe//", "/RECIPE", "/recipes", "/%2e%2e/recipe", "/recipe%00"),
+            *("/static/", "/static/nothing.css", "/static/../docs.html", "/static/%2e%2e/pages.py", "/swagger-ui/"),
+            *("/problems/nothing", "/redoc", "/%F0%9F%A5%9E", "/%ff", "/" + "x" * 8000, "/recipe/x/y", "/.env"),
+        ],
+    )
+    def test_that_are_none_are_told(self, service: Service, target: str) -> None:
+        with service.connect() as wire:
+            wire.send(request(target, method="GET"))
+            assert_problem(wire.read(method="GET"), 404, "not-found")
+
+    @pytest.mark.parametrize("host", ["[", "recipes.test:port", "a b", "", "evil.test/recipe?x="])
+    def test_do_not_hang_on_the_host_that_a_client_names(self, service: Service, host: str) -> None:
+        with service.connect() as wire:
+            wire.send(f"GET /nowhere HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            problem = assert_problem(wire.read(method="GET"), 404, "not-found")
+
+        assert problem["detail"] == "GET /nowhere: Not Found."
+
+    def test_of_uploads_redirect_nowhere(self, service: Service, backstage: Backstage) -> None:
+        with service.connect() as wire:
+            wire.send(request("/recipe/", recipe_form(b"\xff\xd8\xff"), HEADER))
+            assert_problem(wire.read(), 404, "not-found")
+
+        assert backstage.nothing_is_left()
+
+    @pytest.mark.parametrize(
+        ("path", "allowed"),
+        [
+            ("/recipe", {"GET", "HEAD", "POST"}),
+            (f"/recipe/{uuid4()}", {"GET", "HEAD", "PATCH", "DELETE"}),
+            ("/", {"GET", "HEAD"}),
+            ("/docs", {"GET", "HEAD"}),
+            ("/openapi.json", {"GET", "HEAD"}),
+            ("/healthz", {"GET", "HEAD"}),
+            ("/static/form.css", {"GET", "HEAD"}),
+            ("/swagger-ui/swagger-ui.css", {"GET", "HEAD"}),
+        ],
+    )
+    @pytest.mark.parametrize("method", ["PUT", "OPTIONS", "TRACE", "QUERY"])
+    def test_tell_which_methods_they_allow(
+        self, client: httpx.Client, path: str, allowed: set[str], method: str
+    ) -> None:
+        answer = client.request(method, path)
+
+        assert_problem(answer, 405, "method-not-allowed")
+        assert set(answer.headers["Allow"].split(", ")) == allowed
+
+    @pytest.mark.parametrize(
+        "path", ["/", "/docs", "/openapi.json", "/healthz", "/readyz", "/recipe", "/static/form.css"]
+    )
+    def test_answer_head_as_get_without_the_body(self, service: Service, client: httpx.Client, path: str) -> None:
+        with service.connect() as wire:
+            wire.send(request(path, method="HEAD"))
+            head = wire.read(method="HEAD")
+            wire.send(request("/healthz", method="GET"))
+            assert wire.read(method="GET").status == 200  # nothing of a body came before it
+
+        get = client.get(path)
+        assert head.status == get.status_code == 200
+        assert head.headers["Content-Length"] == get.headers["Content-Length"]
+        assert head.headers["Content-Type"] == get.headers["Content-Type"]
+
+    def test_answer_head_with_a_problem_as_get_does(self, client: httpx.Client) -> None:
+        answer = client.head(f"/recipe/{uuid4()}")
+
+        assert answer.status_code == 404
+        assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+class TestProblems:
+    @pytest.mark.parametrize("code", sorted(titles()))
+    def test_say_what_they_mean_at_their_type(self, client: httpx.Client, code: str) -> None:
+        answer = client.get(f"/problems/{code}")
+
+        assert answer.status_code == 200
+        assert titles()[code] in answer.text
+
+    def test_of_our_own_fault_show_an_id_and_no_more(self, service: Service, backstage: Backstage, log: Lines) -> None:
+        backstage.sql("ALTER TABLE recipe RENAME COLUMN label TO lable")
+        try:
+            with service.client(API_TOKEN) as client:
+                answer = client.get("/recipe")
+        finally:
+            backstage.sql("ALTER TABLE recipe RENAME COLUMN lable TO label")
+
+        problem = assert_problem(answer, 500, "internal-error")
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert "label" not in answer.text
+        (line,) = log.events("unexpected fault")
+        assert line["request_id"] == problem["request_id"]
+        assert line["exception"][0]["exc_type"] == "ProgrammingError"
+        assert API_TOKEN not in json.dumps(line)
+        assert log.requests()[0]["status"] == 500
+
+    def test_of_our_own_fault_in_an_upload_leave_no_row(self, service: Service, backstage: Backstage) -> None:
+        backstage.sql("ALTER TABLE recipe ADD CHECK (label <> 'Pancakes')")
+        try:
+            with service.client() as client:
+                answer = post(client)
+        finally:
+            backstage.sql("ALTER TABLE recipe DROP CONSTRAINT recipe_label_check")
+
+        assert_problem(answer, 500, "internal-error")
+        assert backstage.rows() == []  # the object, whose row nobody could ask after, is the sweep's
+
+
+class TestRequestIds:
+    VALID = "5f9b1c2b-7d3e-8a60-router+/=made"
+
+    @pytest.mark.parametrize("path", ["/healthz", "/nowhere", "/recipe?limit=0", "/", "/static/form.css"])
+    def test_of_the_router_are_kept(self, client: httpx.Client, log: Lines, path: str) -> None:
+        answer = client.get(path, headers={"X-Request-ID": self.VALID})
+
+        assert answer.headers["X-Request-ID"] == self.VALID
+        assert log.requests()[0]["request_id"] == self.VALID
+
+    @pytest.mark.parametrize(
+        "presented", [None, "short", "x" * 201, "x" * 30 + " y", "x" * 30 + "\u00e9", "<script>alert(1)</script>xxxx"]
+    )
+    def test_that_are_none_are_replaced(self, client: httpx.Client, log: Lines, presented: str | None) -> None:
+        headers = {} if presented is None else {b"X-Request-ID": presented.encode()}
+
+        answers = [client.get("/healthz", headers=headers) for _ in range(2)]
+
+        ids = [answer.headers["X-Request-ID"] for answer in answers]
+        assert all(len(made) == 32 and made.isalnum() for made in ids)
+        assert len(set(ids)) == 2
+        assert [line["request_id"] for line in log.requests(2)] == ids
+
+    def test_tie_together_all_lines_of_a_request(
+        self, start_service: Callable[..., Service], backstage: Backstage
+    ) -> None:
+        service = start_service(AWS_SECRET_ACCESS_KEY="not-the-secret-of-this-store")
+        with lines_logged() as log, service.client() as client:
+            answer = post(client, headers={"X-Request-ID": self.VALID})
+
+        assert_problem(answer, 503, "storage-unavailable")
+        assert {line["request_id"] for line in log.events("object store failed")} == {self.VALID}
+        assert backstage.nothing_is_left()
+
+
+class TestLogLines:
+    def test_tell_what_was_asked_and_answered(self, client: httpx.Client, log: Lines) -> None:
+        answer = client.get("/recipe?limit=3")
+
+        (line,) = log.requests()
+        assert line.pop("duration_ms") >= 0
+        assert line.pop("timestamp").endswith("Z")
+        assert line == {
+            "event": "request",
+            "method": "GET",
+            "path": "/recipe",
+            "status": 200,
+            "bytes_in": 0,
+            "bytes_out": len(answer.content),
+            "request_id": answer.headers["X-Request-ID"],
+            "level": "info",
+            "logger": "recipe_api.request",
+        }
+
+    def test_name_the_token_and_do_not_show_it(self, start_service: Callable[..., Service]) -> None:
+        service = start_service(API_TOKENS=f"tests:{API_TOKEN}")
+        with lines_logged() as log, service.client(API_TOKEN) as client:
+            client.get("/recipe")
+
+        (line,) = log.requests()
+        assert line["token"] == "tests"
+        assert API_TOKEN not in "".join(log.text)
+
+    def test_count_the_bytes_of_a_body(self, client: httpx.Client, log: Lines) -> None:
+        answer = post(client)
+
+        (line,) = log.requests()
+        assert line["bytes_in"] == len(answer.request.content)
+        assert line["bytes_out"] == len(answer.content)
+
+    def test_come_for_a_client_that_went_away_too(self, service: Service, log: Lines) -> None:
+        with service.connect() as wire:
+            wire.send(request("/recipe", recipe_form(b"\xff\xd8\xff")[:100], HEADER, length=1000))
+
+        assert log.requests()[0]["status"] == 499
+        assert log.events("unexpected fault") == []
+
+
+class TestSecurityHeaders:
+    @pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/recipe", "/nowhere", "/static/form.css"])
+    def test_are_on_every_answer(self, client: httpx.Client, path: str) -> None:
+        headers = client.get(path).headers
+
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert len(headers.get_list("Content-Security-Policy")) == 1
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        assert "Server" not in headers
+
+    def test_let_no_script_run_but_that_of_the_docs(self, client: httpx.Client) -> None:
+        assert "script-src" not in client.get("/").headers["Content-Security-Policy"]
+        assert "script-src 'self'" in client.get("/docs").headers["Content-Security-Policy"]
+
+
+class TestCors:
+    @pytest.fixture
+    def frontend(self, start_service: Callable[..., Service]) -> Iterator[httpx.Client]:
+        service = start_service(CORS_ORIGINS=f"{ORIGIN}, https://other.test", API_TOKENS=f"tests:{API_TOKEN}")
+        with service.client(API_TOKEN) as client:
+            client.headers["Origin"] = ORIGIN
+            yield client
+
+    @staticmethod
+    def preflight(client: httpx.Client, method: str, headers: str, path: str = "/recipe") -> httpx.Response:
+        del client.headers["Authorization"]  # a browser sends none with it
+        wanted = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": headers}
+        return client.options(path, headers=wanted)
+
+    @pytest.mark.parametrize(
+        ("method", "headers", "path"),
+        [
+            ("POST", "authorization,content-type", "/recipe"),
+            ("POST", "idempotency-key,x-request-id", "/recipe"),
+            ("GET", "authorization", "/recipe"),
+            ("PATCH", "authorization,content-type", f"/recipe/{uuid4()}"),
+            ("DELETE", "authorization", f"/recipe/{uuid4()}"),
+        ],
+    )
+    def test_lets_a_front_end_ask_for_all_there_is(
+        self, frontend: httpx.Client, method: str, headers: str, path: str
+    ) -> None:
+        answer = self.preflight(frontend, method, headers, path)
+
+        assert answer.status_code == 200
+        assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+        assert method in answer.headers["Access-Control-Allow-Methods"].split(", ")
+        assert set(headers.split(",")) <= set(answer.headers["Access-Control-Allow-Headers"].lower().split(", "))
+        assert "Origin" in answer.headers["Vary"]
+
+    @pytest.mark.parametrize(
+        ("origin", "method", "headers"),
+        [("https://evil.test", "POST", ""), (ORIGIN, "PUT", ""), (ORIGIN, "POST", "x-evil"), ("null", "POST", "")],
+    )
+    def test_refuses_what_is_not_allowed_before_it_is_asked_for(
+        self, frontend: httpx.Client, origin: str, method: str, headers: str
+    ) -> None:
+        frontend.headers["Origin"] = origin
+
+        assert self.preflight(frontend, method, headers).status_code == 400
+
+    def test_shows_an_answer_with_the_headers_that_count(self, frontend: httpx.Client) -> None:
+        answer = post(frontend)
+
+        assert answer.status_code == 201
+        assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+        exposed = set(answer.headers["Access-Control-Expose-Headers"].split(", "))
+        assert {"Location", "Retry-After", "WWW-Authenticate", "X-Request-ID", "Idempotency-Replayed"} <= exposed
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+
+    @pytest.mark.parametrize(
+        ("path", "status"),
+        [("/recipe?limit=0", 422), (f"/recipe/{uuid4()}", 404), ("/nowhere", 404), ("/recipe", 401), ("/recipe", 500)],
+    )
+    def test_shows_errors_too(self, frontend: httpx.Client, backstage: Backstage, path: str, status: int) -> None:
+        if status == 401:
+            del frontend.headers["Authorization"]
+        if status == 500:
+            backstage.sql("ALTER TABLE recipe RENAME TO elsewhere")
+        try:
+            answer = frontend.get(path)
+        finally:
+            if status == 500:
+                backstage.sql("ALTER TABLE elsewhere RENAME TO recipe")
+
+        assert answer.status_code == status, answer.text
+        assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+        assert "X-Request-ID" in answer.headers["Access-Control-Expose-Headers"]
+
+    def test_shows_nothing_to_others(self, frontend: httpx.Client) -> None:
+        answer = frontend.get("/recipe", headers={"Origin": "https://evil.test"})
+
+        assert "Access-Control-Allow-Origin" not in answer.headers
+        assert "Origin" in answer.headers["Vary"]
+
+    def test_is_off_where_no_setting_asks_for_it(self, client: httpx.Client) -> None:
+        answer = client.get("/recipe", headers={"Origin": ORIGIN})
+
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+
+    def test_may_be_open_to_all(self, start_service: Callable[..., Service]) -> None:
+        with start_service(CORS_ORIGINS="*").client() as client:
+            answer = client.get("/recipe", headers={"Origin": "https://any.test"})
+
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
