@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
+from recipe_api.allocator import return_large_blocks
 from recipe_api.kinds import accepted
 from recipe_api.observability import configure_logging
 from recipe_api.resources import Resources, open_resources
@@ -22,7 +23,7 @@ from recipe_api.storage.addresses import location_of, public_base_url
 from recipe_api.storage.budget import BufferBudget
 from recipe_api.uploads.policy import UploadPolicy
 from recipe_api.uploads.service import Uploads
-from recipe_api.web import health, pages, problems, recipes
+from recipe_api.web import health, openapi, pages, problems, recipes
 from recipe_api.web.body import Patience
 from recipe_api.web.dependencies import Services
 from recipe_api.web.middleware import Faults, HeadAsGet, Linger, RequestLog, SecurityHeaders
@@ -45,6 +46,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or Settings.from_environment(os.environ)
     configure_logging(settings.log_level)
+    return_large_blocks()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -68,6 +70,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         middleware=_middleware(settings),
     )
     problems.install(app)
+    openapi.complete(app, settings)
     app.include_router(recipes.router)
     app.include_router(health.router)
     app.include_router(pages.router)

@@ -19,10 +19,11 @@ problem's `type`) and its title; an instance carries the detail, a sentence that
     │   ├── NotJson                    415
     │   ├── UnsupportedPhoto           415
     │   ├── KeyReused                  422
+    │   ├── HeadersTooLarge            431
     │   └── InvalidField               422
     │       └── FieldMissing · FieldEmpty · FieldRepeated · FieldUnexpected · InvalidText · InvalidParameter
     ├── Unavailable                    503: something the service leans on is away; Retry-After
-    │   ├── StorageUnavailable · ServiceFull
+    │   ├── StorageUnavailable · ServiceFull · ServiceStopping
     │   └── DatabaseUnavailable
     │       └── CommitInDoubt          what was asked for may have happened
     └── ClientDisconnected             nobody is left to answer
@@ -175,6 +176,14 @@ class KeyReused(RequestRefused):
     title = "This idempotency key belongs to another upload"
 
 
+class HeadersTooLarge(RequestRefused):
+    """The request's line and headers are over their limit."""
+
+    status = 431
+    code = "headers-too-large"
+    title = "The headers are over their limit"
+
+
 class InvalidField(RequestRefused):
     """A field or parameter is not as it should be; `field` names it."""
 
@@ -246,6 +255,11 @@ class ServiceFull(Unavailable):
 
     code = "service-full"
     title = "The service is full"
+
+
+class ServiceStopping(Unavailable):
+    code = "service-stopping"
+    title = "The service is stopping"
 
 
 class DatabaseUnavailable(Unavailable):

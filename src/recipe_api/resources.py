@@ -40,6 +40,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                     bucket=settings.s3_bucket,
                     checksums=settings.s3_checksum == "crc32",
                     conditional_writes=settings.s3_conditional_writes,
+                    acl=settings.s3_acl,
                 ),
                 inventory=S3Inventory(client, bucket=settings.s3_bucket),
                 recipes=Recipes(engine),

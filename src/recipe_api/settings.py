@@ -212,8 +212,8 @@ class DatabaseSettings(_Environment):
     """Connections of one process. Heroku's smallest plan grants 20 to all of them."""
 
 
-class Settings(DatabaseSettings):
-    """All of it; frozen. Field by field the same as `.env.example`, which says more."""
+class S3Settings(_Environment):
+    """What a command needs that speaks to the object store alone, such as `recipe-api bucket doctor`."""
 
     s3_bucket: Annotated[str, AfterValidator(_bucket)] = Field(validation_alias="S3_BUCKET")
     s3_key_prefix: Annotated[str, AfterValidator(_key_prefix)] = Field(
@@ -222,17 +222,41 @@ class Settings(DatabaseSettings):
     s3_endpoint_url: HttpUrl | None = Field(None, validation_alias="S3_ENDPOINT_URL")
     s3_checksum: Literal["crc32", "off"] = Field("crc32", validation_alias="S3_CHECKSUM")
     s3_conditional_writes: bool = Field(True, validation_alias="S3_CONDITIONAL_WRITES")
+    s3_acl: Literal["public-read"] | None = Field(None, validation_alias="S3_ACL")
     aws_region: Annotated[str, AfterValidator(_region)] = Field("", validation_alias="AWS_REGION")
     aws_access_key_id: SecretStr | None = None
     aws_secret_access_key: SecretStr | None = None
     aws_session_token: SecretStr | None = Field(None, validation_alias="AWS_SESSION_TOKEN")
     public_base_url: HttpUrl | None = Field(None, validation_alias="PUBLIC_BASE_URL")
+    cors_origins: Annotated[Names, AfterValidator(_origins)] = Field((), validation_alias="CORS_ORIGINS")
+    """Of the API and of the bucket alike: a page that uploads reads what it uploaded."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_pair_of_credentials(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for key_name, secret_name in _CREDENTIAL_PAIRS:
+            key, secret = values.get(key_name), values.get(secret_name)
+            if bool(key) != bool(secret):
+                there, missing = (key_name, secret_name) if key else (secret_name, key_name)
+                raise ValueError(f"{missing} is not set, though {there} is; set both or neither")
+            if key and secret:
+                return {**values, "aws_access_key_id": key, "aws_secret_access_key": secret}
+        return values
+
+    @model_validator(mode="after")
+    def _region_where_it_is_needed(self) -> Self:
+        if not self.aws_region and self.s3_endpoint_url is None:
+            raise ValueError("AWS_REGION is not set; Amazon S3 wants the region of the bucket, such as eu-central-1")
+        return self
+
+
+class Settings(DatabaseSettings, S3Settings):
+    """All of it; frozen. Field by field the same as `.env.example`, which says more."""
 
     secret_key: Annotated[SecretStr, AfterValidator(_secret_key)] = Field(validation_alias="SECRET_KEY")
     api_tokens: Annotated[dict[str, SecretStr], BeforeValidator(_named_tokens)] = Field(
         default_factory=dict, validation_alias="API_TOKENS"
     )
-    cors_origins: Annotated[Names, AfterValidator(_origins)] = Field((), validation_alias="CORS_ORIGINS")
 
     max_upload_bytes: int = Field(64 * MIB, ge=1, le=MAX_PARTS * PART_SIZE, validation_alias="MAX_UPLOAD_BYTES")
     max_label_bytes: int = Field(1 * KIB, ge=1, le=64 * KIB, validation_alias="MAX_LABEL_BYTES")
@@ -255,21 +279,3 @@ class Settings(DatabaseSettings):
         Literal["debug", "info", "warning", "error"],
         BeforeValidator(lambda level: level.lower() if isinstance(level, str) else level),
     ] = Field("info", validation_alias="LOG_LEVEL")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_pair_of_credentials(cls, values: dict[str, Any]) -> dict[str, Any]:
-        for key_name, secret_name in _CREDENTIAL_PAIRS:
-            key, secret = values.get(key_name), values.get(secret_name)
-            if bool(key) != bool(secret):
-                there, missing = (key_name, secret_name) if key else (secret_name, key_name)
-                raise ValueError(f"{missing} is not set, though {there} is; set both or neither")
-            if key and secret:
-                return {**values, "aws_access_key_id": key, "aws_secret_access_key": secret}
-        return values
-
-    @model_validator(mode="after")
-    def _region_where_it_is_needed(self) -> Self:
-        if not self.aws_region and self.s3_endpoint_url is None:
-            raise ValueError("AWS_REGION is not set; Amazon S3 wants the region of the bucket, such as eu-central-1")
-        return self

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from recipe_api.observability import configure_logging
 from recipe_api.resources import open_resources
-from recipe_api.settings import Settings
+from recipe_api.settings import Settings, SettingsError
 from recipe_api.uploads.sweep import Amiss, DoubtfulSettings, Finding, Sweep, Tally, Window
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ def add_to(commands: "Commands") -> None:
         help="pass over what is younger, such as 90m, 24h, 7d (default: 24h); 0 only while nobody uploads",
     )
     parser.add_argument(
-        "--since", type=_moment, metavar="WHEN", help="look at uploads that began then or later: 2026-11-22, or 7d (ago)"
+        "--since", type=_moment, metavar="WHEN", help="look at uploads that began then or later: 2026-11-22, 7d (ago)"
     )
-    parser.add_argument("--until", type=_moment, metavar="WHEN", help="look at uploads that began before then")
+    parser.add_argument("--until", type=_moment, metavar="WHEN", help="look at uploads begun before then")
     parser.add_argument("--force", action="store_true", help="mend even where most of what is seen is amiss")
     parser.add_argument("--json", action="store_true", help="write a JSON object a line: each finding, then the sum")
     parser.set_defaults(run=run)
@@ -62,6 +62,8 @@ def add_to(commands: "Commands") -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Sweeps once."""
+    if options.since and options.until and options.since >= options.until:
+        raise SettingsError("--since is not before --until; nothing lies between")
     settings = Settings.from_environment(os.environ)
     configure_logging("error", stream=sys.stderr)
     return asyncio.run(_sweep(settings, options))
@@ -136,14 +138,19 @@ def _duration(text: str) -> timedelta:
     match = re.fullmatch(r"(\d+)([smhd]?)", text)
     if not match or (not match[2] and match[1] != "0"):
         raise argparse.ArgumentTypeError(f"{text!r} is no age; write 90m, 24h or 7d")
-    return timedelta(seconds=int(match[1]) * _UNITS.get(match[2], 1))
+    try:
+        age = timedelta(seconds=int(match[1]) * _UNITS.get(match[2], 1))
+        datetime.now(UTC) - age  # noqa: B018 - raises where no calendar goes back so far
+    except (OverflowError, ValueError):
+        raise argparse.ArgumentTypeError(f"{text!r} is longer than there is time") from None
+    return age
 
 
 def _moment(text: str) -> datetime:
-    if re.fullmatch(r"\d+[smhd]", text):
-        return datetime.now(UTC) - _duration(text)
     try:
+        if re.fullmatch(r"\d+[smhd]", text):
+            return datetime.now(UTC) - _duration(text)
         moment = datetime.fromisoformat(text)
-    except ValueError:
+    except (OverflowError, ValueError):
         raise argparse.ArgumentTypeError(f"{text!r} is no time; write 2026-11-22, 2026-11-22T07:30 or 7d") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

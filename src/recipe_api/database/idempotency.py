@@ -14,8 +14,8 @@ from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from recipe_api.database.models import IdempotencyKey, Recipe
-from recipe_api.database.session import session
-from recipe_api.errors import KeyInUse
+from recipe_api.database.session import in_doubt, session
+from recipe_api.errors import CommitInDoubt, KeyInUse
 
 CLAIM_SECONDS = 60
 """How long a claim lasts that nobody renews."""
@@ -27,7 +27,8 @@ _CLAIM = text(
     ON CONFLICT (scope, key) DO UPDATE
     SET claim = excluded.claim, claimed_until = excluded.claimed_until, expires_at = excluded.expires_at,
         fingerprint = NULL, recipe_id = NULL
-    WHERE CASE WHEN held.recipe_id IS NULL THEN held.claimed_until < now() ELSE held.expires_at < now() END
+    WHERE CASE WHEN held.recipe_id IS NULL THEN held.claimed_until < now() OR held.claim = excluded.claim
+               ELSE held.expires_at < now() END
     RETURNING 1
     """
 )
@@ -92,10 +93,17 @@ class IdempotencyKeys:
             KeyInUse: Another request works on it.
         """
         claim = Claim(scope, key, uuid4())
+        try:
+            return await self._claimed(claim)
+        except CommitInDoubt:  # whoever has the key need not be told that it is in use
+            return await self._claimed(claim)
+
+    async def _claimed(self, claim: Claim) -> Claim | Done:
         async with session(self._engine) as opened:
             claimed = (await (await opened.connection()).execute(_CLAIM, self._values(claim))).one_or_none()
             done = await _done(opened, claim) if claimed is None else None
-            await opened.commit()
+            with in_doubt():
+                await opened.commit()
         if claimed is not None:
             return claim
         if done is None:

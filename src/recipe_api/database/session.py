@@ -74,9 +74,10 @@ def in_doubt() -> Iterator[None]:
 
 
 def _is_away(error: DBAPIError) -> bool:
-    # Class 08: connection exceptions; 53: insufficient resources, such as too many connections; 57P0x: shutting down.
+    # Class 08: connection exceptions; 28 and 3D: not let in, as while credentials are rotated; 53: insufficient
+    # resources, such as too many connections; 57P0x: shutting down; 25006: a standby, which takes no writes.
     code = getattr(error.orig, "sqlstate", None) or ""
-    return not code or code.startswith(("08", "53", "57P"))
+    return not code or code.startswith(("08", "28", "3D", "53", "57P", "25006"))
 
 
 def _logged(error: Exception) -> str:

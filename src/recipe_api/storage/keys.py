@@ -13,6 +13,7 @@ RANDOM_BYTES = 16
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_LAST = 10**13 - 1  # in the year 2286
 _KEY = re.compile(r"(?P<milliseconds>[0-9]{13})-[0-9a-f]{32}\.[a-z0-9]{1,8}", re.ASCII)
 
 
@@ -36,4 +37,4 @@ def now() -> datetime:
 
 def lowest_of(time: datetime) -> str:
     """What sorts before every key made at `time` or later, and after all made before; without a prefix."""
-    return f"{(time - _EPOCH) // _MILLISECOND:013d}"
+    return f"{min((time - _EPOCH) // _MILLISECOND, _LAST):013d}"

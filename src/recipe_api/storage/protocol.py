@@ -1,11 +1,11 @@
-"""What the service asks of an object store: seven calls to write one object, five to look after all of them.
+"""What the service asks of an object store: eight calls to write one object, five to look after all of them.
 
 `S3Store` keeps these promises over the network. Whoever writes another one has to keep them too:
 
 - A write never replaces an object that is there (`If-None-Match: *`).
 - An object is there whole or not at all; the parts of a multipart upload are no object before it is completed.
 - Every failure is a `StorageUnavailable` or a cancellation; after either, the call may or may not have happened.
-- `delete` and `abort_upload` succeed when there is nothing to delete or abort.
+- `delete`, `abort_upload` and `abort_uploads` succeed when there is nothing to delete or abort.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -68,6 +68,10 @@ class ObjectStore(Protocol):
 
     async def abort_upload(self, upload: Upload) -> None:
         """Ends a multipart upload and frees its parts."""
+        ...
+
+    async def abort_uploads(self, key: str, *, but: Upload | None = None) -> None:
+        """Ends every multipart upload of `key`, also one of whose beginning nobody was told; `but` goes on."""
         ...
 
     async def delete(self, key: str) -> None:

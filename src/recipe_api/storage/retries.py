@@ -17,9 +17,12 @@ TRY_SECONDS = 12
 """One try: a part of 5 MiB at 450 kB/s."""
 CALL_SECONDS = 15
 """No new try begins later than this after the first."""
+JITTER_SECONDS = 0.5
+"""The most that chance adds to a wait, so that what failed together does not come back together."""
 
 _TRANSIENT_CODES = {"SlowDown", "Throttling", "RequestTimeout", "OperationAborted"}  # those that are no 5xx everywhere
 _SERVER_ERROR = 500
+_NOT_IMPLEMENTED = 501  # a store that lacks something will lack it in a moment too
 
 Answer = TypeVar("Answer")
 
@@ -32,7 +35,7 @@ async def tried(call: Callable[[], Awaitable[Answer]]) -> Answer:
         timeout=CALL_SECONDS,
         wait_initial=0.1,
         wait_max=2.0,
-        wait_jitter=0.5,
+        wait_jitter=JITTER_SECONDS,
     ):
         with attempt:
             async with asyncio.timeout(TRY_SECONDS):
@@ -44,5 +47,7 @@ def is_transient(error: Exception) -> bool:
     """Whether the same call may succeed in a moment."""
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return status >= _SERVER_ERROR or error.response.get("Error", {}).get("Code") in _TRANSIENT_CODES
+        if status >= _SERVER_ERROR:
+            return status != _NOT_IMPLEMENTED
+        return error.response.get("Error", {}).get("Code") in _TRANSIENT_CODES
     return isinstance(error, ConnectionError | HTTPClientError | HttpError | OSError | TimeoutError)

@@ -16,7 +16,7 @@ import asyncio
 import base64
 import zlib
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import aioboto3
@@ -26,7 +26,8 @@ from aiohttp import ClientError as HttpError
 from botocore.exceptions import BotoCoreError, ClientError
 
 from recipe_api.errors import StorageUnavailable
-from recipe_api.settings import Settings
+from recipe_api.settings import S3Settings
+from recipe_api.storage.bodies import Sliced
 from recipe_api.storage.protocol import Attributes, Body, Part, Upload
 from recipe_api.storage.retries import tried
 
@@ -50,11 +51,14 @@ _log = structlog.get_logger(__name__)
 class S3Store:
     """One bucket."""
 
-    def __init__(self, client: "S3Client", *, bucket: str, checksums: bool, conditional_writes: bool) -> None:
+    def __init__(
+        self, client: "S3Client", *, bucket: str, checksums: bool, conditional_writes: bool, acl: str | None = None
+    ) -> None:
         self._client = client
         self._bucket = bucket
         self._checksums = checksums
         self._condition: dict[str, Any] = {"IfNoneMatch": "*"} if conditional_writes else {}
+        self._acl: dict[str, Any] = {"ACL": acl} if acl else {}
 
     async def put(self, key: str, body: Body, attributes: Attributes) -> str:
         with translated("PutObject", key):
@@ -64,8 +68,9 @@ class S3Store:
                     lambda: self._client.put_object(
                         Bucket=self._bucket,
                         Key=key,
-                        Body=cast("bytes", body),  # the stubs know of no bytearray
+                        Body=cast("Any", Sliced(body)),
                         **_headers(attributes),
+                        **self._acl,
                         **checksum,
                         **self._condition,
                     )
@@ -78,13 +83,22 @@ class S3Store:
 
     async def create_upload(self, key: str, attributes: Attributes) -> Upload:
         algorithm: dict[str, Any] = {"ChecksumAlgorithm": "CRC32"} if self._checksums else {}
-        with translated("CreateMultipartUpload", key):
-            answer = await tried(
-                lambda: self._client.create_multipart_upload(
-                    Bucket=self._bucket, Key=key, **_headers(attributes), **algorithm
-                )
+        tries = 0
+
+        async def create() -> str:
+            nonlocal tries
+            tries += 1
+            answer = await self._client.create_multipart_upload(
+                Bucket=self._bucket, Key=key, **_headers(attributes), **self._acl, **algorithm
             )
-        return Upload(key, answer["UploadId"], attributes)
+            return answer["UploadId"]
+
+        with translated("CreateMultipartUpload", key):
+            upload = Upload(key, await tried(create), attributes)
+        if tries > 1:  # a try whose answer was lost has begun another one
+            with suppress(StorageUnavailable):  # which is no reason to fail; the sweep will find it
+                await self.abort_uploads(key, but=upload)
+        return upload
 
     async def put_part(self, upload: Upload, number: int, body: Body) -> Part:
         checksum = self._checksum(body)
@@ -95,7 +109,7 @@ class S3Store:
                     Key=upload.key,
                     UploadId=upload.upload_id,
                     PartNumber=number,
-                    Body=cast("bytes", body),
+                    Body=cast("Any", Sliced(body)),
                     **checksum,
                 )
             )
@@ -135,6 +149,14 @@ class S3Store:
                 if _code(error) not in _UPLOAD_GONE:
                     raise
 
+    async def abort_uploads(self, key: str, *, but: Upload | None = None) -> None:
+        with translated("ListMultipartUploads", key):
+            found = await tried(lambda: self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=key))
+        for listed in found.get("Uploads", []):
+            upload = Upload(listed["Key"], listed["UploadId"], Attributes(content_type="", content_disposition=""))
+            if upload.key == key and not (but and upload.upload_id == but.upload_id):
+                await self.abort_upload(upload)
+
     async def delete(self, key: str) -> None:
         with translated("DeleteObject", key):
             await tried(lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
@@ -159,7 +181,7 @@ class S3Store:
 
 
 @asynccontextmanager
-async def open_s3_client(settings: Settings) -> AsyncIterator["S3Client"]:
+async def open_s3_client(settings: S3Settings) -> AsyncIterator["S3Client"]:
     """A client for the configured bucket, with its connections; they close with the block."""
     key, secret, token = settings.aws_access_key_id, settings.aws_secret_access_key, settings.aws_session_token
     session = aioboto3.Session(
@@ -169,9 +191,14 @@ async def open_s3_client(settings: Settings) -> AsyncIterator["S3Client"]:
         aws_session_token=token.get_secret_value() if token else None,
         region_name=settings.aws_region or "us-east-1",  # a custom endpoint's signature wants some region
     )
+    is_https = settings.s3_endpoint_url is None or settings.s3_endpoint_url.startswith("https:")
     config = AioConfig(
         signature_version="s3v4",
-        s3={"addressing_style": "path" if settings.s3_endpoint_url else "virtual"},
+        s3={
+            "addressing_style": "path" if settings.s3_endpoint_url else "virtual",
+            # TLS and the CRC-32 guard the body; hashing it once more for the signature would cost twice the CRC.
+            "payload_signing_enabled": not (is_https and settings.s3_checksum == "crc32"),
+        },
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
         max_pool_connections=CONNECTIONS,

@@ -57,6 +57,7 @@ class ObjectWriter:
         self._buffer = bytearray()
         self._size = 0
         self._touched = False
+        self._divided = False
         self.written: Written | None = None
 
     async def write(self, data: bytes) -> None:
@@ -94,7 +95,7 @@ class ObjectWriter:
 
     async def _send_part(self) -> None:
         if self._upload is None:
-            self._touched = True
+            self._touched = self._divided = True
             self._upload = await self._store.create_upload(self._key, self._attributes)
         await self._slots.acquire()
         body, self._buffer, self._room = self._buffer, bytearray(), 0
@@ -112,10 +113,14 @@ class ObjectWriter:
 
     async def discard(self) -> None:
         """Undoes whatever was begun. The key is ours alone, so deleting it can hit nobody else's object."""
-        if self._upload is not None:
-            await self._store.abort_upload(self._upload)
-        if self._touched:
-            await self._store.delete(self._key)
+        try:
+            if self._upload is not None:
+                await self._store.abort_upload(self._upload)
+            elif self._divided:  # it was begun, and nobody was told its id
+                await self._store.abort_uploads(self._key)
+        finally:
+            if self._touched:
+                await self._store.delete(self._key)
 
 
 @asynccontextmanager

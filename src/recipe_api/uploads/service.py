@@ -138,8 +138,8 @@ class Uploads:
         try:
             await self._recipes.add(recipe, finished)
         except CommitInDoubt:
-            if not await self._recipes.is_committed(recipe):  # if this fails too, the sweep will find out
-                await self._undo.run(self._store.delete(recipe.key), what=f"deleting {recipe.key}")
+            look = self._delete_unless_committed(recipe)
+            if not await self._undo.run(look, what=f"looking for {recipe.key}", patience=ANSWER_SECONDS):
                 raise
         except (DatabaseUnavailable, KeyInUse):
             await self._undo.run(self._store.delete(recipe.key), what=f"deleting {recipe.key}")
@@ -148,9 +148,12 @@ class Uploads:
             await self._undo.run(self._delete_unless_committed(recipe), what=f"deleting {recipe.key}")
             raise
 
-    async def _delete_unless_committed(self, recipe: Recipe) -> None:
-        if not await self._recipes.is_committed(recipe):
-            await self._store.delete(recipe.key)
+    async def _delete_unless_committed(self, recipe: Recipe) -> bool:
+        """Whether the row is there; where nobody can tell, the object stays, and the sweep will find out."""
+        if await self._recipes.is_committed(recipe):
+            return True
+        await self._store.delete(recipe.key)
+        return False
 
 
 @asynccontextmanager

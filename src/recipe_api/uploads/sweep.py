@@ -25,8 +25,8 @@ from recipe_api.uploads.merge import outer_join
 BATCH = 1000
 """What one DeleteObjects takes."""
 LOOKS_AT_ONCE = 16
-SUSPICIOUS = 100
-"""From so many findings on, their share counts."""
+SUSPICIOUS = 10
+"""From so many findings on, their share counts: a service of a dozen recipes has as much to lose as a large one."""
 
 
 class Amiss(StrEnum):
@@ -180,15 +180,17 @@ class Sweep:
             yield Finding(amiss=Amiss.MISSING, key=key, since=keys.time_of(key, prefix=self._prefix), mended=fix)
 
     async def _gone(self, missing: Sequence[str]) -> list[str]:
-        """Those whose row is still there, and whose object is not."""
-        known = await self._recipes.known_keys(missing)
+        """Those whose object is not there, and whose row still is.
+
+        In this order: a recipe that is being deleted loses its row first.
+        """
         gone: list[str] = []
-        rows = [key for key in missing if key in known]
-        for start in range(0, len(rows), LOOKS_AT_ONCE):
-            some = rows[start : start + LOOKS_AT_ONCE]
+        for start in range(0, len(missing), LOOKS_AT_ONCE):
+            some = missing[start : start + LOOKS_AT_ONCE]
             there = await asyncio.gather(*(self._inventory.exists(key) for key in some))
             gone += [key for key, is_there in zip(some, there, strict=True) if not is_there]
-        return gone
+        known = await self._recipes.known_keys(gone)
+        return [key for key in gone if key in known]
 
     async def _dangling(self, *, fix: bool) -> AsyncIterator[Finding]:
         async for upload in self._inventory.uploads(prefix=self._prefix):

@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recipe_api.observability import begin_request
-from recipe_api.web.problems import fault
+from recipe_api.web.problems import fault, stopping
 
 LINGER_BYTES = 64 * 1024 * 1024
 LINGER_SECONDS = 10
@@ -118,6 +118,8 @@ async def _drain(receive: Receive) -> None:
                 left -= len(message.get("body", b""))
     except TimeoutError:
         return
+    except asyncio.CancelledError:  # the process stops; the answer has been sent
+        return
 
 
 class SecurityHeaders:
@@ -165,7 +167,7 @@ class HeadAsGet:
 
 
 class Faults:
-    """Logs what nobody expected, with its traceback, and answers with the request's id."""
+    """Logs what nobody expected, with its traceback, and answers with the request's id; answers what is cancelled."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -180,6 +182,10 @@ class Faults:
 
         try:
             await self._app(scope, receive, noted_send)
+        except asyncio.CancelledError:  # the grace after SIGTERM has passed; what was begun is undone
+            if scope["type"] != "http" or started:
+                raise
+            await stopping()(scope, receive, send)
         except Exception:
             if scope["type"] != "http" or started:
                 raise

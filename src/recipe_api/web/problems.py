@@ -15,7 +15,15 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match, Mount
 
-from recipe_api.errors import InvalidParameter, RecipeApiError, TokenRefused, TokenUnknown, TokenWanted, Unavailable
+from recipe_api.errors import (
+    InvalidParameter,
+    RecipeApiError,
+    ServiceStopping,
+    TokenRefused,
+    TokenUnknown,
+    TokenWanted,
+    Unavailable,
+)
 from recipe_api.observability import request_id
 from recipe_api.web.schemas import Problem
 
@@ -79,8 +87,17 @@ def fault() -> Response:
     )
 
 
+def stopping() -> Response:
+    """The answer to what the server cancels because its process stops."""
+    return _rendered(ServiceStopping("The process that worked on this stops; send it again in a moment."))
+
+
 async def _on_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, RecipeApiError)  # noqa: S101 - the handler is registered for nothing else
+    return _rendered(error)
+
+
+def _rendered(error: RecipeApiError) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, Unavailable):
         headers["Retry-After"] = str(error.retry_after)

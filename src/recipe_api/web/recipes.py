@@ -5,7 +5,6 @@ described to OpenAPI by hand.
 """
 
 import base64
-import binascii
 import struct
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -35,9 +34,15 @@ _UPLOAD_FORM: dict[str, Any] = {
                     "title": "RecipeUpload",
                     "required": ["label", "photo"],
                     "properties": {
-                        "label": {"type": "string", "minLength": 1, "description": "What the photo shows."},
-                        "photo": {"type": "string", "format": "binary", "description": "The photo."},
+                        "label": {
+                            "type": "string",
+                            "minLength": 1,
+                            "description": "What the photo shows; not blank, without NUL.",
+                        },
+                        "photo": {"type": "string", "format": "binary", "minLength": 1, "description": "The photo."},
                     },
+                    "additionalProperties": {"type": "string", "description": "Passed over."},
+                    "propertyNames": {"pattern": "^[A-Za-z0-9_.-]+$"},
                 },
                 "examples": {"pancakes": {"value": {"label": "Pancakes"}}},
             }
@@ -77,6 +82,7 @@ _CHANGE_BODY: dict[str, Any] = {
         errors.InvalidParameter,
         errors.KeyReused,
         errors.ServiceFull,
+        errors.ServiceStopping,
         *_AWAY,
     ),
     openapi_extra=_UPLOAD_FORM,
@@ -108,7 +114,9 @@ async def upload_recipe(key: Key, form: Form, services: AppServices, response: R
 async def list_recipes(
     services: AppServices,
     limit: Annotated[int, Query(ge=1, le=200, description="The most to answer at once.")] = 50,
-    after: Annotated[str | None, Query(max_length=64, description="Where a page ended; taken from its `next`.")] = None,
+    after: Annotated[
+        str | None, Query(pattern=r"^[A-Za-z0-9_-]{32}$", description="Where a page ended; taken from its `next`.")
+    ] = None,
 ) -> RecipePageOut:
     """A page at a time; follow `next` until it is null. Uploads in the meantime neither repeat nor hide any."""
     page = await services.uploads.page(after=_position(after) if after is not None else None, limit=limit)
@@ -175,6 +183,7 @@ async def delete_recipe(recipe_id: UUID, services: AppServices) -> Response:
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = datetime.max.replace(tzinfo=UTC) - _EPOCH
 _CURSOR = ">Q16s"  # microseconds since the epoch, the id
 
 
@@ -184,9 +193,5 @@ def _cursor(position: Position) -> str:
 
 
 def _position(cursor: str) -> Position:
-    try:
-        microseconds, id_bytes = struct.unpack(_CURSOR, base64.b64decode(cursor, altchars=b"-_", validate=True))
-        created_at = _EPOCH + timedelta(microseconds=microseconds)
-    except (binascii.Error, struct.error, ValueError, OverflowError):
-        raise errors.InvalidParameter("after: take it from a page's next, unchanged.", field="after") from None
-    return Position(created_at, UUID(bytes=id_bytes))
+    microseconds, id_bytes = struct.unpack(_CURSOR, base64.urlsafe_b64decode(cursor))
+    return Position(_EPOCH + min(timedelta(microseconds=microseconds), _LATEST), UUID(bytes=id_bytes))

@@ -74,7 +74,7 @@ class RecipePageOut(BaseModel):
     items: list[RecipeOut]
     next: str | None = Field(
         description="Path and query of the next page; null on the last.",
-        examples=["/recipe?limit=50&after=MTc5NTMzMjU2NzkzNDAwMC4wYjZm"],
+        examples=["/recipe?limit=50&after=AAZg1ZwFZnALb1pSXT9MPppDDXoaL2wR"],
     )
 
 
