@@ -1,0 +1,81 @@
+"""The memory of a process and its children, watched while they work.
+
+PSS counts a page that several processes share once over all of them, as a dyno's quota does; RSS counts it for each.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+SAMPLE_SECONDS = 0.2
+_KIB = 1024
+
+
+@dataclass(slots=True)
+class Footprint:
+    """What was seen, in bytes."""
+
+    idle: dict[int, int] = field(default_factory=dict)
+    """PSS of each process, by pid, before."""
+    at_peak: dict[int, int] = field(default_factory=dict)
+    """The same, when their sum was highest."""
+    peak_rss: int = 0
+    """The sum, when it was highest."""
+    files: set[str] = field(default_factory=set)
+    """Regular files that a process had open."""
+
+
+@contextmanager
+def watched(pid: int) -> Iterator[Footprint]:
+    """Samples the process tree of `pid` until the block ends."""
+    tree = psutil.Process(pid)
+    footprint = Footprint(idle=_pss(tree))
+    done = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(tree, footprint, done))
+    watcher.start()
+    try:
+        yield footprint
+    finally:
+        done.set()
+        watcher.join()
+
+
+def written_bytes(pid: int) -> int:
+    """What the process tree has caused to be written to disks; sockets and pipes do not count."""
+    return sum(process.io_counters().write_bytes for process in _tree(psutil.Process(pid)))
+
+
+def _watch(tree: psutil.Process, footprint: Footprint, done: threading.Event) -> None:
+    while not done.wait(SAMPLE_SECONDS):
+        footprint.at_peak = max(footprint.at_peak, _pss(tree), key=lambda pss: sum(pss.values()))
+        footprint.peak_rss = max(footprint.peak_rss, sum(process.memory_info().rss for process in _tree(tree)))
+        footprint.files |= {found.path for process in _tree(tree) for found in process.open_files()}
+
+
+def _pss(tree: psutil.Process) -> dict[int, int]:
+    return {process.pid: _pss_of(process.pid) for process in _tree(tree)}
+
+
+def _pss_of(pid: int) -> int:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * _KIB
+    return 0
+
+
+def _tree(root: psutil.Process) -> list[psutil.Process]:
+    return [root, *root.children(recursive=True)]
+
+
+def settled(pid: int, *, seconds: float = 3.0) -> None:
+    """Waits until the tree's memory has stopped to grow after its start."""
+    before = 0
+    while (now := sum(_pss(psutil.Process(pid)).values())) > before:
+        before = now
+        time.sleep(seconds)

@@ -1,0 +1,140 @@
+"""`recipe-api bucket` as it is typed."""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import stamina
+
+from tests.support.amazon import Amazon, amazon_running
+from tests.support.bucket import commands_run_in, s3_client
+from tests.support.service import closed_port
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting() -> Iterator[None]:
+    with stamina.set_testing(True, attempts=100, cap=True):
+        yield
+
+
+@pytest.fixture(scope="module")
+def amazon() -> Iterator[Amazon]:
+    with amazon_running() as running:
+        yield running
+
+
+@pytest.fixture
+def variables(amazon: Amazon) -> dict[str, str]:
+    return amazon.environment(f"photos-{secrets.token_hex(6)}", S3_KEY_PREFIX="public/")
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().out
+
+
+def objects(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in told(capsys).splitlines() if line.startswith("{")]  # not the tests' own log
+
+
+def test_a_bucket_is_set_up_and_then_as_wished(variables: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    with commands_run_in(variables) as run:
+        assert run("bucket", "setup", "--dry-run") == 1
+        assert "  policy      would change" in told(capsys)
+        assert run("bucket", "setup") == 0
+        shown = told(capsys)
+        assert "  bucket      changed" in shown
+        assert f'+       "Resource": "arn:aws:s3:::{variables["S3_BUCKET"]}/public/*"' in shown
+        assert run("bucket", "setup", "--dry-run", "--json") == 0
+        assert {report["outcome"] for report in objects(capsys)} == {"as wished"}
+
+
+def test_what_is_refused_is_marked_and_the_code_says_so(
+    variables: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    s3 = s3_client(variables)
+    with commands_run_in(variables) as run:
+        assert run("bucket", "setup") == 0
+        s3.delete_bucket_policy(Bucket=variables["S3_BUCKET"])
+        s3.put_object(Bucket=variables["S3_BUCKET"], Key="public/theirs.txt", Body=b"")
+        told(capsys)
+        assert run("bucket", "setup") == 1
+        assert "! policy      held back" in told(capsys)
+        assert run("bucket", "setup", "--publish-others") == 0
+
+
+def test_the_doctor_writes_a_line_a_check_and_how_to_mend_it(
+    variables: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with commands_run_in(variables) as run:
+        assert run("bucket", "doctor") == 1
+        shown = told(capsys)
+        assert f"fail  bucket        There is no bucket {variables['S3_BUCKET']}.\n" in shown
+        assert "      mend it: recipe-api bucket setup\n" in shown
+        run("bucket", "setup")
+        told(capsys)
+        assert run("bucket", "doctor", "--json") == 0
+        results = {result["check"]: result for result in objects(capsys)}
+    assert results["public"]["verdict"] == "ok"
+    assert results.keys() >= {"connection", "write", "cors", "deletion"}
+
+
+def test_a_policy_is_a_document_for_amazon_and_wants_no_credentials(capsys: pytest.CaptureFixture[str]) -> None:
+    with commands_run_in({"S3_BUCKET": "photos", "AWS_REGION": "us-gov-west-1"}) as run:
+        for jobs in ([], ["service"], ["sweep", "setup"]):
+            assert run("bucket", "policy", *jobs) == 0
+            document = json.loads(told(capsys))
+            assert document["Version"] == "2012-10-17"
+            assert all(item["Resource"].startswith("arn:aws-us-gov:s3:::photos") for item in document["Statement"])
+
+
+def test_neither_a_database_nor_a_secret_key_is_asked_for_but_the_bucket_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with commands_run_in({"AWS_REGION": "eu-central-1"}) as run:
+        assert run("bucket", "doctor") == 2
+    assert capsys.readouterr().err == "recipe-api: S3_BUCKET is not set; see .env.example\n"
+
+
+def test_a_bucket_of_others_is_one_line(variables: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    with commands_run_in({**variables, "AWS_REGION": "us-west-2"}) as run:
+        s3_client(variables).create_bucket(
+            Bucket=variables["S3_BUCKET"], CreateBucketConfiguration={"LocationConstraint": variables["AWS_REGION"]}
+        )
+        assert run("bucket", "setup") == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_store_that_is_away_has_a_code_of_its_own(
+    variables: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with commands_run_in({**variables, "S3_ENDPOINT_URL": f"http://127.0.0.1:{closed_port()}"}) as run:
+        assert run("bucket", "setup") == 3
+        assert capsys.readouterr().err.startswith("recipe-api: The object store does not answer")
+        assert run("bucket", "doctor") == 1
+
+
+def test_it_runs_as_a_process_whose_output_is_for_scripts(variables: dict[str, str]) -> None:
+    kept = {name: value for name, value in os.environ.items() if name.startswith(("PATH", "COVERAGE", "PYTHON"))}
+    ran = subprocess.run(
+        [sys.executable, "-m", "recipe_api.cli", "bucket", "doctor", "--json"],
+        env={**kept, **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 1
+    assert [json.loads(line)["check"] for line in ran.stdout.splitlines()][:2] == ["connection", "clock"]
+    assert not ran.stderr
+
+
+@pytest.mark.parametrize("action", ["setup", "policy", "doctor"])
+def test_help_helps(action: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with commands_run_in({}) as run, pytest.raises(SystemExit, match="0"):
+        run("bucket", action, "--help")
+    shown = told(capsys)
+    assert f"usage: recipe-api bucket {action}" in shown
+    assert len(shown.splitlines()) > 10

@@ -1,0 +1,208 @@
+"""`recipe-api serve` as a dyno runs it: a process of its own, config vars for its environment, a signal for its end."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from recipe_api.cli import main
+from recipe_api.dev.stack import Stack
+from recipe_api.settings import PART_SIZE
+from tests.support.calls import post
+from tests.support.forms import HEADER, jpeg, recipe_form
+from tests.support.recipes import assert_stored
+from tests.support.service import HOST, NO_TLS, closed_port
+from tests.support.traces import Backstage, eventually
+from tests.support.wire import Wire, request
+
+SECRET_KEY = "tests-only-tests-only-tests-only-tests-only"
+WHOLE = {
+    "DATABASE_URL": "postgres://nobody:not-a-password@nowhere.test/recipes",
+    "S3_BUCKET": "recipes",
+    "AWS_REGION": "eu-central-1",
+    "SECRET_KEY": SECRET_KEY,
+}
+"""An environment that lacks nothing."""
+INHERITED = ("PATH", "HOME", "LANG", "PYTHONPATH", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+
+
+def recipe_api(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What the command says with this environment alone."""
+    return subprocess.run(
+        [sys.executable, "-m", "recipe_api.cli", *arguments],
+        env={name: os.environ[name] for name in INHERITED if name in os.environ} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_the_command_names_its_version() -> None:
+    answer = recipe_api("--version")
+
+    assert answer.returncode == 0
+    assert answer.stdout.startswith("recipe-api 0.")
+
+
+@pytest.mark.parametrize("command", [(), ("serve",), ("dev",), ("sweep",), ("bucket",)])
+def test_every_command_tells_its_usage(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--help"])
+
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: recipe-api")
+
+
+@pytest.mark.parametrize("arguments", [(), ("cook",), ("serve", "--fast"), ("bucket",)])
+def test_a_wrong_command_is_told_the_usage(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+
+    assert ended.value.code == 2
+    assert "usage: recipe-api" in capsys.readouterr().err
+
+
+def test_a_setting_that_is_missing_is_told_in_one_line_and_no_more() -> None:
+    answer = recipe_api("serve", **{name: value for name, value in WHOLE.items() if name != "SECRET_KEY"})
+
+    assert answer.returncode == 2
+    assert answer.stderr == "recipe-api: SECRET_KEY is not set; see .env.example\n"
+    assert answer.stdout == ""
+
+
+@pytest.mark.parametrize("missing", sorted(WHOLE))
+def test_a_setting_that_is_missing_is_named(
+    missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.environ", {name: value for name, value in WHOLE.items() if name != missing})
+
+    assert main(["serve"]) == 2
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"recipe-api: {missing} ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "mysql://nobody:not-a-password@nowhere.test/recipes"),
+        ("PORT", "http"),
+        ("SECRET_KEY", "not-a-secret"),
+        ("API_TOKENS", "not-a-secret"),
+        ("CORS_ORIGINS", "app.test"),
+        ("PHOTO_TYPES", "image/svg+xml"),
+    ],
+)
+def test_a_setting_that_is_wrong_is_named_without_what_may_be_secret(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.environ", {**WHOLE, name: value})
+
+    assert main(["serve"]) == 2
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"recipe-api: {name}")
+    assert "not-a-" not in line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dyno:
+    """A process that serves."""
+
+    process: subprocess.Popen[str]
+    port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    def answers(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return httpx.get(f"{self.url}/healthz", trust_env=False, verify=NO_TLS).status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+@pytest.fixture
+def start_dyno(stack: Stack, database_url: str, tmp_path: Path) -> Iterator[Callable[..., Dyno]]:
+    """Starts `recipe-api serve` with config vars."""
+    with contextlib.ExitStack() as running:
+
+        def start(**environment: str) -> Dyno:
+            port = closed_port()
+            log = running.enter_context((tmp_path / "log").open("w"))
+            ours = {name: os.environ[name] for name in INHERITED if name in os.environ}
+            ours |= stack.environment() | {"DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY, "PORT": str(port)}
+            process = running.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-m", "recipe_api.cli", "serve", "--host", HOST],
+                    env=ours | environment,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                )
+            )
+            running.callback(process.kill)
+            dyno = Dyno(process=process, port=port, log=tmp_path / "log")
+            assert eventually(dyno.answers, within=30), dyno.log.read_text()
+            return dyno
+
+        yield start
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_dyno_that_is_told_to_stop_finishes_the_upload_that_is_running(
+    start_dyno: Callable[..., Dyno], backstage: Backstage, processes: str
+) -> None:
+    dyno = start_dyno(WEB_CONCURRENCY=processes)
+    photo = jpeg(2 * PART_SIZE + 100)
+    body = recipe_form(photo)
+
+    with socket.create_connection((HOST, dyno.port), timeout=60) as opened:
+        wire = Wire(opened)
+        wire.send(request("/recipe", body[: PART_SIZE + 100_000], HEADER, length=len(body)))
+        assert eventually(lambda: len(backstage.multipart_uploads()) == 1)
+        dyno.process.send_signal(signal.SIGTERM)
+        assert eventually(lambda: "Shutting down" in dyno.log.read_text())
+        wire.send(body[PART_SIZE + 100_000 :])
+        answer = wire.read()
+
+    assert answer.status == 201, answer.body
+    assert_stored(answer.json(), photo, backstage)
+    assert dyno.process.wait(30) in {0, -signal.SIGTERM}
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_every_line_that_a_dyno_writes_can_be_read_by_a_machine(
+    start_dyno: Callable[..., Dyno], backstage: Backstage, processes: str
+) -> None:
+    dyno = start_dyno(WEB_CONCURRENCY=processes)
+    with httpx.Client(base_url=dyno.url, trust_env=False, verify=NO_TLS) as client:
+        created = post(client)
+        backstage.sql("ALTER TABLE recipe RENAME TO elsewhere")
+        try:
+            assert client.get("/recipe").status_code == 500
+        finally:
+            backstage.sql("ALTER TABLE elsewhere RENAME TO recipe")
+    dyno.process.terminate()
+    dyno.process.wait(30)
+
+    lines = [json.loads(line) for line in dyno.log.read_text().splitlines()]
+    assert all({"event", "level", "timestamp"} <= line.keys() for line in lines)
+    requests = [line for line in lines if line["event"] == "request" and line["path"] == "/recipe"]
+    assert [(line["method"], line["status"]) for line in requests] == [("POST", 201), ("GET", 500)]
+    assert requests[0]["request_id"] == created.headers["X-Request-ID"]
+    assert [line["level"] for line in lines if line["event"] == "unexpected fault"] == ["error"]
+    assert SECRET_KEY not in dyno.log.read_text()

@@ -1,0 +1,219 @@
+"""The database fails: at every statement of an upload, with and without an idempotency key, once and for ever."""
+
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from recipe_api.settings import PART_SIZE
+from tests.faults.conftest import Faulty
+from tests.support.calls import post
+from tests.support.forms import jpeg
+from tests.support.problems import assert_problem
+from tests.support.proxy import Fault, Plan
+from tests.support.recipes import assert_stored
+from tests.support.sweeping import swept
+from tests.support.traces import eventually
+
+pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # aiohttp, of a part's 5 MiB
+
+SMALL, LARGE = jpeg(3000), jpeg(2 * PART_SIZE + 100_000)
+PHOTOS = {"small": SMALL, "large": LARGE}
+
+_CHECK = ["BEGIN", "OTHER", "ROLLBACK"]
+"""What SQLAlchemy asks of a connection before it hands it out."""
+PLAIN = [*_CHECK, "BEGIN", "INSERT", "COMMIT"]
+KEYED = [*_CHECK, "BEGIN", "CLAIM", "COMMIT", *_CHECK, "BEGIN", "INSERT", "FINISH", "COMMIT"]
+FAULTS = [Fault.RESET, Fault.STALLED, Fault.ANSWER_LOST, Fault.ANSWER_STALLED]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The nth statement of a sort."""
+
+    call: str
+    nth: int
+
+    def __str__(self) -> str:
+        return f"{self.call} {self.nth}"
+
+    def plan(self, fault: Fault, *, for_ever: bool) -> Plan:
+        return Plan(call=self.call, nth=self.nth, fault=fault, for_ever=for_ever)
+
+
+def positions(statements: list[str]) -> list[Position]:
+    return [Position(call, statements[: i + 1].count(call)) for i, call in enumerate(statements)]
+
+
+def upload(faulty: Faulty, photo: bytes = SMALL, **headers: str) -> httpx.Response:
+    with faulty.service.client() as client:
+        return post(client, photo=photo, headers=headers)
+
+
+def with_key(key: str) -> dict[str, str]:
+    return {"Idempotency-Key": key}
+
+
+def assert_away(answer: httpx.Response) -> None:
+    """A 503 that says when to come again."""
+    codes = {"/problems/database-unavailable": "database-unavailable", "/problems/storage-unavailable": None}
+    assert_problem(answer, 503, codes[answer.json()["type"]] or "storage-unavailable")
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+@pytest.fixture
+def connected(faulty: Faulty) -> Faulty:
+    """With one connection in the pool that knows every statement."""
+    faulty.database.cut_all()
+    assert upload(faulty, **with_key("to connect")).status_code == 201
+    faulty.backstage.clear()
+    faulty.heal()
+    return faulty
+
+
+def test_these_are_all_statements_of_an_upload(connected: Faulty) -> None:
+    assert upload(connected).status_code == 201
+    assert connected.database.script.calls == PLAIN
+    connected.heal()
+    assert upload(connected, **with_key("one")).status_code == 201
+    assert connected.database.script.calls == KEYED
+
+
+@pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+@pytest.mark.parametrize(
+    ("size", "position"),
+    [("small", position) for position in positions(PLAIN)]
+    # What comes before these does not depend on the size of what is in the bucket.
+    + [("large", Position("INSERT", 1)), ("large", Position("COMMIT", 1))],
+    ids=str,
+)
+def test_whatever_statement_fails_both_exist_or_neither(
+    connected: Faulty, size: str, position: Position, fault: Fault, *, for_ever: bool
+) -> None:
+    plan = position.plan(fault, for_ever=for_ever)
+    connected.database.script.follow(plan)
+
+    answer = upload(connected, PHOTOS[size])
+
+    assert plan.struck >= 1
+    if answer.status_code == 201:
+        assert_stored(answer.json(), PHOTOS[size], connected.backstage)
+        assert connected.in_accord()
+    else:
+        assert_away(answer)
+        assert connected.nothing_is_left()
+    if position.call == "COMMIT" and fault in {Fault.ANSWER_LOST, Fault.ANSWER_STALLED}:
+        assert answer.status_code == 201, answer.text
+
+
+@pytest.mark.parametrize("fault", [Fault.RESET, Fault.STALLED], ids=str)
+@pytest.mark.parametrize("size", PHOTOS)
+def test_where_nobody_connects_any_more_the_object_goes(connected: Faulty, size: str, fault: Fault) -> None:
+    connected.database.script.follow(Plan(call="CONNECT", fault=fault, for_ever=True))
+    connected.database.cut_all()
+
+    answer = upload(connected, PHOTOS[size])
+
+    assert_away(answer)
+    assert connected.nothing_is_left()
+
+
+@pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+@pytest.mark.parametrize("position", positions(KEYED), ids=str)
+def test_with_a_key_whatever_statement_fails_sending_it_again_gives_one_record(
+    connected: Faulty, position: Position, fault: Fault, *, for_ever: bool
+) -> None:
+    plan = position.plan(fault, for_ever=for_ever)
+    connected.database.script.follow(plan)
+
+    first = upload(connected, **with_key("the same"))
+
+    assert plan.struck >= 1
+    if first.status_code != 201:
+        assert_away(first)
+    assert connected.undone_as_far_as_can_be()
+    assert connected.in_accord()
+    connected.heal()
+    # A claim that could not be given up is lost after a while.
+    assert eventually(lambda: upload(connected, **with_key("the same")).status_code == 201)
+    again = upload(connected, **with_key("the same"))
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert connected.in_accord()
+    assert [str(row["id"]) for row in connected.backstage.rows()] == [again.json()["id"]]
+    assert_stored(again.json(), SMALL, connected.backstage)
+    if first.status_code == 201:
+        assert first.json() == again.json()
+
+
+@pytest.mark.parametrize("position", positions(KEYED), ids=str)
+def test_a_claim_is_given_up_at_once_after_a_fault_in_passing(connected: Faulty, position: Position) -> None:
+    connected.database.script.follow(position.plan(Fault.ANSWER_LOST, for_ever=False))
+
+    first = upload(connected, **with_key("the same"))
+    again = upload(connected, **with_key("the same"))
+
+    assert first.status_code in {201, 503}
+    assert again.status_code == 201, again.text
+    assert connected.in_accord()
+
+
+@pytest.mark.parametrize(
+    ("fault", "found"), [(Fault.RESET, {"orphan": 1}), (Fault.ANSWER_LOST, {})], ids=["not committed", "committed"]
+)
+def test_what_became_of_a_commit_that_nobody_can_be_asked_about_the_sweep_finds(
+    connected: Faulty, fault: Fault, found: dict[str, int]
+) -> None:
+    connected.database.script.follow(
+        Plan(call="COMMIT", fault=fault), Plan(call="CONNECT", fault=Fault.RESET, for_ever=True)
+    )
+
+    answer = upload(connected)
+
+    assert_away(answer)
+    assert len(connected.backstage.objects()) == 1
+    connected.heal()
+    assert swept(connected.service.settings) == found
+    assert connected.in_accord()
+
+
+@pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+@pytest.mark.parametrize("call", ["PROBE", "PREPARE PROBE"])
+def test_a_commit_in_doubt_is_never_undone_blindly(
+    connected: Faulty, call: str, fault: Fault, *, for_ever: bool
+) -> None:
+    """The row is there, and the first look at it fails."""
+    look = Plan(call=call, fault=fault, for_ever=for_ever)
+    connected.database.script.follow(Plan(call="COMMIT", fault=Fault.ANSWER_LOST), look)
+
+    answer = upload(connected)
+
+    assert look.struck >= 1
+    if answer.status_code != 201:
+        assert_away(answer)
+    assert len(connected.backstage.rows()) == 1
+    connected.heal()
+    assert connected.in_accord()
+    assert not swept(connected.service.settings)
+
+
+def test_a_commit_that_the_server_itself_refuses_leaves_nothing(connected: Faulty) -> None:
+    backstage = connected.backstage
+    backstage.sql(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'the disk is full' USING ERRCODE = '53100'; END $$"
+    )
+    backstage.sql(
+        "CREATE CONSTRAINT TRIGGER refusal AFTER INSERT ON recipe DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION refuse()"
+    )
+    try:
+        answer = upload(connected)
+    finally:
+        backstage.sql("DROP TRIGGER refusal ON recipe")
+        backstage.sql("DROP FUNCTION refuse")
+
+    assert_away(answer)
+    assert connected.nothing_is_left()

@@ -1,0 +1,150 @@
+"""Whoever was to be answered, or was to answer, is gone: the client hangs up, the process is told to stop."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from recipe_api import server
+from recipe_api.dev.stack import Stack
+from recipe_api.settings import PART_SIZE, Settings
+from tests.faults.conftest import Faulty
+from tests.support.database_proxy import DatabaseProxy
+from tests.support.fault_proxy import StoreProxy
+from tests.support.forms import HEADER, jpeg, recipe_form
+from tests.support.log import Lines, lines_logged
+from tests.support.problems import assert_problem
+from tests.support.proxy import Fault, Plan, Proxy
+from tests.support.service import Service, running
+from tests.support.traces import Backstage, eventually
+from tests.support.wire import request
+
+pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # aiohttp, of a part's 5 MiB
+
+SMALL, LARGE = jpeg(3000), jpeg(2 * PART_SIZE + 100_000)
+PHOTOS = {"small": SMALL, "large": LARGE}
+
+UNDER_WAY = {
+    "CreateMultipartUpload": PART_SIZE + 50_000,
+    "UploadPart 1": PART_SIZE + 50_000,
+    "UploadPart 2": 2 * PART_SIZE + 50_000,
+}
+"""Calls that are made while the client still sends, and after how many bytes: so few that sending them waits for none
+of these calls."""
+ENDING = [
+    ("small", "PutObject", 1),
+    ("large", "UploadPart 3", 1),
+    ("large", "CompleteMultipartUpload", 1),
+    ("small", "OTHER", 1),
+    ("small", "BEGIN", 2),
+    ("small", "INSERT", 1),
+    ("small", "COMMIT", 1),
+    ("large", "COMMIT", 1),
+]
+"""Calls that are made when all has been sent."""
+OF_THE_STORE = {"PutObject", "CreateMultipartUpload", "CompleteMultipartUpload"}
+
+
+def upload_request(photo: bytes, *headers: str) -> bytes:
+    return request("/recipe", recipe_form(photo), HEADER, *headers)
+
+
+def proxy_of(call: str, store: StoreProxy, database: DatabaseProxy) -> Proxy:
+    return store if call in OF_THE_STORE or call.startswith("UploadPart") else database
+
+
+class TestTheClientHangsUp:
+    @pytest.mark.parametrize("sent", [0, 1, 300, 100_000], ids=lambda sent: f"{sent} bytes of the photo")
+    def test_before_the_first_part(self, faulty: Faulty, sent: int) -> None:
+        whole = upload_request(LARGE)
+        with faulty.service.connect() as wire:
+            wire.send(whole[: whole.index(LARGE[:10]) + sent])
+        assert faulty.log_shows_hang_up()
+        assert faulty.nothing_is_left()
+        assert faulty.store.script.calls == []
+
+    @pytest.mark.parametrize("call", UNDER_WAY)
+    def test_between_parts(self, faulty: Faulty, call: str) -> None:
+        plan = Plan(call=call, fault=Fault.HELD)
+        faulty.store.script.follow(plan)
+        with faulty.service.connect() as wire:
+            wire.send(upload_request(LARGE)[: UNDER_WAY[call]])
+            assert plan.reached.wait(20)
+        plan.gate.set()
+        assert faulty.log_shows_hang_up()
+        assert faulty.nothing_is_left()
+
+    @pytest.mark.parametrize(("size", "call", "nth"), ENDING)
+    def test_after_its_last_byte_the_upload_is_carried_through(
+        self, faulty: Faulty, size: str, call: str, nth: int
+    ) -> None:
+        plan = Plan(call=call, nth=nth, fault=Fault.HELD)
+        proxy_of(call, faulty.store, faulty.database).script.follow(plan)
+        with faulty.service.connect() as wire:
+            wire.send(upload_request(PHOTOS[size]))
+            assert plan.reached.wait(20)
+        plan.gate.set()
+        assert eventually(lambda: len(faulty.backstage.rows()) == 1)
+        assert faulty.in_accord()
+
+
+class Stoppable:
+    """A service between proxies, of which the test says when it stops."""
+
+    def __init__(self, service: Service, store: StoreProxy, database: DatabaseProxy, stop: Callable[[], None]) -> None:
+        self.service = service
+        self.store = store
+        self.database = database
+        self.stop = stop
+
+
+@pytest.fixture
+def stoppable(
+    short_patience: None,
+    monkeypatch: pytest.MonkeyPatch,
+    make_settings: Callable[..., Settings],
+    stack: Stack,
+    database_url: str,
+    backstage: Backstage,
+) -> Iterator[Stoppable]:
+    """Its uploads get a moment to finish, then they are cancelled."""
+    assert short_patience is None
+    assert backstage
+    monkeypatch.setattr(server, "GRACEFUL_SECONDS", 0.2)
+    with ExitStack() as proxies, ExitStack() as services:
+        store = proxies.enter_context(StoreProxy.before(stack.s3_endpoint_url).running())
+        database = proxies.enter_context(DatabaseProxy.before(database_url).running())
+        settings = make_settings(S3_ENDPOINT_URL=store.url, DATABASE_URL=database.url)
+        service = services.enter_context(running(settings))
+        yield Stoppable(service, store, database, services.close)
+
+
+@pytest.fixture
+def log(stoppable: Stoppable) -> Iterator[Lines]:
+    assert stoppable
+    with lines_logged() as lines:
+        yield lines
+
+
+class TestTheProcessStops:
+    @pytest.mark.parametrize("fault", [Fault.STALLED, Fault.ANSWER_STALLED], ids=str)
+    @pytest.mark.parametrize(("size", "call", "nth"), [("large", call, 1) for call in UNDER_WAY] + ENDING)
+    def test_what_is_under_way_is_cancelled_and_undone(
+        self, stoppable: Stoppable, backstage: Backstage, log: Lines, size: str, call: str, nth: int, fault: Fault
+    ) -> None:
+        plan = Plan(call=call, nth=nth, fault=fault)
+        proxy_of(call, stoppable.store, stoppable.database).script.follow(plan)
+        with stoppable.service.connect() as wire:
+            wire.send(upload_request(PHOTOS[size])[: UNDER_WAY.get(call)])
+            assert plan.reached.wait(20)
+            stoppable.stop()
+            assert_problem(wire.read(), 503, "service-stopping")
+
+        traces = backstage.traces()
+        assert traces.multipart_uploads == []
+        assert [row["key"] for row in traces.rows] == traces.objects
+        if (call, fault) != ("COMMIT", Fault.ANSWER_STALLED):
+            assert traces.objects == []
+        assert not [line for line in log.text if "was destroyed" in line or "never retrieved" in line]
+        assert not [line for line in log.text if "Traceback" in line or '"exception"' in line]
+        assert not log.events("undo failed; the sweep will find what is left")

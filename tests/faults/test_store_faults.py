@@ -1,0 +1,172 @@
+"""The object store fails: at every call of a small and of a large upload, in every way, once and for ever."""
+
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from recipe_api.settings import PART_SIZE
+from tests.faults.conftest import Faulty
+from tests.support.calls import post
+from tests.support.forms import jpeg
+from tests.support.problems import assert_problem
+from tests.support.proxy import Fault, Plan
+from tests.support.recipes import assert_stored
+from tests.support.sweeping import swept
+
+pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # aiohttp, of a part's 5 MiB
+
+SMALL, LARGE = jpeg(3000), jpeg(2 * PART_SIZE + 100_000)
+PHOTOS = {"small": SMALL, "large": LARGE}
+POSITIONS = {
+    "small": ["PutObject"],
+    "large": ["CreateMultipartUpload", "UploadPart 1", "UploadPart 2", "UploadPart 3", "CompleteMultipartUpload"],
+}
+FAULTS = [
+    Fault.INTERNAL_ERROR,
+    Fault.SLOW_DOWN,
+    Fault.RESET,
+    Fault.CUT_REQUEST,
+    Fault.STALLED,
+    Fault.ANSWER_LOST,
+    Fault.ANSWER_TRUNCATED,
+    Fault.ANSWER_THEN_CUT,
+    Fault.ANSWER_STALLED,
+]
+OF_UNDOING = [Fault.INTERNAL_ERROR, Fault.RESET, Fault.STALLED, Fault.ANSWER_LOST, Fault.ANSWER_STALLED]
+OF_COMPLETE = [Fault.ERROR_IN_200, Fault.ERROR_IN_200_DONE]
+DONE = {
+    Fault.ANSWER_LOST,
+    Fault.ANSWER_TRUNCATED,
+    Fault.ANSWER_THEN_CUT,
+    Fault.ANSWER_STALLED,
+    Fault.ERROR_IN_200_DONE,
+}
+"""After these the store has done what it was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One position and what befalls it."""
+
+    size: str
+    call: str
+    fault: Fault
+
+    def __str__(self) -> str:
+        return f"{self.size}: {self.call} {self.fault}"
+
+
+CASES = [
+    Case(size, call, fault)
+    for size, calls in POSITIONS.items()
+    for call in calls
+    for fault in FAULTS + (OF_COMPLETE if call == "CompleteMultipartUpload" else [])
+]
+
+
+def upload(faulty: Faulty, photo: bytes, **headers: str) -> httpx.Response:
+    with faulty.service.client() as client:
+        return post(client, photo=photo, headers=headers)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_fault_in_passing_is_got_over(faulty: Faulty, case: Case) -> None:
+    plan = Plan(call=case.call, fault=case.fault)
+    faulty.store.script.follow(plan)
+
+    answer = upload(faulty, PHOTOS[case.size])
+
+    assert plan.struck == 1
+    assert answer.status_code == 201, answer.text
+    assert faulty.in_accord()
+    assert_stored(answer.json(), PHOTOS[case.size], faulty.backstage)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_fault_that_stays_leaves_nothing_unless_the_work_was_done(faulty: Faulty, case: Case) -> None:
+    plan = Plan(call=case.call, fault=case.fault, for_ever=True)
+    faulty.store.script.follow(plan)
+
+    answer = upload(faulty, PHOTOS[case.size])
+
+    assert plan.struck >= 1
+    makes_the_object = case.call in {"PutObject", "CompleteMultipartUpload"}
+    if case.fault is Fault.ANSWER_THEN_CUT or (makes_the_object and case.fault in DONE):
+        assert answer.status_code == 201, answer.text
+        assert_stored(answer.json(), PHOTOS[case.size], faulty.backstage)
+        assert faulty.in_accord()
+    else:
+        assert_problem(answer, 503, "storage-unavailable")
+        assert int(answer.headers["Retry-After"]) > 0
+        assert faulty.nothing_is_left()
+
+
+@pytest.mark.parametrize("fault", OF_UNDOING, ids=str)
+@pytest.mark.parametrize("size", ["small", "large"])
+def test_where_looking_fails_too_the_object_is_taken_back(faulty: Faulty, size: str, fault: Fault) -> None:
+    """Whether the write worked is not known then, and nobody is told that it did."""
+    write = Plan(call=POSITIONS[size][-1], fault=Fault.ANSWER_LOST, for_ever=True)
+    look = Plan(call="HeadObject", fault=fault, for_ever=True)
+    faulty.store.script.follow(write, look)
+
+    answer = upload(faulty, PHOTOS[size])
+
+    assert look.struck >= 1
+    assert_problem(answer, 503, "storage-unavailable")
+    assert faulty.nothing_is_left()
+
+
+UNDOING = [
+    ("large", Plan(call="UploadPart 2", fault=Fault.INTERNAL_ERROR, for_ever=True), "AbortMultipartUpload"),
+    ("large", Plan(call="UploadPart 2", fault=Fault.INTERNAL_ERROR, for_ever=True), "DeleteObject"),
+    ("large", Plan(call="CreateMultipartUpload", fault=Fault.ANSWER_LOST, for_ever=True), "ListMultipartUploads"),
+    ("large", Plan(call="CreateMultipartUpload", fault=Fault.ANSWER_LOST, for_ever=True), "AbortMultipartUpload"),
+    ("small", Plan(call="PutObject", fault=Fault.INTERNAL_ERROR, for_ever=True), "DeleteObject"),
+]
+
+
+@pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
+@pytest.mark.parametrize("fault", OF_UNDOING, ids=str)
+@pytest.mark.parametrize(("size", "first", "call"), UNDOING, ids=lambda value: getattr(value, "call", value))
+def test_what_cannot_be_undone_the_sweep_finds(
+    faulty: Faulty, size: str, first: Plan, call: str, fault: Fault, *, for_ever: bool
+) -> None:
+    undoing = Plan(call=call, fault=fault, for_ever=for_ever)
+    faulty.store.script.follow(Plan(call=first.call, fault=first.fault, for_ever=True), undoing)
+
+    answer = upload(faulty, PHOTOS[size])
+
+    assert_problem(answer, 503, "storage-unavailable")
+    assert undoing.reached.wait(20)
+    if for_ever:
+        assert faulty.undone_as_far_as_can_be()
+        faulty.heal()
+        swept(faulty.service.settings)
+    assert faulty.nothing_is_left()
+    assert not swept(faulty.service.settings, fix=False)
+
+
+def test_a_write_that_arrives_after_everyone_gave_up_overwrites_nothing(faulty: Faulty) -> None:
+    late = Plan(call="PutObject", fault=Fault.LATE)
+    faulty.store.script.follow(late)
+
+    answer = upload(faulty, SMALL)
+    faulty.heal()
+
+    assert answer.status_code == 201, answer.text
+    assert faulty.in_accord()
+    assert_stored(answer.json(), SMALL, faulty.backstage)
+
+
+def test_a_write_that_arrives_after_it_was_undone_is_found_by_the_sweep(faulty: Faulty) -> None:
+    late = Plan(call="PutObject", fault=Fault.LATE, for_ever=True)
+    faulty.store.script.follow(late)
+
+    answer = upload(faulty, SMALL)
+    assert_problem(answer, 503, "storage-unavailable")
+    faulty.heal()
+
+    assert faulty.eventually_objects(1)
+    assert swept(faulty.service.settings) == {"orphan": 1}
+    assert faulty.nothing_is_left()
