@@ -9,6 +9,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -79,14 +80,25 @@ def service(shared_service: Service, backstage: Backstage) -> Service:  # noqa: 
     return shared_service
 
 
+@pytest.fixture(scope="session")
+def services(make_settings: Callable[..., Settings]) -> Iterator[Callable[..., Service]]:
+    """A service with other settings, by keyword. It runs on: to start one takes longer than most tests."""
+    with ExitStack() as open_services:
+
+        @cache
+        def started(**environment: str) -> Service:
+            return open_services.enter_context(running(make_settings(**environment)))
+
+        yield started
+
+
 @pytest.fixture
 def start_service(
-    make_settings: Callable[..., Settings],
+    services: Callable[..., Service],
     backstage: Backstage,  # noqa: ARG001 - it empties bucket and table
-) -> Iterator[Callable[..., Service]]:
-    """Starts a service with other settings, which ends with the test; variables by keyword."""
-    with ExitStack() as services:
-        yield lambda **environment: services.enter_context(running(make_settings(**environment)))
+) -> Callable[..., Service]:
+    """Gives a service with other settings, by keyword; bucket and table are empty at first."""
+    return services
 
 
 @pytest.fixture

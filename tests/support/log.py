@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from recipe_api.observability import configure_logging
 from tests.support.traces import eventually
 
 
@@ -36,7 +37,11 @@ class Lines(logging.Handler):
 
 @contextmanager
 def lines_logged() -> Iterator[Lines]:
-    """Collects what is logged within the block, by a service that was configured before it."""
+    """Collects what is logged within the block.
+
+    Logging is the process's: it is configured anew, since the last service to start may have wanted less of it.
+    """
+    configure_logging("info", human=False)
     root = logging.getLogger()
     ours = next(h for h in root.handlers if type(h) is logging.StreamHandler)
     lines = Lines(ours.formatter)

@@ -13,8 +13,9 @@ import pytest
 
 from recipe_api.settings import S3Settings
 from recipe_api.storage.bucket.checks import CHECKS
+from recipe_api.storage.bucket.checks.reading import public
 from recipe_api.storage.bucket.doctor import Doctor
-from recipe_api.storage.bucket.visit import Check, Result, Verdict, Visit
+from recipe_api.storage.bucket.visit import BODY, Check, Result, Verdict, Visit
 from tests.conftest import SECRET_KEY
 from tests.support.amazon import REGION, Amazon, Refusal
 from tests.support.bucket import contents, examined, mended, not_ok, s3_client, set_up
@@ -251,6 +252,22 @@ class TestWriting:
 
 
 class TestReading:
+    async def test_with_an_acl_a_photo_is_public_without_a_policy(self, amazon: Amazon, name: str) -> None:
+        variables = await ready(amazon.environment(name, S3_ACL="public-read"))
+        assert await ailing(variables) == {}
+        del variables["S3_ACL"]
+        assert (await examined(variables))["public"].verdict is Verdict.FAIL
+
+    async def test_with_an_acl_a_photo_in_parts_is_public_too(self, amazon: Amazon, name: str) -> None:
+        async def fetches_parts(visit: Visit) -> Result:
+            upload = await visit.begin(visit.key, "doctor")
+            await visit.store().complete_upload(upload, [await visit.store().put_part(upload, 1, BODY)])
+            return await public(visit)
+
+        variables = await ready(amazon.environment(name, S3_ACL="public-read"))
+        found = await examined(variables, partial(Doctor, checks=[Check("parts", fetches_parts)]))
+        assert found["public"].verdict is Verdict.OK
+
     async def test_a_bucket_that_is_not_public(self, seaweed: dict[str, str]) -> None:
         s3 = s3_client(seaweed)
         s3.create_bucket(Bucket=seaweed["S3_BUCKET"])

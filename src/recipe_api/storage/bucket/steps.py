@@ -209,7 +209,8 @@ STEPS = (
         change=_change_policy,
         without="Make it public with the store's own means (on R2: a custom domain, set as PUBLIC_BASE_URL), or try "
         "S3_ACL=public-read.",
-        denied="Unless it publishes the key prefix already, nobody can fetch a photo's location.",
+        denied="It takes s3:PutBucketPolicy, and an account that does not block public policies as a whole. Unless the "
+        "bucket publishes the key prefix already, nobody can fetch a photo's location.",
         remark=_policy_remark,
     ),
     Step(

@@ -1,0 +1,142 @@
+"""An upload that is sent again with its `Idempotency-Key`: one recipe, whatever became of the first answer."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from recipe_api.settings import PART_SIZE
+from tests.support.calls import PHOTO, post
+from tests.support.forms import CONTENT_TYPE, HEADER, file_part, form, jpeg, recipe_form, text_part
+from tests.support.problems import assert_problem
+from tests.support.recipes import assert_stored
+from tests.support.service import API_TOKEN, Service
+from tests.support.traces import Backstage, eventually
+from tests.support.wire import request
+
+KEY = {"Idempotency-Key": "a key of the tests"}
+
+
+@pytest.mark.parametrize("size", [500, PART_SIZE + 1], ids=["one put", "in parts"])
+def test_gets_the_same_answer_and_makes_no_second_recipe(service: Service, backstage: Backstage, size: int) -> None:
+    photo = jpeg(size)
+    with service.client() as client:
+        first, again = (post(client, photo=photo, headers=KEY) for _ in range(2))
+
+    assert first.status_code == again.status_code == 201
+    assert again.json() == first.json()
+    assert again.headers["Location"] == first.headers["Location"]
+    assert "Idempotency-Replayed" not in first.headers
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert_stored(first.json(), photo, backstage)
+    assert len(backstage.objects()) == len(backstage.rows()) == 1
+
+
+def test_is_the_same_in_any_order_of_its_fields(service: Service, backstage: Backstage) -> None:
+    turned = form(file_part(PHOTO, filename="other.jpg"), text_part("Pancakes"))
+    with service.client() as client:
+        first = post(client, headers=KEY)
+        again = client.post("/recipe", content=turned, headers={"Content-Type": CONTENT_TYPE, **KEY})
+
+    assert again.json() == first.json()
+    assert len(backstage.objects()) == 1
+
+
+@pytest.mark.parametrize("change", [{"label": "Crêpes"}, {"photo": PHOTO[:-1]}], ids=["label", "photo"])
+def test_is_refused_for_another_upload(service: Service, backstage: Backstage, change: dict[str, str]) -> None:
+    with service.client() as client:
+        first = post(client, headers=KEY)
+        other = post(client, headers=KEY, **change)  # type: ignore[arg-type]  # one of label and photo
+
+    assert_problem(other, 422, "idempotency-key-reused")
+    assert backstage.objects() == [first.json()["key"]]
+
+
+def test_is_another_upload_under_another_key_or_none(service: Service, backstage: Backstage) -> None:
+    with service.client() as client:
+        answers = [post(client, headers=headers) for headers in (KEY, {"Idempotency-Key": "another"}, {}, {})]
+
+    assert len({answer.json()["id"] for answer in answers}) == 4
+    assert len(backstage.objects()) == 4
+
+
+def test_may_use_its_key_again_after_a_refusal(service: Service, backstage: Backstage) -> None:
+    with service.client() as client:
+        assert_problem(post(client, photo=b"<html>", headers=KEY), 415, "unsupported-photo", field="photo")
+        answer = post(client, headers=KEY)
+
+    assert answer.status_code == 201
+    assert_stored(answer.json(), PHOTO, backstage)
+
+
+def test_may_use_its_key_again_after_it_was_cut_off(service: Service, backstage: Backstage) -> None:
+    with service.connect() as wire:
+        wire.send(
+            request("/recipe", recipe_form(PHOTO)[:300], HEADER, "Idempotency-Key: a key of the tests", length=999)
+        )
+
+    def answer() -> httpx.Response:
+        with service.client() as client:
+            return post(client, headers=KEY)
+
+    assert eventually(lambda: answer().status_code == 201)  # 409 until the service has noticed
+    assert len(backstage.objects()) == len(backstage.rows()) == 1
+
+
+def test_is_told_to_wait_while_the_first_is_still_going_on(service: Service, backstage: Backstage) -> None:
+    body = recipe_form(PHOTO)
+    with service.connect() as wire, service.client() as client:
+        wire.send(request("/recipe", body[:300], HEADER, "Idempotency-Key: a key of the tests", length=len(body)))
+        assert eventually(lambda: bool(backstage.sql("SELECT FROM idempotency_key")))
+        second = post(client, headers=KEY)
+        wire.send(body[300:])
+        first = wire.read()
+
+    assert_problem(second, 409, "idempotency-key-in-use")
+    assert first.status == 201
+    assert len(backstage.objects()) == 1
+
+
+def test_at_once_ten_times_makes_one_recipe(service: Service, backstage: Backstage) -> None:
+    def upload(_: int) -> httpx.Response:
+        with service.client() as client:
+            return post(client, headers=KEY)
+
+    with ThreadPoolExecutor(10) as clients:
+        answers = list(clients.map(upload, range(10)))
+
+    assert {answer.status_code for answer in answers} <= {201, 409}
+    assert len({answer.json()["id"] for answer in answers if answer.status_code == 201}) == 1
+    assert len(backstage.objects()) == len(backstage.rows()) == 1
+
+
+def test_makes_a_new_recipe_after_the_first_was_deleted(service: Service, backstage: Backstage) -> None:
+    with service.client() as client:
+        first = post(client, headers=KEY).json()
+        client.delete(f"/recipe/{first['id']}", headers={"Authorization": f"Bearer {first['manage_token']}"})
+        again = post(client, headers=KEY)
+
+    assert again.status_code == 201
+    assert "Idempotency-Replayed" not in again.headers
+    assert again.json()["id"] != first["id"]
+    assert backstage.objects() == [again.json()["key"]]
+
+
+def test_is_its_tokens_own(start_service: Callable[..., Service], backstage: Backstage) -> None:
+    other_token = "another-token-of-the-tests"
+    service = start_service(API_TOKENS=f"tests:{API_TOKEN}, other:{other_token}")
+    with service.client(API_TOKEN) as client, service.client(other_token) as other:
+        answers = [post(client, headers=KEY), post(other, headers=KEY)]
+
+    assert len({answer.json()["id"] for answer in answers}) == 2
+    assert len(backstage.objects()) == 2
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "é"])
+def test_wants_a_key_that_is_one(service: Service, backstage: Backstage, key: str) -> None:
+    with service.connect() as wire:
+        wire.send(request("/recipe", recipe_form(PHOTO), HEADER, f"Idempotency-Key: {key}"))
+        assert_problem(wire.read(), 422, "invalid-parameter", field="Idempotency-Key")
+
+    assert backstage.nothing_is_left()
