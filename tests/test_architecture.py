@@ -29,6 +29,7 @@ GROUND = LEVELS[-1]
 """Here neighbours may know one another: the settings name kinds."""
 
 VENDORS = {
+    "yarl": {"storage"},
     "aioboto3": {"storage"},
     "aiobotocore": {"storage"},
     "aiohttp": {"storage"},

@@ -11,9 +11,9 @@ from recipe_api.database.idempotency import IdempotencyKeys
 from recipe_api.database.repository import Recipes
 from recipe_api.database.session import open_engine
 from recipe_api.settings import Settings
+from recipe_api.storage.connection import open_s3_store
 from recipe_api.storage.inventory import S3Inventory
 from recipe_api.storage.protocol import Inventory, ObjectStore
-from recipe_api.storage.s3 import S3Store, open_s3_client
 from recipe_api.undo import Undo
 
 
@@ -31,17 +31,11 @@ class Resources:
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """All of it, for as long as the block lasts; the undoing ends before the connections do."""
-    async with open_engine(settings) as engine, open_s3_client(settings) as client:
+    async with open_engine(settings) as engine, open_s3_store(settings) as (store, client):
         undo = Undo()
         try:
             yield Resources(
-                store=S3Store(
-                    client,
-                    bucket=settings.s3_bucket,
-                    checksums=settings.s3_checksum == "crc32",
-                    conditional_writes=settings.s3_conditional_writes,
-                    acl=settings.s3_acl,
-                ),
+                store=store,
                 inventory=S3Inventory(client, bucket=settings.s3_bucket),
                 recipes=Recipes(engine),
                 idempotency_keys=IdempotencyKeys(engine, kept_seconds=settings.idempotency_key_seconds),

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from recipe_api.settings import Settings
-from recipe_api.storage.s3 import S3Store, open_s3_client
+from recipe_api.storage.connection import open_s3_client
+from recipe_api.storage.s3 import S3Store
 from tests.support.amazon import amazon_running
 from tests.support.store import Seen
 

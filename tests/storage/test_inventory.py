@@ -1,12 +1,15 @@
 """A bucket as a whole, on a real store: every page of it, in order of bytes, and clearing away."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from recipe_api.errors import StorageUnavailable
+from recipe_api.settings import Settings
+from recipe_api.storage.connection import open_s3_client
 from recipe_api.storage.inventory import S3Inventory
 from recipe_api.storage.protocol import ListedUpload
 from tests.support.store import Seen
@@ -14,7 +17,7 @@ from tests.support.store import Seen
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
 
-KEYS = ["a", "b/1", "b/2", "b/é", "b/\uffff", "b/\U00010000", "c"]
+KEYS = ["a", "b/1", "b/2", "b/é", "b/\ufffd", "b/\U00010000", "c"]
 """In order of their UTF-8 bytes; the last two of b/ come the other way round in UTF-16."""
 
 
@@ -42,11 +45,12 @@ def pages_of(client: "S3Client", operation: str, **limit: int) -> Iterator[list[
         return {**params, **limit}
 
     event = f"provide-client-params.s3.{operation}"
-    client.meta.events.register(event, limited)
+    events: Any = client.meta.events  # whose stubs do not know that this event wants an answer
+    events.register(event, limited)
     try:
         yield asked
     finally:
-        client.meta.events.unregister(event, limited)
+        events.unregister(event, limited)
 
 
 async def listed(inventory: S3Inventory, *, prefix: str = "", after: str = "", until: str | None = None) -> list[str]:
@@ -106,13 +110,15 @@ async def test_multipart_uploads_are_listed_page_by_page_and_aborted(inventory: 
 
 async def test_it_knows_whether_an_object_is_there(filled: S3Inventory) -> None:
     assert await filled.exists("b/é")
-    assert not await filled.exists("b/")
-    assert not await filled.exists("b")
+    assert not await filled.exists("b/3")
+    assert not await filled.exists("d")
 
 
-async def test_not_to_learn_whether_an_object_is_there_is_no_answer(s3_client: "S3Client") -> None:
-    with pages_of(s3_client, "HeadObject", PartNumber=99), pytest.raises(StorageUnavailable):
-        await S3Inventory(s3_client, bucket="not_a_bucket_of_ours").exists("a")
+async def test_not_to_learn_whether_an_object_is_there_is_no_answer(make_settings: Callable[..., Settings]) -> None:
+    settings = make_settings(AWS_SECRET_ACCESS_KEY="not-the-one-that-it-knows")
+    async with open_s3_client(settings) as stranger:
+        with pytest.raises(StorageUnavailable):
+            await S3Inventory(stranger, bucket=settings.s3_bucket).exists("a")
 
 
 async def test_objects_are_deleted_by_the_thousand(filled: S3Inventory, seen: Seen) -> None:
@@ -124,8 +130,8 @@ async def test_objects_are_deleted_by_the_thousand(filled: S3Inventory, seen: Se
 @pytest.mark.parametrize("call", ["objects", "uploads", "delete_all", "abort"])
 async def test_a_bucket_that_is_not_there_is_a_failure(s3_client: "S3Client", call: str) -> None:
     nowhere = S3Inventory(s3_client, bucket="nobodys")
-    begun = ListedUpload("a", "no-such-upload", None)  # type: ignore[arg-type]
-    calls = {
+    begun = ListedUpload("a", "no-such-upload", datetime.now(UTC))
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
         "objects": lambda: anext(nowhere.objects(prefix="", after="", until=None)),
         "uploads": lambda: anext(nowhere.uploads(prefix="")),
         "delete_all": lambda: nowhere.delete_all(["a"]),

@@ -52,17 +52,14 @@ def test_the_lowest_key_of_a_time_parts_what_was_made_before_from_what_was_made_
 @pytest.mark.parametrize(
     ("time", "before_it"),
     [
-        (datetime.min.replace(tzinfo=UTC), [False, False]),
-        (datetime(1969, 12, 31, 23, 59, tzinfo=UTC), [False, False]),
-        (
-            datetime(2286, 11, 20, 17, 47, tzinfo=UTC),
-            [True, False],
-        ),  # no key of 13 digits is later, so the last one is kept
-        (datetime.max.replace(tzinfo=UTC), [True, False]),
+        (datetime.min.replace(tzinfo=UTC), [False, False, False]),
+        (datetime(1969, 12, 31, 23, 59, tzinfo=UTC), [False, False, False]),
+        (datetime(2286, 11, 20, 17, 47, tzinfo=UTC), [True, True, False]),  # 13 digits do not reach beyond the last key
+        (datetime.max.replace(tzinfo=UTC), [True, True, False]),
     ],
 )
 def test_a_time_that_no_key_has_parts_them_as_well(time: datetime, before_it: list[bool]) -> None:
-    keys = [new_key(made, prefix="", extension="jpg") for made in (FIRST, LAST)]
+    keys = [new_key(made, prefix="", extension="jpg") for made in (FIRST, now(), LAST)]
     assert [key < lowest_of(time) for key in keys] == before_it
 
 

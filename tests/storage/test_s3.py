@@ -8,8 +8,9 @@ import pytest
 
 from recipe_api.errors import StorageUnavailable
 from recipe_api.settings import PART_SIZE, Settings
+from recipe_api.storage.connection import open_s3_client
 from recipe_api.storage.protocol import Part
-from recipe_api.storage.s3 import S3Store, open_s3_client
+from recipe_api.storage.s3 import S3Store
 from tests.support.forms import jpeg
 from tests.support.service import HOST, closed_port
 from tests.support.store import ATTRIBUTES, OTHERS, Seen

@@ -20,7 +20,7 @@ from recipe_api.storage.bucket.doctor import Doctor
 from recipe_api.storage.bucket.setup import Report, Setup
 from recipe_api.storage.bucket.visit import Result, Verdict
 from recipe_api.storage.bucket.wish import Wish
-from recipe_api.storage.s3 import open_s3_client
+from recipe_api.storage.connection import open_s3_client
 
 Environment = Mapping[str, str]
 

@@ -15,6 +15,7 @@ _ERROR = b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>%s</Code><Messag
 _CANNED = {
     Fault.INTERNAL_ERROR: (b"500 Internal Server Error", b"InternalError"),
     Fault.SLOW_DOWN: (b"503 Slow Down", b"SlowDown"),
+    Fault.CONFLICT: (b"409 Conflict", b"ConditionalRequestConflict"),
     Fault.ERROR_IN_200: (b"200 OK", b"InternalError"),
     Fault.ERROR_IN_200_DONE: (b"200 OK", b"InternalError"),
 }
@@ -86,7 +87,7 @@ class StoreProxy(Proxy):
     async def _harmed(self, client: Connection, request: Message, plan: Plan) -> bool:
         """Lets the fault befall the request; whether the connection is still of use."""
         match plan.fault:
-            case Fault.INTERNAL_ERROR | Fault.SLOW_DOWN | Fault.ERROR_IN_200:
+            case Fault.INTERNAL_ERROR | Fault.SLOW_DOWN | Fault.CONFLICT | Fault.ERROR_IN_200:
                 await client.send(_canned(plan.fault, request))
                 return True
             case Fault.ERROR_IN_200_DONE:

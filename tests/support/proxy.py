@@ -25,6 +25,7 @@ class Fault(StrEnum):
 
     INTERNAL_ERROR = "500"
     SLOW_DOWN = "503"
+    CONFLICT = "409"
     RESET = "reset before it arrived"
     CUT_REQUEST = "cut half way there"
     ANSWER_LOST = "done but the answer lost"

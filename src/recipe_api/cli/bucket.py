@@ -16,7 +16,7 @@ from recipe_api.storage.bucket.policies import JOBS, iam_policy
 from recipe_api.storage.bucket.setup import BucketRefused, Outcome, Report, Setup
 from recipe_api.storage.bucket.visit import Result, Verdict
 from recipe_api.storage.bucket.wish import Wish
-from recipe_api.storage.s3 import open_s3_client
+from recipe_api.storage.connection import open_s3_client
 
 if TYPE_CHECKING:
     from recipe_api.cli.types import Commands

@@ -39,4 +39,3 @@ def run(options: argparse.Namespace) -> int:
         **server_options(settings),
     )
     return 0
-

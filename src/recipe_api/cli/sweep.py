@@ -140,7 +140,7 @@ def _duration(text: str) -> timedelta:
         raise argparse.ArgumentTypeError(f"{text!r} is no age; write 90m, 24h or 7d")
     try:
         age = timedelta(seconds=int(match[1]) * _UNITS.get(match[2], 1))
-        datetime.now(UTC) - age  # noqa: B018 - raises where no calendar goes back so far
+        datetime.now(UTC) - age
     except (OverflowError, ValueError):
         raise argparse.ArgumentTypeError(f"{text!r} is longer than there is time") from None
     return age

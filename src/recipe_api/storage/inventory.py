@@ -49,7 +49,9 @@ class S3Inventory:
                     yield ListedUpload(found["Key"], found["UploadId"], found["Initiated"])
                 if not page["IsTruncated"]:
                     return
-                marker = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+                # SeaweedFS sorts by the uploads' ids, and names no key to go on from.
+                following = {"KeyMarker": page.get("NextKeyMarker"), "UploadIdMarker": page.get("NextUploadIdMarker")}
+                marker = {name: value for name, value in following.items() if value}
 
     async def exists(self, key: str) -> bool:
         with translated("HeadObject", key):

@@ -20,7 +20,12 @@ CALL_SECONDS = 15
 JITTER_SECONDS = 0.5
 """The most that chance adds to a wait, so that what failed together does not come back together."""
 
-_TRANSIENT_CODES = {"SlowDown", "Throttling", "RequestTimeout", "OperationAborted"}  # those that are no 5xx everywhere
+_TRANSIENT_CODES = {
+    # Those that are no 5xx everywhere.
+    *("SlowDown", "Throttling", "RequestTimeout", "OperationAborted"),
+    # A conditional write met another one of the same key: our own, whose answer was lost.
+    "ConditionalRequestConflict",
+}
 _SERVER_ERROR = 500
 _NOT_IMPLEMENTED = 501  # a store that lacks something will lack it in a moment too
 

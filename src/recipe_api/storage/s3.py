@@ -1,8 +1,4 @@
-"""An `ObjectStore` on Amazon S3 or any store with its API, through aioboto3: the one module that knows it.
-
-Configuration: addressing by virtual host for Amazon, by path for a custom endpoint ("auto" can sign the global host);
-signature version 4; checksums and conditional writes as settings, for stores that know neither. Retries are those of
-`retries` and not botocore's, whose waits know no bound over all tries.
+"""An `ObjectStore` on Amazon S3 or any store with its API, through aioboto3, and `lean` for what carries bytes.
 
 Considerations: the CRC-32 goes as a header of the body it covers. botocore's own default would send it as a trailer,
 which some stores keep as part of the object's `Content-Encoding` and others refuse.
@@ -15,19 +11,17 @@ of 128 random bits is our own object.
 import asyncio
 import base64
 import zlib
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
-import aioboto3
 import structlog
-from aiobotocore.config import AioConfig
 from aiohttp import ClientError as HttpError
 from botocore.exceptions import BotoCoreError, ClientError
 
 from recipe_api.errors import StorageUnavailable
-from recipe_api.settings import S3Settings
 from recipe_api.storage.bodies import Sliced
+from recipe_api.storage.lean import LeanPut, OutOfTheOrdinary
 from recipe_api.storage.protocol import Attributes, Body, Part, Upload
 from recipe_api.storage.retries import tried
 
@@ -36,9 +30,6 @@ if TYPE_CHECKING:
 
     from types_aiobotocore_s3.client import S3Client
 
-CONNECT_SECONDS = 3
-READ_SECONDS = 10
-CONNECTIONS = 64
 
 LOOK_SECONDS = 3
 
@@ -52,34 +43,31 @@ class S3Store:
     """One bucket."""
 
     def __init__(
-        self, client: "S3Client", *, bucket: str, checksums: bool, conditional_writes: bool, acl: str | None = None
+        self,
+        client: "S3Client",
+        *,
+        bucket: str,
+        checksums: bool,
+        conditional_writes: bool,
+        acl: str | None = None,
+        lean: LeanPut | None = None,
     ) -> None:
         self._client = client
+        self._lean = lean if checksums else None
         self._bucket = bucket
         self._checksums = checksums
         self._condition: dict[str, Any] = {"IfNoneMatch": "*"} if conditional_writes else {}
         self._acl: dict[str, Any] = {"ACL": acl} if acl else {}
 
     async def put(self, key: str, body: Body, attributes: Attributes) -> str:
+        checksum = self._checksum(body)
         with translated("PutObject", key):
             try:
-                checksum = self._checksum(body)
-                answer = await tried(
-                    lambda: self._client.put_object(
-                        Bucket=self._bucket,
-                        Key=key,
-                        Body=cast("Any", Sliced(body)),
-                        **_headers(attributes),
-                        **self._acl,
-                        **checksum,
-                        **self._condition,
-                    )
-                )
+                return _unquoted(await tried(lambda: self._put(key, body, attributes, checksum)))
             except _FAILURES:
                 if etag := await self._own(key, attributes):
                     return etag
                 raise
-        return _unquoted(answer["ETag"])
 
     async def create_upload(self, key: str, attributes: Attributes) -> Upload:
         algorithm: dict[str, Any] = {"ChecksumAlgorithm": "CRC32"} if self._checksums else {}
@@ -103,17 +91,8 @@ class S3Store:
     async def put_part(self, upload: Upload, number: int, body: Body) -> Part:
         checksum = self._checksum(body)
         with translated("UploadPart", upload.key):
-            answer = await tried(
-                lambda: self._client.upload_part(
-                    Bucket=self._bucket,
-                    Key=upload.key,
-                    UploadId=upload.upload_id,
-                    PartNumber=number,
-                    Body=cast("Any", Sliced(body)),
-                    **checksum,
-                )
-            )
-        return Part(number, answer["ETag"], checksum.get("ChecksumCRC32"))
+            etag = await tried(lambda: self._put_part(upload, number, body, checksum))
+        return Part(number, etag, checksum)
 
     async def complete_upload(self, upload: Upload, parts: Sequence[Part]) -> str:
         listed: list[Any] = [
@@ -174,40 +153,37 @@ class S3Store:
             return None
         return _unquoted(found["ETag"]) if found["Metadata"] == attributes.metadata else None
 
-    def _checksum(self, body: Body) -> dict[str, Any]:
-        if not self._checksums:
-            return {}
-        return {"ChecksumCRC32": base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode("ascii")}
+    async def _put(self, key: str, body: Body, attributes: Attributes, checksum: str | None) -> str:
+        if self._lean is not None and checksum is not None:
+            with suppress(OutOfTheOrdinary):
+                return await self._lean.put(key, body, attributes, checksum=checksum)
+        answer = await self._client.put_object(
+            Bucket=self._bucket,
+            Key=key,
+            Body=cast("Any", Sliced(body)),
+            **_headers(attributes),
+            **self._acl,
+            **_crc32(checksum),
+            **self._condition,
+        )
+        return answer["ETag"]
 
+    async def _put_part(self, upload: Upload, number: int, body: Body, checksum: str | None) -> str:
+        if self._lean is not None and checksum is not None:
+            with suppress(OutOfTheOrdinary):
+                return await self._lean.put_part(upload, number, body, checksum=checksum)
+        answer = await self._client.upload_part(
+            Bucket=self._bucket,
+            Key=upload.key,
+            UploadId=upload.upload_id,
+            PartNumber=number,
+            Body=cast("Any", Sliced(body)),
+            **_crc32(checksum),
+        )
+        return answer["ETag"]
 
-@asynccontextmanager
-async def open_s3_client(settings: S3Settings) -> AsyncIterator["S3Client"]:
-    """A client for the configured bucket, with its connections; they close with the block."""
-    key, secret, token = settings.aws_access_key_id, settings.aws_secret_access_key, settings.aws_session_token
-    session = aioboto3.Session(
-        # None leaves it to botocore's own chain: roles, profiles.
-        aws_access_key_id=key.get_secret_value() if key else None,
-        aws_secret_access_key=secret.get_secret_value() if secret else None,
-        aws_session_token=token.get_secret_value() if token else None,
-        region_name=settings.aws_region or "us-east-1",  # a custom endpoint's signature wants some region
-    )
-    is_https = settings.s3_endpoint_url is None or settings.s3_endpoint_url.startswith("https:")
-    config = AioConfig(
-        signature_version="s3v4",
-        s3={
-            "addressing_style": "path" if settings.s3_endpoint_url else "virtual",
-            # TLS and the CRC-32 guard the body; hashing it once more for the signature would cost twice the CRC.
-            "payload_signing_enabled": not (is_https and settings.s3_checksum == "crc32"),
-        },
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
-        max_pool_connections=CONNECTIONS,
-        retries={"mode": "standard", "total_max_attempts": 1},
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-    )
-    async with session.client("s3", endpoint_url=settings.s3_endpoint_url, config=config) as client:
-        yield client
+    def _checksum(self, body: Body) -> str | None:
+        return base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode("ascii") if self._checksums else None
 
 
 def _headers(attributes: Attributes) -> dict[str, Any]:
@@ -217,6 +193,10 @@ def _headers(attributes: Attributes) -> dict[str, Any]:
         "CacheControl": attributes.cache_control,
         "Metadata": attributes.metadata,
     }
+
+
+def _crc32(checksum: str | None) -> dict[str, Any]:
+    return {"ChecksumCRC32": checksum} if checksum else {}
 
 
 def _unquoted(etag: str) -> str:

@@ -16,9 +16,10 @@ from recipe_api.storage.bucket.policies import JOBS, iam_policy
 from recipe_api.storage.bucket.setup import BucketRefused, Outcome
 from recipe_api.storage.bucket.visit import Verdict
 from recipe_api.storage.bucket.wish import Wish
+from recipe_api.storage.connection import open_s3_client
 from recipe_api.storage.inventory import S3Inventory
 from recipe_api.storage.protocol import Attributes
-from recipe_api.storage.s3 import S3Store, open_s3_client
+from recipe_api.storage.s3 import S3Store
 from tests.conftest import SECRET_KEY
 from tests.support.bucket import contents, examined, not_ok, s3_client, set_up
 from tests.support.calls import post

@@ -19,7 +19,7 @@ from recipe_api.storage import keys
 from recipe_api.storage.bucket.checks import CHECKS
 from recipe_api.storage.bucket.checks.greeting import greet
 from recipe_api.storage.bucket.visit import Check, Result, Verdict, Visit
-from recipe_api.storage.s3 import open_s3_client
+from recipe_api.storage.connection import open_s3_client
 from recipe_api.undo import Undo
 
 FETCH_SECONDS = 10

@@ -1,0 +1,87 @@
+"""Connections to the bucket: aioboto3's client, and the store that is made of it.
+
+Configuration: addressing by virtual host for Amazon, by path for a custom endpoint ("auto" can sign the global host);
+signature version 4; checksums and conditional writes as settings, for stores that know neither. Retries are those of
+`retries` and not botocore's, whose waits know no bound over all tries.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import aioboto3
+from aiobotocore.config import AioConfig
+from aiohttp import ClientTimeout
+
+from recipe_api.settings import S3Settings
+from recipe_api.storage.lean import open_lean_put
+from recipe_api.storage.s3 import S3Store
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3.client import S3Client
+
+CONNECT_SECONDS = 3
+READ_SECONDS = 10
+CONNECTIONS = 64
+
+
+@asynccontextmanager
+async def open_s3_store(settings: S3Settings) -> AsyncIterator[tuple[S3Store, "S3Client"]]:
+    """The configured bucket's store, and the client beneath it, with their connections; they close with the block."""
+    session = aws_session(settings)
+    extra = {"If-None-Match": "*"} if settings.s3_conditional_writes else {}
+    extra |= {"x-amz-acl": settings.s3_acl} if settings.s3_acl else {}
+    async with (
+        open_s3_client(settings, session) as client,
+        open_lean_put(
+            session,
+            client,
+            bucket=settings.s3_bucket,
+            extra=extra,
+            limits=ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS),
+            connections=CONNECTIONS,
+        ) as lean,
+    ):
+        store = S3Store(
+            client,
+            bucket=settings.s3_bucket,
+            checksums=settings.s3_checksum == "crc32",
+            conditional_writes=settings.s3_conditional_writes,
+            acl=settings.s3_acl,
+            lean=lean,
+        )
+        yield store, client
+
+
+def aws_session(settings: S3Settings) -> aioboto3.Session:
+    """A session with the configured credentials, or those that botocore's own chain finds: roles, profiles."""
+    key, secret, token = settings.aws_access_key_id, settings.aws_secret_access_key, settings.aws_session_token
+    return aioboto3.Session(
+        aws_access_key_id=key.get_secret_value() if key else None,
+        aws_secret_access_key=secret.get_secret_value() if secret else None,
+        aws_session_token=token.get_secret_value() if token else None,
+        region_name=settings.aws_region or "us-east-1",  # a custom endpoint's signature wants some region
+    )
+
+
+@asynccontextmanager
+async def open_s3_client(settings: S3Settings, session: aioboto3.Session | None = None) -> AsyncIterator["S3Client"]:
+    """A client for the configured bucket, with its connections; they close with the block."""
+    session = session or aws_session(settings)
+    is_https = settings.s3_endpoint_url is None or settings.s3_endpoint_url.startswith("https:")
+    config = AioConfig(
+        signature_version="s3v4",
+        s3={
+            "addressing_style": "path" if settings.s3_endpoint_url else "virtual",
+            # TLS and the CRC-32 guard the body; hashing it once more for the signature would cost twice the CRC.
+            "payload_signing_enabled": not (is_https and settings.s3_checksum == "crc32"),
+        },
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        max_pool_connections=CONNECTIONS,
+        retries={"mode": "standard", "total_max_attempts": 1},
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    async with session.client("s3", endpoint_url=settings.s3_endpoint_url, config=config) as client:
+        yield client
