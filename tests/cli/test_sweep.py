@@ -36,9 +36,8 @@ def environment(stack: Stack, database_url: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def sweep(environment: dict[str, str], backstage: Backstage) -> Run:
+def sweep(environment: dict[str, str], backstage: Backstage) -> Run:  # noqa: ARG001 - empties bucket and table
     """Runs the command to its end, on a bucket and a table that were empty before the test."""
-    assert backstage
 
     def run(*arguments: str, **other: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -94,9 +93,9 @@ def test_it_exits_1_and_says_what_is_amiss(sweep: Run, backstage: Backstage) -> 
 
     assert (done.returncode, done.stderr) == (1, "")
     first, second, third, *rest = done.stdout.splitlines()
-    assert {first.split()[0], second.split()[0]} == {"orphan", "missing"}
-    assert any(line.startswith(f"orphan    {orphan}  20") and line.endswith("  1,234 bytes") for line in (first, second))
-    assert any(line.startswith(f"missing   {missing}") for line in (first, second))
+    assert first.startswith(f"orphan    {orphan}  20")
+    assert first.endswith("  1,234 bytes")
+    assert second.startswith(f"missing   {missing}")
     assert third.startswith(f"dangling  {dangling}  20")
     assert rest == [
         "Swept 2 objects and 1 rows: 1 orphans, 1 rows without object, 1 dangling uploads.",
@@ -161,21 +160,21 @@ def test_where_most_is_amiss_it_touches_nothing_but_with_force(sweep: Run, backs
     assert done.returncode == 3
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
-    assert line.startswith("recipe-api: stopped, nothing of this batch was touched. Of 0 objects and 10 rows seen so far")
+    assert line.startswith("recipe-api: stopped, nothing of this batch was touched. Of 0 objects and 10 rows seen")
     assert {record["key"] for record in backstage.rows()} == missing
     assert sweep("--fix", "--force").returncode == 1
     assert backstage.rows() == []
 
 
 @contextmanager
-def sweeping(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+def sweeping(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """A sweep in the midst of its work: its store has taken its call and does not answer."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as silent:
         silent.bind((HOST, 0))
         silent.listen()
         silent.settimeout(SECONDS)
         ours = environment | {"S3_ENDPOINT_URL": f"http://{HOST}:{silent.getsockname()[1]}"}
-        with subprocess.Popen(command(), env=ours, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(command(), env=ours, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:
                 call, _ = silent.accept()
                 with call:

@@ -12,7 +12,6 @@ import pytest
 from recipe_api import undo
 from recipe_api.database import idempotency, session
 from recipe_api.dev.stack import Stack
-from recipe_api.resources import open_resources
 from recipe_api.settings import Settings
 from recipe_api.storage import retries, s3
 from recipe_api.uploads import service as uploads
@@ -21,6 +20,8 @@ from tests.support.fault_proxy import StoreProxy
 from tests.support.log import Lines, lines_logged
 from tests.support.service import Service, running
 from tests.support.traces import Backstage, eventually
+
+GAVE_UP = "undo failed; the sweep will find what is left"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ class Faulty:
 
     def undone_as_far_as_can_be(self) -> bool:
         """Whether all is undone, or the service says that it gave up; or one of them happens soon."""
-        return eventually(lambda: self._agree() or bool(self.log.events("undo failed; the sweep will find what is left")))
+        return eventually(lambda: self._agree() or bool(self.log.events(GAVE_UP)))
 
     def eventually_objects(self, number: int) -> bool:
         """Whether so many objects are there, or soon will be."""
@@ -83,10 +84,12 @@ def short_patience() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def surroundings(
-    short_patience: None, make_settings: Callable[..., Settings], stack: Stack, database_url: str
+    short_patience: None,  # noqa: ARG001 - as usefixtures, which fixtures cannot have
+    make_settings: Callable[..., Settings],
+    stack: Stack,
+    database_url: str,
 ) -> Iterator[tuple[Service, StoreProxy, DatabaseProxy]]:
     """The service between its proxies."""
-    assert short_patience is None
     with (
         StoreProxy.before(stack.s3_endpoint_url).running() as store,
         DatabaseProxy.before(database_url).running() as database,

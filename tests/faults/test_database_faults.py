@@ -15,8 +15,6 @@ from tests.support.recipes import assert_stored
 from tests.support.sweeping import swept
 from tests.support.traces import eventually
 
-pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # aiohttp, of a part's 5 MiB
-
 SMALL, LARGE = jpeg(3000), jpeg(2 * PART_SIZE + 100_000)
 PHOTOS = {"small": SMALL, "large": LARGE}
 
@@ -45,13 +43,9 @@ def positions(statements: list[str]) -> list[Position]:
     return [Position(call, statements[: i + 1].count(call)) for i, call in enumerate(statements)]
 
 
-def upload(faulty: Faulty, photo: bytes = SMALL, **headers: str) -> httpx.Response:
+def upload(faulty: Faulty, photo: bytes = SMALL, *, key: str | None = None) -> httpx.Response:
     with faulty.service.client() as client:
-        return post(client, photo=photo, headers=headers)
-
-
-def with_key(key: str) -> dict[str, str]:
-    return {"Idempotency-Key": key}
+        return post(client, photo=photo, headers={"Idempotency-Key": key} if key else None)
 
 
 def assert_away(answer: httpx.Response) -> None:
@@ -65,7 +59,7 @@ def assert_away(answer: httpx.Response) -> None:
 def connected(faulty: Faulty) -> Faulty:
     """With one connection in the pool that knows every statement."""
     faulty.database.cut_all()
-    assert upload(faulty, **with_key("to connect")).status_code == 201
+    assert upload(faulty, key="to connect").status_code == 201
     faulty.backstage.clear()
     faulty.heal()
     return faulty
@@ -75,7 +69,7 @@ def test_these_are_all_statements_of_an_upload(connected: Faulty) -> None:
     assert upload(connected).status_code == 201
     assert connected.database.script.calls == PLAIN
     connected.heal()
-    assert upload(connected, **with_key("one")).status_code == 201
+    assert upload(connected, key="one").status_code == 201
     assert connected.database.script.calls == KEYED
 
 
@@ -128,7 +122,7 @@ def test_with_a_key_whatever_statement_fails_sending_it_again_gives_one_record(
     plan = position.plan(fault, for_ever=for_ever)
     connected.database.script.follow(plan)
 
-    first = upload(connected, **with_key("the same"))
+    first = upload(connected, key="the same")
 
     assert plan.struck >= 1
     if first.status_code != 201:
@@ -137,8 +131,8 @@ def test_with_a_key_whatever_statement_fails_sending_it_again_gives_one_record(
     assert connected.in_accord()
     connected.heal()
     # A claim that could not be given up is lost after a while.
-    assert eventually(lambda: upload(connected, **with_key("the same")).status_code == 201)
-    again = upload(connected, **with_key("the same"))
+    assert eventually(lambda: upload(connected, key="the same").status_code == 201)
+    again = upload(connected, key="the same")
     assert again.headers["Idempotency-Replayed"] == "true"
     assert connected.in_accord()
     assert [str(row["id"]) for row in connected.backstage.rows()] == [again.json()["id"]]
@@ -151,8 +145,8 @@ def test_with_a_key_whatever_statement_fails_sending_it_again_gives_one_record(
 def test_a_claim_is_given_up_at_once_after_a_fault_in_passing(connected: Faulty, position: Position) -> None:
     connected.database.script.follow(position.plan(Fault.ANSWER_LOST, for_ever=False))
 
-    first = upload(connected, **with_key("the same"))
-    again = upload(connected, **with_key("the same"))
+    first = upload(connected, key="the same")
+    again = upload(connected, key="the same")
 
     assert first.status_code in {201, 503}
     assert again.status_code == 201, again.text

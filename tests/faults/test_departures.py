@@ -8,7 +8,7 @@ import pytest
 from recipe_api import server
 from recipe_api.dev.stack import Stack
 from recipe_api.settings import PART_SIZE, Settings
-from tests.faults.conftest import Faulty
+from tests.faults.conftest import GAVE_UP, Faulty
 from tests.support.database_proxy import DatabaseProxy
 from tests.support.fault_proxy import StoreProxy
 from tests.support.forms import HEADER, jpeg, recipe_form
@@ -18,8 +18,6 @@ from tests.support.proxy import Fault, Plan, Proxy
 from tests.support.service import Service, running
 from tests.support.traces import Backstage, eventually
 from tests.support.wire import request
-
-pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # aiohttp, of a part's 5 MiB
 
 SMALL, LARGE = jpeg(3000), jpeg(2 * PART_SIZE + 100_000)
 PHOTOS = {"small": SMALL, "large": LARGE}
@@ -100,16 +98,14 @@ class Stoppable:
 
 @pytest.fixture
 def stoppable(
-    short_patience: None,
+    short_patience: None,  # noqa: ARG001 - as usefixtures, which fixtures cannot have
     monkeypatch: pytest.MonkeyPatch,
     make_settings: Callable[..., Settings],
     stack: Stack,
     database_url: str,
-    backstage: Backstage,
+    backstage: Backstage,  # noqa: ARG001 - the same
 ) -> Iterator[Stoppable]:
     """Its uploads get a moment to finish, then they are cancelled."""
-    assert short_patience is None
-    assert backstage
     monkeypatch.setattr(server, "GRACEFUL_SECONDS", 0.2)
     with ExitStack() as proxies, ExitStack() as services:
         store = proxies.enter_context(StoreProxy.before(stack.s3_endpoint_url).running())
@@ -120,8 +116,7 @@ def stoppable(
 
 
 @pytest.fixture
-def log(stoppable: Stoppable) -> Iterator[Lines]:
-    assert stoppable
+def log(stoppable: Stoppable) -> Iterator[Lines]:  # noqa: ARG001 - the same
     with lines_logged() as lines:
         yield lines
 
@@ -147,4 +142,4 @@ class TestTheProcessStops:
             assert traces.objects == []
         assert not [line for line in log.text if "was destroyed" in line or "never retrieved" in line]
         assert not [line for line in log.text if "Traceback" in line or '"exception"' in line]
-        assert not log.events("undo failed; the sweep will find what is left")
+        assert not log.events(GAVE_UP)

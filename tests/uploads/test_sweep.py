@@ -1,7 +1,7 @@
 """The sweep on a real table and a real bucket: what is amiss is found and mended, and nothing else is touched."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -95,7 +95,7 @@ class Aged:
     def exists(self, key: str) -> Coroutine[Any, Any, bool]:
         return self.real.exists(key)
 
-    def delete_all(self, keys: Any) -> Coroutine[Any, Any, None]:
+    def delete_all(self, keys: Sequence[str]) -> Coroutine[Any, Any, None]:
         return self.real.delete_all(keys)
 
     def abort(self, upload: ListedUpload) -> Coroutine[Any, Any, None]:
@@ -155,8 +155,17 @@ class Interrupted:
             yield found
         await self.then()
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.real, name)
+    def uploads(self, *, prefix: str) -> AsyncIterator[ListedUpload]:
+        return self.real.uploads(prefix=prefix)
+
+    def exists(self, key: str) -> Coroutine[Any, Any, bool]:
+        return self.real.exists(key)
+
+    def delete_all(self, keys: Sequence[str]) -> Coroutine[Any, Any, None]:
+        return self.real.delete_all(keys)
+
+    def abort(self, upload: ListedUpload) -> Coroutine[Any, Any, None]:
+        return self.real.abort(upload)
 
 
 def test_where_all_is_well_it_finds_nothing(make_settings: Make, world: World) -> None:
@@ -228,7 +237,14 @@ def test_keys_of_another_form_are_counted_and_left_alone(make_settings: Make, wo
 
 @pytest.mark.parametrize(
     ("ours", "theirs"),
-    [("", "public/"), ("public/", ""), ("public/", "public/old/"), ("public/old/", "public/"), ("a", "ab"), ("ab", "a")],
+    [
+        ("", "public/"),
+        ("public/", ""),
+        ("public/", "public/old/"),
+        ("public/old/", "public/"),
+        ("a", "ab"),
+        ("ab", "a"),
+    ],
 )
 def test_another_prefix_is_another_services(make_settings: Make, world: World, ours: str, theirs: str) -> None:
     world.object(key_of(1, prefix=theirs))
@@ -305,8 +321,8 @@ def test_an_object_that_a_listing_left_out_is_no_loss(
     key = world.both(key_of(1))
     real = Aged.objects
 
-    async def forgetful(self: Aged, **where: Any) -> AsyncIterator[Listed]:
-        async for found in real(self, **where):
+    async def forgetful(self: Aged, *, prefix: str, after: str, until: str | None) -> AsyncIterator[Listed]:
+        async for found in real(self, prefix=prefix, after=after, until=until):
             if found.key != key:
                 yield found
 

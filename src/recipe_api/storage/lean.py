@@ -13,11 +13,12 @@ The checksum is required: over TLS it stands in for a signature of the body, whi
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.utils import get_environ_proxies
 from yarl import URL
 
 from recipe_api.storage.addresses import SAFE
@@ -54,6 +55,7 @@ class LeanPut:
         credentials: botocore's; asked before each call, so that they are refreshed when due.
         bucket_url: The bucket's address, without a slash at its end.
         region: For the signature.
+        proxy: The proxy on the way there, if there is one.
         extra: Headers of every object, such as the condition that it is new.
     """
 
@@ -64,12 +66,14 @@ class LeanPut:
         *,
         bucket_url: str,
         region: str,
+        proxy: str | None,
         extra: Mapping[str, str],
     ) -> None:
         self._session = session
         self._credentials = credentials
         self._bucket_url = bucket_url
         self._region = region
+        self._proxy = proxy
         self._extra = extra
 
     async def put(self, key: str, body: Body, attributes: Attributes, *, checksum: str) -> str:
@@ -104,6 +108,7 @@ class LeanPut:
             data=body if len(body) <= SLICE_BYTES else Sliced(body),
             headers=dict(request.headers.items()),
             allow_redirects=False,
+            proxy=self._proxy,
         ) as answer:
             if answer.status >= _SERVER_FAULT:
                 raise ServerFault(f"the store answered {answer.status}")
@@ -128,17 +133,19 @@ async def open_lean_put(
         yield None
         return
     probe = await client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": _PROBE})
+    bucket_url = probe.partition("?")[0].removesuffix(f"/{_PROBE}")
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=connections),
         timeout=limits,
         skip_auto_headers=["Accept-Encoding"],
         cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=True,  # a proxy, where the environment names one, as botocore does
     ) as http:
         yield LeanPut(
             http,
             credentials,
-            bucket_url=probe.partition("?")[0].removesuffix(f"/{_PROBE}"),
+            bucket_url=bucket_url,
             region=client.meta.region_name,
+            # Looked up once; aiohttp's own trust_env asks the environment anew in a thread for every request.
+            proxy=get_environ_proxies(bucket_url).get(urlsplit(bucket_url).scheme),
             extra=extra,
         )
