@@ -9,12 +9,11 @@ import os
 from alembic import context
 from sqlalchemy import Connection, pool
 from sqlalchemy.ext.asyncio import create_async_engine
-from sqlmodel import SQLModel
 
-from recipe_api.database import models
+from recipe_api.database.models import Recipe
 from recipe_api.settings import DatabaseSettings, asyncpg_url
 
-assert models  # imported for the table that it registers  # noqa: S101
+TARGET = Recipe.metadata  # that of all SQLModel tables
 
 
 def database_url() -> str:
@@ -30,7 +29,7 @@ def run_migrations(connection: Connection | None = None, *, url: str | None = No
     context.configure(
         connection=connection,
         url=url,
-        target_metadata=SQLModel.metadata,
+        target_metadata=TARGET,
         compare_type=True,
         compare_server_default=True,
         literal_binds=connection is None,

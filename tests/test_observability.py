@@ -81,9 +81,7 @@ ours, theirs = structlog.get_logger("recipe_api.test"), logging.getLogger("vendo
 
 def written(script: str) -> str:
     """What a process that does this writes: logging is configured once for a whole process."""
-    run = subprocess.run(
-        [sys.executable, "-c", _PRELUDE + script], capture_output=True, encoding="utf-8", check=False
-    )
+    run = subprocess.run([sys.executable, "-c", _PRELUDE + script], capture_output=True, encoding="utf-8", check=False)
     assert (run.returncode, run.stderr) == (0, "")
     return run.stdout
 

@@ -40,7 +40,7 @@ class Undo:
         task.add_done_callback(self._tasks.discard)
         wait = PATIENCE_SECONDS if patience is None else patience
         ended, _ = await asyncio.wait({task}, timeout=wait)  # wait() leaves its tasks alone when it is cancelled
-        return task.result() if ended else None
+        return task.result() if ended and not task.cancelled() else None
 
     async def close(self) -> None:
         """Waits until all that is under way has ended, for `CLOSING_SECONDS` at most."""

@@ -1,0 +1,254 @@
+"""What becomes of uploads that want more memory than there is, by the rule that grants it.
+
+    python benchmarks/budget.py
+
+Two rules: whole parts, as `storage/budget.py` has it, and byte by byte with the banker's algorithm, which it had
+before. Time is virtual, so that minutes of slow clients take seconds and the outcome is the same on every machine:
+clients send at a rate of their own, the store takes 60 MB/s and 10 ms, the budget is 48 MiB and a part 5 MiB.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from recipe_api.storage.budget import SMALL, BufferBudget, Lease
+
+KIB = 1024
+MIB = 1024 * KIB
+TOTAL, PART, CHUNK = 48 * MIB, 5 * MIB, 64 * KIB
+STORE_RATE, STORE_SECONDS = 60 * MIB, 0.01
+PARTS_IN_FLIGHT = 2
+LIMIT = 4000  # seconds
+
+
+class Room(Protocol):
+    """What an upload asks of a rule."""
+
+    async def grow(self, size: int) -> None:
+        """Room for so many more bytes of the part that fills."""
+        ...
+
+    def send_off(self) -> int:
+        """The part travels; its bytes."""
+        ...
+
+    def arrived(self, size: int) -> None:
+        """It has arrived."""
+        ...
+
+    def close(self) -> None:
+        """The upload has ended."""
+        ...
+
+
+class WholeParts:
+    """The service's rule."""
+
+    def __init__(self) -> None:
+        self._budget = BufferBudget(total=TOTAL, part_size=PART)
+
+    def room(self, size: int) -> Room:
+        return _Part(self._budget.lease(at_most=size))
+
+
+@dataclass(slots=True)
+class _Part:
+    lease: Lease
+    filled: int = 0
+
+    async def grow(self, size: int) -> None:
+        if not self.filled:
+            await self.lease.next_part()
+        self.filled += size
+
+    def send_off(self) -> int:
+        size, self.filled = self.filled, 0
+        self.lease.send_off(size)
+        return size
+
+    def arrived(self, size: int) -> None:
+        self.lease.arrived(size)
+
+    def close(self) -> None:
+        self.lease.close()
+
+
+class ByteByByte:
+    """A byte is granted if enough stays free for the fullest part to become full, and an eighth for the small."""
+
+    def __init__(self) -> None:
+        self.free = TOTAL
+        self.rooms: set[_Bytes] = set()
+        self.waiting: list[tuple[_Bytes, int, asyncio.Future[None]]] = []
+
+    def room(self, size: int) -> Room:
+        assert size  # noqa: S101 - it does not ask
+        room = _Bytes(self)
+        self.rooms.add(room)
+        return room
+
+    def may_grow(self, room: "_Bytes", size: int) -> bool:
+        grown, fullest = room.held + size, max(other.held for other in self.rooms)
+        kept = 0 if grown <= SMALL or grown >= fullest else TOTAL // 8
+        return self.free - size >= PART - max(fullest, grown) + kept
+
+    def wake(self) -> None:
+        still = []
+        for room, size, granted in self.waiting:
+            if granted.cancelled():
+                continue
+            if self.may_grow(room, size):
+                self.free -= size
+                room.held += size
+                granted.set_result(None)
+            else:
+                still.append((room, size, granted))
+        self.waiting = still
+
+
+@dataclass(slots=True, eq=False)
+class _Bytes:
+    rule: ByteByByte
+    held: int = 0
+
+    async def grow(self, size: int) -> None:
+        granted = asyncio.get_running_loop().create_future()
+        self.rule.waiting.append((self, size, granted))
+        self.rule.wake()
+        await granted
+
+    def send_off(self) -> int:
+        size, self.held = self.held, 0
+        return size
+
+    def arrived(self, size: int) -> None:
+        self.rule.free += size
+        self.rule.wake()
+
+    def close(self) -> None:
+        self.rule.rooms.discard(self)
+        self.arrived(self.send_off())
+
+
+@dataclass(slots=True)
+class Client:
+    """Who sends what, how fast, from when on."""
+
+    sort: str
+    size: int
+    rate: float
+    start: float = 0
+
+
+@dataclass(slots=True)
+class Run:
+    """One rule in one situation."""
+
+    rule: WholeParts | ByteByByte
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    store_free_at: float = 0
+
+    async def upload(self, client: Client) -> None:
+        clock = asyncio.get_running_loop().time
+        await asyncio.sleep(client.start)
+        began, room, left, filled = clock(), self.rule.room(client.size), client.size, 0
+        slots = asyncio.Semaphore(PARTS_IN_FLIGHT)
+        async with asyncio.TaskGroup() as parts:
+            while left:
+                size = min(CHUNK, left, PART - filled)
+                await asyncio.sleep(size / client.rate)
+                await room.grow(size)
+                left, filled = left - size, filled + size
+                if filled == PART and left:
+                    await slots.acquire()
+                    parts.create_task(self._part(room, room.send_off(), slots))
+                    filled = 0
+            await self._sent(filled)
+        room.close()
+        self.seconds.setdefault(client.sort, []).append(clock() - began)
+
+    async def _part(self, room: Room, size: int, slots: asyncio.Semaphore) -> None:
+        await self._sent(size)
+        room.arrived(size)
+        slots.release()
+
+    async def _sent(self, size: int) -> None:
+        now = asyncio.get_running_loop().time()
+        self.store_free_at = max(self.store_free_at, now) + size / STORE_RATE
+        await asyncio.sleep(self.store_free_at - now + STORE_SECONDS)
+
+
+class _VirtualTime(asyncio.SelectorEventLoop):
+    """A loop whose time goes on only when nobody has anything to do before the next timer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now = 0.0
+        selector: Any = self._selector  # type: ignore[attr-defined]  # it has no public name
+        real = selector.select
+
+        def select(timeout: float | None = None) -> object:
+            self._now += timeout or 0.0
+            return real(0)
+
+        selector.select = select
+
+    def time(self) -> float:
+        return self._now
+
+
+def _situations() -> dict[str, list[Client]]:
+    chance = random.Random(1)  # noqa: S311 - no secret
+    small = [Client("small", 50 * KIB, 1e6, number * 0.5) for number in range(100)]
+
+    def phones(count: int, *, within: float) -> list[Client]:
+        return [
+            Client("phone", 3 * MIB, 200e3 * chance.uniform(0.5, 1.5), within * number / count)
+            for number in range(count)
+        ]
+
+    return {
+        "30 phones, 3 MiB at 200 kB/s": phones(30, within=15),
+        "200 phones, 4 a second": phones(200, within=50),
+        "100 phones at once": phones(100, within=1) + small,
+        "50 fast clients, 64 MiB": [Client("large", 64 * MIB, 50e6) for _ in range(50)] + small,
+        "60 clients, 20 MiB at 100 kB/s": [Client("large", 20 * MIB, 100e3, number) for number in range(60)] + small,
+        "250 slow small ones, 50 fast large": [
+            *(Client("slow", 50 * KIB, 1500) for _ in range(250)),
+            *(Client("large", 64 * MIB, 50e6) for _ in range(50)),
+            *small,
+        ],
+    }
+
+
+def _run(rule: Callable[[], WholeParts | ByteByByte], clients: list[Client]) -> str:
+    run = Run(rule())
+
+    async def all_of_them() -> float:
+        tasks = [asyncio.create_task(run.upload(client)) for client in clients]
+        await asyncio.wait(tasks, timeout=LIMIT)
+        ended = asyncio.get_running_loop().time()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return ended
+
+    with asyncio.Runner(loop_factory=_VirtualTime) as runner:
+        ended = runner.run(all_of_them())
+    sorts = dict.fromkeys(client.sort for client in clients)
+    each = []
+    for sort in sorts:
+        seconds = sorted(run.seconds.get(sort, []))
+        wanted = sum(client.sort == sort for client in clients)
+        done = f"median {seconds[len(seconds) // 2]:.1f} s, max {seconds[-1]:.1f} s" if seconds else "none"
+        each.append(f"{sort} {len(seconds)}/{wanted} {done}")
+    return f"{ended:6.0f} s   {'; '.join(each)}"
+
+
+if __name__ == "__main__":
+    for name, clients in _situations().items():
+        print(name)
+        print(f"  byte by byte  {_run(ByteByByte, clients)}")
+        print(f"  whole parts   {_run(WholeParts, clients)}")

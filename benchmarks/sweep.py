@@ -1,0 +1,148 @@
+"""How long a sweep takes, and how much memory, by how much there is to sweep.
+
+    python benchmarks/sweep.py [100000 1000000]
+
+The table is real, in a PostgreSQL of its own; the bucket is simulated, in the same process: keys in order, some left
+out, some too many. So what is measured is all that the service adds to a listing, which on S3 takes some 0.1 s for
+each 1,000 objects. Each size is swept by a process of its own, whose highest memory is told.
+"""
+
+import argparse
+import asyncio
+import hashlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+
+from recipe_api.database.idempotency import IdempotencyKeys
+from recipe_api.database.repository import Recipes
+from recipe_api.database.session import open_engine
+from recipe_api.dev.migrations import migrate
+from recipe_api.dev.postgres import postgres
+from recipe_api.settings import DatabaseSettings
+from recipe_api.storage.protocol import Listed, ListedUpload
+from recipe_api.uploads.sweep import Sweep, Window
+
+BEGINNING = 1_790_000_000_000  # milliseconds since the epoch
+WRITTEN = datetime(2026, 9, 21, tzinfo=UTC)
+ORPHAN_EVERY = 10_000
+MISSING_EVERY = 10_007
+COLUMNS = ("id", "label", "key", "location", "content_type", "size", "etag", "original_name", "created_at")
+
+
+def key_of(number: int) -> str:
+    """The key of a recipe; the same each time."""
+    return f"{BEGINNING + number}-{hashlib.md5(str(number).encode(), usedforsecurity=False).hexdigest()}.jpg"
+
+
+def is_row(number: int) -> bool:
+    """Whether the table has it."""
+    return number % ORPHAN_EVERY != 0
+
+
+def is_object(number: int) -> bool:
+    """Whether the bucket has it."""
+    return number % MISSING_EVERY != 0
+
+
+class Simulated:
+    """An `Inventory` that is computed as it is read."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    async def objects(self, *, prefix: str, after: str, until: str | None) -> AsyncIterator[Listed]:
+        for number in range(self._count):
+            if is_object(number):
+                yield Listed(key_of(number), 50_000, WRITTEN)
+        assert (prefix, after, until) == ("", "", None)  # noqa: S101 - no more is simulated
+
+    async def uploads(self, *, prefix: str) -> AsyncIterator[ListedUpload]:
+        for _ in prefix:
+            yield ListedUpload("", "", WRITTEN)  # there are none
+
+    async def exists(self, key: str) -> bool:
+        return is_object(int(key.partition("-")[0]) - BEGINNING)
+
+    async def delete_all(self, keys: Sequence[str]) -> None:
+        raise NotImplementedError(keys)
+
+    async def abort(self, upload: ListedUpload) -> None:
+        raise NotImplementedError(upload)
+
+
+def main() -> None:
+    """Fills the table for each size, and has it swept."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("counts", nargs="*", type=int, default=[100_000, 1_000_000], metavar="COUNT")
+    parser.add_argument("--sweep", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.sweep:
+        asyncio.run(_sweep(options.sweep))
+        return
+    with tempfile.TemporaryDirectory(prefix="sweep-") as name, postgres(Path(name), durable=False) as url:
+        migrate(url)
+        for count in options.counts:
+            asyncio.run(_fill(url, count))
+            command = [sys.executable, __file__, "--sweep", str(count)]
+            subprocess.run(command, check=True, env={**os.environ, "DATABASE_URL": url})  # noqa: S603 - this script
+
+
+async def _fill(url: str, count: int) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute("TRUNCATE recipe CASCADE")
+    await connection.copy_records_to_table("recipe", columns=COLUMNS, records=_rows(count))
+    await connection.execute("ANALYZE recipe")
+    await connection.close()
+
+
+def _rows(count: int) -> Iterator[tuple[object, ...]]:
+    for number in filter(is_row, range(count)):
+        key = key_of(number)
+        yield (
+            UUID(int=number),
+            "Pancakes",
+            key,
+            f"https://photos.test/{key}",
+            "image/jpeg",
+            50_000,
+            "0",
+            "p.jpg",
+            WRITTEN,
+        )
+
+
+async def _sweep(count: int) -> None:
+    async with open_engine(DatabaseSettings.from_environment(os.environ)) as engine:
+        recipes = Recipes(engine)
+        await recipes.check()
+        sweep = Sweep(
+            Simulated(count), recipes, IdempotencyKeys(engine, kept_seconds=0), prefix="", grace=timedelta(days=1)
+        )
+        before, began = _highest_memory(), time.perf_counter()
+        findings = 0
+        async for _ in sweep.run(Window(), fix=False):
+            findings += 1
+        took = time.perf_counter() - began
+    print(f"{count:>9,} recipes: {took:.1f} s, {count / took:,.0f} a second")
+    print(f"          memory: {before / 1e6:.0f} MB before, {_highest_memory() / 1e6:.0f} MB at its highest")
+    print(f"          {findings} findings of {json.dumps(asdict(sweep.tally))}")
+
+
+def _highest_memory() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    main()

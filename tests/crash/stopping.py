@@ -1,0 +1,76 @@
+"""How long a real server takes to end after SIGTERM while uploads are under way that never end."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from recipe_api.settings import MIB
+from tests.support.forms import HEADER, jpeg, recipe_form
+from tests.support.process import ServerProcess, free_port, serving
+from tests.support.service import HOST
+from tests.support.traces import Backstage, eventually
+from tests.support.wire import Wire, request
+
+UPLOADS = 4
+_WHOLE = request("/recipe", recipe_form(jpeg(20 * MIB)), HEADER)
+_AT_ONCE = 6 * MIB
+"""Enough that a multipart upload begins."""
+_TRICKLE_SECONDS = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """How it ended."""
+
+    seconds: float
+    """From SIGTERM to the end of the last process."""
+    statuses: list[int]
+    """What the uploads were answered."""
+    noise: list[str]
+    """Lines of the log that speak of exceptions."""
+
+
+def stopped_under_load(environment: Mapping[str, str], *, workers: int, folder: Path, backstage: Backstage) -> Stopped:
+    """Stops a server in the midst of uploads that trickle for ever."""
+    log = folder / f"stopping-{workers}.log"
+    with serving(environment, workers=workers, port=free_port(), log=log) as server, ExitStack() as uploads:
+        wires = [uploads.enter_context(_trickling(server)) for _ in range(UPLOADS)]
+        assert eventually(lambda: len(backstage.multipart_uploads()) == UPLOADS)
+        began = time.monotonic()
+        server.terminate()
+        server.wait()
+        seconds = time.monotonic() - began
+        statuses = [wire.read().status for wire in wires]
+    lines = log.read_text().splitlines()
+    noise = [line for line in lines if "xception" in line or "Traceback" in line or "destroyed" in line]
+    return Stopped(seconds=seconds, statuses=statuses, noise=noise)
+
+
+@contextmanager
+def _trickling(server: ServerProcess) -> Iterator[Wire]:
+    """An upload that has sent much and goes on byte by byte."""
+    stop = threading.Event()
+    with socket.create_connection((HOST, server.port), timeout=60) as opened:
+        wire = Wire(opened)
+        wire.send(_WHOLE[:_AT_ONCE])
+
+        def trickle() -> None:
+            for position in range(_AT_ONCE, len(_WHOLE)):
+                if stop.wait(_TRICKLE_SECONDS):
+                    return
+                try:
+                    wire.send(_WHOLE[position : position + 1])
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        try:
+            yield wire
+        finally:
+            stop.set()
+            thread.join()

@@ -1,0 +1,253 @@
+"""Kills the server at random moments under load, and compares what was promised with what is there.
+
+    scripts/crash-test --kills 200 --seed 1
+
+A server process with one or two workers serves clients that upload small and large photos, some with an idempotency
+key, and delete some. It is killed with SIGKILL: all of it, or one of two workers. In the end it is stopped, and
+
+- every photo that was answered 201, and not deleted, is there byte for byte, and can be read by its id;
+- nothing that was answered 204 is there;
+- no idempotency key has made two records;
+- `recipe-api sweep --fix --grace 0` finds no row without its object, and after it a second one finds nothing at all;
+- a server that gets SIGTERM amid uploads that never end is gone within 25 s, and has undone them.
+"""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+import httpx
+import psutil
+
+from recipe_api.dev.migrations import migrate
+from recipe_api.dev.stack import Stack, embedded_stack
+from tests.crash.load import Promise, Record, clients
+from tests.crash.stopping import stopped_under_load
+from tests.support.process import ServerProcess, free_port, serving
+from tests.support.traces import backstage_of
+
+CLIENTS = 8
+STOP_SECONDS = 25
+"""Heroku kills at 30."""
+SECRET_KEY = "a-crash-test-has-no-secrets-a-crash-test"
+
+
+@dataclass(slots=True)
+class Result:
+    """What a trial came to."""
+
+    record: Record = field(default_factory=Record)
+    kills: Counter[str] = field(default_factory=Counter)
+    first_sweep: Counter[str] = field(default_factory=Counter)
+    second_sweep: Counter[str] = field(default_factory=Counter)
+    fetched: int = 0
+    objects: int = 0
+    rows: int = 0
+    seconds: float = 0
+    seconds_to_stop: dict[int, float] = field(default_factory=dict)
+    """By the number of workers, with uploads under way that never end."""
+    faults: list[str] = field(default_factory=list)
+    """What should not be; empty where all went well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """Server, clients and their surroundings."""
+
+    stack: Stack
+    environment: Mapping[str, str]
+    folder: Path
+    seed: int
+
+    def run(self, kills: int, *, progress: Callable[[Result], None]) -> Result:
+        """So many kills, then the comparison."""
+        result, began = Result(), time.monotonic()
+        with _load(result.record, self.seed) as port:
+            self._kill_again_and_again(kills, port=port, result=result, progress=progress)
+            with self._serving(port, workers=2):
+                time.sleep(random.Random(self.seed).uniform(0, 1))  # noqa: S311 - some last uploads, all answered
+        with self._serving(port, workers=1) as server:
+            self._sweep_twice(result)
+            self._compare(server, result)
+        result.faults += result.record.faults
+        result.seconds = time.monotonic() - began
+        return result
+
+    def stop(self, result: Result) -> None:
+        """Stops servers with uploads under way that never end."""
+        with backstage_of(self.stack) as backstage:
+            before = backstage.traces()
+            for workers in (1, 2):
+                stopped = stopped_under_load(self.environment, workers=workers, folder=self.folder, backstage=backstage)
+                result.seconds_to_stop[workers] = stopped.seconds
+                if stopped.seconds > STOP_SECONDS or stopped.noise or set(stopped.statuses) != {503}:
+                    result.faults.append(f"with {workers} workers, stopping came to {stopped}")
+            if backstage.traces() != before:
+                result.faults.append("what a stopped server was working on was not undone")
+
+    def _kill_again_and_again(
+        self, kills: int, *, port: int, result: Result, progress: Callable[[Result], None]
+    ) -> None:
+        chance = random.Random(self.seed)  # noqa: S311 - no secret
+        while result.kills.total() < kills:
+            workers = chance.choice([1, 2])
+            with self._serving(port, workers=workers) as server:
+                while workers == 2 and chance.random() < 0.6 and result.kills.total() < kills - 1:
+                    time.sleep(chance.uniform(0.05, 2))  # the moment is what is random
+                    _kill_one_worker(server, chance)
+                    result.kills["one of two workers"] += 1
+                time.sleep(chance.uniform(0.05, 2))
+                server.kill()
+                result.kills[f"the server with {workers} worker{'s' if workers > 1 else ''}"] += 1
+            progress(result)
+
+    @contextmanager
+    def _serving(self, port: int, *, workers: int) -> Iterator[ServerProcess]:
+        log = self.folder / "server.log"
+        with serving(self.environment, workers=workers, port=port, log=log) as server:
+            yield server
+            if server.process.poll() is None:
+                server.terminate()
+                server.wait()
+
+    def _sweep_twice(self, result: Result) -> None:
+        code, result.first_sweep = self._sweep("--fix")
+        if code not in {0, 1}:
+            result.faults.append(f"the first sweep ended with {code}")
+        if result.first_sweep["missing"]:
+            result.faults.append(f"{result.first_sweep['missing']} rows had lost their object")
+        code, result.second_sweep = self._sweep()
+        if code != 0:
+            result.faults.append(f"the second sweep ended with {code} and found {dict(result.second_sweep)}")
+
+    def _sweep(self, *options: str) -> tuple[int, Counter[str]]:
+        done = subprocess.run(
+            [sys.executable, "-m", "recipe_api.cli", "sweep", "--grace", "0", "--json", *options],
+            env={**os.environ, **self.environment},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        return done.returncode, Counter(line["amiss"] for line in lines if "amiss" in line)
+
+    def _compare(self, server: ServerProcess, result: Result) -> None:
+        record = result.record
+        with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client, ThreadPoolExecutor(8) as pool:
+            for fault in pool.map(lambda promise: _broken(client, promise), record.kept.values()):
+                result.faults += [fault] if fault else []
+                result.fetched += 1
+            for fault in pool.map(lambda promise: _undead(client, promise), record.deleted.values()):
+                result.faults += [fault] if fault else []
+        with backstage_of(self.stack) as backstage:
+            objects, rows = backstage.objects(), backstage.rows()
+            if backstage.multipart_uploads():
+                result.faults.append("multipart uploads are left")
+        result.objects, result.rows = len(objects), len(rows)
+        if objects != sorted(row["key"] for row in rows):
+            result.faults.append("bucket and table differ")
+        labels = Counter(row["label"] for row in rows)
+        result.faults += [f"two records for the key {name}" for name in record.labels_with_key if labels[name] > 1]
+
+
+def _kill_one_worker(server: ServerProcess, chance: random.Random) -> None:
+    workers = server.workers()
+    with suppress(psutil.NoSuchProcess):
+        chance.choice(workers).kill()
+
+
+@contextmanager
+def _load(record: Record, seed: int) -> Iterator[int]:
+    """Clients at work; the port at which they expect the server."""
+    port = free_port()
+    with clients(f"http://127.0.0.1:{port}", CLIENTS, record=record, seed=seed):
+        yield port
+
+
+def _broken(client: httpx.Client, promise: Promise) -> str | None:
+    """What is wrong with what was answered 201."""
+    row, photo = client.get(f"/recipe/{promise.id}"), client.get(promise.location)
+    if row.status_code != 200 or row.json()["key"] != promise.key:
+        return f"{promise.id} was answered 201, and now {row.status_code}"
+    if photo.status_code != 200 or sha256(photo.content).digest() != promise.digest:
+        return f"the photo {promise.key} is not what was sent: {photo.status_code}"
+    return None
+
+
+def _undead(client: httpx.Client, promise: Promise) -> str | None:
+    """What is left of what was answered 204."""
+    statuses = client.get(f"/recipe/{promise.id}").status_code, client.get(promise.location).status_code
+    return None if statuses == (404, 404) else f"{promise.key} was deleted, and is answered {statuses}"
+
+
+def _progress(result: Result, kills: int) -> str:
+    answers = ", ".join(f"{status}: {number}" for status, number in sorted(result.record.statuses.items()))
+    return f"{result.kills.total():>4} of {kills} kills; answers {answers}"
+
+
+def table(result: Result) -> str:
+    """The result, for people."""
+    record = result.record
+    lines = [
+        *((f"killed: {what}", number) for what, number in sorted(result.kills.items())),
+        *((f"answers: {status}", number) for status, number in sorted(record.statuses.items())),
+        ("uploads with an idempotency key", len(record.labels_with_key)),
+        ("photos promised, all fetched and compared", result.fetched),
+        ("deleted", len(record.deleted)),
+        *((f"first sweep, mended: {amiss}", result.first_sweep[amiss]) for amiss in ("orphan", "dangling", "missing")),
+        ("second sweep, found", result.second_sweep.total()),
+        ("objects in the end", result.objects),
+        ("rows in the end", result.rows),
+        ("seconds", round(result.seconds)),
+        *(
+            (f"seconds from SIGTERM to the end, amid uploads that never end, with {workers} worker(s)", round(seconds))
+            for workers, seconds in result.seconds_to_stop.items()
+        ),
+        ("faults", len(result.faults)),
+    ]
+    return "\n".join(f"| {name} | {number:,} |" for name, number in lines)
+
+
+@contextmanager
+def trial(folder: Path, *, seed: int) -> Iterator[Trial]:
+    """A trial on a stack of its own."""
+    with embedded_stack(folder / "stack", durable=False) as stack:
+        migrate(stack.database_url)
+        environment = {**stack.environment(), "SECRET_KEY": SECRET_KEY, "LOG_LEVEL": "warning"}
+        yield Trial(stack=stack, environment=environment, folder=folder, seed=seed)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """The command; 0 where nothing was amiss."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=200, help="how often (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="what chance depends on (default: %(default)s)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, trial(Path(folder), seed=options.seed) as made:
+        result = made.run(options.kills, progress=lambda so_far: _say(_progress(so_far, options.kills)))
+        made.stop(result)
+    _say(f"\n{table(result)}")
+    for fault in result.faults[:20]:
+        _say(f"FAULT {fault}")
+    return 1 if result.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""SIGTERM to a real server, with one process and with several: what runs may finish, nothing new is taken.
+
+That uploads which never end are aborted and undone is shown by `test_departures`, with a grace of a moment, and with
+the real one by `scripts/crash-test`.
+"""
+
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from recipe_api.dev.stack import Stack
+from recipe_api.settings import PART_SIZE
+from tests.conftest import SECRET_KEY
+from tests.support.forms import HEADER, jpeg, recipe_form
+from tests.support.process import ServerProcess, free_port, serving
+from tests.support.recipes import assert_stored
+from tests.support.service import HOST
+from tests.support.traces import Backstage, eventually
+from tests.support.wire import Wire, request
+
+PHOTO = jpeg(PART_SIZE + 500_000)
+UPLOAD = request("/recipe", recipe_form(PHOTO), HEADER)
+
+
+@pytest.fixture(params=[1, 2], ids=["one process", "two processes"])
+def server(
+    request: pytest.FixtureRequest,
+    stack: Stack,
+    database_url: str,
+    backstage: Backstage,  # noqa: ARG001 - as usefixtures, which fixtures cannot have
+    tmp_path: Path,
+) -> Iterator[ServerProcess]:
+    environment = {**stack.environment(), "DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY, "LOG_LEVEL": "info"}
+    with serving(environment, workers=request.param, port=free_port(), log=tmp_path / "log") as running:
+        assert eventually(lambda: running.log.read_text().count("Application startup complete") == request.param)
+        yield running
+
+
+def lines(server: ServerProcess, text: str) -> int:
+    return server.log.read_text().count(text)
+
+
+def test_an_upload_that_ends_within_the_grace_is_answered_and_no_new_one_is_taken(
+    server: ServerProcess, backstage: Backstage
+) -> None:
+    workers = len(server.workers())
+    with socket.create_connection((HOST, server.port), timeout=60) as opened, ExitStack() as late:
+        running = Wire(opened)
+        running.send(UPLOAD[:-1000])
+        assert eventually(lambda: len(backstage.multipart_uploads()) == 1)
+        server.terminate()
+        assert eventually(lambda: lines(server, '"Shutting down"') == workers)
+        with suppress(ConnectionRefusedError):
+            # Two processes share a socket that their parent holds: who connects waits there, and is never taken.
+            waiting = late.enter_context(socket.create_connection((HOST, server.port), timeout=60))
+            waiting.sendall(request("/recipe", recipe_form(jpeg(100)), HEADER))
+
+        running.send(UPLOAD[-1000:])
+        answer = running.read()
+
+        assert server.wait() in {0, -signal.SIGTERM}
+    assert answer.status == 201
+    assert_stored(answer.json(), PHOTO, backstage)
+    assert len(backstage.rows()) == 1
+    assert lines(server, "Traceback") == lines(server, '"exception"') == 0
