@@ -81,7 +81,7 @@ class Crowd:
             await asyncio.sleep(SMALL_PAUSE)
 
     async def _slow_client(self, phase: float) -> None:
-        await asyncio.sleep(phase)
+        await asyncio.sleep(phase * SLOW_BYTES / SLOW_RATE)  # so that they do not all end at once
         while not self._over.is_set():
             if await self._uploaded(_head(), SLOW_BYTES, rate=SLOW_RATE):
                 self.outcome.slow_done += 1

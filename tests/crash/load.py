@@ -18,6 +18,8 @@ from tests.support.forms import CONTENT_TYPE, recipe_form
 from tests.support.service import bearer
 
 _HEAD = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00"
+_WAITING = 10
+"""Uploads with an idempotency key of one client that wait to be sent again; at more, it begins no new ones."""
 _PAUSE_SECONDS = 0.2
 """After a refused connection; the server is starting."""
 
@@ -46,7 +48,7 @@ class Record:
     labels_with_key: set[str] = field(default_factory=set)
     """Uploads that were sent until they were answered, each under one idempotency key and one label."""
     statuses: dict[str, int] = field(default_factory=dict)
-    """How often each answer came; `none` where the connection broke."""
+    """How often each answer came; `broken off` where a request was under way, `refused` where no server ran."""
     faults: list[str] = field(default_factory=list)
     """What should not have been answered."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -95,15 +97,16 @@ class Client:
             for number in count():
                 if self._stop.is_set():
                     return
+                name = f"{self._seed}-{number}"
                 what = self._chance.random()
                 if what < 0.1:
                     self._delete(client)
-                elif what < 0.3 and self._unanswered:
+                elif what < 0.25 and self._unanswered:
                     self._upload_with_key(client, *self._unanswered.popleft())
-                elif what < 0.4:
-                    self._upload_with_key(client, f"{self._seed}-{number}", self._photos.next(self._chance))
+                elif what < 0.4 and len(self._unanswered) < _WAITING:
+                    self._upload_with_key(client, name, self._photos.next(self._chance))
                 else:
-                    self._upload(client, f"{self._seed}-{number}", self._photos.next(self._chance), {})
+                    self._upload(client, name, self._photos.next(self._chance), {})
 
     def _upload_with_key(self, client: httpx.Client, name: str, photo: bytes) -> None:
         """Sends it, in the end, until it is answered, as clients do that have a key for it."""
@@ -145,9 +148,12 @@ class Client:
     def _asked(self, ask: Callable[[], httpx.Response]) -> httpx.Response | None:
         try:
             answer = ask()
-        except httpx.TransportError:
-            self._record.count("none")
+        except httpx.ConnectError:
+            self._record.count("refused")
             time.sleep(_PAUSE_SECONDS)
+            return None
+        except httpx.TransportError:
+            self._record.count("broken off")
             return None
         self._record.count(str(answer.status_code))
         if answer.status_code in {409, 503}:

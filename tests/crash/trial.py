@@ -6,7 +6,7 @@ A server process with one or two workers serves clients that upload small and la
 key, and delete some. It is killed with SIGKILL: all of it, or one of two workers. In the end it is stopped, and
 
 - every photo that was answered 201, and not deleted, is there byte for byte, and can be read by its id;
-- nothing that was answered 204 is there;
+- nothing that was answered 204 is there; what a delete was not answered for is whole or gone;
 - no idempotency key has made two records;
 - `recipe-api sweep --fix --grace 0` finds no row without its object, and after it a second one finds nothing at all;
 - a server that gets SIGTERM amid uploads that never end is gone within 25 s, and has undone them.
@@ -151,6 +151,8 @@ class Trial:
                 result.fetched += 1
             for fault in pool.map(lambda promise: _undead(client, promise), record.deleted.values()):
                 result.faults += [fault] if fault else []
+            for fault in pool.map(lambda promise: _half_deleted(client, promise), record.perhaps_deleted.values()):
+                result.faults += [fault] if fault else []
         with backstage_of(self.stack) as backstage:
             objects, rows = backstage.objects(), backstage.rows()
             if backstage.multipart_uploads():
@@ -186,6 +188,11 @@ def _broken(client: httpx.Client, promise: Promise) -> str | None:
     return None
 
 
+def _half_deleted(client: httpx.Client, promise: Promise) -> str | None:
+    """What is wrong with what is neither there as promised nor gone."""
+    return _broken(client, promise) and _undead(client, promise)
+
+
 def _undead(client: httpx.Client, promise: Promise) -> str | None:
     """What is left of what was answered 204."""
     statuses = client.get(f"/recipe/{promise.id}").status_code, client.get(promise.location).status_code
@@ -205,7 +212,8 @@ def table(result: Result) -> str:
         *((f"answers: {status}", number) for status, number in sorted(record.statuses.items())),
         ("uploads with an idempotency key", len(record.labels_with_key)),
         ("photos promised, all fetched and compared", result.fetched),
-        ("deleted", len(record.deleted)),
+        ("deleted, all gone", len(record.deleted)),
+        ("deleted, without an answer: all whole or gone", len(record.perhaps_deleted)),
         *((f"first sweep, mended: {amiss}", result.first_sweep[amiss]) for amiss in ("orphan", "dangling", "missing")),
         ("second sweep, found", result.second_sweep.total()),
         ("objects in the end", result.objects),

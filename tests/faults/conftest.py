@@ -13,7 +13,7 @@ from recipe_api import undo
 from recipe_api.database import idempotency, session
 from recipe_api.dev.stack import Stack
 from recipe_api.settings import Settings
-from recipe_api.storage import retries, s3
+from recipe_api.storage import connection, retries, s3
 from recipe_api.uploads import service as uploads
 from tests.support.database_proxy import DatabaseProxy
 from tests.support.fault_proxy import StoreProxy
@@ -71,7 +71,7 @@ def short_patience() -> Iterator[None]:
         patch.setattr(retries, "ATTEMPTS", 2)
         patch.setattr(retries, "TRY_SECONDS", 1)
         patch.setattr(retries, "JITTER_SECONDS", 0.1)
-        patch.setattr(s3, "CONNECT_SECONDS", 1)
+        patch.setattr(connection, "CONNECT_SECONDS", 1)
         patch.setattr(s3, "LOOK_SECONDS", 1)
         patch.setattr(session, "CONNECT_SECONDS", 0.8)
         patch.setattr(session, "STATEMENT_SECONDS", 0.8)
