@@ -124,7 +124,7 @@ _FAULT = f"""
 def fail(password):
     raise RuntimeError("it broke")
 try:
-    fail("{SECRET}")
+    fail(bytes.fromhex("{SECRET.encode().hex()}").decode())
 except RuntimeError:
     ours.exception("unexpected fault")
     theirs.exception("unexpected fault")
@@ -144,8 +144,7 @@ def test_for_people_the_same_is_written_in_plain_lines() -> None:
     output = written(f'configure_logging("info", human=True)\nours.info("request", status=201)\n{_FAULT}')
     assert re.search(r"request .*status.*201", output)
     assert output.count("RuntimeError: it broke") == 2
-    # The line of source that called, and no variable besides.
-    assert re.findall(f".*{SECRET}.*", output) == []
+    assert SECRET not in output
     with pytest.raises(json.JSONDecodeError):
         json.loads(output.splitlines()[0])
 
