@@ -97,6 +97,13 @@ def test_without_a_minimum_a_client_may_trickle() -> None:
     assert run_in_virtual_time(read([Step(19, 1)] * 1000, patience=patient)) == 1000
 
 
+def test_no_client_may_take_for_ever_however_it_paces() -> None:
+    patient = Patience(idle_seconds=20, min_bytes_per_second=0, rate_seconds=60, longest_seconds=3600)
+
+    with pytest.raises(BodyStalled, match="more than 3600 seconds"):
+        run_in_virtual_time(read([Step(19, 1)] * 200, patience=patient))
+
+
 def key_rows(backstage: Backstage) -> int:
     return len(backstage.sql("SELECT FROM idempotency_key"))
 

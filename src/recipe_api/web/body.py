@@ -39,13 +39,16 @@ class Patience:
     min_bytes_per_second: int
     """What it must come to over `rate_seconds` of waiting."""
     rate_seconds: float
+    longest_seconds: float = 6 * 3600
+    """How long it may take in all: well below the sweep's grace, since S3 dates a multipart upload by its beginning."""
 
 
 class _Pace:
-    """What a client has sent in how much waiting, since the last look."""
+    """What a client has sent in how much waiting, since the last look and in all."""
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
+        self._waited_in_all = 0.0
         self._waited = 0.0
         self._received = 0
 
@@ -55,8 +58,11 @@ class _Pace:
         Raises:
             BodyStalled: The client is slower than it may be.
         """
+        self._waited_in_all += waited
         self._waited += waited
         self._received += received
+        if self._waited_in_all > self._patience.longest_seconds:
+            raise BodyStalled(f"The body took more than {self._patience.longest_seconds:g} seconds; send it again.")
         if self._waited < self._patience.rate_seconds:
             return
         if self._received < self._patience.min_bytes_per_second * self._waited:
