@@ -54,6 +54,7 @@ def test_an_api_token_is_known_by_its_name(presented: str, name: str) -> None:
     assert CLOSED.authorize_manage(presented, RECIPE) == name
 
 
+ANOTHER = UUID("00000000-0000-4000-8000-000000000000")
 WRONG = ["", "kitchen", KITCHEN[:-1], f"{KITCHEN}x", KITCHEN.upper(), f" {KITCHEN}", "\xe4\xff", "x" * 10_000]
 
 
@@ -81,7 +82,7 @@ def test_managing_wants_a_token(service: Tokens) -> None:
 
 
 @pytest.mark.parametrize("service", [OPEN, CLOSED], ids=["open", "closed"])
-@pytest.mark.parametrize("presented", [*WRONG, OPEN.manage_token(uuid4()), tokens("x").manage_token(RECIPE)])
+@pytest.mark.parametrize("presented", [*WRONG, OPEN.manage_token(ANOTHER), tokens("x").manage_token(RECIPE)])
 def test_a_token_of_something_else_does_not_manage_a_recipe(service: Tokens, presented: str) -> None:
     with pytest.raises(TokenRefused):
         service.authorize_manage(presented, RECIPE)
@@ -106,7 +107,7 @@ def test_nothing_that_is_made_up_lets_anyone_pass(presented: str) -> None:
         CLOSED.authorize_manage(presented, RECIPE)
 
 
-@pytest.mark.parametrize("presented", [*WRONG[1:], OPEN.manage_token(uuid4())])
+@pytest.mark.parametrize("presented", [*WRONG[1:], OPEN.manage_token(ANOTHER)])
 def test_no_refusal_repeats_the_token(presented: str) -> None:
     with pytest.raises(TokenUnknown) as unknown:
         CLOSED.authorize_api(presented)
