@@ -33,7 +33,7 @@ from typing import ClassVar
 
 
 class RecipeApiError(Exception):
-    """The root. `str(error)` is the detail shown to the client, so it never carries a secret."""
+    """Something went wrong inside the service. It has been logged under the request_id that came with the problem."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal-error"

@@ -191,11 +191,8 @@ def test_every_line_that_a_dyno_writes_can_be_read_by_a_machine(
     dyno = start_dyno(WEB_CONCURRENCY=processes)
     with httpx.Client(base_url=dyno.url, trust_env=False, verify=NO_TLS) as client:
         created = post(client)
-        backstage.sql("ALTER TABLE recipe RENAME TO elsewhere")
-        try:
+        with backstage.faulty_table():
             assert client.get("/recipe").status_code == 500
-        finally:
-            backstage.sql("ALTER TABLE elsewhere RENAME TO recipe")
     dyno.process.terminate()
     dyno.process.wait(30)
 

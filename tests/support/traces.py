@@ -91,6 +91,18 @@ class Backstage:
         found: list[asyncpg.Record] = self._run(self._connection.fetch(statement, *values))
         return found
 
+    @contextmanager
+    def faulty_table(self) -> Iterator[None]:
+        """Meanwhile the table is one that divides by zero whenever it is read: a fault that nobody expects."""
+        columns = "id, label, key, location, content_type, (1 / 0)::bigint AS size, etag, original_name, created_at"
+        self.sql("ALTER TABLE recipe RENAME TO elsewhere")
+        try:
+            self.sql(f"CREATE VIEW recipe AS SELECT {columns} FROM elsewhere")  # noqa: S608 - all of it is ours
+            yield
+        finally:
+            self.sql("DROP VIEW IF EXISTS recipe")
+            self.sql("ALTER TABLE elsewhere RENAME TO recipe")
+
     def clear(self) -> None:
         """Empties bucket and table."""
         for key in self.objects():

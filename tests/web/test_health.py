@@ -128,5 +128,9 @@ def test_a_table_that_is_missing_makes_it_unready(start_service: Callable[..., S
             problem = assert_problem(client.get("/readyz"), 503, "database-unavailable")
             assert "migrations" in problem["detail"]
             assert client.get("/healthz").status_code == 200
+            for headers in ({}, {"Idempotency-Key": "x"}):
+                assert_problem(post(client, headers=headers), 503, "database-unavailable")
+            assert_problem(client.get("/recipe"), 503, "database-unavailable")
+            assert backstage.nothing_is_left()
     finally:
         backstage.drop_database("not_migrated")

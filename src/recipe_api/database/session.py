@@ -49,12 +49,14 @@ async def session(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
     """A session for a few statements; whoever writes commits.
 
     Raises:
-        DatabaseUnavailable: PostgreSQL is away, or no connection became free in time.
+        DatabaseUnavailable: PostgreSQL is away, no connection became free in time, or nobody has migrated it.
     """
     try:
         async with AsyncSession(engine, expire_on_commit=False) as opened:
             yield opened
     except _FAILURES as error:
+        if _lacks_tables(error):
+            raise DatabaseUnavailable(_logged(error, "The database lacks its tables; run its migrations.")) from error
         if isinstance(error, DBAPIError) and not (error.connection_invalidated or _is_away(error)):
             raise
         raise DatabaseUnavailable(_logged(error)) from error
@@ -73,6 +75,11 @@ def in_doubt() -> Iterator[None]:
         raise CommitInDoubt(_logged(error)) from error
 
 
+def _lacks_tables(error: Exception) -> bool:
+    # No such table, no such column, or neither for this user.
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in {"42P01", "42703", "42501"}
+
+
 def _is_away(error: DBAPIError) -> bool:
     # Class 08: connection exceptions; 28 and 3D: not let in, as while credentials are rotated; 53: insufficient
     # resources, such as too many connections; 57P0x: shutting down; 25006: a standby, which takes no writes.
@@ -80,6 +87,6 @@ def _is_away(error: DBAPIError) -> bool:
     return not code or code.startswith(("08", "28", "3D", "53", "57P", "25006"))
 
 
-def _logged(error: Exception) -> str:
+def _logged(error: Exception, detail: str = "The database does not answer now; try again in a moment.") -> str:
     _log.warning("database failed", error=type(error).__name__, detail=str(error).partition("\n")[0])
-    return "The database does not answer now; try again in a moment."
+    return detail

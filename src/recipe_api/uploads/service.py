@@ -15,7 +15,7 @@ from uuid import UUID
 from recipe_api.database.idempotency import Done, Finished, IdempotencyKeys
 from recipe_api.database.models import Recipe
 from recipe_api.database.repository import Page, Position, Recipes
-from recipe_api.errors import CommitInDoubt, DatabaseUnavailable, KeyInUse, StorageUnavailable
+from recipe_api.errors import CommitInDoubt, StorageUnavailable
 from recipe_api.kinds import HEAD_BYTES
 from recipe_api.multipart import WireForm
 from recipe_api.storage.budget import BufferBudget
@@ -141,7 +141,7 @@ class Uploads:
             look = self._delete_unless_committed(recipe)
             if not await self._undo.run(look, what=f"looking for {recipe.key}", patience=ANSWER_SECONDS):
                 raise
-        except (DatabaseUnavailable, KeyInUse):
+        except Exception:  # whatever else fails, fails before the commit: the row is not there
             await self._undo.run(self._store.delete(recipe.key), what=f"deleting {recipe.key}")
             raise
         except BaseException:  # a cancellation, most likely, that may have come in the middle of the commit
