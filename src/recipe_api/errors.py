@@ -258,6 +258,8 @@ class ServiceFull(Unavailable):
 
 
 class ServiceStopping(Unavailable):
+    """This process takes no new uploads, since it is about to end; another one will."""
+
     code = "service-stopping"
     title = "The service is stopping"
 

@@ -53,6 +53,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = False
         self._refused = False
+        self._progressed = False
         self._timer = self.loop.call_later(KEEP_ALIVE_SECONDS, self.transport.close)  # until a first request begins
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -62,11 +63,30 @@ class BoundedHttp(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
+        self._progressed = False
         super().data_received(data)
+        # Heads, and what comes after a body's last chunk: trailers, of which nobody here reads any.
+        self._head_bytes = 0 if self._progressed else self._head_bytes + len(data)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse(HeadersTooLarge(f"The request's line and headers may have {MAX_HEAD_BYTES} bytes."))
+        elif self.timeout_keep_alive_task is None and not self._in_head and not self._answering():
+            # Something came that begins no request, and uvicorn has ended its own watch.
+            self._timer.cancel()
+            self._timer = self.loop.call_later(KEEP_ALIVE_SECONDS, self.transport.close)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(HeadersTooLarge(f"The request's line and headers may have {MAX_HEAD_BYTES} bytes."))
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        self._progressed = True
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._progressed = True
+        if not self._refused:
+            super().on_message_complete()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -77,6 +97,11 @@ class BoundedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._timer.cancel()
+        names = {name for name, _ in self.headers}
+        if self.parser.should_upgrade() and not names.isdisjoint({b"content-length", b"transfer-encoding"}):
+            # The parser would take the body for a next request.
+            self._refuse(RequestRefused("A request with a body cannot ask for another protocol; leave Upgrade out."))
+            return
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -86,8 +111,7 @@ class BoundedHttp(HttpToolsProtocol):
     def _refuse(self, error: RequestRefused) -> None:
         self._refused = True
         self._timer.cancel()
-        cycle = cast("RequestResponseCycle | None", self.cycle)  # none before the first request
-        answering = cycle is not None and not cycle.response_complete
+        answering = self._answering()
         if answering and not self.cycle.more_body:
             self.cycle.keep_alive = False  # what is no HTTP follows a whole request: that one's answer is the last
             return
@@ -98,6 +122,10 @@ class BoundedHttp(HttpToolsProtocol):
         else:
             self.transport.write_eof()
             self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+    def _answering(self) -> bool:
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # none before the first request
+        return cycle is not None and not cycle.response_complete
 
 
 def _answer(error: RequestRefused) -> bytes:

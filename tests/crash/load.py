@@ -20,7 +20,7 @@ from tests.support.service import bearer
 _HEAD = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00"
 _WAITING = 10
 """Uploads with an idempotency key of one client that wait to be sent again; at more, it begins no new ones."""
-_PAUSE_SECONDS = 0.2
+_PAUSE_SECONDS = 0.05
 """After a refused connection; the server is starting."""
 
 
@@ -48,7 +48,7 @@ class Record:
     labels_with_key: set[str] = field(default_factory=set)
     """Uploads that were sent until they were answered, each under one idempotency key and one label."""
     statuses: dict[str, int] = field(default_factory=dict)
-    """How often each answer came; `broken off` where a request was under way, `refused` where no server ran."""
+    """How often each answer came; `broken off` where a request was under way when the server was killed."""
     faults: list[str] = field(default_factory=list)
     """What should not have been answered."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -146,21 +146,25 @@ class Client:
                 self._record.deleted[promise.id] = self._record.perhaps_deleted.pop(promise.id)
 
     def _asked(self, ask: Callable[[], httpx.Response]) -> httpx.Response | None:
-        try:
-            answer = ask()
-        except httpx.ConnectError:
-            self._record.count("refused")
-            time.sleep(_PAUSE_SECONDS)
-            return None
-        except httpx.TransportError:
-            self._record.count("broken off")
-            return None
+        """The answer; None where there was none. While no server runs, it waits for one."""
+        while not self._stop.is_set():
+            try:
+                answer = ask()
+            except httpx.ConnectError:
+                time.sleep(_PAUSE_SECONDS)
+            except httpx.TransportError:
+                self._record.count("broken off")
+                return None
+            else:
+                self._take_note(answer)
+                return answer
+        return None
+
+    def _take_note(self, answer: httpx.Response) -> None:
         self._record.count(str(answer.status_code))
-        if answer.status_code in {409, 503}:
-            time.sleep(_PAUSE_SECONDS)
-        elif answer.status_code not in {201, 204}:
-            self._record.faults.append(f"{answer.status_code} {answer.text[:200]}")
-        return answer
+        if answer.status_code not in {201, 204, 409, 503}:
+            with self._record.lock:
+                self._record.faults.append(f"{answer.status_code} {answer.text[:200]}")
 
 
 @contextmanager

@@ -110,7 +110,7 @@ class Trial:
                     result.kills["one of two workers"] += 1
                 time.sleep(chance.uniform(0.05, 2))
                 server.kill()
-                result.kills[f"the server with {workers} worker{'s' if workers > 1 else ''}"] += 1
+                result.kills[f"the server with {_workers(workers)}"] += 1
             progress(result)
 
     @contextmanager
@@ -199,6 +199,10 @@ def _undead(client: httpx.Client, promise: Promise) -> str | None:
     return None if statuses == (404, 404) else f"{promise.key} was deleted, and is answered {statuses}"
 
 
+def _workers(number: int) -> str:
+    return f"{number} worker" if number == 1 else f"{number} workers"
+
+
 def _progress(result: Result, kills: int) -> str:
     answers = ", ".join(f"{status}: {number}" for status, number in sorted(result.record.statuses.items()))
     return f"{result.kills.total():>4} of {kills} kills; answers {answers}"
@@ -220,7 +224,7 @@ def table(result: Result) -> str:
         ("rows in the end", result.rows),
         ("seconds", round(result.seconds)),
         *(
-            (f"seconds from SIGTERM to the end, amid uploads that never end, with {workers} worker(s)", round(seconds))
+            (f"seconds from SIGTERM to the end, amid uploads that never end, with {_workers(workers)}", round(seconds))
             for workers, seconds in result.seconds_to_stop.items()
         ),
         ("faults", len(result.faults)),

@@ -3,6 +3,7 @@
 import http.client
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -475,6 +476,30 @@ class TestHttp:
 
         assert (answer.status, answer.headers["Content-Type"]) == (431, "application/problem+json")
         assert answer.json()["type"] == "/problems/headers-too-large"
+
+    def test_trailers_without_an_end_are_cut_off(self, service: Service) -> None:
+        endless = b"X: y\r\n" * 20_000  # more than a head may have
+        with service.connect() as wire, suppress(ConnectionError):
+            wire.send(request("/recipe", b"", HEADER, "Transfer-Encoding: chunked", length=None) + b"0\r\n")
+            for _ in range(20):
+                wire.send(endless)
+            assert wire.is_closed()
+        with service.client() as client:
+            assert client.get("/healthz").status_code == 200
+
+    def test_a_trailer_after_a_chunked_upload_is_passed_over(self, service: Service) -> None:
+        body = chunked(recipe_form(jpeg(500)), end=b"0\r\nX-Checksum: none\r\n\r\n")
+        with service.connect() as wire:
+            wire.send(request("/recipe", body, HEADER, "Transfer-Encoding: chunked", length=None))
+            assert wire.read().status == 201
+
+    def test_a_body_behind_an_upgrade_is_no_next_request(self, service: Service) -> None:
+        smuggled = request("/smuggled", method="GET")
+        with service.connect() as wire:
+            wire.send(request("/recipe", smuggled, "Connection: Upgrade", "Upgrade: h2c"))
+            answer = wire.read()
+            assert (answer.status, answer.json()["type"]) == (400, "/problems/bad-request")
+            assert wire.is_closed()
 
     def test_headers_below_the_limit_are_taken(self, service: Service) -> None:
         with service.connect() as wire:

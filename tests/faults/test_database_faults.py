@@ -121,8 +121,11 @@ def test_where_nobody_connects_any_more_the_object_goes(connected: Faulty, size:
     assert connected.nothing_is_left()
 
 
-@pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
-@pytest.mark.parametrize("fault", FAULTS, ids=str)
+@pytest.mark.parametrize(
+    ("fault", "for_ever"),
+    [(fault, False) for fault in FAULTS] + [(fault, True) for fault in (Fault.RESET, Fault.ANSWER_LOST)],
+    ids=lambda value: value if isinstance(value, Fault) else "for ever" if value else "once",
+)
 @pytest.mark.parametrize("position", positions(KEYED), ids=str)
 def test_with_a_key_whatever_statement_fails_sending_it_again_gives_one_record(
     connected: Faulty, position: Position, fault: Fault, *, for_ever: bool

@@ -9,8 +9,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
+from recipe_api.errors import ServiceFull
 from recipe_api.settings import KIB, MIB
 from recipe_api.storage.budget import SMALL, BufferBudget, Lease
+from tests.support.virtual_time import run_in_virtual_time
 
 PART = 1 * MIB
 
@@ -69,6 +71,19 @@ async def test_room_that_a_part_did_not_use_is_free_when_it_is_sent() -> None:
     assert budget.free == 2 * PART - 1000
     lease.arrived(1000)
     assert budget.free == 2 * PART
+
+
+def test_who_waits_for_too_long_is_told_to_come_again() -> None:
+    async def wait() -> None:
+        budget = BufferBudget(total=2 * PART, part_size=PART)
+        held = await holding(budget)
+        with pytest.raises(ServiceFull):
+            await budget.lease().next_part()
+        held.close()
+        assert budget.free == 2 * PART
+        await holding(budget)
+
+    run_in_virtual_time(wait())
 
 
 async def test_who_waits_goes_on_when_a_part_has_arrived() -> None:

@@ -143,7 +143,7 @@ class TestRenaming:
             pytest.param(b'{"label":null}', 422, "invalid-field", "label", id="label null"),
             pytest.param(b'{"label":7}', 422, "invalid-field", "label", id="label a number"),
             pytest.param(b'{"label":["x"]}', 422, "invalid-field", "label", id="label a list"),
-            pytest.param(b'{"label":""}', 422, "invalid-field", "label", id="label empty"),
+            pytest.param(b'{"label":""}', 422, "field-empty", "label", id="label empty"),
             pytest.param(b'{"label":"x","key":"y"}', 422, "invalid-field", "key", id="more than a label"),
             pytest.param(rb'{"label":" \t\u2003"}', 422, "field-empty", "label", id="label blank"),
             pytest.param(rb'{"label":"a\u0000b"}', 422, "invalid-text", "label", id="NUL"),

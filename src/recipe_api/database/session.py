@@ -82,9 +82,10 @@ def _lacks_tables(error: Exception) -> bool:
 
 def _is_away(error: DBAPIError) -> bool:
     # Class 08: connection exceptions; 28 and 3D: not let in, as while credentials are rotated; 53: insufficient
-    # resources, such as too many connections; 57P0x: shutting down; 25006: a standby, which takes no writes.
+    # resources, such as too many connections; 57: told to stop, or shutting down; 25006: a standby, which takes no
+    # writes; 40 and 55P03: a deadlock, a lock that was not to be had.
     code = getattr(error.orig, "sqlstate", None) or ""
-    return not code or code.startswith(("08", "28", "3D", "53", "57P", "25006"))
+    return not code or code.startswith(("08", "28", "3D", "40", "53", "55P03", "57", "25006"))
 
 
 def _logged(error: Exception, detail: str = "The database does not answer now; try again in a moment.") -> str:

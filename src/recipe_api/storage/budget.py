@@ -2,9 +2,9 @@
 
 A part is sent when it is full, so it needs its room to the end once it has begun. An upload's *lease* therefore takes
 the room of a whole part before the part's first byte: five MiB, or less where the body was announced to be less. Who
-waits holds nothing, and who holds waits for nobody: no deadlock, and a slow client slows no other. A full budget slows
-the clients' sockets and nothing else. Once a part is sent its bytes travel, and their room comes back when the store
-has answered.
+waits holds nothing, and who holds waits for nobody: no deadlock. A full budget slows the clients' sockets, and who has
+waited for `WAIT_SECONDS` is told to come again. Once a part is sent its bytes travel, and their room comes back when
+the store has answered.
 
 Small photos do not queue behind large ones. An eighth of the room is left to them, and they go first in whatever
 becomes free; while large ones wait, the small take no more than half. Within each of the two, the upload that began
@@ -19,10 +19,14 @@ import asyncio
 import heapq
 from dataclasses import dataclass, field
 
+from recipe_api.errors import ServiceFull
 from recipe_api.settings import KIB
 
 SMALL = 512 * KIB
 """Bytes up to which a body counts as small: most photos that a page shows."""
+WAIT_SECONDS = 50
+"""How long an upload waits for room. Nobody sees meanwhile whether its client is still there; and Heroku's router ends
+a body in which nothing moves for 55 s."""
 
 
 @dataclass(slots=True, order=True)
@@ -62,15 +66,26 @@ class BufferBudget:
         return Lease(self, turn=self._leases, at_most=at_most)
 
     async def take(self, size: int, *, turn: int, small: bool) -> None:
-        """Gives `size` bytes as soon as they are there and no earlier turn of its sort wants them."""
+        """Gives `size` bytes as soon as they are there and no earlier turn of its sort wants them.
+
+        Raises:
+            ServiceFull: They were not there for `WAIT_SECONDS`.
+        """
         waiting = _Waiting(turn, size, asyncio.get_running_loop().create_future())
         heapq.heappush(self._small_waiting if small else self._large_waiting, waiting)
         self._wake()
         try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self._granted(waiting, small=small)
+        except TimeoutError:
+            raise ServiceFull("All memory for photos is taken; try again in a moment.") from None
+
+    async def _granted(self, waiting: _Waiting, *, small: bool) -> None:
+        try:
             await waiting.granted
         except asyncio.CancelledError:
             if not waiting.granted.cancelled():  # granted and cancelled in the same turn of the loop
-                self.give_back(size, small=small)
+                self.give_back(waiting.size, small=small)
             else:
                 self._wake()  # it may have been the one that those behind it waited for
             raise

@@ -10,14 +10,18 @@ aioboto3, and that answer counts.
 The checksum is required: over TLS it stands in for a signature of the body, which is botocore's own rule.
 """
 
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlsplit
 
 import aiohttp
+from aiobotocore.session import AioSession
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.utils import get_environ_proxies
 from yarl import URL
 
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
 
 _PROBE = "probe"
-_SUCCESS, _SERVER_FAULT = 200, 500
+_SUCCESS, _SERVER_FAULT, _NOT_IMPLEMENTED = 200, 500, 501
 _CHECKSUM_HEADER = "x-amz-checksum-crc32"
 _CONTEXT = {
     "has_streaming_input": True,
@@ -110,7 +114,7 @@ class LeanPut:
             allow_redirects=False,
             proxy=self._proxy,
         ) as answer:
-            if answer.status >= _SERVER_FAULT:
+            if answer.status >= _SERVER_FAULT and answer.status != _NOT_IMPLEMENTED:
                 raise ServerFault(f"the store answered {answer.status}")
             if answer.status != _SUCCESS or "ETag" not in answer.headers:
                 raise OutOfTheOrdinary(f"the store answered {answer.status}")
@@ -134,10 +138,12 @@ async def open_lean_put(
         return
     probe = await client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": _PROBE})
     bucket_url = probe.partition("?")[0].removesuffix(f"/{_PROBE}")
+    host = urlsplit(bucket_url).netloc
+    bucket_url = bucket_url.replace(host, host.lower(), 1)  # as it is signed
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections),
+        connector=aiohttp.TCPConnector(limit=connections, ssl=_trust() if bucket_url.startswith("https:") else True),
         timeout=limits,
-        skip_auto_headers=["Accept-Encoding"],
+        skip_auto_headers=["Accept-Encoding", "Content-Type"],  # which would go unsigned
         cookie_jar=aiohttp.DummyCookieJar(),
     ) as http:
         yield LeanPut(
@@ -146,6 +152,17 @@ async def open_lean_put(
             bucket_url=bucket_url,
             region=client.meta.region_name,
             # Looked up once; aiohttp's own trust_env asks the environment anew in a thread for every request.
-            proxy=get_environ_proxies(bucket_url).get(urlsplit(bucket_url).scheme),
+            proxy=ProxyConfiguration(get_environ_proxies(bucket_url)).proxy_url_for(bucket_url),
             extra=extra,
         )
+
+
+def _trust() -> ssl.SSLContext:
+    """What the system trusts, and what botocore does: `AWS_CA_BUNDLE`, a profile's bundle, or the one it brings."""
+    context = ssl.create_default_context()
+    bundle = Path(AioSession().get_config_variable("ca_bundle") or str(get_cert_path(verify=True)))
+    if bundle.is_dir():
+        context.load_verify_locations(capath=bundle)
+    else:
+        context.load_verify_locations(cafile=bundle)
+    return context

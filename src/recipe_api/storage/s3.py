@@ -155,8 +155,10 @@ class S3Store:
 
     async def _put(self, key: str, body: Body, attributes: Attributes, checksum: str | None) -> str:
         if self._lean is not None and checksum is not None:
-            with suppress(OutOfTheOrdinary):
+            try:
                 return await self._lean.put(key, body, attributes, checksum=checksum)
+            except OutOfTheOrdinary as odd:
+                _log.info("sending it again through aioboto3", key=key, reason=str(odd))
         answer = await self._client.put_object(
             Bucket=self._bucket,
             Key=key,
@@ -170,8 +172,10 @@ class S3Store:
 
     async def _put_part(self, upload: Upload, number: int, body: Body, checksum: str | None) -> str:
         if self._lean is not None and checksum is not None:
-            with suppress(OutOfTheOrdinary):
+            try:
                 return await self._lean.put_part(upload, number, body, checksum=checksum)
+            except OutOfTheOrdinary as odd:
+                _log.info("sending it again through aioboto3", key=upload.key, part=number, reason=str(odd))
         answer = await self._client.upload_part(
             Bucket=self._bucket,
             Key=upload.key,

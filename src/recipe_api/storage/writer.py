@@ -95,7 +95,7 @@ class ObjectWriter:
 
     async def _send_part(self) -> None:
         if self._upload is None:
-            self._touched = self._divided = True
+            self._divided = True
             self._upload = await self._store.create_upload(self._key, self._attributes)
         await self._slots.acquire()
         body, self._buffer, self._room = self._buffer, bytearray(), 0

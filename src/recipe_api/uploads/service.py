@@ -15,7 +15,7 @@ from uuid import UUID
 from recipe_api.database.idempotency import Done, Finished, IdempotencyKeys
 from recipe_api.database.models import Recipe
 from recipe_api.database.repository import Page, Position, Recipes
-from recipe_api.errors import CommitInDoubt, StorageUnavailable
+from recipe_api.errors import CommitInDoubt, DatabaseUnavailable, StorageUnavailable
 from recipe_api.kinds import HEAD_BYTES
 from recipe_api.multipart import WireForm
 from recipe_api.storage.budget import BufferBudget
@@ -29,8 +29,10 @@ from recipe_api.uploads.policy import UploadPolicy
 
 CHUNK_BYTES = 1024 * 1024
 """The most that one read takes; uvicorn hands over some 64 KiB at a time."""
-ANSWER_SECONDS = 22
+ANSWER_SECONDS = 20
 """From the last byte of a form to its answer; Heroku's router waits 30, and the undoing of a failure takes a few."""
+LOOK_SECONDS = 5
+"""How long an answer waits beyond that to learn whether a row is there whose commit was in doubt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,8 @@ class Uploads:
                 return Created(await self._create(form, None))
             async with attempt(self._keys, key, undo=self._undo) as begun:
                 if isinstance(begun, Done):
-                    return Created(await replay(form, begun), replayed=True)
+                    recipe = await replay(form, begun)
+                    return Created(await self._recipes.get(recipe.id), replayed=True)  # deleted meanwhile: 404
                 return Created(await self._create(form, begun))
 
     async def get(self, recipe_id: UUID) -> Recipe:
@@ -117,8 +120,7 @@ class Uploads:
             async with _answer_due(deadline):
                 written = await writer.commit()
         recipe = draft.recipe(label, written, location=self.policy.location_of(draft.key))
-        async with _answer_due(deadline):
-            await self._record(recipe, begun.finished(label) if begun else None)
+        await self._record(recipe, begun.finished(label) if begun else None, deadline=deadline)
         return recipe
 
     def _writer(self, draft: Draft, *, at_most: int | None) -> AbstractAsyncContextManager[ObjectWriter]:
@@ -133,14 +135,16 @@ class Uploads:
             at_most=at_most,
         )
 
-    async def _record(self, recipe: Recipe, finished: Finished | None) -> None:
+    async def _record(self, recipe: Recipe, finished: Finished | None, *, deadline: float) -> None:
         """Writes the row of an object that is there; if that cannot be, the object goes."""
         try:
-            await self._recipes.add(recipe, finished)
-        except CommitInDoubt:
+            async with asyncio.timeout_at(deadline):
+                await self._recipes.add(recipe, finished)
+        except (CommitInDoubt, TimeoutError) as error:  # which may have come in the middle of the commit
             look = self._delete_unless_committed(recipe)
-            if not await self._undo.run(look, what=f"looking for {recipe.key}", patience=ANSWER_SECONDS):
-                raise
+            patience = max(LOOK_SECONDS, deadline - asyncio.get_running_loop().time())
+            if not await self._undo.run(look, what=f"looking for {recipe.key}", patience=patience):
+                raise DatabaseUnavailable("The database does not answer in time; try again in a moment.") from error
         except Exception:  # whatever else fails, fails before the commit: the row is not there
             await self._undo.run(self._store.delete(recipe.key), what=f"deleting {recipe.key}")
             raise

@@ -34,6 +34,7 @@ class RequestLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope["log"] = {}
         request_id = begin_request(Headers(scope=scope).get("x-request-id"))
         started = time.perf_counter()
         received = sent = 0

@@ -83,7 +83,7 @@ class RecipeChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"label": "Crêpes"}]})
 
-    label: str = Field(min_length=1, description="The new label; not blank, without NUL.")
+    label: str = Field(json_schema_extra={"minLength": 1}, description="The new label; not blank, without NUL.")
 
 
 class Health(BaseModel):
