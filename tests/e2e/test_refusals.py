@@ -483,7 +483,8 @@ class TestHttp:
             wire.send(request("/recipe", b"", HEADER, "Transfer-Encoding: chunked", length=None) + b"0\r\n")
             for _ in range(20):
                 wire.send(endless)
-            assert wire.is_closed()
+            while wire.read_exactly(1):
+                pass  # the refusal, where it comes before the end; the test's time bounds the wait
         with service.client() as client:
             assert client.get("/healthz").status_code == 200
 

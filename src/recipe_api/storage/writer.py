@@ -83,8 +83,8 @@ class ObjectWriter:
         Raises:
             StorageUnavailable: The store failed; nothing is left behind.
         """
+        self._touched = True
         if self._upload is None:
-            self._touched = True
             etag = await self._store.put(self._key, self._buffer, self._attributes)
         else:
             await self._send_part()
