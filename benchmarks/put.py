@@ -1,0 +1,51 @@
+"""What one PUT of a small photo costs this process: as the service sends it, and through aioboto3 alone.
+
+    python benchmarks/put.py
+
+Both ways alternate in one run against the same embedded store; the figures are CPU time of this process a PUT.
+"""
+
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import uvloop
+
+from recipe_api.dev.stack import embedded_stack
+from recipe_api.settings import S3Settings
+from recipe_api.storage import keys
+from recipe_api.storage.connection import open_s3_store
+from recipe_api.storage.protocol import Attributes
+from recipe_api.storage.s3 import S3Store
+
+BODY = os.urandom(50_000)
+ATTRIBUTES = Attributes(
+    content_type="image/jpeg", content_disposition='inline; filename="pancakes.jpg"', metadata={"fieldname": "photo"}
+)
+ROUNDS, PUTS = 7, 100
+
+
+async def cost(store: S3Store) -> float:
+    """Milliseconds of CPU of one PUT."""
+    began = time.process_time()
+    for _ in range(PUTS):
+        await store.put(keys.new_key(keys.now(), prefix="", extension="jpg"), BODY, ATTRIBUTES)
+    return (time.process_time() - began) / PUTS * 1000
+
+
+async def main(settings: S3Settings) -> None:
+    """Measures and prints."""
+    async with open_s3_store(settings) as (lean, client):
+        plain = S3Store(client, bucket=settings.s3_bucket, checksums=True, conditional_writes=True)
+        await cost(lean)
+        await cost(plain)
+        pairs = [(await cost(lean), await cost(plain)) for _ in range(ROUNDS)]
+    for name, figures in zip(("lean", "aioboto3"), zip(*pairs, strict=True), strict=True):
+        print(f"{name:9} {min(figures):.2f} {statistics.median(figures):.2f} {max(figures):.2f} ms (min, median, max)")
+    print(f"ratio     {statistics.median(plain / lean for lean, plain in pairs):.1f}")
+
+
+with tempfile.TemporaryDirectory() as folder, embedded_stack(Path(folder), durable=False) as stack:
+    uvloop.run(main(S3Settings.from_environment(stack.environment())))
