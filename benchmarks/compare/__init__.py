@@ -1,0 +1,1 @@
+"""The service against what one would write instead; see `command.py`."""

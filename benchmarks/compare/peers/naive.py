@@ -1,0 +1,106 @@
+"""The obvious FastAPI version: `UploadFile`, aioboto3's `upload_fileobj`, a SQLModel session.
+
+In its best configuration: one client and one engine for all requests, uvloop and httptools. No log, no check of what
+the photo is, no limit, nothing undone. FastAPI reads the whole form, into a temporary file above 1 MiB, before the
+function is called.
+"""
+
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID, uuid4
+
+import aioboto3
+import uvicorn
+from botocore.config import Config
+from fastapi import FastAPI, Form, UploadFile
+from sqlalchemy import BigInteger, Column, DateTime
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlmodel import Field, SQLModel
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+BUCKET = os.environ["S3_BUCKET"]
+ENDPOINT = os.environ["S3_ENDPOINT_URL"]
+
+engine = create_async_engine(
+    os.environ["DATABASE_URL"].replace("postgresql://", "postgresql+asyncpg://", 1), pool_size=10
+)
+
+
+class Recipe(SQLModel, table=True):
+    """What the other two keep of a photo."""
+
+    __tablename__ = "naive_recipe"
+
+    id: UUID = Field(default_factory=uuid4, primary_key=True)
+    label: str
+    key: str = Field(unique=True)
+    location: str
+    content_type: str
+    size: int = Field(sa_type=BigInteger)
+    original_name: str
+    created_at: datetime = Field(
+        default_factory=lambda: datetime.now(UTC), sa_column=Column(DateTime(timezone=True), nullable=False)
+    )
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Opens the one client and makes the table."""
+    async with engine.begin() as connection:
+        await connection.run_sync(SQLModel.metadata.create_all)
+    config = Config(
+        max_pool_connections=256,
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        s3={"addressing_style": "path"},
+    )
+    async with aioboto3.Session().client("s3", endpoint_url=ENDPOINT, config=config) as client:
+        app.state.s3 = client
+        yield
+    await engine.dispose()
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+@app.get("/readyz")
+async def ready() -> dict[str, str]:
+    """Says that it listens."""
+    return {}
+
+
+@app.post("/recipe", status_code=201)
+async def create(label: Annotated[str, Form()], photo: UploadFile) -> Recipe:
+    """Sends the photo on, then writes the row."""
+    key = f"{time.time_ns() // 1_000_000}-{uuid4().hex}.jpg"
+    extra: dict[str, Any] = {"ContentType": photo.content_type}
+    await app.state.s3.upload_fileobj(photo.file, BUCKET, key, ExtraArgs=extra)
+    recipe = Recipe(
+        label=label,
+        key=key,
+        location=f"{ENDPOINT}/{BUCKET}/{key}",
+        content_type=photo.content_type or "",
+        size=photo.size or 0,
+        original_name=photo.filename or "",
+    )
+    async with AsyncSession(engine, expire_on_commit=False) as session:
+        session.add(recipe)
+        await session.commit()
+    return recipe
+
+
+if __name__ == "__main__":
+    uvicorn.run(
+        app,
+        port=int(os.environ["PORT"]),
+        loop="uvloop",
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=95,
+        ws="none",
+    )

@@ -1,0 +1,136 @@
+"""Children that end with the command that started them, however that ends, and what they cost.
+
+`setpriv --pdeathsig` has the kernel end a child whose parent has died, so that not even SIGKILL leaves one behind.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+READY_SECONDS = 30
+STOP_SECONDS = 10
+_POLL_SECONDS = 0.02
+
+
+class BenchmarkError(Exception):
+    """The benchmark cannot go on. One sentence says why, and what to do."""
+
+
+@contextmanager
+def running(
+    command: Sequence[str | Path],
+    *,
+    log: Path,
+    environment: Mapping[str, str],
+    is_ready: Callable[[], bool],
+    folder: Path | None = None,
+) -> Iterator[int]:
+    """Runs a server until the block ends; yields its pid once it is ready.
+
+    Args:
+        command: What to run.
+        log: Takes its output; the end of it is quoted when the server does not start.
+        environment: All of it, besides PATH and the like: nothing of ours (proxies, credentials) reaches it.
+        is_ready: Asked until it says so.
+        folder: Its working directory.
+
+    Raises:
+        BenchmarkError: It ended, or was not ready in time.
+    """
+    name = Path(command[0]).name
+    with log.open("ab") as output:
+        child = subprocess.Popen(  # noqa: S603 - commands of ours
+            guarded(command),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=folder,
+            env=plain_environment() | environment,
+            start_new_session=True,
+        )
+    try:
+        deadline = time.monotonic() + READY_SECONDS
+        while not is_ready():
+            if child.poll() is not None or time.monotonic() > deadline:
+                lines = log.read_text(errors="replace").strip().splitlines()
+                raise BenchmarkError(f"{name} does not start: {lines[-1] if lines else 'it said nothing'} ({log})")
+            time.sleep(_POLL_SECONDS)
+        yield child.pid
+    finally:
+        _stop(child)
+
+
+def guarded(command: Sequence[str | Path]) -> list[str]:
+    """The command, as one that ends when we do."""
+    return ["setpriv", "--pdeathsig=TERM", *map(str, command)]
+
+
+def plain_environment() -> dict[str, str]:
+    """What finds programs and temporary folders."""
+    names = ("PATH", "HOME", "LANG", "TMPDIR")
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def answers(port: int, path: str) -> bool:
+    """Does a server on that port answer GET with 200?"""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode("ascii"))
+        return connection.recv(64).split(b" ")[1:2] == [b"200"]
+    return False
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time that the process tree has used."""
+    root = psutil.Process(pid)
+    times = [process.cpu_times() for process in (root, *root.children(recursive=True))]
+    return sum(each.user + each.system for each in times)
+
+
+def forget_peak(pid: int) -> None:
+    """Lets the kernel's note of the highest memory begin anew."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def memory(pid: int, *, peak: bool) -> int:
+    """Bytes that the process tree has in memory, now or (the kernel's own note, so nothing is missed) at most."""
+    root = psutil.Process(pid)
+    return sum(
+        _status(process.pid, "VmHWM:" if peak else "VmRSS:") for process in (root, *root.children(recursive=True))
+    )
+
+
+def _status(pid: int, name: str) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    family = psutil.Process(child.pid).children(recursive=True) if child.poll() is None else []
+    with suppress(ProcessLookupError):
+        child.terminate()
+    try:
+        child.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+    for process in family:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()

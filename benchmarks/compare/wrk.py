@@ -1,0 +1,53 @@
+"""Many uploads of one photo over a fixed number of connections, by wrk with one thread.
+
+Every connection sends the next upload when it has the answer to the last. Latency is from the first byte sent to the
+answer received. An answer that is no success, or a connection that breaks, makes the run void.
+"""
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from compare.photos import CONTENT_TYPE
+from compare.processes import BenchmarkError, guarded, plain_environment
+
+_SCRIPT = Path(__file__).with_suffix(".lua")
+_GRACE_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """What wrk saw."""
+
+    requests: int
+    seconds: float
+    median: float
+    p99: float
+    refused: int
+    broken: int
+
+
+def stream(url: str, *, body: Path, connections: int, seconds: float, method: str = "POST") -> Stream:
+    """Sends the body for so many seconds.
+
+    Raises:
+        BenchmarkError: wrk failed.
+    """
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "--timeout", "30s", "-s", _SCRIPT, url]
+    environment = {"BODY": str(body), "METHOD": method, "CONTENT_TYPE": CONTENT_TYPE}
+    try:
+        done = subprocess.run(  # noqa: S603 - a command of ours
+            guarded(command),
+            env=plain_environment() | environment,
+            capture_output=True,
+            text=True,
+            timeout=seconds + _GRACE_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BenchmarkError(f"wrk did not end in {seconds + _GRACE_SECONDS:.0f} s") from error
+    for line in done.stdout.splitlines():
+        if line.startswith("RESULT "):
+            return Stream(**json.loads(line.removeprefix("RESULT ")))
+    raise BenchmarkError(f"wrk failed: {done.stderr.strip() or done.stdout.strip()}")
