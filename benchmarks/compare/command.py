@@ -1,11 +1,17 @@
 """The service against what one would write instead: one machine, one store, one database, one process each.
 
-    python benchmarks/compare            all of it, some 12 minutes; writes docs/benchmarks and the table in
+    python benchmarks/compare            all of it, some 12 minutes; writes docs/benchmarks/ and the tables in
                                          docs/benchmarks.md
-    python benchmarks/compare --quick    a look at whether all works, 2 minutes; its figures are none
+    python benchmarks/compare --quick    a look at whether all works, in 2 minutes; its figures are none
+    python benchmarks/compare --only small service express
+                                         one load, two contestants
+
+Loads: small (50 kB), medium (5 MB), large (256 MiB), crowd (64 of 64 MiB at once), growth-16 to growth-2048 (MiB).
+Contestants: service, express, naive, discard; and beside them store, curl and steps.
 
 Needs, besides `pip install -e '.[dev]'`: nginx with its Lua module, wrk, node, npm, curl. The lesson's packages are
 fetched once, into ~/.cache/recipe_api. Whatever it starts ends with it. Run it on a machine that does nothing else.
+A part of the whole goes to .cache/compare, and docs/ stays as it is.
 """
 
 import argparse
@@ -13,24 +19,22 @@ import shlex
 import shutil
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-from compare.client import large_photo
-from compare.database import database
-from compare.figures import Measurement, Results
-from compare.loads import Place
-from compare.photos import MIB
-from compare.plan import Load, loads
+from compare import machine, record
+from compare.figures import Results
+from compare.plan import loads
+from compare.plots import plots
 from compare.processes import BenchmarkError
-from compare.servers import Contestant, contestants, install_express, serving
-from compare.store import store
+from compare.report import paste, report
+from compare.rounds import measured, steps
+from compare.servers import contestants, install_express
 
+ROUNDS = 5
 CACHE = Path.home() / ".cache" / "recipe_api" / "compare"
-_MEMORY = Path("/dev/shm")  # noqa: S108 - a file system in memory is what is wanted
+_ROOT = Path(__file__).parents[2]
 _PROGRAMS = {
     "nginx": "nginx-extras",
     "wrk": "wrk",
@@ -43,86 +47,68 @@ _PROGRAMS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the comparison; the exit code is 1 where a measurement is void, 2 where it cannot run here."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that all is ended in order
+    whole = not (options.quick or options.only)
+    folder = _ROOT / "docs" / "benchmarks" if whole else _ROOT / ".cache" / "compare"
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / "compare.json"
+    try:
+        if not options.report:
+            record.write(_run(options), kept)
+    except BenchmarkError as error:
+        print(f"compare: {error}", file=sys.stderr)
+        return 2
+    return _show(record.read(kept), folder, page=_ROOT / "docs" / "benchmarks.md" if whole else None)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python benchmarks/compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=5, help="rounds (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds (default: %(default)s)")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="loads and contestants to keep")
-    parser.add_argument("--quick", action="store_true", help="short, once: does it work?")
+    parser.add_argument("--quick", action="store_true", help="short, and once")
+    parser.add_argument("--report", action="store_true", help="write tables and pictures of the last run anew")
     parser.add_argument(
         "--service",
         default=f"{shlex.quote(str(Path(sys.executable).parent / 'recipe-api'))} serve",
         metavar="COMMAND",
         help="what starts this service (default: the recipe-api of this Python)",
     )
-    options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        _check_programs()
-        install_express(CACHE)
-        results = _run(options)
-    except BenchmarkError as error:
-        print(f"compare: {error}", file=sys.stderr)
-        return 2
-    return 1 if results.void() else 0
+    return parser
 
 
-def _check_programs() -> None:
+def _run(options: argparse.Namespace) -> record.Record:
     missing = [package for program, package in _PROGRAMS.items() if shutil.which(program) is None]
     if missing:
         raise BenchmarkError(f"not everything is there; apt install {' '.join(missing)}")
-
-
-def _run(options: argparse.Namespace) -> Results:
-    results = Results()
-    everybody = contestants(CACHE, service=options.service)
+    install_express(CACHE)
     rounds = 1 if options.quick else options.rounds
-    steps = list(_steps(loads(rounds=rounds, quick=options.quick), rounds=rounds, only=options.only))
-    began = time.monotonic()
-    with _place() as place:
-        for number, (turn, load, name) in enumerate(steps, 1):
-            print(
-                f"[{number:3}/{len(steps)} {time.monotonic() - began:4.0f} s] {turn} {load.name} {name}: ",
-                end="",
-                flush=True,
-            )
-            found = _measured(place, load, everybody[name], turn=turn)
-            results.measurements.append(found)
-            print(found.void or " ".join(f"{name} {value:.4g}" for name, value in found.figures.items()), flush=True)
-    return results
+    plan = loads(rounds=rounds, quick=options.quick)
+    everybody = contestants(CACHE, service=options.service)
+    unknown = set(options.only) - {*plan, *everybody, *(name for load in plan.values() for name in load.straight)}
+    if unknown:
+        raise BenchmarkError(f"there is no {', '.join(sorted(unknown))}; see --help")
+    before, began = machine.load_average(), time.monotonic()
+    found = list(measured(steps(plan, rounds=rounds, only=options.only), everybody))
+    return record.Record(
+        machine=machine.machine(),
+        versions=machine.versions(CACHE / "express"),
+        load_average=before,
+        minutes=(time.monotonic() - began) / 60,
+        contestants={name: contestant.title for name, contestant in everybody.items()},
+        loads={name: load.title for name, load in plan.items()},
+        results=Results(found),
+    )
 
 
-def _steps(plan: dict[str, Load], *, rounds: int, only: Sequence[str]) -> Iterator[tuple[int, Load, str]]:
-    """Every measurement in its order: contestants alternate, and each round another one begins."""
-    wanted_loads = [name for name in plan if name in only] or list(plan)
-    for turn in range(1, rounds + 1):
-        for load in (plan[name] for name in wanted_loads if turn <= plan[name].rounds):
-            kept = [name for name in load.contestants if name in only] or list(load.contestants)
-            begin = (turn - 1) % len(kept)
-            for name in (*kept[begin:], *kept[:begin]):
-                yield turn, load, name
-
-
-def _measured(place: Place, load: Load, contestant: Contestant, *, turn: int) -> Measurement:
-    environment = {**place.store.environment(), "DATABASE_URL": place.database.url}
-    figures: dict[str, float] = {}
-    void = ""
-    try:
-        with serving(contestant, environment=environment, folder=place.folder) as server:
-            figures = load.measure(place, server)
-    except BenchmarkError as error:
-        void = str(error)
-    return Measurement(load=load.name, contestant=contestant.name, round=turn, figures=figures, void=void)
-
-
-@contextmanager
-def _place() -> Iterator[Place]:
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="compare-")))
-        spool = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="compare-", dir=_MEMORY)))
-        yield Place(
-            folder=folder,
-            store=stack.enter_context(store(folder, spool=spool)),
-            database=stack.enter_context(database(folder / "postgres")),
-            source=stack.enter_context(large_photo(256 * MIB)),
-        )
+def _show(kept: record.Record, folder: Path, *, page: Path | None) -> int:
+    text = report(kept)
+    print(f"\n{text}\n")
+    for name, picture in plots(kept.results).items():
+        (folder / name).write_text(picture)
+    if page:
+        paste(page, text)
+    print(f"{folder} has the figures and the pictures.")
+    return 1 if kept.results.void() else 0

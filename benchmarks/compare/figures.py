@@ -7,16 +7,22 @@ from dataclasses import dataclass, field
 FIGURES = {
     "per_second": "uploads a second",
     "megabytes": "MB a second",
-    "seconds": "seconds, from the first byte to the answer",
-    "last_byte_ms": "milliseconds from the last byte sent to the answer",
-    "median_ms": "median latency, milliseconds",
-    "p99_ms": "99th percentile of latency, milliseconds",
-    "cpu_ms": "milliseconds of CPU an upload",
-    "cpu_per_gib": "seconds of CPU a GiB",
-    "idle_mib": "MiB of memory before",
-    "peak_mib": "MiB of memory at the highest",
-    "retries": "answers of 503 with Retry-After, after which the client came again",
+    "seconds": "from the first byte to the answer",
+    "last_byte_ms": "from the last byte sent to the answer",
+    "median_ms": "median of the latency",
+    "p99_ms": "99th percentile of the latency",
+    "cpu_ms": "CPU time of an upload",
+    "cpu_per_gib": "seconds of CPU time a GiB",
+    "idle_mib": "resident memory before",
+    "peak_mib": "resident memory at its highest",
+    "retries": "answers of 503 with Retry-After, upon which the client came again",
+    "store_share": "share of a core that the store was busy",
+    "part_ms": "one part's PUT, signed",
+    "bare_part_ms": "one part's PUT, neither signed nor hashed",
+    "complete_ms": "the Complete",
+    "commit_ms": "a row's commit",
 }
+"""What each figure in the JSON means; its unit is in the name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +58,18 @@ class Results:
             each.figures[figure]
             for each in self.measurements
             if (each.load, each.contestant) == (load, contestant) and not each.void and figure in each.figures
+        )
+
+    def ratio(self, load: str, above: tuple[str, str], below: tuple[str, str]) -> Spread | None:
+        """One figure by another, each named (contestant, figure), round by round: what slows one slows the other."""
+        rounds: dict[int, dict[str, Measurement]] = {}
+        for each in self.measurements:
+            if each.load == load and not each.void:
+                rounds.setdefault(each.round, {})[each.contestant] = each
+        return spread(
+            found[above[0]].figures[above[1]] / found[below[0]].figures[below[1]]
+            for found in rounds.values()
+            if above[0] in found and below[0] in found
         )
 
     def void(self) -> list[Measurement]:

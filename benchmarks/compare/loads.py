@@ -41,7 +41,6 @@ class Cost:
     """What a block of work cost the server; complete when the block has ended."""
 
     uploads: int = 0
-    size: int = 0
     figures: dict[str, float] = field(default_factory=dict)
 
 
@@ -126,11 +125,12 @@ def _counted(place: Place, server: Server, *, size: int) -> Iterator[Cost]:
     seen = place.store.seen()
     idle = memory(server.pid, peak=False)
     forget_peak(server.pid)
-    cpu = cpu_seconds(server.pid)
-    cost = Cost(size=size)
+    cpu, store_cpu, began = cpu_seconds(server.pid), cpu_seconds(place.store.pid), time.perf_counter()
+    cost = Cost()
     yield cost
-    cpu = cpu_seconds(server.pid) - cpu
+    cpu, store_cpu = cpu_seconds(server.pid) - cpu, cpu_seconds(place.store.pid) - store_cpu
     cost.figures = {
+        "store_share": store_cpu / (time.perf_counter() - began),
         "cpu_ms": cpu / cost.uploads * 1e3,
         "cpu_per_gib": cpu / (cost.uploads * size) * 1024**3,
         "idle_mib": idle / MIB,

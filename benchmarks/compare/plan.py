@@ -1,13 +1,16 @@
 """What is measured on whom, how long and how often."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
+from compare import straight
 from compare.loads import Place, crowd, many, one
 from compare.photos import MIB
 from compare.servers import Server
 
 GROWTH_MIB = (16, 64, 256, 1024, 2048)
+_LARGE = 256 * MIB
+_STORE_SECONDS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,52 +22,67 @@ class Load:
     measure: Callable[[Place, Server], dict[str, float]]
     contestants: tuple[str, ...]
     rounds: int
+    straight: Mapping[str, Callable[[Place], dict[str, float]]] = field(default_factory=dict)
+    """What is measured beside it, without a contestant."""
+    busy: bool = False
+    """It is about many small requests rather than about memory: a contestant may have another configuration for it."""
 
 
 def loads(*, rounds: int, quick: bool) -> dict[str, Load]:
     """All loads by name. `quick` is a look at whether all works: its figures are none."""
-    all_three = ("service", "express", "naive")
-    seconds, warm = (2, 1) if quick else (6, 2)
-    count = 8 if quick else 64
-    growth = (16, 64) if quick else GROWTH_MIB
     found = [
-        Load(
-            name="small",
-            title="Photos of 50 kB over 32 connections",
-            measure=many(50_000, connections=32, seconds=seconds, warm=warm),
-            contestants=(*all_three, "discard"),
-            rounds=rounds,
-        ),
-        Load(
-            name="medium",
-            title="Photos of 5 MB over 8 connections",
-            measure=many(5_000_000, connections=8, seconds=seconds, warm=warm),
-            contestants=(*all_three, "discard"),
-            rounds=rounds,
-        ),
+        _stream("small", "Photos of 50 kB", size=50_000, connections=32, rounds=rounds, quick=quick),
+        _stream("medium", "Photos of 5 MB", size=5_000_000, connections=8, rounds=rounds, quick=quick),
         Load(
             name="large",
             title="One photo of 256 MiB",
-            measure=one(256 * MIB),
-            contestants=(*all_three, "discard"),
+            measure=one(_LARGE),
+            contestants=("service", "express", "naive", "discard"),
             rounds=rounds,
+            straight={
+                "curl": lambda place: straight.by_curl(place, _LARGE),
+                "store": lambda place: straight.by_our_client(place, _LARGE),
+                "steps": straight.last_steps,
+            },
         ),
-        Load(
-            name="crowd",
-            title=f"{count} photos of 64 MiB at once",
-            measure=crowd(count, 64 * MIB),
-            contestants=all_three,
-            rounds=min(rounds, 3),
-        ),
-        *(
-            Load(
-                name=f"growth-{size}",
-                title=f"One photo of {size} MiB",
-                measure=one(size * MIB),
-                contestants=("service", "express"),
-                rounds=min(rounds, 3),
-            )
-            for size in growth
-        ),
+        _crowd(8 if quick else 64, rounds=min(rounds, 3)),
+        *(_growth(size, rounds=min(rounds, 3)) for size in ((16, 64) if quick else GROWTH_MIB)),
     ]
     return {load.name: load for load in found}
+
+
+def _stream(name: str, title: str, *, size: int, connections: int, rounds: int, quick: bool) -> Load:
+    seconds, warm = (2, 1) if quick else (5, 2)
+    return Load(
+        name=name,
+        title=f"{title} over {connections} connections",
+        measure=many(size, connections=connections, seconds=seconds, warm=warm),
+        contestants=("service", "express", "naive", "discard"),
+        rounds=rounds,
+        straight={
+            "store": lambda place: straight.many(
+                place, size=size, connections=connections, seconds=min(seconds, _STORE_SECONDS)
+            )
+        },
+        busy=True,
+    )
+
+
+def _crowd(count: int, *, rounds: int) -> Load:
+    return Load(
+        name="crowd",
+        title=f"{count} photos of 64 MiB at once",
+        measure=crowd(count, 64 * MIB),
+        contestants=("service", "express", "naive"),
+        rounds=rounds,
+    )
+
+
+def _growth(size: int, *, rounds: int) -> Load:
+    return Load(
+        name=f"growth-{size}",
+        title=f"One photo of {size} MiB",
+        measure=one(size * MIB),
+        contestants=("service", "express"),
+        rounds=rounds,
+    )

@@ -26,7 +26,7 @@ BUCKET = os.environ["S3_BUCKET"]
 ENDPOINT = os.environ["S3_ENDPOINT_URL"]
 
 engine = create_async_engine(
-    os.environ["DATABASE_URL"].replace("postgresql://", "postgresql+asyncpg://", 1), pool_size=10
+    os.environ["DATABASE_URL"].replace("postgresql://", "postgresql+asyncpg://", 1), pool_size=20
 )
 
 

@@ -18,13 +18,14 @@ const s3 = new S3Client({
   region: environment.AWS_REGION,
   endpoint: environment.S3_ENDPOINT_URL,
   forcePathStyle: true,
+  expectContinueHeader: false, // one way to and fro less for each part
   // The newer default adds a CRC32 to every body, in a trailer.
   requestChecksumCalculation: "WHEN_REQUIRED",
   responseChecksumValidation: "WHEN_REQUIRED",
   requestHandler: new NodeHttpHandler({ httpAgent: new Agent({ keepAlive: true, maxSockets: 256 }) }),
 });
 
-const pool = new pg.Pool({ connectionString: environment.DATABASE_URL, max: 10 });
+const pool = new pg.Pool({ connectionString: environment.DATABASE_URL, max: 20 });
 await pool.query(`CREATE TABLE IF NOT EXISTS express_recipe (
   id uuid PRIMARY KEY, label text NOT NULL, key text NOT NULL UNIQUE, location text NOT NULL,
   content_type text NOT NULL, size bigint NOT NULL, etag text NOT NULL, original_name text NOT NULL,

@@ -1,0 +1,105 @@
+"""What the service is held to: ratios within one run, so that they mean the same on any machine."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from compare.figures import Results, Spread
+
+BUDGET_MIB = 48
+"""`UPLOAD_BUFFER_BYTES`, by default."""
+CHUNK_MIB = 0.25
+"""What a connection holds besides: the chunk that it read and that waits for room in the budget."""
+CROWD = 64
+FLAT = 1.25
+"""How many times one figure may be another and still be called the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aim:
+    """One of them, with what came of it."""
+
+    title: str
+    wanted: str
+    measured: str
+    met: bool
+
+
+def aims(results: Results) -> list[Aim]:
+    """All for which there are figures."""
+    return [*_throughput(results), *_large(results), *_memory(results), *_growth(results)]
+
+
+def _throughput(results: Results) -> Iterator[Aim]:
+    for load, photos, peer, title, wanted in (
+        ("small", "50 kB photos a second", "express", "Express", 2.0),
+        ("small", "50 kB photos a second", "naive", "`UploadFile`", 5.0),
+        ("medium", "5 MB photos a second", "express", "Express", 2.0),
+    ):
+        ratio = results.ratio(load, ("service", "per_second"), (peer, "per_second"))
+        if ratio:
+            yield _at_least(f"{photos}, by those of {title}", ratio, wanted)
+
+
+def _large(results: Results) -> Iterator[Aim]:
+    ratio = results.ratio("large", ("service", "seconds"), ("curl", "seconds"))
+    if ratio:
+        yield _at_most("256 MiB: time, by that of curl straight to the store", ratio, 2.0)
+    ratio = results.ratio("large", ("express", "seconds"), ("service", "seconds"))
+    if ratio:
+        yield _at_least("256 MiB: time of Express, by ours", ratio, 1.5)
+    last = results.spread("large", "service", "last_byte_ms")
+    steps = [results.spread("large", "steps", name) for name in ("part_ms", "complete_ms", "commit_ms")]
+    if last and all(steps):
+        part, complete, commit = (step.median for step in steps if step)
+        allowed = part + complete + commit
+        yield Aim(
+            title="256 MiB: last byte to answer, by one part's PUT, the Complete and the commit, one after another",
+            wanted=f"at most {allowed:.1f} ms ({part:.1f} + {complete:.1f} + {commit:.1f})",
+            measured=f"{last.median:.1f} ms ({last.low:.1f}-{last.high:.1f})",
+            met=last.median <= allowed,
+        )
+
+
+def _memory(results: Results) -> Iterator[Aim]:
+    ratio = results.ratio("crowd", ("service", "peak_mib"), ("express", "peak_mib"))
+    if ratio:
+        yield _at_most(f"{CROWD} photos of 64 MiB at once: memory at its peak, by that of Express", ratio, 0.25)
+    idle, peak = (results.spread("crowd", "service", name) for name in ("idle_mib", "peak_mib"))
+    if idle and peak:
+        allowed = BUDGET_MIB + CROWD * CHUNK_MIB
+        yield Aim(
+            title="the same: memory above idle, by the budget and a chunk of 256 KiB for each connection",
+            wanted=f"at most {allowed:.0f} MiB ({BUDGET_MIB} + {CROWD * CHUNK_MIB:.0f})",
+            measured=f"{peak.median - idle.median:.0f} MiB",
+            met=peak.median - idle.median <= allowed,
+        )
+
+
+def _growth(results: Results) -> Iterator[Aim]:
+    for figure, each, title in (
+        ("seconds", True, "16 MiB to 2 GiB: time for each MiB, the highest by the lowest"),
+        ("peak_mib", False, "16 MiB to 2 GiB: memory at its peak, the highest by the lowest"),
+    ):
+        found = {size: spread.median / (size if each else 1) for size, spread in growth(results, "service", figure)}
+        if len(found) > 1:
+            ratio = max(found.values()) / min(found.values())
+            yield Aim(title=title, wanted=f"at most {FLAT}", measured=f"{ratio:.2f}", met=ratio <= FLAT)
+
+
+def growth(results: Results, contestant: str, figure: str) -> list[tuple[int, Spread]]:
+    """A figure by the size of the photo in MiB."""
+    sizes = {int(each.load.partition("-")[2]) for each in results.measurements if each.load.startswith("growth-")}
+    found = ((size, results.spread(f"growth-{size}", contestant, figure)) for size in sorted(sizes))
+    return [(size, spread) for size, spread in found if spread]
+
+
+def _at_least(title: str, ratio: Spread, wanted: float) -> Aim:
+    return Aim(title=title, wanted=f"at least {wanted:g}", measured=_spread(ratio), met=ratio.median >= wanted)
+
+
+def _at_most(title: str, ratio: Spread, wanted: float) -> Aim:
+    return Aim(title=title, wanted=f"at most {wanted:g}", measured=_spread(ratio), met=ratio.median <= wanted)
+
+
+def _spread(ratio: Spread) -> str:
+    return f"{ratio.median:.2f} ({ratio.low:.2f}-{ratio.high:.2f})"

@@ -1,0 +1,60 @@
+"""The machine and the versions that figures belong to."""
+
+import json
+import os
+import platform
+import re
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+_PYTHON = ("uvicorn", "uvloop", "httptools", "fastapi", "python-multipart", "aioboto3", "aiobotocore", "aiohttp")
+_PYTHON_DATABASE = ("sqlmodel", "sqlalchemy", "asyncpg")
+_REVISION = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+
+
+def machine() -> dict[str, str]:
+    """The hardware and the system."""
+    processor = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
+    return {
+        "day": datetime.now(UTC).date().isoformat(),
+        "processor": processor[1] if processor else platform.machine(),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "memory": f"{memory:.0f} GiB",
+        "system": f"Linux {platform.release()}",
+        "revision": _said(_REVISION, r"(\S+)"),
+    }
+
+
+def load_average() -> float:
+    """Of the last minute: what the machine had to do besides, when it is asked before the run."""
+    return os.getloadavg()[0]
+
+
+def versions(express: Path) -> dict[str, str]:
+    """Of all that takes part. `express` is where npm has installed the lesson's packages."""
+    wanted = json.loads((express / "package.json").read_text())["dependencies"]
+    return {
+        "Python": platform.python_version(),
+        **{name: version(name) for name in (*_PYTHON, *_PYTHON_DATABASE)},
+        "Node": _said(["node", "--version"], r"v(\S+)"),
+        **{name: _installed(express, name) for name in wanted},
+        "nginx": _said(["nginx", "-v"], r"nginx/(\S+)"),
+        "wrk": _said(["wrk", "-v"], r"wrk \S*?(\d\S*)"),
+        "curl": _said(["curl", "--version"], r"curl (\S+)"),
+    }
+
+
+def _installed(express: Path, name: str) -> str:
+    found: str = json.loads((express / "node_modules" / name / "package.json").read_text())["version"]
+    return found
+
+
+def _said(command: list[str], pattern: str) -> str:
+    done = subprocess.run(  # noqa: S603 - commands of ours
+        command, capture_output=True, text=True, cwd=Path(__file__).parent, check=False
+    )
+    found = re.search(pattern, done.stdout + done.stderr)
+    return found[1] if found else "?"

@@ -1,0 +1,44 @@
+"""A run as it is kept, as JSON: what was measured, where and with what."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from compare.figures import Measurement, Results
+
+_DIGITS = 5  # significant ones; the spread is far above what is cut off
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """All of a run."""
+
+    machine: dict[str, str]
+    versions: dict[str, str]
+    load_average: float
+    """Of the minute before."""
+    minutes: float
+    contestants: dict[str, str]
+    """Titles by name."""
+    loads: dict[str, str]
+    """The same."""
+    results: Results = field(default_factory=Results)
+
+
+def write(record: Record, path: Path) -> None:
+    """Keeps it."""
+    document = asdict(record)
+    document["measurements"] = [asdict(each) for each in record.results.measurements]
+    del document["results"]
+    for each in document["measurements"]:
+        each["figures"] = {name: float(f"{value:.{_DIGITS}g}") for name, value in each["figures"].items()}
+    lines = [f'"{name}": {json.dumps(value)}' for name, value in document.items() if name != "measurements"]
+    measurements = ",\n  ".join(json.dumps(each) for each in document["measurements"])
+    path.write_text("{\n" + ",\n".join(lines) + f',\n"measurements": [\n  {measurements}\n]\n}}\n')
+
+
+def read(path: Path) -> Record:
+    """What was kept."""
+    document = json.loads(path.read_text())
+    measurements = [Measurement(**each) for each in document.pop("measurements")]
+    return Record(**document, results=Results(measurements))

@@ -1,0 +1,90 @@
+"""The order of measurements, and each of them: a contestant is started, warmed, measured and ended."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from compare.client import large_photo
+from compare.database import database
+from compare.figures import Measurement
+from compare.loads import Place
+from compare.photos import MIB
+from compare.plan import Load
+from compare.processes import BenchmarkError
+from compare.servers import Contestant, serving
+from compare.store import store
+
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a file system in memory is what is wanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One measurement to come."""
+
+    turn: int
+    load: Load
+    name: str
+    """Of a contestant, or of what is measured beside them."""
+
+
+def steps(plan: Mapping[str, Load], *, rounds: int, only: Sequence[str]) -> list[Step]:
+    """Every measurement in its order: contestants alternate, and each round another one begins."""
+    return list(_steps([plan[name] for name in plan if name in only] or list(plan.values()), rounds, only))
+
+
+def _steps(plan: Sequence[Load], rounds: int, only: Sequence[str]) -> Iterator[Step]:
+    for turn in range(1, rounds + 1):
+        for load in (load for load in plan if turn <= load.rounds):
+            names = [*load.contestants, *load.straight]
+            names = [name for name in names if name in only] or names
+            begin = (turn - 1) % len(names)
+            for name in (*names[begin:], *names[:begin]):
+                yield Step(turn=turn, load=load, name=name)
+
+
+def measured(todo: Sequence[Step], contestants: Mapping[str, Contestant]) -> Iterator[Measurement]:
+    """Does them, one after the other, on one store and one database; tells of each as it goes."""
+    began = time.monotonic()
+    with _place() as place:
+        for number, step in enumerate(todo, 1):
+            clock = f"{number}/{len(todo)}, {time.monotonic() - began:.0f} s"
+            print(f"[{clock:>13}] round {step.turn}, {step.load.name}, {step.name}: ", end="", flush=True)
+            found = _measured(place, step, contestants)
+            print(f"VOID: {found.void}" if found.void else _told(found.figures), flush=True)
+            yield found
+
+
+def _measured(place: Place, step: Step, contestants: Mapping[str, Contestant]) -> Measurement:
+    load, figures, void = step.load, {}, ""
+    try:
+        if step.name in load.straight:
+            figures = load.straight[step.name](place)
+        else:
+            environment = {**place.store.environment(), "DATABASE_URL": place.database.url}
+            with serving(
+                contestants[step.name], environment=environment, folder=place.folder, busy=load.busy
+            ) as server:
+                figures = load.measure(place, server)
+    except BenchmarkError as error:
+        void = str(error)
+    return Measurement(load=load.name, contestant=step.name, round=step.turn, figures=figures, void=void)
+
+
+def _told(figures: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+
+
+@contextmanager
+def _place() -> Iterator[Place]:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="compare-")))
+        spool = Path(stack.enter_context(TemporaryDirectory(prefix="compare-", dir=_MEMORY)))
+        yield Place(
+            folder=folder,
+            store=stack.enter_context(store(folder, spool=spool)),
+            database=stack.enter_context(database(folder / "postgres")),
+            source=stack.enter_context(large_photo(256 * MIB)),
+        )

@@ -1,0 +1,117 @@
+"""What is possible: the same bytes straight to the store, and what an upload's last steps cost by themselves.
+
+They are measured in the same rounds as the contestants, so that whatever else the machine does falls on all alike.
+"""
+
+import asyncio
+import json
+import statistics
+import subprocess
+import time
+from collections.abc import Awaitable, Callable
+
+import aioboto3
+import asyncpg
+from botocore.config import Config
+
+from compare import client
+from compare.loads import Place
+from compare.photos import MIB, photo
+from compare.processes import BenchmarkError, cpu_seconds, guarded, plain_environment
+from compare.store import BUCKET
+from compare.wrk import stream
+
+PART_BYTES = 5 * MIB  # of this service and of multer-s3
+_REPEATS = 20
+_CURL_SECONDS = 120
+
+
+def many(place: Place, *, size: int, connections: int, seconds: float) -> dict[str, float]:
+    """The limit of the store: PUTs by wrk of the bytes of a photo, over so many connections."""
+    body = place.folder / f"photo-{size}"
+    if not body.exists():
+        body.write_bytes(photo(size))
+    cpu = cpu_seconds(place.store.pid)
+    seen = stream(
+        f"{place.store.url}/{BUCKET}/photo.jpg", body=body, connections=connections, seconds=seconds, method="PUT"
+    )
+    if seen.refused or seen.broken or not seen.requests:
+        raise BenchmarkError(f"the store refused {seen.refused} of {seen.requests} PUTs, and broke {seen.broken}")
+    cpu = cpu_seconds(place.store.pid) - cpu
+    return {
+        "per_second": seen.requests / seen.seconds,
+        "megabytes": seen.requests * size / 1e6 / seen.seconds,
+        "median_ms": seen.median * 1e3,
+        "p99_ms": seen.p99 * 1e3,
+        "cpu_ms": cpu / seen.requests * 1e3,
+        "cpu_per_gib": cpu / (seen.requests * size) * 1024**3,
+    }
+
+
+def by_curl(place: Place, size: int) -> dict[str, float]:
+    """One PUT by curl, with the time that curl itself tells."""
+    command = ["curl", "--silent", "--show-error", "--fail", "--output", "/dev/null", "--write-out", "%{json}"]
+    command += ["--header", "Expect:", "--upload-file", place.source.path, f"{place.store.url}/{BUCKET}/photo.jpg"]
+    try:
+        done = subprocess.run(  # noqa: S603 - a command of ours
+            guarded(command),
+            env=plain_environment(),
+            capture_output=True,
+            text=True,
+            timeout=_CURL_SECONDS,
+            check=True,
+        )
+    except subprocess.SubprocessError as error:
+        raise BenchmarkError(f"curl failed: {error}") from error
+    told = json.loads(done.stdout)
+    if told["size_upload"] != size:
+        raise BenchmarkError(f"curl sent {told['size_upload']} bytes, not {size}")
+    return {"seconds": told["time_total"], "megabytes": size / 1e6 / told["time_total"]}
+
+
+def by_our_client(place: Place, size: int) -> dict[str, float]:
+    """One PUT by the client that sends large photos to the contestants."""
+    sent = client.send(place.store.port, place.source, size=size, method="PUT", path=f"/{BUCKET}/photo.jpg")
+    if sent.status != 200:
+        raise BenchmarkError(f"the store answered {sent.status}")
+    return {"seconds": sent.seconds, "last_byte_ms": sent.last_byte * 1e3, "megabytes": size / 1e6 / sent.seconds}
+
+
+def last_steps(place: Place) -> dict[str, float]:
+    """Milliseconds of one part's PUT and of the Complete, signed and sent by aioboto3, and of a row's commit."""
+    bare = [by_our_client(place, PART_BYTES)["seconds"] * 1e3 for _ in range(_REPEATS)]
+    return asyncio.run(_last_steps(place)) | {"bare_part_ms": statistics.median(bare)}
+
+
+async def _last_steps(place: Place) -> dict[str, float]:
+    environment = place.store.environment()
+    session = aioboto3.Session(
+        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        region_name=environment["AWS_REGION"],
+    )
+    body = photo(PART_BYTES)
+    named = {"Bucket": BUCKET, "Key": "photo.jpg"}
+    parts = {"Parts": [{"PartNumber": number, "ETag": '"0"'} for number in range(1, 53)]}
+    connection = await asyncpg.connect(place.database.url)
+    await connection.execute("CREATE TABLE IF NOT EXISTS step (id bigserial PRIMARY KEY, key text NOT NULL)")
+    async with session.client("s3", endpoint_url=place.store.url, config=Config(s3={"addressing_style": "path"})) as s3:
+        try:
+            return {
+                "part_ms": await _median_ms(lambda: s3.upload_part(**named, Body=body, PartNumber=1, UploadId="0")),
+                "complete_ms": await _median_ms(
+                    lambda: s3.complete_multipart_upload(**named, UploadId="0", MultipartUpload=parts)
+                ),
+                "commit_ms": await _median_ms(lambda: connection.execute("INSERT INTO step (key) VALUES ('photo')")),
+            }
+        finally:
+            await connection.close()
+
+
+async def _median_ms(step: Callable[[], Awaitable[object]]) -> float:
+    seconds = []
+    for _ in range(_REPEATS):
+        began = time.perf_counter()
+        await step()
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds) * 1e3
