@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from recipe_api import undo
-from recipe_api.database import idempotency, session
+from recipe_api.database import idempotency, records, session
 from recipe_api.dev.stack import Stack
 from recipe_api.settings import Settings
 from recipe_api.storage import connection, retries, s3
@@ -75,13 +75,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def short_patience() -> Iterator[None]:
     """A try that stalls ends after a second, and so on upwards."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(retries, "ATTEMPTS", 2)
+        patch.setattr(retries, "WAITS_SECONDS", (0.1,))
         patch.setattr(retries, "TRY_SECONDS", 6)
         patch.setattr(retries, "JITTER_SECONDS", 0.1)
         patch.setattr(connection, "CONNECT_SECONDS", 1)
         patch.setattr(s3, "LOOK_SECONDS", 1)
         patch.setattr(session, "CONNECT_SECONDS", 2)
         patch.setattr(session, "STATEMENT_SECONDS", 1)
+        patch.setattr(records, "STATEMENT_SECONDS", 1)
+        patch.setattr(records, "POOL_SECONDS", 2)
         patch.setattr(session, "POOL_SECONDS", 2)
         patch.setattr(idempotency, "CLAIM_SECONDS", 2)
         patch.setattr(uploads, "ANSWER_SECONDS", 15)

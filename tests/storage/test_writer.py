@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from recipe_api.errors import StorageUnavailable
 from recipe_api.settings import PART_SIZE
+from recipe_api.storage.body import Body
 from recipe_api.storage.budget import BufferBudget
-from recipe_api.storage.protocol import Attributes, Body, ObjectStore, Part, Upload
+from recipe_api.storage.protocol import Attributes, ObjectStore, Part, Upload
 from recipe_api.storage.s3 import S3Store
 from recipe_api.storage.writer import ObjectWriter, object_writer
 from recipe_api.undo import Undo

@@ -12,7 +12,9 @@ from typing import Any, BinaryIO, NoReturn, cast
 
 from starlette.datastructures import UploadFile
 
-ReadChunk = Callable[[], Coroutine[Any, Any, bytes]]
+NOTHING = memoryview(b"")
+
+ReadChunk = Callable[[], Coroutine[Any, Any, memoryview]]
 
 
 class WireFile(UploadFile):
@@ -22,7 +24,7 @@ class WireFile(UploadFile):
         # UploadFile wants the file it spools to; there is none, and all that would touch it is overridden.
         super().__init__(cast("BinaryIO", None), size=0, filename=filename)
         self._read_chunk = read_chunk
-        self._rest = b""
+        self._rest = NOTHING
 
     async def read(self, size: int = -1) -> bytes:
         """At most `size` bytes, as soon as any have arrived; all of the rest when `size` is negative; b"" at the end.
@@ -35,8 +37,17 @@ class WireFile(UploadFile):
             return b"".join([chunk async for chunk in self])
         if size == 0:
             return b""
-        data = self._rest or await self._read_chunk()
-        data, self._rest = (data, b"") if len(data) <= size else (data[:size], data[size:])
+        arrived = self._rest or await self._read_chunk()
+        self._rest = arrived[size:]
+        return bytes(self._counted(arrived[:size]))
+
+    async def read_view(self) -> memoryview:
+        """What has arrived, where it arrived, without a copy; nothing at the end. Raises what `read` does."""
+        arrived = self._rest or await self._read_chunk()
+        self._rest = NOTHING
+        return self._counted(arrived)
+
+    def _counted(self, data: memoryview) -> memoryview:
         self.size = (self.size or 0) + len(data)
         return data
 
@@ -49,8 +60,8 @@ class WireFile(UploadFile):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Chunk by chunk, each as large as it came."""
-        while chunk := await self.read(io.DEFAULT_BUFFER_SIZE * 1024):
-            yield chunk
+        while chunk := await self.read_view():
+            yield bytes(chunk)
 
     async def write(self, data: bytes) -> NoReturn:  # noqa: ARG002 - UploadFile's signature
         raise io.UnsupportedOperation("a file on the wire cannot be written to")

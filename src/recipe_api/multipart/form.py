@@ -20,7 +20,7 @@ from recipe_api.errors import (
     TextTooLarge,
     TooManyParts,
 )
-from recipe_api.multipart.file import WireFile
+from recipe_api.multipart.file import NOTHING, WireFile
 from recipe_api.multipart.parser import Event, EventParser, Mark, PartBegin
 
 
@@ -116,7 +116,7 @@ class WireForm:
 
     async def _read_text(self, name: str) -> str:
         value = bytearray()
-        while isinstance(event := await self._next_event(), bytes):
+        while isinstance(event := await self._next_event(), memoryview):
             value += event
             if len(value) > self._rules.max_text_bytes:
                 raise TextTooLarge(f"{name} may have {self._rules.max_text_bytes} bytes.", field=name)
@@ -125,10 +125,10 @@ class WireForm:
         except UnicodeDecodeError as error:
             raise InvalidText(f"{name} is not valid UTF-8.", field=name) from error
 
-    async def _read_file_chunk(self) -> bytes:
+    async def _read_file_chunk(self) -> memoryview:
         event = await self._peek()
-        if not isinstance(event, bytes):
-            return b""  # the part's end stays, so that reading on says it again
+        if not isinstance(event, memoryview):
+            return NOTHING  # the part's end stays, so that reading on says it again
         self._events.popleft()
         self._file_bytes += len(event)
         if self._file_bytes > self._rules.max_file_bytes:

@@ -39,8 +39,8 @@ class Mark(Enum):
     FORM_END = auto()
 
 
-Event = PartBegin | bytes | Mark
-"""Bytes are data of the part that began last."""
+Event = PartBegin | memoryview | Mark
+"""A view is data of the part that began last, where the chunk has them."""
 
 
 def boundary_of(content_type: str | None) -> bytes:
@@ -122,7 +122,7 @@ class EventParser:
         self._events.append(_part_begin(self._headers.get(b"content-disposition", b"")))
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self._events.append(data[start:end])
+        self._events.append(memoryview(data)[start:end])
 
     def _on_part_end(self) -> None:
         self._events.append(Mark.PART_END)

@@ -71,6 +71,8 @@ class BufferBudget:
         Raises:
             ServiceFull: They were not there for `WAIT_SECONDS`.
         """
+        if self._taken_at_once(size, small=small):
+            return
         waiting = _Waiting(turn, size, asyncio.get_running_loop().create_future())
         heapq.heappush(self._small_waiting if small else self._large_waiting, waiting)
         self._wake()
@@ -79,6 +81,16 @@ class BufferBudget:
                 await self._granted(waiting, small=small)
         except TimeoutError:
             raise ServiceFull("All memory for photos is taken; try again in a moment.") from None
+
+    def _taken_at_once(self, size: int, *, small: bool) -> bool:
+        """Whether there was room, and nobody of the same sort who waits for it."""
+        if _first(self._small_waiting if small else self._large_waiting) is not None:
+            return False
+        if not (self._may_take_small(size) if small else self._may_take_large(size)):
+            return False
+        self.free -= size
+        self._small_taken += size if small else 0
+        return True
 
     async def _granted(self, waiting: _Waiting, *, small: bool) -> None:
         try:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import aioboto3
 from aiobotocore.config import AioConfig
-from aiohttp import ClientTimeout
 
 from recipe_api.settings import S3Settings
 from recipe_api.storage.lean import open_lean_put
 from recipe_api.storage.s3 import S3Store
+from recipe_api.storage.wire import Limits
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
@@ -29,7 +29,7 @@ CONNECTIONS = 64
 async def open_s3_store(settings: S3Settings) -> AsyncIterator[tuple[S3Store, "S3Client"]]:
     """The configured bucket's store, and the client beneath it, with their connections; they close with the block."""
     session = aws_session(settings)
-    extra = {"If-None-Match": "*"} if settings.s3_conditional_writes else {}
+    extra = {"if-none-match": "*"} if settings.s3_conditional_writes else {}
     extra |= {"x-amz-acl": settings.s3_acl} if settings.s3_acl else {}
     async with (
         open_s3_client(settings, session) as client,
@@ -38,8 +38,7 @@ async def open_s3_store(settings: S3Settings) -> AsyncIterator[tuple[S3Store, "S
             client,
             bucket=settings.s3_bucket,
             extra=extra,
-            limits=ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS),
-            connections=CONNECTIONS,
+            limits=Limits(connections=CONNECTIONS, connect_seconds=CONNECT_SECONDS, answer_seconds=READ_SECONDS),
         ) as lean,
     ):
         store = S3Store(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-Body = bytes | bytearray
+from recipe_api.storage.body import Body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,6 @@ of 128 random bits is our own object.
 
 import asyncio
 import base64
-import zlib
 from collections.abc import Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
@@ -20,9 +19,9 @@ from aiohttp import ClientError as HttpError
 from botocore.exceptions import BotoCoreError, ClientError
 
 from recipe_api.errors import StorageUnavailable
-from recipe_api.storage.bodies import Sliced
+from recipe_api.storage.body import Body, BodyFile
 from recipe_api.storage.lean import LeanPut, OutOfTheOrdinary
-from recipe_api.storage.protocol import Attributes, Body, Part, Upload
+from recipe_api.storage.protocol import Attributes, Part, Upload
 from recipe_api.storage.retries import tried
 
 if TYPE_CHECKING:
@@ -162,7 +161,7 @@ class S3Store:
         answer = await self._client.put_object(
             Bucket=self._bucket,
             Key=key,
-            Body=cast("Any", Sliced(body)),
+            Body=cast("Any", BodyFile(body)),
             **_headers(attributes),
             **self._acl,
             **_crc32(checksum),
@@ -181,13 +180,13 @@ class S3Store:
             Key=upload.key,
             UploadId=upload.upload_id,
             PartNumber=number,
-            Body=cast("Any", Sliced(body)),
+            Body=cast("Any", BodyFile(body)),
             **_crc32(checksum),
         )
         return answer["ETag"]
 
     def _checksum(self, body: Body) -> str | None:
-        return base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode("ascii") if self._checksums else None
+        return base64.b64encode(body.crc32().to_bytes(4, "big")).decode("ascii") if self._checksums else None
 
 
 def _headers(attributes: Attributes) -> dict[str, Any]:

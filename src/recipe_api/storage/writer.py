@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from recipe_api.storage.body import Body
 from recipe_api.storage.budget import BufferBudget, Lease
 from recipe_api.storage.protocol import Attributes, ObjectStore, Part, Upload
 from recipe_api.undo import Undo
@@ -54,26 +55,26 @@ class ObjectWriter:
         self._tasks = asyncio.TaskGroup()
         self._sending: list[asyncio.Task[Part]] = []
         self._upload: Upload | None = None
-        self._buffer = bytearray()
+        self._body = Body()
         self._size = 0
         self._touched = False
         self._divided = False
         self.written: Written | None = None
 
-    async def write(self, data: bytes) -> None:
-        """Takes `data`; returns when there is room for more.
+    async def write(self, data: bytes | memoryview) -> None:
+        """Takes `data`, which must not change any more; returns when there is room for more.
 
         Raises:
             StorageUnavailable: The store refused a part, this one or one before.
         """
         rest = memoryview(data)
         while rest:
-            if len(self._buffer) == self._part_size:
+            if len(self._body) == self._part_size:
                 await self._send_part()
-            if len(self._buffer) == self._room:
+            if len(self._body) == self._room:
                 self._room += await self._lease.next_part()
-            taken = rest[: self._room - len(self._buffer)]
-            self._buffer += taken
+            taken = rest[: self._room - len(self._body)]
+            self._body.append(taken)
             rest = rest[len(taken) :]
         self._size += len(data)
 
@@ -85,7 +86,7 @@ class ObjectWriter:
         """
         self._touched = True
         if self._upload is None:
-            etag = await self._store.put(self._key, self._buffer, self._attributes)
+            etag = await self._store.put(self._key, self._body, self._attributes)
         else:
             await self._send_part()
             parts = await asyncio.gather(*self._sending)
@@ -98,7 +99,7 @@ class ObjectWriter:
             self._divided = True
             self._upload = await self._store.create_upload(self._key, self._attributes)
         await self._slots.acquire()
-        body, self._buffer, self._room = self._buffer, bytearray(), 0
+        body, self._body, self._room = self._body, Body(), 0
         size = len(body)
         self._lease.send_off(size)
         number = len(self._sending) + 1

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import pytest
 
 from recipe_api.settings import S3Settings
+from recipe_api.storage.body import Body
 from recipe_api.storage.bucket.checks import CHECKS
 from recipe_api.storage.bucket.checks.reading import public
 from recipe_api.storage.bucket.doctor import Doctor
@@ -261,7 +262,7 @@ class TestReading:
     async def test_with_an_acl_a_photo_in_parts_is_public_too(self, amazon: Amazon, name: str) -> None:
         async def fetches_parts(visit: Visit) -> Result:
             upload = await visit.begin(visit.key, "doctor")
-            await visit.store().complete_upload(upload, [await visit.store().put_part(upload, 1, BODY)])
+            await visit.store().complete_upload(upload, [await visit.store().put_part(upload, 1, Body(BODY))])
             return await public(visit)
 
         variables = await ready(amazon.environment(name, S3_ACL="public-read"))

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from recipe_api.dev import seaweedfs as seaweedfs_module
 from recipe_api.dev.seaweedfs import ACCESS_KEY_ID, REGION, seaweedfs
 from recipe_api.settings import S3Settings, Settings
+from recipe_api.storage.body import Body
 from recipe_api.storage.bucket.policies import JOBS, iam_policy
 from recipe_api.storage.bucket.setup import BucketRefused, Outcome
 from recipe_api.storage.bucket.visit import Verdict
@@ -153,7 +154,7 @@ async def test_the_sweep_finds_and_mends_under_its_policy_and_writes_nothing(
 ) -> None:
     await set_up(owner)
     async with store_of(owner) as (store, _):
-        await store.put(KEY, b"orphan", ATTRIBUTES)
+        await store.put(KEY, Body(b"orphan"), ATTRIBUTES)
         await store.create_upload(KEY, ATTRIBUTES)
     variables = identity(policy_for(owner, "sweep"))
     async with store_of(variables) as (_, inventory):

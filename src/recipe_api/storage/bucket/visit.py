@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from recipe_api.settings import S3Settings
 from recipe_api.storage.addresses import location_of, public_base_url
+from recipe_api.storage.body import Body
 from recipe_api.storage.bucket.steps import code_of
 from recipe_api.storage.bucket.wish import Wish
 from recipe_api.storage.protocol import Attributes, Upload
@@ -106,7 +107,7 @@ class Visit:
             StorageUnavailable: It cannot be written; the cause says why.
         """
         self.written.add(key)
-        await self.store(**different).put(key, BODY, attributes(mark))
+        await self.store(**different).put(key, Body(BODY), attributes(mark))
 
     async def begin(self, key: str, mark: str) -> Upload:
         """Begins a multipart upload, likewise."""

@@ -5,6 +5,7 @@ from collections.abc import Awaitable
 from botocore.exceptions import BotoCoreError, ClientError
 
 from recipe_api.errors import StorageUnavailable
+from recipe_api.storage.body import Body
 from recipe_api.storage.bucket.steps import code_of, is_denied
 from recipe_api.storage.bucket.visit import BODY, GRANT, SETUP, Result, Verdict, Visit, code_in
 
@@ -72,7 +73,7 @@ async def _put_overwrites(visit: Visit) -> str:
 async def _upload_overwrites(visit: Visit) -> str:
     try:
         upload = await visit.begin(visit.key, "doctor again")
-        parts = [await visit.store().put_part(upload, 1, BODY)]
+        parts = [await visit.store().put_part(upload, 1, Body(BODY))]
         answer = await _how_ignored(visit.store().complete_upload(upload, parts))
         await visit.abort(upload)
     except StorageUnavailable:
@@ -114,7 +115,7 @@ async def multipart(visit: Visit) -> Result:
     try:
         upload = await visit.begin(visit.second_key, "doctor")
         step = "given a part"
-        await visit.store().put_part(upload, 1, BODY)
+        await visit.store().put_part(upload, 1, Body(BODY))
         step = "aborted"
         await visit.abort(upload)
     except StorageUnavailable as failure:

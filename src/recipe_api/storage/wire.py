@@ -1,0 +1,247 @@
+"""PUT over HTTP/1.1 with as little as it takes: one request at a time on a connection, a status and headers for answer.
+
+Implementation: the body goes to the transport piece by piece, none copied, as fast as the other side takes them.
+The answer's body is read and dropped, up to `ANSWER_BYTES`: of a PUT, all that counts is said by status and headers.
+
+Considerations: an answer must never be taken for another request's. So a connection is used again only after one whole
+answer to a request that had gone out whole, and if nothing has come since. A success that is told before the body has
+gone out is none; any other answer ends the sending, and the connection with it.
+
+A server may close a kept connection at the moment it is used again. A request that met nothing but that is sent once
+more, on a new connection (RFC 9110 §9.2.2: PUT is idempotent). A general client, aiohttp, takes three times the CPU for
+this one request (docs/benchmarks.md, "One PUT"); anything out of the ordinary is none of this module's business.
+"""
+
+import asyncio
+import re
+import select
+import ssl
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import cast
+
+import httptools
+
+from recipe_api.storage.body import Body
+
+IDLE_SECONDS = 15
+"""Below the 20 s for which S3 keeps an idle connection."""
+ANSWER_BYTES = 16 * 1024
+"""The most that is read of an answer, headers and body together. S3's have less than 1 KiB."""
+_HEAD = re.compile(r"PUT [!-~]+ HTTP/1\.1\r\n(?:[!#-'*+\-.0-9A-Z^-z|~]+: [\t -~]*\r\n)+\r\n")
+"""Tokens for names, visible ASCII for the target and, with blanks, for values (RFC 9110 §5)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the connections to a server may take."""
+
+    connections: int
+    """At once, idle ones among them; who comes beyond that waits."""
+    connect_seconds: float
+    answer_seconds: float
+    """From the body's last byte to the answer's end."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a server said to a request. Names of headers are in lower case."""
+
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class ConnectionLost(ConnectionError):
+    """The connection ended before the server had said anything."""
+
+
+class Wire:
+    """Connections to one server; `tls` says whom it trusts, None is plain HTTP."""
+
+    def __init__(self, host: str, port: int, *, tls: ssl.SSLContext | None, limits: Limits) -> None:
+        self._address = host, port
+        self._tls, self._limits = tls, limits
+        self._free = asyncio.Semaphore(limits.connections)
+        self._idle: deque[_Connection] = deque()
+        self._closed = False
+
+    async def put(self, target: str, headers: Mapping[str, str], body: Body) -> Answer:
+        """Sends a request and waits for its answer. How long the sending takes is the caller's to bound.
+
+        Args:
+            target: Path and query, as they go on the wire.
+            headers: All of them, names in lower case; `host` and `content-length` among them.
+            body: Must not change meanwhile.
+
+        Raises:
+            OSError: The server cannot be reached, closed the connection, or does not speak HTTP as it should.
+            TimeoutError: Connecting or answering took too long.
+            ValueError: The target or a header holds what none can, or the body has another length.
+        """
+        head = _head(target, headers, length=len(body))
+        async with self._free:
+            if (kept := self._kept()) is not None:
+                with suppress(ConnectionLost):
+                    return await self._asked(kept, head, body)
+            return await self._asked(await self._connected(), head, body)
+
+    def close(self) -> None:
+        """Closes the connections that are idle; those in use end with their requests."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+    def _kept(self) -> "_Connection | None":
+        while self._idle:
+            if (connection := self._idle.pop()).take():  # the last one used: the others may grow old and go
+                return connection
+            connection.close()
+        return None
+
+    async def _connected(self) -> "_Connection":
+        connecting = asyncio.get_running_loop().create_connection(_Connection, *self._address, ssl=self._tls)
+        async with asyncio.timeout(self._limits.connect_seconds):
+            return (await connecting)[1]
+
+    async def _asked(self, connection: "_Connection", head: bytes, body: Body) -> Answer:
+        try:
+            answer = await connection.ask(head, body, answer_seconds=self._limits.answer_seconds)
+        except BaseException:
+            connection.close()
+            raise
+        if self._closed or not connection.keep():
+            connection.close()
+        else:
+            self._idle.append(connection)
+        return answer
+
+
+def _head(target: str, headers: Mapping[str, str], *, length: int) -> bytes:
+    lines = [f"PUT {target} HTTP/1.1", *[f"{name}: {value}" for name, value in headers.items()], "", ""]
+    head = "\r\n".join(lines)
+    if head.count("\n") != len(lines) - 1 or not _HEAD.fullmatch(head) or headers.get("content-length") != str(length):
+        raise ValueError("a head that holds what none can, or tells another length than the body's")
+    return head.encode("ascii")
+
+
+class _Connection(asyncio.Protocol):
+    """One connection. It keeps no exception, whose traceback would keep a body: `_fault` says why its use has ended."""
+
+    _transport: asyncio.Transport
+    _expiry: asyncio.TimerHandle
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._readable = select.poll()
+        self._news = asyncio.Event()
+        self._answer, self._room = Answer(), ANSWER_BYTES
+        self._paused = False
+        self._over = True  # nobody waits for an answer, or there is no more of it
+        self._fault, self._gone = "", False
+
+    async def ask(self, head: bytes, body: Body, *, answer_seconds: float) -> Answer:
+        """Sends a request; answers what came back."""
+        if self._fault or self._transport.is_closing():
+            raise ConnectionLost(self._fault)
+        self._answer, self._room, self._over = Answer(), ANSWER_BYTES, False
+        sent = await self._send(head, body)
+        async with asyncio.timeout(answer_seconds):
+            while not self._over:
+                await self._change()
+        if not self._answer.status:
+            raise (ConnectionLost if self._room == ANSWER_BYTES else OSError)(self._fault)
+        if not sent or self._transport.get_write_buffer_size():
+            self._fault = "the server answered before it had the whole request"
+            if self._answer.status < 300:
+                raise OSError(self._fault)
+        return self._answer
+
+    async def _send(self, head: bytes, body: Body) -> bool:
+        self._transport.write(head)
+        for piece in body:
+            while self._paused and not self._over:
+                await self._change()
+            if self._over:
+                return False
+            self._transport.write(piece)
+        return True
+
+    async def _change(self) -> None:
+        self._news.clear()
+        await self._news.wait()
+
+    def keep(self) -> bool:
+        """Keeps the connection for a while; False where it cannot be used again."""
+        if self._fault:
+            return False
+        self._expiry = asyncio.get_running_loop().call_later(IDLE_SECONDS, self.close)
+        return True
+
+    def take(self) -> bool:
+        """Takes a kept connection into use; False where it is closed, or has something to say unasked."""
+        self._expiry.cancel()
+        return not (self._fault or self._readable.poll(0))
+
+    def close(self) -> None:
+        """Ends the connection, whatever is under way on it."""
+        if not self._gone:  # asyncio's transport fails to be aborted after that
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._readable.register(transport.get_extra_info("socket"), select.POLLIN)
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._news.set()
+
+    def data_received(self, data: bytes) -> None:
+        if self._over:
+            self._end("the server spoke unasked")
+            self.close()
+            return
+        fitting = data[: self._room]
+        self._room -= len(data)
+        try:
+            self._parser.feed_data(fitting)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._answer.status = 0  # also of a whole answer: what came after may be the one that was meant
+            self._end(f"the server does not speak HTTP as it should: {error!r}")
+        if self._room < 0:
+            self._end("the server does not come to an end")
+
+    def eof_received(self) -> None:
+        self._end("the server closed the connection")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._gone = True
+        self._end(f"the connection ended: {exc!r}")
+
+    def _end(self, fault: str) -> None:
+        self._fault, self._over = fault, True
+        self._news.set()
+
+    def on_message_begin(self) -> None:
+        if self._over:
+            raise ValueError("more than one answer")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._answer.status:  # else it is a trailer
+            self._answer.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self._answer.status = self._parser.get_status_code()
+        if not self._parser.should_keep_alive():
+            self._fault = "the server closes the connection"
+
+    def on_message_complete(self) -> None:
+        if self._answer.status >= 200:
+            self._over = True
+            self._news.set()
+        else:  # an interim one (RFC 9110 §15.2)
+            self._answer = Answer()

@@ -1,0 +1,289 @@
+"""`LeanPut` against a store that verifies what it is told, and against answers that no store should give."""
+
+import base64
+import hashlib
+import ssl
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.credentials import ReadOnlyCredentials
+
+from recipe_api.settings import PART_SIZE, Settings
+from recipe_api.storage import lean as lean_module
+from recipe_api.storage.body import Body
+from recipe_api.storage.connection import aws_session, open_s3_client, open_s3_store
+from recipe_api.storage.lean import LeanPut, OutOfTheOrdinary, ServerFault, open_lean_put
+from recipe_api.storage.protocol import Upload
+from recipe_api.storage.wire import Limits
+from tests.support.amazon import Amazon, Refusal, amazon_running
+from tests.support.authority import Authority
+from tests.support.scripted import HOST, Peer, Script, serving
+from tests.support.store import ATTRIBUTES, Seen
+
+CRC = "cGhvdG8="
+KEYS = ["a.jpg", "public/photos/a.jpg", "a b+c%2F&=?#.jpg", "crêpes 🥞.jpg", "-_.~!*'()@:$,;", "a//b"]
+LIMITS = Limits(connections=4, connect_seconds=10, answer_seconds=10)
+
+
+def crc(body: bytes) -> str:
+    return base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
+
+
+@asynccontextmanager
+async def opened(settings: Settings, **extra: str) -> AsyncIterator[LeanPut | None]:
+    session = aws_session(settings)
+    async with (
+        open_s3_client(settings, session) as client,
+        open_lean_put(session, client, bucket=settings.s3_bucket, extra=extra, limits=LIMITS) as lean,
+    ):
+        yield lean
+
+
+@pytest.fixture
+async def lean(make_settings: Callable[..., Settings], seen: Seen) -> AsyncIterator[LeanPut]:
+    await seen.clear()
+    async with opened(make_settings()) as made:
+        assert made is not None
+        yield made
+
+
+class TestAStoreThatVerifies:
+    @pytest.mark.parametrize("key", KEYS)
+    async def test_takes_an_object_with_all_its_attributes(self, lean: LeanPut, seen: Seen, key: str) -> None:
+        etag = await lean.put(key, Body(b"a photo"), ATTRIBUTES, checksum=crc(b"a photo"))
+
+        found = await seen.object(key)
+        assert await found["Body"].read() == b"a photo"
+        assert found["ETag"] == etag
+        assert found["ContentType"] == ATTRIBUTES.content_type
+        assert found["ContentDisposition"] == ATTRIBUTES.content_disposition
+        assert found["CacheControl"] == ATTRIBUTES.cache_control
+        assert found["Metadata"] == ATTRIBUTES.metadata
+
+    @pytest.mark.parametrize("key", KEYS)
+    async def test_takes_a_part(self, lean: LeanPut, seen: Seen, key: str) -> None:
+        begun = await seen.client.create_multipart_upload(Bucket=seen.bucket, Key=key)
+        body = bytes(PART_SIZE)
+        upload = Upload(key, begun["UploadId"], ATTRIBUTES)
+
+        etag = await lean.put_part(upload, 1, Body(body), checksum=crc(body))
+
+        await seen.client.complete_multipart_upload(
+            Bucket=seen.bucket,
+            Key=key,
+            UploadId=upload.upload_id,
+            MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]},
+        )
+        assert await seen.body(key) == body
+
+    async def test_refuses_a_body_that_is_another_one(self, lean: LeanPut, seen: Seen) -> None:
+        with pytest.raises(OutOfTheOrdinary, match="400"):
+            await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=crc(b"another"))
+
+        assert await seen.nothing()
+
+    @pytest.mark.parametrize(
+        "wrong", [{"AWS_SECRET_ACCESS_KEY": "not-the-secret-of-this-store"}, {"AWS_ACCESS_KEY_ID": "nobody"}]
+    )
+    async def test_refuses_a_signature_of_somebody_else(
+        self, make_settings: Callable[..., Settings], wrong: dict[str, str]
+    ) -> None:
+        async with opened(make_settings(**wrong)) as lean:
+            assert lean is not None
+            with pytest.raises(OutOfTheOrdinary, match="403"):
+                await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=crc(b"a photo"))
+
+    async def test_refuses_a_clock_that_is_off(self, lean: LeanPut, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Late(datetime):
+            @classmethod
+            def now(cls, tz: Any = None) -> "Late":  # noqa: ANN401 - as datetime's own
+                return super().now(tz) - timedelta(hours=1)
+
+        monkeypatch.setattr(lean_module, "datetime", Late)
+        with pytest.raises(OutOfTheOrdinary, match="403"):
+            await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=crc(b"a photo"))
+
+    async def test_is_told_the_headers_of_every_object(
+        self, make_settings: Callable[..., Settings], seen: Seen
+    ) -> None:
+        await seen.clear()
+        async with opened(make_settings(), **{"if-none-match": "*"}) as lean:
+            assert lean is not None
+            await lean.put("a.jpg", Body(b"one"), ATTRIBUTES, checksum=crc(b"one"))
+            with pytest.raises(OutOfTheOrdinary, match="412"):
+                await lean.put("a.jpg", Body(b"two"), ATTRIBUTES, checksum=crc(b"two"))
+
+        assert await seen.body("a.jpg") == b"one"
+
+
+@dataclass(slots=True)
+class Refreshed:
+    """Credentials that are others every time they are asked for."""
+
+    asked: list[int] = field(default_factory=list)
+
+    async def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        self.asked.append(len(self.asked))
+        return ReadOnlyCredentials(f"key-{len(self.asked)}", f"secret-{len(self.asked)}", "a session's", None)
+
+
+def answering(answer: bytes) -> Script:
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.answer(answer)
+
+    return script
+
+
+@asynccontextmanager
+async def before(
+    answer: bytes, *, tls: Authority | None = None
+) -> AsyncIterator[tuple[LeanPut, list[Peer], Refreshed]]:
+    """A lean PUT to a server that answers everything so, and what came there."""
+    async with serving(answering(answer), tls=tls.server if tls else None) as server:
+        credentials = Refreshed()
+        wire = server.wire(tls=tls.client if tls else None)
+        url = f"{'https' if tls else 'http'}://{HOST}:{server.port}/photos"
+        try:
+            yield LeanPut(wire, credentials, bucket_url=url, region="eu-central-1", extra={}), server.peers, credentials
+        finally:
+            wire.close()
+
+
+OK = b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: 0\r\n\r\n'
+
+
+class TestAnswers:
+    @pytest.mark.parametrize("status", [301, 307, 400, 403, 404, 409, 412, 429, 501, 201, 204])
+    async def test_that_are_out_of_the_ordinary_are_left_to_aioboto3(self, status: int) -> None:
+        said = b'HTTP/1.1 %d Odd\r\nETag: "1"\r\nContent-Length: 0\r\n\r\n' % status
+        async with before(said) as (lean, _, _):
+            with pytest.raises(OutOfTheOrdinary, match=str(status)):
+                await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
+
+    async def test_of_success_without_an_entity_tag_are_too(self) -> None:
+        async with before(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as (lean, _, _):
+            with pytest.raises(OutOfTheOrdinary, match="200"):
+                await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
+
+    @pytest.mark.parametrize("status", [500, 502, 503, 504, 599])
+    async def test_of_a_fault_of_the_servers_can_be_tried_again(self, status: int) -> None:
+        async with before(b"HTTP/1.1 %d Fault\r\nContent-Length: 0\r\n\r\n" % status) as (lean, _, _):
+            with pytest.raises(ServerFault, match=str(status)):
+                await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
+
+
+class TestRequests:
+    async def test_use_refreshed_credentials_at_once(self) -> None:
+        async with before(OK) as (lean, peers, credentials):
+            for _ in range(3):
+                await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
+
+            assert credentials.asked == [0, 1, 2]
+            keys = [head.partition(b"Credential=")[2].partition(b"/")[0] for head in peers[0].heads]
+            assert keys == [b"key-1", b"key-2", b"key-3"]
+            assert all(b"x-amz-security-token: a session's" in head for head in peers[0].heads)
+
+    async def test_sign_the_body_over_plain_http(self) -> None:
+        async with before(OK) as (lean, peers, _):
+            await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
+
+            digest = hashlib.sha256(b"a photo").hexdigest().encode()
+            assert b"\r\nx-amz-content-sha256: %s\r\n" % digest in peers[0].heads[0]
+
+    async def test_leave_it_to_tls_and_the_checksum_otherwise(self, authority: Authority) -> None:
+        async with before(OK, tls=authority) as (lean, peers, _):
+            await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
+
+            assert b"\r\nx-amz-content-sha256: UNSIGNED-PAYLOAD\r\n" in peers[0].heads[0]
+            assert b"\r\nx-amz-checksum-crc32: cGhvdG8=\r\n" in peers[0].heads[0]
+
+    async def test_name_the_host_with_its_port(self) -> None:
+        async with before(OK) as (lean, peers, _):
+            await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
+
+            port = peers[0]._writer.get_extra_info("sockname")[1]
+            assert b"\r\nhost: 127.0.0.1:%d\r\n" % port in peers[0].heads[0]
+
+    async def test_keep_the_brackets_of_an_ipv6_address(self) -> None:
+        wire: Any = None
+        lean = LeanPut(wire, None, bucket_url="http://[::1]:8333/photos", region="x", extra={})
+
+        assert lean._host == "[::1]:8333"
+
+
+class TestOpening:
+    async def test_gives_none_without_credentials(
+        self, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        settings = make_settings(AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
+        async with opened(settings) as lean:
+            assert lean is None
+
+    async def test_gives_none_where_a_proxy_stands_before_the_store(
+        self, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HTTP_PROXY", "http://proxy.test:3128")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        async with opened(make_settings()) as lean:
+            assert lean is None
+
+    async def test_trusts_the_bundle_that_botocore_is_told_and_nobody_else(
+        self, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, authority: Authority
+    ) -> None:
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(authority.bundle))
+        async with (
+            serving(answering(OK), tls=authority.server) as server,
+            opened(make_settings(S3_ENDPOINT_URL=f"https://{HOST}:{server.port}")) as lean,
+        ):
+            assert lean is not None
+            assert await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC) == '"1"'
+
+        assert len(lean_module._trust().get_ca_certs()) == 1
+
+    async def test_trusts_what_botocore_brings_otherwise(
+        self, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, authority: Authority
+    ) -> None:
+        monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
+        async with (
+            serving(answering(OK), tls=authority.server) as server,
+            opened(make_settings(S3_ENDPOINT_URL=f"https://{HOST}:{server.port}")) as lean,
+        ):
+            assert lean is not None
+            with pytest.raises(ssl.SSLCertVerificationError):
+                await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
+
+
+@pytest.fixture(scope="module")
+def amazon() -> Iterator[Amazon]:
+    with amazon_running() as running:
+        yield running
+
+
+async def test_a_clock_that_is_off_is_made_good_for_by_aioboto3(
+    make_settings: Callable[..., Settings], amazon: Amazon
+) -> None:
+    settings = make_settings(**amazon.environment("skewed"))
+    async with open_s3_store(settings) as (store, client):
+        where: Any = {"LocationConstraint": "eu-central-1"}
+        await client.create_bucket(Bucket="skewed", CreateBucketConfiguration=where)
+        amazon.odd.refused["PUT object"] = Refusal(status="403 Forbidden", code="RequestTimeTooSkewed", times=1)
+
+        await store.put("a.jpg", Body(b"a photo"), ATTRIBUTES)
+
+        assert amazon.odd.calls.count("PUT object") == 2
+        assert await Seen(client, "skewed").body("a.jpg") == b"a photo"
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    folder: Path = tmp_path_factory.mktemp("authority")
+    return Authority(folder)

@@ -1,0 +1,94 @@
+"""The signature is botocore's own; that a store which verifies signatures takes it is shown by `test_lean`."""
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from botocore.credentials import ReadOnlyCredentials
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recipe_api.storage import signature
+from recipe_api.storage.addresses import SAFE
+from recipe_api.storage.signature import UNSIGNED, signed
+
+REGION = "eu-central-1"
+KEYS = st.text(alphabet=st.characters(codec="utf-8"), min_size=1)
+ODD_KEYS = st.text(alphabet=" +/%%25&=?#~'()*!.-_é🥞", min_size=1)
+UPLOAD_IDS = st.text(alphabet="abcXYZ019-_.~+/= %", min_size=1)
+VALUES = st.text(alphabet=' \tab"=;,!~*', max_size=40)
+NAMES = st.text(alphabet="abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1)
+SECRETS = st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126), min_size=1)
+CREDENTIALS = st.builds(ReadOnlyCredentials, SECRETS, SECRETS, st.none() | SECRETS, st.none())
+HEADERS = st.dictionaries(NAMES.map(lambda name: f"x-amz-meta-{name}"), VALUES)
+
+
+def by_botocore(url: str, headers: dict[str, str], body: bytes, credentials: ReadOnlyCredentials) -> AWSRequest:
+    """The same request, signed by botocore over the clock's time, which it tells in `X-Amz-Date`."""
+    request = AWSRequest("PUT", url, headers=headers, data=body)
+    request.context["client_config"] = Config(s3={"payload_signing_enabled": url.startswith("http:")})
+    S3SigV4Auth(credentials, "s3", REGION).add_auth(request)
+    return request
+
+
+@given(
+    key=KEYS | ODD_KEYS,
+    upload_id=st.none() | UPLOAD_IDS,
+    headers=HEADERS,
+    body=st.binary(max_size=100),
+    credentials=CREDENTIALS,
+    scheme=st.sampled_from(["http", "https"]),
+    host=st.sampled_from(["photos.s3.eu-central-1.amazonaws.com", "127.0.0.1:8333", "[::1]:8333"]),
+)
+def test_is_the_one_that_botocore_makes(
+    *,
+    key: str,
+    upload_id: str | None,
+    headers: dict[str, str],
+    body: bytes,
+    credentials: Any,  # noqa: ANN401 - botocore's type says that each of them may be missing
+    scheme: str,
+    host: str,
+) -> None:
+    path = f"/photos/{quote(key, safe=SAFE)}"
+    query = "" if upload_id is None else f"partNumber=1&uploadId={quote(upload_id, safe='-_.~')}"
+    headers = {"host": host, "content-length": str(len(body)), **headers}
+    theirs = by_botocore(f"{scheme}://{host}{path}?{query}", headers, body, credentials)
+
+    ours = signed(
+        "PUT",
+        path,
+        query,
+        headers,
+        payload=hashlib.sha256(body).hexdigest() if scheme == "http" else UNSIGNED,
+        region=REGION,
+        credentials=credentials,
+        time=datetime.strptime(theirs.headers["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC),
+    )
+
+    assert ours["authorization"] == theirs.headers["Authorization"]
+    assert ours == {name.lower(): value for name, value in theirs.headers.items()}
+
+
+def authorization(secret: str, *, day: int = 1, region: str = REGION) -> str:
+    credentials: Any = ReadOnlyCredentials("key", secret, None, None)
+    time = datetime(2026, 1, day, tzinfo=UTC)
+    return signed("PUT", "/a", "", {}, payload=UNSIGNED, region=region, credentials=credentials, time=time)[
+        "authorization"
+    ].rpartition("=")[2]
+
+
+def test_is_another_one_for_another_secret_day_or_region_whatever_was_signed_before() -> None:
+    cold = []
+    for secret, day, region in (("one", 1, "a"), ("two", 1, "a"), ("one", 2, "a"), ("one", 1, "b")):
+        signature._signing_key.cache_clear()
+        cold.append(authorization(secret, day=day, region=region))
+    warm = [authorization("one", region="a"), authorization("two", region="a")]
+    warm += [authorization("one", day=2, region="a"), authorization("one", region="b")]
+
+    assert len(set(cold)) == 4
+    assert warm == cold

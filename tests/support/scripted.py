@@ -1,0 +1,126 @@
+"""Servers of `Wire` that follow a script: each connection says what the test wants said, byte by byte.
+
+They run in the test's own event loop, over real sockets.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+from recipe_api.storage.wire import Limits, Wire
+
+HOST = "127.0.0.1"
+
+
+class Peer:
+    """One connection, as the server has it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self.heads: list[bytes] = []
+        self.bodies: list[bytes] = []
+
+    async def head(self) -> int:
+        """Reads a request's head; answers the length of its body."""
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        self.heads.append(head)
+        return int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+
+    async def request(self) -> None:
+        """Reads a whole request."""
+        self.bodies.append(await self._reader.readexactly(await self.head()))
+
+    async def say(self, *pieces: bytes) -> None:
+        """Sends each piece in a segment of its own, as far as the system lets it."""
+        for piece in pieces:
+            self._writer.write(piece)
+            await self._writer.drain()
+            await asyncio.sleep(0)
+
+    async def answer(self, *answers: bytes) -> None:
+        """Reads a request before each answer."""
+        for answer in answers:
+            await self.request()
+            await self.say(answer)
+
+    async def hung_up(self) -> None:
+        """Returns when the client has closed, whatever it still sent."""
+        with suppress(OSError):
+            while await self._reader.read(2**20):
+                pass
+
+    def end_sending(self) -> None:
+        """Says that nothing more comes."""
+        self._writer.write_eof()
+
+    def close(self) -> None:
+        """Closes the connection, properly."""
+        self._writer.close()
+
+    def cut(self) -> None:
+        """Closes the connection with a RST, where something is unread, and without a word of TLS."""
+        self._writer.transport.abort()
+
+
+Script = Callable[[Peer], Awaitable[None]]
+
+
+class Server:
+    """Each connection follows the next script; those beyond the last follow that."""
+
+    def __init__(self, scripts: tuple[Script, ...]) -> None:
+        self._scripts = scripts
+        self._tasks: list[asyncio.Task[None]] = []
+        self.peers: list[Peer] = []
+        self.open = 0
+        self.most_open = 0
+        self.port = 0
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = Peer(reader, writer)
+        script = self._scripts[min(len(self.peers), len(self._scripts) - 1)]
+        self.peers.append(peer)
+        self._tasks.append(asyncio.create_task(self._follow(script, peer)))
+
+    async def _follow(self, script: Script, peer: Peer) -> None:
+        self.open += 1
+        self.most_open = max(self.most_open, self.open)
+        try:
+            with suppress(OSError, asyncio.IncompleteReadError):  # the client may hang up on any of them
+                await script(peer)
+        finally:
+            self.open -= 1
+            peer.close()
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for outcome in await asyncio.gather(*self._tasks, return_exceptions=True):
+            assert outcome is None or isinstance(outcome, asyncio.CancelledError)
+        for peer in self.peers:
+            peer.cut()
+
+    def wire(self, *, connections: int = 8, seconds: float = 60, tls: ssl.SSLContext | None = None) -> Wire:
+        limits = Limits(connections=connections, connect_seconds=seconds, answer_seconds=seconds)
+        return Wire(HOST, self.port, tls=tls, limits=limits)
+
+
+@asynccontextmanager
+async def serving(*scripts: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
+    server = Server(scripts)
+    listening = await asyncio.start_server(server.accept, HOST, 0, ssl=tls)
+    server.port = listening.sockets[0].getsockname()[1]
+    try:
+        yield server
+    finally:
+        listening.close()
+        await server.stop()
+        await turns()
+
+
+async def turns() -> None:
+    """Lets everything happen that is about to."""
+    for _ in range(20):
+        await asyncio.sleep(0)
