@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from recipe_api.database.idempotency import IdempotencyKeys
+from recipe_api.database.records import Records, open_records
 from recipe_api.database.repository import Recipes
 from recipe_api.database.session import open_engine
 from recipe_api.settings import Settings
@@ -24,6 +25,7 @@ class Resources:
     store: ObjectStore
     inventory: Inventory
     recipes: Recipes
+    records: Records
     idempotency_keys: IdempotencyKeys
     undo: Undo
 
@@ -31,13 +33,18 @@ class Resources:
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """All of it, for as long as the block lasts; the undoing ends before the connections do."""
-    async with open_engine(settings) as engine, open_s3_store(settings) as (store, client):
+    async with (
+        open_engine(settings) as engine,
+        open_records(settings) as records,
+        open_s3_store(settings) as (store, client),
+    ):
         undo = Undo()
         try:
             yield Resources(
                 store=store,
                 inventory=S3Inventory(client, bucket=settings.s3_bucket),
                 recipes=Recipes(engine),
+                records=records,
                 idempotency_keys=IdempotencyKeys(engine, kept_seconds=settings.idempotency_key_seconds),
                 undo=undo,
             )

@@ -1,10 +1,11 @@
-"""A repository on the stack's database."""
+"""A repository, and the records of uploads, on the stack's database."""
 
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from recipe_api.database.records import Records, open_records
 from recipe_api.database.repository import Recipes
 from recipe_api.database.session import open_engine
 from recipe_api.settings import Settings
@@ -21,3 +22,9 @@ async def engine(make_settings: Callable[..., Settings]) -> AsyncIterator[AsyncE
 async def recipes(engine: AsyncEngine) -> Recipes:
     await emptied(engine)
     return Recipes(engine)
+
+
+@pytest.fixture(scope="session")
+async def records(make_settings: Callable[..., Settings]) -> AsyncIterator[Records]:
+    async with open_records(make_settings()) as opened:
+        yield opened

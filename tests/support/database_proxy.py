@@ -17,10 +17,10 @@ _CALLS = (
     ("BEGIN", r"BEGIN"),
     ("COMMIT", r"COMMIT"),
     ("ROLLBACK", r"ROLLBACK"),
+    ("ROW", r"INSERT INTO recipe .* FROM unnest"),
+    ("ROW AND KEY", r"WITH given AS"),
     ("PROBE", r"INSERT INTO recipe .*ON CONFLICT"),
-    ("INSERT", r"INSERT INTO recipe "),
     ("CLAIM", r"INSERT INTO idempotency_key"),
-    ("FINISH", r"UPDATE idempotency_key SET (?!claimed_until)"),
     ("RENEW", r"UPDATE idempotency_key SET claimed_until"),
     ("RELEASE", r"DELETE FROM idempotency_key WHERE scope"),
 )

@@ -77,10 +77,10 @@ def test_reading_goes_on_while_the_service_is_full_of_uploads(start_service: Sta
         assert client.get("/healthz").status_code == 200
 
 
-def test_where_all_connections_to_the_database_are_busy_the_next_is_told_so(
+def test_where_the_database_is_busy_with_a_row_the_next_is_told_so(
     start_service: Start, backstage: Backstage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recipe_api.database.session.POOL_SECONDS", 0.5)
+    monkeypatch.setattr("recipe_api.database.group_commit.WAIT_SECONDS", 0.5)
     service = start_service(DATABASE_POOL_SIZE="2")
     waiting = "SELECT FROM pg_locks WHERE NOT granted"
 
@@ -88,18 +88,18 @@ def test_where_all_connections_to_the_database_are_busy_the_next_is_told_so(
         with service.client() as client:
             return post(client).status_code
 
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(1) as pool:
         backstage.sql("BEGIN")
         try:
             backstage.sql("LOCK TABLE recipe")
-            busy = [pool.submit(upload) for _ in range(2)]
-            assert eventually(lambda: len(backstage.sql(waiting)) == 2)
+            busy = pool.submit(upload)
+            assert eventually(lambda: len(backstage.sql(waiting)) == 1)
             with service.client() as client:
                 answer = post(client)
         finally:
             backstage.sql("COMMIT")
-        assert [each.result() for each in busy] == [201, 201]
+        assert busy.result() == 201
 
     assert_problem(answer, 503, "database-unavailable")
     assert answer.headers["Retry-After"]
-    assert eventually(lambda: len(backstage.objects()) == len(backstage.rows()) == 2)
+    assert eventually(lambda: len(backstage.objects()) == len(backstage.rows()) == 1)

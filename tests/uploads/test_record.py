@@ -7,39 +7,41 @@ import pytest
 
 from recipe_api.app import _services
 from recipe_api.database.idempotency import Finished
-from recipe_api.database.models import Recipe
-from recipe_api.database.repository import Recipes
-from recipe_api.database.session import open_engine
+from recipe_api.database.models import Recipe, RecipeBase
+from recipe_api.database.records import Records
 from recipe_api.errors import DatabaseUnavailable
 from recipe_api.resources import open_resources
 from recipe_api.settings import Settings
+from recipe_api.storage.body import Body
 from recipe_api.storage.protocol import Attributes
 from tests.support.rows import row
 from tests.support.traces import Backstage
 
 
-class AnswerLate(Recipes):
+class AnswerLate(Records):
     """Commits, and does not come back to tell."""
 
-    async def add(self, recipe: Recipe, finished: Finished | None = None) -> None:
+    async def add(self, recipe: RecipeBase, finished: Finished | None = None) -> None:
         await super().add(recipe, finished)
         await asyncio.Event().wait()
 
 
-class NeverBegins(Recipes):
+class NeverBegins(Records):
     """Waits before it writes anything."""
 
-    async def add(self, recipe: Recipe, finished: Finished | None = None) -> None:  # noqa: ARG002 - as its parent
+    async def add(self, recipe: RecipeBase, finished: Finished | None = None) -> None:  # noqa: ARG002 - as its parent
         await asyncio.Event().wait()
 
 
-async def record(settings: Settings, recipes: type[Recipes]) -> Recipe:
+async def record(settings: Settings, kind: type[Records]) -> Recipe:
     """Records an object that is there, with little time for it."""
-    async with open_resources(settings) as resources, open_engine(settings) as engine:
+    async with open_resources(settings) as resources:
         uploads = _services(settings, resources).uploads
-        uploads._recipes = recipes(engine)
+        uploads._records = kind(resources.records._pool)
         recipe = row()
-        await resources.store.put(recipe.key, b"x", Attributes(content_type="image/jpeg", content_disposition="inline"))
+        await resources.store.put(
+            recipe.key, Body(b"x"), Attributes(content_type="image/jpeg", content_disposition="inline")
+        )
         await uploads._record(recipe, None, deadline=asyncio.get_running_loop().time() + 2)
         return recipe
 

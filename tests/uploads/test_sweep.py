@@ -298,7 +298,7 @@ def test_an_upload_that_ends_while_it_looks_is_no_finding(make_settings: Make, w
     key = world.object(key_of(1))
 
     async def its_row_is_committed(resources: Resources) -> None:
-        await resources.recipes.add(Recipe(**row().model_dump() | {"key": key}))
+        await resources.records.add(Recipe(**row().model_dump() | {"key": key}))
 
     found = swept(make_settings(), fix=True, after_listing=its_row_is_committed)
 

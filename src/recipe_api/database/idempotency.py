@@ -1,7 +1,7 @@
 """Idempotency keys in PostgreSQL: who works on a key, and what became of it.
 
 A key is claimed by one request at a time, for a minute at a time: whoever works renews the claim, and a process that
-died loses it. The claim is finished in the transaction that writes the recipe, so that of two requests with one key
+died loses it. The claim is finished in the statement that writes the recipe, so that of two requests with one key
 only one can commit. All times are the database's, since the clocks of two dynos differ.
 """
 
@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlmodel import col, select, update
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from recipe_api.database.models import IdempotencyKey, Recipe
@@ -64,6 +64,16 @@ class Finished:
     claim: Claim
     fingerprint: bytes
     kept_seconds: float
+
+    def values(self) -> dict[str, object]:
+        """What the statement is given that finishes it."""
+        return {
+            "claim_scope": self.claim.scope,
+            "claim_key": self.claim.key,
+            "claim_id": self.claim.id,
+            "claim_fingerprint": self.fingerprint,
+            "claim_kept": float(self.kept_seconds),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,29 +152,3 @@ async def _done(opened: AsyncSession, claim: Claim) -> Done | None:
     statement = statement.where(IdempotencyKey.scope == claim.scope, IdempotencyKey.key == claim.key)
     found = (await opened.exec(statement)).one_or_none()
     return Done(found[0], found[1]) if found and found[0] is not None else None
-
-
-async def finish(opened: AsyncSession, finished: Finished, recipe_id: UUID) -> None:
-    """Ties a claimed key to the recipe that this session writes.
-
-    Raises:
-        KeyInUse: The claim was lost; another request has the key now.
-    """
-    claim = finished.claim
-    statement = (
-        update(IdempotencyKey)
-        .where(
-            col(IdempotencyKey.scope) == claim.scope,
-            col(IdempotencyKey.key) == claim.key,
-            col(IdempotencyKey.claim) == claim.id,
-            col(IdempotencyKey.recipe_id).is_(None),
-        )
-        .values(
-            recipe_id=recipe_id,
-            fingerprint=finished.fingerprint,
-            expires_at=text(f"now() + {float(finished.kept_seconds)} * interval '1 second'"),
-        )
-        .returning(col(IdempotencyKey.claim))
-    )
-    if (await opened.exec(statement)).one_or_none() is None:
-        raise KeyInUse("Another upload took over this Idempotency-Key; ask again in a moment.")

@@ -1,4 +1,4 @@
-"""Recipes in and out of their table. All SQL of the service stands here."""
+"""Recipes in and out of their table; how they come in is the business of `records`."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -11,9 +11,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col, select
 
-from recipe_api.database.idempotency import Finished, finish
-from recipe_api.database.models import Recipe
-from recipe_api.database.session import in_doubt, session
+from recipe_api.database.models import Recipe, RecipeBase
+from recipe_api.database.session import session
 from recipe_api.errors import RecipeNotFound
 
 KEY_BATCH = 1000
@@ -43,23 +42,7 @@ class Recipes:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def add(self, recipe: Recipe, finished: Finished | None = None) -> None:
-        """Inserts a row, and finishes the idempotency key it came with; when this returns, both are committed.
-
-        Raises:
-            DatabaseUnavailable: The row is not there, and will not be.
-            CommitInDoubt: It may be there; `is_committed` tells.
-            KeyInUse: Another request has the idempotency key now; the row is not there.
-        """
-        async with session(self._engine) as opened:
-            opened.add(recipe)
-            await opened.flush()
-            if finished is not None:
-                await finish(opened, finished, recipe.id)
-            with in_doubt():
-                await opened.commit()
-
-    async def is_committed(self, recipe: Recipe) -> bool:
+    async def is_committed(self, recipe: RecipeBase) -> bool:
         """Whether a row is there whose commit was in doubt, or cancelled.
 
         A mere look could come too early: the old transaction may still be ending. An insert of the same key waits

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from recipe_api.database.models import Recipe
+from recipe_api.database.models import RecipeBase
 from recipe_api.errors import FieldEmpty, FieldMissing, UnsupportedPhoto
 from recipe_api.kinds import Kind, sniff
 from recipe_api.storage import keys
@@ -51,9 +51,9 @@ class Draft:
             metadata={"fieldname": "photo", "recipe": str(self.id)},
         )
 
-    def recipe(self, label: str, written: Written, *, location: str) -> Recipe:
-        """The row."""
-        return Recipe(
+    def recipe(self, label: str, written: Written, *, location: str) -> RecipeBase:
+        """The recipe, whole."""
+        return RecipeBase(
             id=self.id,
             label=label,
             key=self.key,

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from recipe_api.database.idempotency import Done, Finished, IdempotencyKeys
-from recipe_api.database.models import Recipe
+from recipe_api.database.models import Recipe, RecipeBase
+from recipe_api.database.records import Records
 from recipe_api.database.repository import Page, Position, Recipes
 from recipe_api.errors import CommitInDoubt, DatabaseUnavailable, StorageUnavailable
 from recipe_api.kinds import HEAD_BYTES
@@ -27,8 +28,6 @@ from recipe_api.uploads.draft import Draft
 from recipe_api.uploads.idempotency import Attempt, UploadKey, attempt, replay
 from recipe_api.uploads.policy import UploadPolicy
 
-CHUNK_BYTES = 1024 * 1024
-"""The most that one read takes; uvicorn hands over some 64 KiB at a time."""
 ANSWER_SECONDS = 20
 """From the last byte of a form to its answer; Heroku's router waits 30, and the undoing of a failure takes a few."""
 LOOK_SECONDS = 5
@@ -39,7 +38,7 @@ LOOK_SECONDS = 5
 class Created:
     """What an upload came to."""
 
-    recipe: Recipe
+    recipe: RecipeBase
     replayed: bool = False
     """Whether an earlier upload with the same idempotency key made it."""
 
@@ -52,6 +51,7 @@ class Uploads:
         *,
         store: ObjectStore,
         recipes: Recipes,
+        records: Records,
         idempotency_keys: IdempotencyKeys,
         policy: UploadPolicy,
         budget: BufferBudget,
@@ -59,6 +59,7 @@ class Uploads:
     ) -> None:
         self._store = store
         self._recipes = recipes
+        self._records = records
         self._keys = idempotency_keys
         self._budget = budget
         self._undo = undo
@@ -103,17 +104,17 @@ class Uploads:
         """Returns when no upload is under way."""
         await self._admission.idle()
 
-    async def _create(self, form: WireForm, begun: Attempt | None) -> Recipe:
+    async def _create(self, form: WireForm, begun: Attempt | None) -> RecipeBase:
         photo = await form.file("photo")
         head = await photo.read_exactly(HEAD_BYTES)
         draft = Draft.of(photo.filename or "", head, policy=self.policy)
         async with self._writer(draft, at_most=form.announced) as writer:
-            chunk = head
+            chunk = memoryview(head)
             while chunk:
                 if begun:
                     begun.fingerprint.update(chunk)
                 await writer.write(chunk)
-                chunk = await photo.read(CHUNK_BYTES)
+                chunk = await photo.read_view()
             await form.finish()
             label = form.text("label")
             deadline = asyncio.get_running_loop().time() + ANSWER_SECONDS
@@ -135,11 +136,11 @@ class Uploads:
             at_most=at_most,
         )
 
-    async def _record(self, recipe: Recipe, finished: Finished | None, *, deadline: float) -> None:
+    async def _record(self, recipe: RecipeBase, finished: Finished | None, *, deadline: float) -> None:
         """Writes the row of an object that is there; if that cannot be, the object goes."""
         try:
             async with asyncio.timeout_at(deadline):
-                await self._recipes.add(recipe, finished)
+                await self._records.add(recipe, finished)
         except (CommitInDoubt, TimeoutError) as error:  # which may have come in the middle of the commit
             look = self._delete_unless_committed(recipe)
             patience = max(LOOK_SECONDS, deadline - asyncio.get_running_loop().time())
@@ -152,8 +153,9 @@ class Uploads:
             await self._undo.run(self._delete_unless_committed(recipe), what=f"deleting {recipe.key}")
             raise
 
-    async def _delete_unless_committed(self, recipe: Recipe) -> bool:
+    async def _delete_unless_committed(self, recipe: RecipeBase) -> bool:
         """Whether the row is there; where nobody can tell, the object stays, and the sweep will find out."""
+        await self._records.settled()
         if await self._recipes.is_committed(recipe):
             return True
         await self._store.delete(recipe.key)

@@ -1,0 +1,75 @@
+"""The statements that write uploads: any number of rows in one, given as an array for each column.
+
+Either may be carried out twice for the same rows, and comes to the same.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ARRAY, Float, LargeBinary, Text, Uuid, bindparam, column, func, literal_column, or_, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.sql.selectable import NamedFromClause
+from sqlalchemy.types import TypeEngine
+from sqlmodel import col, update
+
+from recipe_api.database.models import IdempotencyKey, Recipe
+
+CLAIMED = "id"
+"""What `ROWS_WITH_KEYS` answers of those recipes whose keys were still their own."""
+
+_Columns = Sequence[tuple[str, TypeEngine[Any]]]
+
+# A collation belongs to a column; an array that is passed has none.
+_RECIPE: _Columns = [
+    (each.name, Text() if isinstance(each.type, Text) else each.type)
+    for each in Recipe.metadata.tables["recipe"].columns
+]
+_CLAIM: _Columns = [
+    ("claim_scope", Text()),
+    ("claim_key", Text()),
+    ("claim_id", Uuid()),
+    ("claim_fingerprint", LargeBinary()),
+    ("claim_kept", Float()),  # seconds
+]
+_NAMES = [name for name, _ in _RECIPE]
+
+
+def _given(columns: _Columns) -> NamedFromClause:
+    """The arrays as a table."""
+    arrays = (bindparam(name, type_=ARRAY(kind)) for name, kind in columns)
+    return func.unnest(*arrays).table_valued(*(column(name, kind) for name, kind in columns)).render_derived()
+
+
+ROWS = insert(Recipe).from_select(_NAMES, select(*_given(_RECIPE).c)).on_conflict_do_nothing(index_elements=["id"])
+"""Inserts recipes."""
+
+_given_with_claims = select(*_given([*_RECIPE, *_CLAIM]).c).cte("given")
+_finished = (
+    update(IdempotencyKey)
+    .where(
+        col(IdempotencyKey.scope) == _given_with_claims.c.claim_scope,
+        col(IdempotencyKey.key) == _given_with_claims.c.claim_key,
+        col(IdempotencyKey.claim) == _given_with_claims.c.claim_id,
+        or_(col(IdempotencyKey.recipe_id).is_(None), col(IdempotencyKey.recipe_id) == _given_with_claims.c.id),
+    )
+    .values(
+        recipe_id=_given_with_claims.c.id,
+        fingerprint=_given_with_claims.c.claim_fingerprint,
+        expires_at=func.now() + _given_with_claims.c.claim_kept * literal_column("interval '1 second'"),
+    )
+    .returning(_given_with_claims.c.id)
+    .cte("finished")
+)
+_recorded = (
+    insert(Recipe)
+    .from_select(
+        _NAMES,
+        select(*(_given_with_claims.c[name] for name in _NAMES)).where(
+            _given_with_claims.c.id.in_(select(_finished.c.id))
+        ),
+    )
+    .on_conflict_do_nothing(index_elements=["id"])
+    .cte("recorded")
+)
+ROWS_WITH_KEYS = select(_finished.c.id).add_cte(_recorded)
+"""Ties claimed keys to their recipes and inserts those; of what another request has claimed since, neither."""
