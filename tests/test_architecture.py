@@ -22,14 +22,13 @@ LEVELS = (
     {"resources"},
     {"uploads"},
     {"multipart", "storage", "database"},
-    {"errors", "settings", "kinds", "undo", "observability", "allocator"},
+    {"errors", "settings", "kinds", "undo", "observability", "memory"},
 )
 """The rooms of the package, from the roof down. A room knows those below it, and of its own level none but itself."""
 GROUND = LEVELS[-1]
 """Here neighbours may know one another: the settings name kinds."""
 
 VENDORS = {
-    "yarl": {"storage"},
     "aioboto3": {"storage"},
     "aiobotocore": {"storage"},
     "aiohttp": {"storage"},
@@ -38,6 +37,8 @@ VENDORS = {
     "botocore": {"storage", "dev"},
     "fastapi": {"app", "web"},
     "psutil": {"dev"},
+    "httptools": {"storage"},
+    "isal": {"storage"},
     "pydantic": {"settings", "web"},
     "pydantic_core": {"settings"},
     "python_multipart": {"multipart"},

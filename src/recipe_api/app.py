@@ -14,8 +14,8 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from recipe_api.allocator import return_large_blocks
 from recipe_api.kinds import accepted
+from recipe_api.memory import return_large_blocks, startup_kept
 from recipe_api.observability import configure_logging
 from recipe_api.resources import Resources, open_resources
 from recipe_api.settings import PART_SIZE, Settings
@@ -23,7 +23,7 @@ from recipe_api.storage.addresses import location_of, public_base_url
 from recipe_api.storage.budget import BufferBudget
 from recipe_api.uploads.policy import UploadPolicy
 from recipe_api.uploads.service import Uploads
-from recipe_api.web import health, openapi, pages, problems, recipes
+from recipe_api.web import health, openapi, pages, problems, recipes, upload
 from recipe_api.web.body import Patience
 from recipe_api.web.dependencies import Services
 from recipe_api.web.middleware import Faults, HeadAsGet, Linger, RequestLog, SecurityHeaders
@@ -52,7 +52,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_resources(settings) as resources:
             services = app.state.services = _services(settings, resources)
-            yield
+            with startup_kept():
+                yield
             # The server has cancelled what did not end in time, and does not wait: the connections must.
             with suppress(TimeoutError):
                 async with asyncio.timeout(STOPPING_SECONDS):
@@ -71,6 +72,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     problems.install(app)
     openapi.complete(app, settings)
+    upload.install(app)
     app.include_router(recipes.router)
     app.include_router(health.router)
     app.include_router(pages.router)
@@ -101,6 +103,7 @@ def _services(settings: Settings, resources: Resources) -> Services:
         uploads=Uploads(
             store=resources.store,
             recipes=resources.recipes,
+            records=resources.records,
             idempotency_keys=resources.idempotency_keys,
             policy=policy,
             budget=BufferBudget(total=settings.upload_buffer_bytes, part_size=PART_SIZE),

@@ -1,7 +1,7 @@
 """The lines of the log, as they are written."""
 
+import io
 import json
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,17 +10,12 @@ from recipe_api.observability import configure_logging
 from tests.support.traces import eventually
 
 
-class Lines(logging.Handler):
+class Lines(io.StringIO):
     """Keeps every line in the form in which it goes to standard output."""
 
-    def __init__(self, formatter: logging.Formatter | None) -> None:
-        super().__init__()
-        self.setFormatter(formatter)
-        self.text: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        # A copy: the formatter changes the record, which others are to format too.
-        self.text.append(self.format(logging.makeLogRecord(record.__dict__)))
+    @property
+    def text(self) -> list[str]:
+        return self.getvalue().splitlines()
 
     def events(self, event: str) -> list[dict[str, Any]]:
         """The lines of one event, in order."""
@@ -41,12 +36,9 @@ def lines_logged() -> Iterator[Lines]:
 
     Logging is the process's: it is configured anew, since the last service to start may have wanted less of it.
     """
-    configure_logging("info", human=False)
-    root = logging.getLogger()
-    ours = next(h for h in root.handlers if type(h) is logging.StreamHandler)
-    lines = Lines(ours.formatter)
-    root.addHandler(lines)
+    lines = Lines()
+    configure_logging("info", human=False, stream=lines)
     try:
         yield lines
     finally:
-        root.removeHandler(lines)
+        configure_logging("info", human=False)

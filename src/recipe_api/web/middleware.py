@@ -12,7 +12,7 @@ import asyncio
 import time
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recipe_api.observability import begin_request
@@ -22,6 +22,11 @@ LINGER_BYTES = 64 * 1024 * 1024
 LINGER_SECONDS = 10
 
 _log = structlog.get_logger("recipe_api.request")
+
+
+def _header(scope: Scope, name: bytes) -> str | None:
+    """A header of a request; the first one where there are several. ASGI has their names in lower case."""
+    return next((value.decode("latin-1") for found, value in scope["headers"] if found == name), None)
 
 
 class RequestLog:
@@ -35,7 +40,7 @@ class RequestLog:
             await self._app(scope, receive, send)
             return
         scope["log"] = {}
-        request_id = begin_request(Headers(scope=scope).get("x-request-id"))
+        request_id = begin_request(_header(scope, b"x-request-id"))
         started = time.perf_counter()
         received = sent = 0
         status = 499  # nginx's number for a client that went away before it was answered
@@ -50,7 +55,7 @@ class RequestLog:
             nonlocal sent, status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode("ascii"))]
             sent += len(message.get("body", b""))
             await send(message)
 
@@ -84,9 +89,11 @@ class Linger:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        unread = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
-        asked = headers.get("expect", "").lower() != "100-continue"
+        unread = _header(scope, b"transfer-encoding") is not None or _header(scope, b"content-length") not in {
+            None,
+            "0",
+        }
+        asked = (_header(scope, b"expect") or "").lower() != "100-continue"
 
         async def noted_receive() -> Message:
             nonlocal unread, asked
@@ -127,9 +134,9 @@ class SecurityHeaders:
     """Keeps browsers from guessing types, framing pages and telling other hosts where a visitor came from."""
 
     HEADERS = (
-        ("X-Content-Type-Options", "nosniff"),
-        ("Referrer-Policy", "no-referrer"),
-        ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"no-referrer"),
+        (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     )
 
     def __init__(self, app: ASGIApp) -> None:
@@ -142,9 +149,9 @@ class SecurityHeaders:
 
         async def headed_send(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self.HEADERS:
-                    headers.setdefault(name, value)  # a page brings a policy of its own
+                there = {name for name, _ in message.get("headers", ())}
+                ours = (header for header in self.HEADERS if header[0] not in there)  # a page brings its own policy
+                message["headers"] = [*message.get("headers", ()), *ours]
             await send(message)
 
         await self._app(scope, receive, headed_send)

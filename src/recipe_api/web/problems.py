@@ -16,7 +16,10 @@ from starlette.responses import Response
 from starlette.routing import Match, Mount
 
 from recipe_api.errors import (
+    FieldEmpty,
+    FieldMissing,
     InvalidParameter,
+    InvalidText,
     RecipeApiError,
     ServiceStopping,
     TokenRefused,
@@ -32,6 +35,9 @@ FAULT_DETAIL = "Something went wrong on our side, and has been logged under this
 
 HTTP_CODES = {404: "not-found", 405: "method-not-allowed"}
 """The codes of problems that the framework finds, by status."""
+
+TEXT_ERRORS = (FieldMissing, FieldEmpty, InvalidText)
+"""What can be wrong with a label, wherever one is sent."""
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 

@@ -1,4 +1,4 @@
-"""The API: upload, list, read, rename, delete.
+"""The API but for the upload: list, read, rename, delete.
 
 A token is checked first, by the routes' dependencies; only then does a route read its body, which is why bodies are
 described to OpenAPI by hand.
@@ -16,92 +16,18 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from recipe_api import errors
 from recipe_api.database.repository import Position
 from recipe_api.web.body import read_json
-from recipe_api.web.dependencies import AppServices, Form, Key, api_token, manage_token
-from recipe_api.web.problems import responses
-from recipe_api.web.schemas import CreatedRecipeOut, RecipeChange, RecipeOut, RecipePageOut
+from recipe_api.web.dependencies import AppServices, api_token, manage_token
+from recipe_api.web.problems import TEXT_ERRORS, responses
+from recipe_api.web.schemas import RecipeChange, RecipeOut, RecipePageOut
 
 router = APIRouter(prefix="/recipe", tags=["recipes"])
 
-_AWAY = (errors.StorageUnavailable, errors.DatabaseUnavailable)
-_TEXT = (errors.FieldMissing, errors.FieldEmpty, errors.InvalidText)
-_UPLOAD_FORM: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "title": "RecipeUpload",
-                    "required": ["label", "photo"],
-                    "properties": {
-                        "label": {
-                            "type": "string",
-                            "minLength": 1,
-                            "description": "What the photo shows; not blank, without NUL.",
-                        },
-                        "photo": {"type": "string", "format": "binary", "minLength": 1, "description": "The photo."},
-                    },
-                    "additionalProperties": {"type": "string", "description": "Passed over."},
-                    "propertyNames": {"pattern": "^[A-Za-z0-9_.-]+$"},
-                },
-                "examples": {"pancakes": {"value": {"label": "Pancakes"}}},
-            }
-        },
-    }
-}
 _CHANGE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {"application/json": {"schema": RecipeChange.model_json_schema()}},
     }
 }
-
-
-@router.post(
-    "",
-    operation_id="uploadRecipe",
-    summary="Upload a photo with its label",
-    status_code=201,
-    response_description="The photo is stored and recorded.",
-    dependencies=[Depends(api_token)],
-    responses=responses(
-        errors.MalformedBody,
-        errors.TokenWanted,
-        errors.TokenUnknown,
-        errors.BodyStalled,
-        errors.KeyInUse,
-        errors.PhotoTooLarge,
-        errors.TextTooLarge,
-        errors.TooManyParts,
-        errors.BodyTooLarge,
-        errors.NotMultipart,
-        errors.UnsupportedPhoto,
-        *_TEXT,
-        errors.FieldRepeated,
-        errors.FieldUnexpected,
-        errors.InvalidParameter,
-        errors.KeyReused,
-        errors.ServiceFull,
-        errors.ServiceStopping,
-        *_AWAY,
-    ),
-    openapi_extra=_UPLOAD_FORM,
-)
-async def upload_recipe(key: Key, form: Form, services: AppServices, response: Response) -> CreatedRecipeOut:
-    """Streams the photo to the object store while it arrives, then records it.
-
-    `label` and `photo` come in either order. The photo's kind is told by its own first bytes. A 201 means that the
-    photo can be fetched from `location`, and that the record is committed; after anything else neither exists.
-
-    With an `Idempotency-Key`, an upload whose answer was lost can be sent again: it gets the same answer, marked
-    `Idempotency-Replayed: true`, and makes no second recipe.
-    """
-    created = await services.uploads.create(form, key=key)
-    recipe = created.recipe
-    response.headers["Location"] = f"/recipe/{recipe.id}"
-    if created.replayed:
-        response.headers["Idempotency-Replayed"] = "true"
-    return CreatedRecipeOut.created(recipe, manage_token=services.tokens.manage_token(recipe.id))
 
 
 @router.get(
@@ -149,7 +75,7 @@ async def get_recipe(recipe_id: UUID, services: AppServices) -> RecipeOut:
         errors.TextTooLarge,
         errors.BodyTooLarge,
         errors.NotJson,
-        *_TEXT,
+        *TEXT_ERRORS,
         errors.InvalidField,
         errors.InvalidParameter,
         errors.DatabaseUnavailable,

@@ -1,17 +1,17 @@
 """The public JSON shapes. The table may change without them, and they without the table."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 from pydantic.config import JsonDict
 
-from recipe_api.database.models import Recipe
+from recipe_api.database.models import RecipeBase
 
 Timestamp = Annotated[
     datetime,
-    PlainSerializer(lambda time: time.strftime("%Y-%m-%dT%H:%M:%S.") + f"{time.microsecond // 1000:03d}Z"),
+    PlainSerializer(lambda time: time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")),
     Field(json_schema_extra={"type": "string", "format": "date-time"}),
 ]
 """UTC, to the millisecond: `2026-11-22T07:29:27.934Z` (RFC 3339)."""
@@ -46,7 +46,7 @@ class RecipeOut(BaseModel):
     created_at: Timestamp = Field(description="When the upload began, in UTC.")
 
     @classmethod
-    def of(cls, recipe: Recipe) -> Self:
+    def of(cls, recipe: RecipeBase) -> Self:
         """The public shape of a row."""
         return cls.model_validate(recipe, from_attributes=True)
 
@@ -61,9 +61,9 @@ class CreatedRecipeOut(RecipeOut):
     manage_token: str = Field(description="Renames and deletes this recipe, as a bearer token. Shown here alone.")
 
     @classmethod
-    def created(cls, recipe: Recipe, *, manage_token: str) -> Self:
+    def created(cls, recipe: RecipeBase, *, manage_token: str) -> Self:
         """The answer to an upload."""
-        return cls(**RecipeOut.of(recipe).__dict__, manage_token=manage_token)
+        return cls.model_validate(recipe.model_dump() | {"manage_token": manage_token})
 
 
 class RecipePageOut(BaseModel):

@@ -1,17 +1,18 @@
-"""Memory goes back to the system when a part has been sent, whatever was allocated before."""
+"""Memory goes back to the system when a part has been sent, and the collector passes over what is there to stay."""
 
 import ctypes
+import gc
 import subprocess
 import sys
 
 import pytest
 
-from recipe_api.allocator import return_large_blocks
+from recipe_api.memory import return_large_blocks, startup_kept
 
 PROBE = """
 import ctypes
 import sys
-from recipe_api.allocator import return_large_blocks
+from recipe_api.memory import return_large_blocks
 
 class Info(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd".split()] + [
@@ -48,3 +49,11 @@ def test_elsewhere_than_on_linux_it_does_nothing(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delattr("ctypes.CDLL")
 
     return_large_blocks()
+
+
+def test_the_collector_passes_over_what_was_there_from_the_start_and_no_longer_than_asked() -> None:
+    with startup_kept():
+        assert gc.get_freeze_count() > 1000
+        late: list[object] = []
+        assert any(late is found for found in gc.get_objects())
+    assert gc.get_freeze_count() == 0
