@@ -73,6 +73,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app)
     openapi.complete(app, settings)
     upload.install(app)
+    app.state.page = pages.Page(settings, photos_at=_photos_at(settings))
     app.include_router(recipes.router)
     app.include_router(health.router)
     app.include_router(pages.router)
@@ -80,13 +81,22 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def _services(settings: Settings, resources: Resources) -> Services:
-    base_url = public_base_url(
+def _base_url(settings: Settings, *, override: str | None) -> str:
+    return public_base_url(
         bucket=settings.s3_bucket,
         region=settings.aws_region,
         endpoint_url=settings.s3_endpoint_url,
-        override=settings.public_base_url,
+        override=override,
     )
+
+
+def _photos_at(settings: Settings) -> list[str]:
+    # The bucket's own address too: photos from before PUBLIC_BASE_URL was set keep theirs.
+    return [_base_url(settings, override=override) for override in (settings.public_base_url, None)]
+
+
+def _services(settings: Settings, resources: Resources) -> Services:
+    base_url = _base_url(settings, override=settings.public_base_url)
     policy = UploadPolicy(
         kinds=accepted(settings.photo_types),
         key_prefix=settings.s3_key_prefix,

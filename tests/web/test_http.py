@@ -64,7 +64,7 @@ class TestPaths:
             ("/docs", {"GET", "HEAD"}),
             ("/openapi.json", {"GET", "HEAD"}),
             ("/healthz", {"GET", "HEAD"}),
-            ("/static/form.css", {"GET", "HEAD"}),
+            ("/static/page.css", {"GET", "HEAD"}),
             ("/swagger-ui/swagger-ui.css", {"GET", "HEAD"}),
         ],
     )
@@ -78,7 +78,7 @@ class TestPaths:
         assert set(answer.headers["Allow"].split(", ")) == allowed
 
     @pytest.mark.parametrize(
-        "path", ["/", "/docs", "/openapi.json", "/healthz", "/readyz", "/recipe", "/static/form.css"]
+        "path", ["/", "/docs", "/openapi.json", "/healthz", "/readyz", "/recipe", "/static/page.css"]
     )
     def test_answer_head_as_get_without_the_body(self, service: Service, client: httpx.Client, path: str) -> None:
         with service.connect() as wire:
@@ -135,7 +135,7 @@ class TestProblems:
 class TestRequestIds:
     VALID = "5f9b1c2b-7d3e-8a60-router+/=made"
 
-    @pytest.mark.parametrize("path", ["/healthz", "/nowhere", "/recipe?limit=0", "/", "/static/form.css"])
+    @pytest.mark.parametrize("path", ["/healthz", "/nowhere", "/recipe?limit=0", "/", "/static/page.css"])
     def test_of_the_router_are_kept(self, client: httpx.Client, log: Lines, path: str) -> None:
         answer = client.get(path, headers={"X-Request-ID": self.VALID})
 
@@ -211,7 +211,7 @@ class TestLogLines:
 
 
 class TestSecurityHeaders:
-    @pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/recipe", "/nowhere", "/static/form.css"])
+    @pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/recipe", "/nowhere", "/static/page.css"])
     def test_are_on_every_answer(self, client: httpx.Client, path: str) -> None:
         headers = client.get(path).headers
 
@@ -222,9 +222,17 @@ class TestSecurityHeaders:
         assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
         assert "Server" not in headers
 
-    def test_let_no_script_run_but_that_of_the_docs(self, client: httpx.Client) -> None:
-        assert "script-src" not in client.get("/").headers["Content-Security-Policy"]
-        assert "script-src 'self'" in client.get("/docs").headers["Content-Security-Policy"]
+    @pytest.mark.parametrize("path", ["/", "/docs"])
+    def test_let_nothing_run_in_pages_but_our_own_files(self, client: httpx.Client, path: str) -> None:
+        policy = client.get(path).headers["Content-Security-Policy"]
+
+        assert "script-src 'self';" in policy
+        assert "style-src 'self';" in policy
+        assert "unsafe" not in policy
+
+    @pytest.mark.parametrize("path", ["/openapi.json", "/recipe", "/nowhere", "/static/page.css"])
+    def test_let_no_script_run_elsewhere(self, client: httpx.Client, path: str) -> None:
+        assert "script-src" not in client.get(path).headers["Content-Security-Policy"]
 
 
 class TestCors:

@@ -1,36 +1,41 @@
 """What people see in a browser: nothing of it comes from another host, and all of it is there."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 
 import httpx
 import pytest
 
-from recipe_api.settings import DEFAULT_PHOTO_TYPES
+from recipe_api.app import create_app
+from recipe_api.dev.stack import Stack
+from recipe_api.settings import DEFAULT_PHOTO_TYPES, Settings
+from recipe_api.web import pages
 from tests.support.forms import jpeg
 from tests.support.service import Service
 
 
 class Page(HTMLParser):
-    """The addresses that a page asks for, and its form."""
+    """The addresses that a page asks for, and its first form."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.addresses: list[str] = []
         self.form: dict[str, str | None] = {}
         self.inputs: dict[str | None, dict[str, str | None]] = {}
-        self.inline_scripts = 0
+        self.is_in_form = False
+        self.inline = 0
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = dict(attrs)
         self.addresses += [value for name, value in attrs if name in {"src", "href", "action"} and value]
-        self.inline_scripts += tag == "script" and "src" not in attributes
-        self.inline_scripts += any(name.startswith("on") for name in attributes)
+        self.inline += tag == "style" or (tag == "script" and "src" not in attributes)
+        self.inline += any(name == "style" or name.startswith("on") for name in attributes)
         if tag == "form":
-            self.form = attributes
-        if tag == "input":
+            self.form = self.form or attributes
+            self.is_in_form = self.form is attributes
+        if tag == "input" and self.is_in_form:
             self.inputs[attributes["name"]] = attributes
 
 
@@ -47,9 +52,9 @@ def test_asks_no_other_host_and_all_it_asks_for_is_there(client: httpx.Client, p
 
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     assert page.addresses
-    assert page.inline_scripts == 0
+    assert page.inline == 0
     for address in page.addresses:
-        assert re.match(r"/(?!/)|data:,$", address), address
+        assert re.match(r"/(?!/)|data:|#", address), address
         if address.startswith("/") and address != "/recipe":
             assert client.get(address).status_code == 200, address
 
@@ -75,10 +80,57 @@ def test_the_form_uploads_as_it_stands(client: httpx.Client) -> None:
     assert answer.status_code == 201
 
 
-def test_our_own_files_are_not_sent_twice(client: httpx.Client) -> None:
-    first = client.get("/static/form.css")
+def test_the_page_says_what_the_settings_take(start_service: Callable[..., Service]) -> None:
+    service = start_service(PHOTO_TYPES="image/png,image/jpeg", MAX_UPLOAD_BYTES="1000", MAX_LABEL_BYTES="50")
+    with service.client() as client:
+        page = Page(client.get("/").text)
 
-    again = client.get("/static/form.css", headers={"If-None-Match": first.headers["ETag"]})
+    assert page.inputs["photo"]["accept"] == "image/png,image/jpeg"
+    assert page.form["data-max-photo-bytes"] == "1000"
+    assert page.form["data-max-label-bytes"] == "50"
+
+
+def test_the_page_offers_any_file_where_any_is_taken(make_settings: Callable[..., Settings]) -> None:
+    made = pages.Page(make_settings(PHOTO_TYPES="image/jpeg,application/octet-stream"), photos_at=[])
+
+    assert Page(bytes(made.response().body).decode()).inputs["photo"]["accept"] == ""
+
+
+@pytest.mark.parametrize(
+    ("address", "origin"),
+    [
+        ("https://photos.example.com/of/cakes", "https://photos.example.com"),
+        ("http://127.0.0.1:19037/recipes", "http://127.0.0.1:19037"),
+        ("https://küche.example.com", "https://xn--kche-0ra.example.com"),
+    ],
+)
+def test_the_page_may_show_photos_from_where_they_are_public(
+    make_settings: Callable[..., Settings], address: str, origin: str
+) -> None:
+    made = pages.Page(make_settings(), photos_at=[address, address])
+
+    assert made.response().headers["Content-Security-Policy"].endswith(f"; img-src 'self' data: blob: {origin}")
+
+
+def test_photos_from_before_the_public_address_was_set_are_shown_too(
+    make_settings: Callable[..., Settings], stack: Stack
+) -> None:
+    app = create_app(make_settings(PUBLIC_BASE_URL="https://photos.example.com"))
+
+    policy = app.state.page.response().headers["Content-Security-Policy"]
+
+    assert f" {stack.s3_endpoint_url} https://photos.example.com" in policy
+
+
+def test_our_own_files_are_asked_for_again_after_a_release(client: httpx.Client) -> None:
+    for path in ("/", "/docs", "/static/page.js", "/static/page.css"):
+        assert client.get(path).headers["Cache-Control"] == "no-cache"
+
+
+def test_our_own_files_are_not_sent_twice(client: httpx.Client) -> None:
+    first = client.get("/static/page.css")
+
+    again = client.get("/static/page.css", headers={"If-None-Match": first.headers["ETag"]})
 
     assert again.status_code == 304
     assert again.content == b""

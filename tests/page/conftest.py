@@ -1,0 +1,39 @@
+"""A browser for all tests of the page, and a visitor of its own for each."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page, expect
+
+from tests.support.chromium import Visit, browsing
+
+expect.set_options(timeout=10_000)
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    async with browsing() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """A visitor who was never here before."""
+    opened = await browser.new_context(viewport={"width": 1000, "height": 800}, locale="en-GB")
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+@pytest.fixture
+async def visit(context: BrowserContext) -> AsyncIterator[Visit]:
+    """What the visitor's browser says; nothing of it may be a complaint that the test did not expect."""
+    watched = Visit(context)
+    yield watched
+    assert watched.unexpected == []
+
+
+@pytest.fixture
+async def page(context: BrowserContext, visit: Visit) -> Page:  # noqa: ARG001 - it watches
+    return await context.new_page()

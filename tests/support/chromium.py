@@ -1,0 +1,77 @@
+"""The Chromium of this machine, driven by Playwright; and a visit to the page, which must leave no complaint behind."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+_FLAGS = (
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",  # it would look up hosts of its maker's at each start
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def chromium() -> str:
+    """Its path. A test that needs it is skipped where there is none, but for CI, where that is a failure."""
+    for name in _NAMES:
+        if path := shutil.which(name):
+            return path
+    missing = "no Chromium is installed (Debian: apt-get install chromium)"
+    if os.environ.get("CI"):
+        pytest.fail(missing)
+    pytest.skip(missing)
+
+
+@asynccontextmanager
+async def browsing() -> AsyncIterator[Browser]:
+    """A browser without a window."""
+    path = chromium()
+    async with async_playwright() as playwright:
+        # Its sandbox refuses to work for root.
+        browser = await playwright.chromium.launch(
+            executable_path=path, args=_FLAGS, chromium_sandbox=os.geteuid() != 0
+        )
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+class Visit:
+    """What one visitor's browser complained of and asked for."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.complaints: list[str] = []
+        self.expected: list[str] = []
+        self.requests: list[str] = []
+        context.on("console", self._on_console)
+        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
+        context.on("request", lambda request: self.requests.append(request.url))
+
+    def expect(self, *parts: str) -> None:
+        """From now on it may complain of what has one of these words in it, such as the status of a refusal."""
+        self.expected += parts
+
+    @property
+    def unexpected(self) -> list[str]:
+        return [each for each in self.complaints if not any(part in each for part in self.expected)]
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            self.complaints.append(f"{message.text} ({message.location['url']})")
+
+
+async def axe_findings(page: Page) -> list[str]:
+    """What axe-core finds wrong with what the page shows now, by rule and element."""
+    await page.evaluate((files("axe_playwright_python") / "axe.min.js").read_text("utf-8"))
+    found = await page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
+    return [f"{rule['id']}: {node['target']}" for rule in found["violations"] for node in rule["nodes"]]
