@@ -20,6 +20,7 @@ async def browser() -> AsyncIterator[Browser]:
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     """A visitor who was never here before."""
     opened = await browser.new_context(viewport={"width": 1000, "height": 800}, locale="en-GB")
+    opened.set_default_timeout(10_000)
     try:
         yield opened
     finally:

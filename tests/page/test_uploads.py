@@ -1,20 +1,198 @@
 """Uploads from the page: chosen, labelled, sent and shown."""
 
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from playwright.async_api import Page, expect
+import pytest
+from playwright.async_api import Browser, Dialog, Page, expect
 
+from tests.support.chromium import Visit
+from tests.support.photos import MIB, choose, labels, photo
+from tests.support.proxy import Fault, Plan
 from tests.support.service import Service
+from tests.support.service_proxy import ServiceProxy, proxied
 
-PHOTOS = Path(__file__).parent.parent / "photos"
+
+@pytest.fixture
+def proxy(service: Service) -> Iterator[ServiceProxy]:
+    with proxied(service) as running:
+        yield running
 
 
-async def test_photos_go_from_the_queue_into_the_gallery(page: Page, service: Service) -> None:
-    await page.goto(service.url)
-    await expect(page.get_by_text("Nothing here yet")).to_be_visible()
+def held() -> Plan:
+    """All uploads, until the proxy is told otherwise."""
+    return Plan(call="POST /recipe", fault=Fault.HELD, for_ever=True)
 
-    await page.get_by_label("Choose a photo").set_input_files([PHOTOS / "hopper.jpg", PHOTOS / "hopper.gif"])
-    await page.get_by_role("button", name="Upload all").click()
 
-    await expect(page.locator("#tiles li")).to_have_count(2)
-    await expect(page.get_by_role("heading", name="hopper")).to_have_count(2)
+async def transfer_to(page: Page, event: str, selector: str) -> None:
+    """Drops or pastes two photos."""
+    await page.evaluate(
+        """([event, selector]) => {
+            const data = new DataTransfer();
+            data.items.add(new File(["\\xff"], "soup.jpg", { type: "image/jpeg" }));
+            data.items.add(new File(["\\xff"], "stew.jpg", { type: "image/jpeg" }));
+            const init = { bubbles: true, cancelable: true, dataTransfer: data, clipboardData: data };
+            const made = event === "paste" ? new ClipboardEvent(event, init) : new DragEvent(event, init);
+            document.querySelector(selector).dispatchEvent(made);
+        }""",
+        [event, selector],
+    )
+
+
+class TestChoosing:
+    async def test_several_go_from_the_queue_into_the_gallery(self, page: Page, service: Service) -> None:
+        await page.goto(service.url)
+        await expect(page.get_by_text("Nothing here yet")).to_be_visible()
+
+        await choose(page, photo("apple-pie.jpg"), photo("Minestrone_soup.jpg"))
+        await expect(page.get_by_role("form", name="apple-pie.jpg").get_by_label("Label")).to_have_value("apple pie")
+        await page.get_by_role("button", name="Upload all").click()
+
+        await expect(page.locator("#tiles h3")).to_have_count(2)
+        await expect(page.get_by_text("Nothing here yet")).to_be_hidden()
+        await expect(page.get_by_role("heading", name="Uploads")).to_be_hidden()
+        assert sorted(labels(service)) == ["Minestrone soup", "apple pie"]
+
+    @pytest.mark.parametrize(("event", "selector"), [("drop", "#drop"), ("drop", "h1"), ("paste", "body")])
+    async def test_photos_can_be_dropped_and_pasted(
+        self, page: Page, service: Service, event: str, selector: str
+    ) -> None:
+        await page.goto(service.url)
+        await expect(page.locator("#gallery")).to_be_visible()
+
+        await transfer_to(page, event, selector)
+
+        await expect(page.locator("#queue form")).to_have_count(2)
+        await expect(page.get_by_role("form", name="soup.jpg").get_by_label("Label")).to_be_focused()
+
+    async def test_a_phone_can_take_one(self, browser: Browser, service: Service) -> None:
+        phone = await browser.new_context(has_touch=True, is_mobile=True, viewport={"width": 390, "height": 800})
+        page = await phone.new_page()
+        await page.goto(service.url)
+
+        camera = page.get_by_label("Take a photo")
+        await expect(camera).to_have_attribute("capture", "environment")
+        await camera.set_input_files([photo("IMG_1.jpg")])
+
+        await expect(page.locator("#queue form")).to_have_count(1)
+        await phone.close()
+
+    async def test_the_photo_is_shown_before_it_is_sent(self, page: Page, service: Service) -> None:
+        await page.goto(service.url)
+        await choose(page, photo("pie.jpg"), photo("pie.heic", source="hopper.heif"))
+
+        shown = page.get_by_role("form", name="pie.jpg").locator("img")
+        await expect(shown).to_be_visible()
+        assert await shown.evaluate("async (image) => { await image.decode(); return image.naturalWidth }") > 1
+        await expect(page.get_by_role("form", name="pie.heic").get_by_text("HEIC")).to_be_visible()
+
+    async def test_what_cannot_be_taken_is_said_before_it_is_sent(
+        self, page: Page, start_service: Callable[..., Service], visit: Visit
+    ) -> None:
+        service = start_service(MAX_UPLOAD_BYTES="100000")
+        await page.goto(service.url)
+
+        await choose(page, photo("huge.jpg", size=100_001), {**photo("void.jpg"), "buffer": b""})
+
+        await expect(page.get_by_role("form", name="huge.jpg")).to_contain_text("up to 100 kB are taken")
+        await expect(page.get_by_role("form", name="void.jpg")).to_contain_text("empty")
+        await expect(page.get_by_role("button", name="Upload")).to_have_count(0)
+        await page.get_by_role("form", name="huge.jpg").get_by_label("Label").press("Enter")
+        assert f"{service.url}/recipe" not in visit.requests
+
+    @pytest.mark.parametrize(("label", "fault"), [("  ", "Type a label."), ("ü" * 513, "too long")])
+    async def test_a_label_that_will_not_do_is_said_in_its_field(
+        self, page: Page, service: Service, visit: Visit, label: str, fault: str
+    ) -> None:
+        await page.goto(service.url)
+        await choose(page, photo())
+        field = page.get_by_label("Label")
+        await field.fill(label)
+        await field.press("Enter")
+
+        assert fault in await field.evaluate("(input) => input.validationMessage")
+        await field.fill("Waffles")
+        assert await field.evaluate("(input) => input.validationMessage") == ""
+        assert f"{service.url}/recipe" not in visit.requests
+
+    async def test_labels_and_names_are_text_whatever_they_look_like(self, page: Page, service: Service) -> None:
+        evil = "<img src=x onerror=alert(1)>"
+        await page.goto(service.url)
+        await choose(page, photo(f"{evil}.jpg"))
+        await page.get_by_label("Label").fill(evil)
+        await page.get_by_label("Label").press("Enter")
+
+        await expect(page.locator("#tiles h3")).to_have_text(evil)
+
+
+class TestSending:
+    async def test_shows_how_far_how_fast_and_how_long(
+        self, page: Page, proxy: ServiceProxy, service: Service, tmp_path: Path
+    ) -> None:
+        (tmp_path / "pancakes.jpg").write_bytes(photo(size=32 * MIB)["buffer"])
+        await page.goto(proxy.url)
+        proxy.script.follow(held())
+        await page.get_by_label("Choose a photo").set_input_files(tmp_path / "pancakes.jpg")
+        await page.get_by_role("button", name="Upload").click()
+
+        bar = page.get_by_role("progressbar")
+        await expect(page.locator(".state")).to_have_text(
+            re.compile(r"^[\d.]+ MB of 33\.6 MB · .+/s · \d+ (s|min) left$")
+        )
+        assert 0 < float(await bar.evaluate("(bar) => bar.value")) < 1
+        proxy.script.follow()
+
+        await expect(page.locator("#tiles h3")).to_have_text("pancakes")
+        await expect(page.locator("#announcer")).to_have_text("pancakes is stored.")
+        assert labels(service) == ["pancakes"]
+
+    async def test_warns_whoever_leaves_meanwhile(self, page: Page, proxy: ServiceProxy) -> None:
+        asked: list[Dialog] = []
+        await page.goto(proxy.url)
+        proxy.script.follow(held())
+        await choose(page, photo(size=MIB))
+        await page.get_by_role("button", name="Upload").click()
+        await expect(page.get_by_role("button", name="Cancel")).to_be_focused()
+
+        async with page.expect_event("dialog") as dialog:
+            await page.close(run_before_unload=True)
+        asked.append(await dialog.value)
+        await asked[0].dismiss()
+
+        assert asked[0].type == "beforeunload"
+        await page.get_by_role("button", name="Cancel").click()
+
+    async def test_can_be_cancelled_and_begun_again(
+        self, page: Page, proxy: ServiceProxy, service: Service, visit: Visit
+    ) -> None:
+        visit.expect("409 (Conflict)")  # where the second attempt is there before the first one's end
+        await page.goto(proxy.url)
+        proxy.script.follow(held())
+        await choose(page, photo(size=MIB))
+        await page.get_by_role("button", name="Upload").click()
+        await page.get_by_role("button", name="Cancel").click()
+
+        await expect(page.locator(".state")).to_have_text("Cancelled.")
+        await expect(page.get_by_role("button", name="Upload")).to_be_focused()
+        proxy.script.follow()
+        assert labels(service) == []
+        await page.keyboard.press("Enter")
+
+        await expect(page.locator("#tiles h3")).to_have_text("pancakes")
+        assert labels(service) == ["pancakes"]
+
+    async def test_sends_two_at_once_and_the_others_in_their_order(self, page: Page, proxy: ServiceProxy) -> None:
+        await page.goto(proxy.url)
+        proxy.script.follow(held())
+        await choose(page, *(photo(f"{name}.jpg", size=MIB) for name in ("one", "two", "three")))
+        await page.get_by_role("button", name="Upload all").click()
+
+        await expect(page.get_by_role("form", name="three.jpg")).to_contain_text("Waiting for its turn")
+        await expect(page.get_by_role("progressbar")).to_have_count(2)
+        await page.get_by_role("form", name="one.jpg").get_by_role("button", name="Cancel").click()
+        await expect(page.get_by_role("form", name="three.jpg").get_by_role("progressbar")).to_be_visible()
+        proxy.script.follow()
+
+        await expect(page.locator("#tiles h3")).to_have_count(2)
+        await expect(page.get_by_text("Stored", exact=True)).to_have_count(2)

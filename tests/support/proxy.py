@@ -101,6 +101,9 @@ class Script:
 class Proxy(ABC):
     """Listens on a free port of 127.0.0.1 while its block lasts, and passes on to `upstream`."""
 
+    buffer_bytes = 2**24
+    """What of a connection may lie in the proxy unread: a whole part."""
+
     def __init__(self, upstream: tuple[str, int]) -> None:
         self.upstream = upstream
         self.script = Script()
@@ -139,10 +142,10 @@ class Proxy(ABC):
 
     async def connect(self) -> "Connection":
         """A connection to what stands behind."""
-        return Connection(*await asyncio.open_connection(*self.upstream, limit=2**24))
+        return Connection(*await asyncio.open_connection(*self.upstream, limit=self.buffer_bytes))
 
     async def _start(self) -> asyncio.Server:
-        server = await asyncio.start_server(self._accept, HOST, 0, limit=2**24)
+        server = await asyncio.start_server(self._accept, HOST, 0, limit=self.buffer_bytes)
         self.port = server.sockets[0].getsockname()[1]
         return server
 

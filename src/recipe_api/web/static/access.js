@@ -1,37 +1,29 @@
-// Asks for an API token where the service wants one; however many requests want it, once.
+// Asks for an API token where the service wants one; once, however many requests want it.
 
-import { keepApiToken, apiToken } from "./tokens.js";
+import { element } from "./markup.js";
+import { apiToken } from "./tokens.js";
 
-export class Access {
-  #dialog = document.getElementById("access");
-  #input = this.#dialog.querySelector("input");
-  #asking = null;
+const dialog = element("access");
+const input = dialog.querySelector("input");
+let asking = null;
 
-  /** `onChange` is told when another token is there. */
-  constructor({ onChange }) {
-    this.onChange = onChange;
-  }
+/** Whether there is another token than the one that was refused with this problem. */
+export async function anotherToken(problem, refused) {
+  if (apiToken.get() !== refused) return true;
+  asking ??= ask(problem.sentence).finally(() => (asking = null));
+  return asking;
+}
 
-  /** Whether there is another token than the one that was refused, after asking if need be. */
-  ask(problem, { refused }) {
-    if (apiToken() !== refused) return Promise.resolve(true);
-    this.#asking ??= this.#ask(problem.sentence).finally(() => (this.#asking = null));
-    return this.#asking;
-  }
+function ask(reason) {
+  element("access-reason").textContent = reason;
+  dialog.returnValue = input.value = "";
+  dialog.showModal();
+  return new Promise((resolve) => (dialog.onclose = () => resolve(isTaken())));
+}
 
-  #ask(reason) {
-    document.getElementById("access-reason").textContent = reason;
-    this.#input.value = "";
-    this.#dialog.returnValue = "";
-    this.#dialog.showModal();
-    return new Promise((resolve) => this.#dialog.addEventListener("close", () => resolve(this.#taken()), { once: true }));
-  }
-
-  #taken() {
-    if (this.#dialog.returnValue !== "use") return false;
-    keepApiToken(this.#input.value);
-    this.#input.value = "";
-    this.onChange();
-    return true;
-  }
+function isTaken() {
+  const isGiven = dialog.returnValue === "use";
+  if (isGiven) apiToken.set(input.value);
+  document.dispatchEvent(new Event("token"));
+  return isGiven;
 }

@@ -1,66 +1,50 @@
-// Deletions that can still be undone. Each waits some seconds before the service hears of it; what waits when the page
-// is left is sent then.
+// Deletions that can still be undone: the service hears of them some seconds later, or when the page is left.
 
 import { deleteRecipe } from "./api.js";
-import { copyOf } from "./markup.js";
+import { copyOf, element } from "./markup.js";
 
 const UNDO_MS = 6000;
+const waiting = new Set();
 
-export class Deletions {
-  #list = document.getElementById("toasts");
-  #waiting = new Set();
+addEventListener("pagehide", () => waiting.forEach((deletion) => deletion.commit({ keepalive: true })));
 
-  constructor() {
-    window.addEventListener("pagehide", () => this.#waiting.forEach((deletion) => deletion.commit({ keepalive: true })));
-  }
-
-  /**
-   * Deletes a recipe unless that is undone.
-   *
-   * `onEnd` is told that the offer has ended and whether it had the focus; then one of `onUndone`, `onDone` and, with the
-   * problem, `onFailed`. Whoever came `byKeyboard` finds the focus on the offer, whose time stands still meanwhile.
-   */
-  add(recipe, { byKeyboard, onEnd, ...told }) {
-    const deletion = new Deletion(recipe, {
-      ...told,
-      onEnd: (how) => {
-        this.#waiting.delete(deletion);
-        onEnd(how);
-      },
-    });
-    this.#waiting.add(deletion);
-    this.#list.append(deletion.toast);
-    if (byKeyboard) deletion.toast.querySelector("button").focus();
-  }
-}
-
-class Deletion {
-  #timer = null;
-  #ended = false;
+/**
+ * A deletion that is about to happen, with its offer to undo it.
+ *
+ * `onEnd` is told that the offer is over, and whether it had the focus; then `onUndone`, `onDone` or, with the problem,
+ * `onFailed` is told.
+ */
+export class Deletion {
+  #timer;
 
   constructor(recipe, told) {
     this.recipe = recipe;
     this.told = told;
     this.toast = copyOf("toast");
-    this.toast.querySelector("span").textContent = `Deleted “${recipe.label}”.`;
-    this.toast.querySelector("button").addEventListener("click", () => this.undo());
-    // Nobody should have to hurry: while the pointer or the keyboard is on it, it stays.
+    const [text, button] = this.toast.children;
+    text.textContent = `Deleted “${recipe.label}”.`;
+    button.onclick = () => {
+      if (this.#end()) told.onUndone();
+    };
+    this.toast.onkeydown = ({ key }) => {
+      if (key === "Escape") this.commit();
+    };
     for (const event of ["pointerenter", "pointerleave", "focusin", "focusout"]) {
       this.toast.addEventListener(event, () => this.#wait());
     }
-    this.toast.addEventListener("keydown", ({ key }) => key === "Escape" && this.commit());
+    element("toasts").append(this.toast);
+    waiting.add(this);
     this.#wait();
   }
 
-  undo() {
-    this.#end();
-    this.told.onUndone();
+  focus() {
+    this.toast.lastElementChild.focus();
   }
 
-  async commit(options) {
-    this.#end();
+  async commit({ keepalive = false } = {}) {
+    if (!this.#end()) return;
     try {
-      await deleteRecipe(this.recipe.id, options);
+      await deleteRecipe(this.recipe.id, { keepalive });
       this.told.onDone();
     } catch (problem) {
       if (problem.status === 404) this.told.onDone();
@@ -68,16 +52,18 @@ class Deletion {
     }
   }
 
+  // Nobody is hurried: with the pointer or the focus on it, the offer stays.
   #wait() {
     clearTimeout(this.#timer);
-    if (this.#ended || this.toast.matches(":hover, :focus-within")) return;
-    this.#timer = setTimeout(() => this.commit(), UNDO_MS);
+    if (!this.toast.matches(":hover, :focus-within")) this.#timer = setTimeout(() => this.commit(), UNDO_MS);
   }
 
   #end() {
-    clearTimeout(this.#timer);
-    this.#ended = true;
-    this.told.onEnd({ hadFocus: this.toast.contains(document.activeElement) });
+    if (!waiting.delete(this)) return false;
+    const hadFocus = this.toast.contains(document.activeElement);
     this.toast.remove();
+    clearTimeout(this.#timer);
+    this.told.onEnd(hadFocus);
+    return true;
   }
 }

@@ -1,28 +1,28 @@
 // What is there, newest first: page after page, as far as somebody scrolls.
 
-import { listRecipes } from "./api.js";
+import { anotherToken } from "./access.js";
+import { FIRST_PAGE, listRecipes } from "./api.js";
+import { Deletion } from "./deletions.js";
+import { element } from "./markup.js";
 import { Problem } from "./problems.js";
 import { Tile } from "./tile.js";
-import { apiToken, dropManageToken } from "./tokens.js";
+import { apiToken, manageToken } from "./tokens.js";
 
 const AHEAD = "800px"; // how far before its end the next page is asked for
 
 export class Gallery {
-  #list = document.getElementById("tiles");
-  #state = document.getElementById("gallery-state");
-  #more = document.getElementById("more");
   #tiles = new Map();
-  #next = undefined; // the address of the next page; null after the last
+  #next = FIRST_PAGE; // null after the last page
   #isLoading = false;
-  #nearEnd = new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && this.load(), { rootMargin: AHEAD });
+  #list = element("tiles");
+  #more = element("more");
+  #nearEnd = new IntersectionObserver(([end]) => end.isIntersecting && this.load(), { rootMargin: AHEAD });
 
-  constructor({ access, deletions }) {
-    this.access = access;
-    this.deletions = deletions;
-    this.#more.addEventListener("click", ({ detail }) => this.load({ byKeyboard: detail === 0 }));
+  constructor() {
+    this.#more.onclick = ({ detail: clicks }) => this.load({ byKeyboard: !clicks });
   }
 
-  /** Shows one more page; at first, the newest. Whoever asked `byKeyboard` goes on at its first photo. */
+  /** Shows the next page. Whoever asks for it `byKeyboard` finds the focus on its first photo. */
   async load({ byKeyboard = false } = {}) {
     if (this.#isLoading) return;
     this.#isLoading = true;
@@ -30,26 +30,22 @@ export class Gallery {
     if (!this.#tiles.size) this.#say("Loading …");
     try {
       const { items, next } = await this.#page();
-      this.#next = next;
       const tiles = items.filter(({ id }) => !this.#tiles.has(id)).map((recipe) => this.#tile(recipe));
-      this.#list.append(...tiles.map((tile) => tile.row));
-      this.#sayIfEmpty();
-      this.#offer(next && "Show more");
-      if (byKeyboard) tiles[0]?.focus();
+      this.#list.append(...tiles.map(({ row }) => row));
+      this.#next = next;
+      this.#offer(next ? "Show more" : "");
       if (next) this.#nearEnd.observe(this.#more);
+      if (byKeyboard) tiles[0]?.photo.focus();
     } catch (error) {
-      this.#say(error instanceof Problem ? error.sentence : String(error));
-      this.#offer("Try again");
-    } finally {
-      this.#isLoading = false;
+      this.#offer("Try again", error instanceof Problem ? error.sentence : String(error));
     }
+    this.#isLoading = false;
   }
 
-  /** Shows what was just uploaded before all others; what a repeated upload brings may be there. */
+  /** Shows what was just stored before all others; what a repeated upload brings may be there. */
   add(recipe) {
-    if (this.#tiles.has(recipe.id)) return;
-    this.#list.prepend(this.#tile(recipe).row);
-    this.#sayIfEmpty();
+    if (!this.#tiles.has(recipe.id)) this.#list.prepend(this.#tile(recipe).row);
+    this.#say();
   }
 
   /** Offers in each tile what this browser may do by now. */
@@ -57,79 +53,59 @@ export class Gallery {
     this.#tiles.forEach((tile) => tile.refresh());
   }
 
-  focusFirst() {
-    this.#shown()[0]?.focus();
-  }
-
   async #page() {
     for (;;) {
-      const token = apiToken();
+      const token = apiToken.get();
       try {
         return await listRecipes(this.#next);
       } catch (error) {
-        if (error.status !== 401 || !(await this.access.ask(error, { refused: token }))) throw error;
+        if (error.status !== 401 || !(await anotherToken(error, token))) throw error;
       }
     }
   }
 
   #tile(recipe) {
-    const tile = new Tile(recipe, { onDelete: (...how) => this.#delete(...how) });
+    const tile = new Tile(recipe, (...how) => this.#delete(...how));
     this.#tiles.set(recipe.id, tile);
     return tile;
   }
 
-  // The tile hides where it stands, so that it is there again when the deletion is undone or fails.
+  // The tile is hidden where it stands, and so has its place when the deletion is undone or fails.
   #delete(tile, { byKeyboard }) {
-    const neighbour = this.#neighbourOf(tile);
-    tile.complain("");
-    tile.row.hidden = true;
-    this.#sayIfEmpty();
-    if (!byKeyboard) neighbour?.focus();
-    this.deletions.add(tile.recipe, {
-      byKeyboard,
-      onEnd: ({ hadFocus }) => hadFocus && neighbour?.focus(),
-      onUndone: () => this.#putBack(tile),
+    const shown = [...this.#list.querySelectorAll("li:not([hidden]) > a")];
+    const at = shown.indexOf(tile.photo);
+    const neighbour = shown[at + 1] ?? shown[at - 1] ?? element("photo");
+    this.#show(tile, false);
+    const deletion = new Deletion(tile.recipe, {
+      onEnd: (hadFocus) => hadFocus && neighbour.focus(),
+      onUndone: () => this.#show(tile, true).deleteButton.focus(),
       onDone: () => this.#forget(tile),
-      onFailed: (problem) => this.#putBack(tile, problem),
+      onFailed: (problem) => this.#show(tile, true).complain(problem.sentence),
     });
+    (byKeyboard ? deletion : neighbour).focus();
   }
 
-  #putBack(tile, problem) {
-    if (problem?.status === 403) dropManageToken(tile.recipe.id);
-    tile.row.hidden = false;
-    tile.refresh();
-    this.#sayIfEmpty();
-    if (problem) tile.complain(problem.sentence);
-    else tile.focus();
+  #show(tile, isShown) {
+    tile.row.hidden = !isShown;
+    tile.complain("");
+    this.#say();
+    return tile;
   }
 
-  #forget(tile) {
-    dropManageToken(tile.recipe.id);
-    this.#tiles.delete(tile.recipe.id);
-    tile.row.remove();
+  #forget({ recipe, row }) {
+    manageToken(recipe.id).drop();
+    this.#tiles.delete(recipe.id);
+    row.remove();
   }
 
-  #shown() {
-    const tiles = [...this.#tiles.values()].filter((tile) => !tile.row.hidden);
-    return tiles.sort((one, other) => (one.row.compareDocumentPosition(other.row) & Node.DOCUMENT_POSITION_FOLLOWING ? -1 : 1));
-  }
-
-  #neighbourOf(tile) {
-    const tiles = this.#shown();
-    const at = tiles.indexOf(tile);
-    return tiles[at + 1] ?? tiles[at - 1];
-  }
-
-  #offer(label) {
+  #offer(label, sentence) {
+    this.#more.textContent = label;
     this.#more.hidden = !label;
-    this.#more.textContent = label ?? "";
+    this.#say(sentence);
   }
 
   #say(sentence) {
-    this.#state.textContent = sentence;
-  }
-
-  #sayIfEmpty() {
-    this.#say(this.#shown().length || this.#next ? "" : "Nothing here yet. The first photo is yours to add.");
+    const isEmpty = !this.#next && !this.#list.querySelector("li:not([hidden])");
+    element("gallery-state").textContent = sentence ?? (isEmpty ? "Nothing here yet. The first photo is yours to add." : "");
   }
 }

@@ -1,54 +1,48 @@
-// The uploads that are chosen, waiting and under way; a few go at once, the rest in their order.
+// The uploads that are chosen, waiting and under way; a few go at once, the others in their order.
 
-import { announce } from "./markup.js";
+import { announce, element } from "./markup.js";
 import { Upload } from "./upload.js";
 
 const AT_ONCE = 2; // more would only share the same line
+const warn = (event) => event.preventDefault();
 
 export class Queue {
   #uploads = [];
-  #section = document.getElementById("uploads");
-  #list = document.getElementById("queue");
-  #all = document.getElementById("upload-all");
 
-  /** `onStored` is told each recipe, with its manage token; `onEmpty` that a row with the focus has gone, and no other is left. */
-  constructor({ access, onStored, onEmpty }) {
-    this.access = access;
+  /** `onStored` is told each recipe, with its manage token; `onIdle` that the focus needs a place outside. */
+  constructor({ onStored, onIdle }) {
     this.onStored = onStored;
-    this.onEmpty = onEmpty;
-    this.#all.addEventListener("click", () => this.#go(this.#uploads));
+    this.onIdle = onIdle;
+    element("upload-all").onclick = () => this.#go(this.#uploads);
   }
 
-  /** Takes photos in; each waits for its label. */
+  /** Takes photos in; each waits until its label is typed. */
   add(files) {
-    const uploads = files.map((file) => new Upload(file, this.#handlers()));
-    this.#uploads.push(...uploads);
-    this.#list.append(...uploads.map((upload) => upload.row));
-    this.#refresh();
-    uploads[0]?.focusLabel();
-    if (uploads.length > 1) announce(`${uploads.length} photos are ready to be uploaded.`);
-  }
-
-  #handlers() {
-    return {
-      access: this.access,
+    const told = {
       onGo: (upload) => this.#go([upload]),
       onLeave: (upload) => (upload.isUnderWay ? this.#cancel(upload) : this.#remove(upload)),
     };
+    const uploads = [...files].map((file) => new Upload(file, told));
+    this.#uploads.push(...uploads);
+    element("queue").append(...uploads.map(({ row }) => row));
+    this.#refresh();
+    uploads[0]?.input.focus();
+    uploads[0]?.input.select();
+    announce(uploads.length > 1 ? `${uploads.length} photos are ready to be uploaded.` : "");
   }
 
   #go(uploads) {
-    const ready = uploads.filter((upload) => upload.isReady);
-    if (!ready.every((upload) => upload.checkLabel())) return;
+    const ready = uploads.filter(({ isReady }) => isReady);
+    if (!ready.every((upload) => upload.isLabelled())) return;
     ready.forEach((upload) => upload.show("waiting", "Waiting for its turn"));
     this.#next();
     ready[0]?.focus();
   }
 
   #next() {
-    const going = this.#uploads.filter((upload) => upload.isGoing).length;
-    const due = this.#uploads.filter((upload) => upload.state === "waiting" && !upload.isGoing);
-    for (const upload of due.slice(0, Math.max(AT_ONCE - going, 0))) this.#send(upload);
+    const going = this.#uploads.filter(({ isGoing }) => isGoing).length;
+    const due = this.#uploads.filter(({ state, isGoing }) => state === "waiting" && !isGoing);
+    due.slice(0, Math.max(AT_ONCE - going, 0)).forEach((upload) => this.#send(upload));
     this.#refresh();
   }
 
@@ -56,15 +50,14 @@ export class Queue {
     upload.isGoing = true;
     try {
       const recipe = await upload.send();
-      const hadFocus = upload.hasFocus;
+      const { hasFocus } = upload;
       upload.show("stored", "Stored");
       this.onStored(recipe);
-      if (hadFocus) this.#focusBeside(upload);
+      if (hasFocus) this.#focusBeside(upload);
     } catch (error) {
       if (error.name !== "AbortError") upload.fail(error);
-    } finally {
-      upload.isGoing = false;
     }
+    upload.isGoing = false;
     this.#next();
   }
 
@@ -83,22 +76,17 @@ export class Queue {
   #focusBeside(upload) {
     const at = this.#uploads.indexOf(upload);
     const others = [...this.#uploads.slice(at + 1), ...this.#uploads.slice(0, at).reverse()];
-    const next = others.find((other) => other.state !== "stored");
+    const next = others.find(({ state }) => state !== "stored");
     if (next) next.focus();
-    else this.onEmpty();
+    else this.onIdle();
   }
 
-  // Rows that are done stay while others are not: whoever is about to press a button finds it where it was.
+  // Rows that are done stay while others are not, so that no button moves from under a finger.
   #refresh() {
-    if (this.#uploads.every((upload) => upload.state === "stored")) {
-      this.#uploads.splice(0).forEach((upload) => upload.forget());
-    }
-    this.#section.hidden = this.#uploads.length === 0;
-    this.#all.hidden = this.#uploads.filter((upload) => upload.isReady).length < 2;
-    const isBusy = this.#uploads.some((upload) => upload.isUnderWay);
-    if (isBusy) window.addEventListener("beforeunload", warn);
-    else window.removeEventListener("beforeunload", warn);
+    if (this.#uploads.every(({ state }) => state === "stored")) this.#uploads.splice(0).forEach((upload) => upload.forget());
+    element("uploads").hidden = !this.#uploads.length;
+    element("upload-all").hidden = this.#uploads.filter(({ isReady }) => isReady).length < 2;
+    const isBusy = this.#uploads.some(({ isUnderWay }) => isUnderWay);
+    (isBusy ? addEventListener : removeEventListener)("beforeunload", warn);
   }
 }
-
-const warn = (event) => event.preventDefault();

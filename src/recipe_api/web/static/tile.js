@@ -9,88 +9,76 @@ const COPIED_MS = 2000;
 
 export class Tile {
   /** `onDelete` is told when its button is pressed, and whether by the keyboard. */
-  constructor(recipe, { onDelete }) {
+  constructor(recipe, onDelete) {
     this.recipe = recipe;
     this.row = copyOf("tile");
-    this.renaming = this.#find(".renaming");
-    const kind = recipe.content_type.split("/").at(-1).toUpperCase();
-    this.#find(".photo").href = recipe.location;
-    this.#find(".meta").textContent = `${day(recipe.created_at)} · ${size(recipe.size)}`;
-    frame(this.#find(".photo"), { source: recipe.location, kind });
-
-    this.#find(".copy").addEventListener("click", () => this.#copy());
-    this.#find(".rename").addEventListener("click", () => this.#beginRenaming());
-    this.#find(".delete").addEventListener("click", ({ detail }) => onDelete(this, { byKeyboard: detail === 0 }));
-    this.#find(".cancel").addEventListener("click", () => this.#endRenaming());
-    this.renaming.addEventListener("keydown", ({ key }) => key === "Escape" && this.#endRenaming());
-    this.renaming.addEventListener("submit", (event) => {
+    [this.photo, this.caption, this.form] = this.row.children;
+    [this.copyButton, this.renameButton, this.deleteButton] = this.caption.querySelectorAll("button");
+    this.input = this.form.elements.label;
+    this.photo.href = recipe.location;
+    this.row.querySelector(".meta").textContent = `${day(recipe.created_at)} · ${size(recipe.size)}`;
+    this.copyButton.onclick = () => this.#copy();
+    this.renameButton.onclick = () => this.#turn({ isRenaming: true });
+    this.deleteButton.onclick = ({ detail: clicks }) => onDelete(this, { byKeyboard: !clicks });
+    this.form.onreset = () => this.#turn({ isRenaming: false });
+    this.form.onkeydown = ({ key }) => {
+      if (key === "Escape") this.form.reset();
+    };
+    this.form.onsubmit = (event) => {
       event.preventDefault();
       this.#rename();
-    });
+    };
     this.#label();
+    frame(this.photo, recipe.location, recipe.content_type.split("/")[1]);
     this.refresh();
   }
 
   /** Offers what this browser may do by now. */
   refresh() {
-    const isOurs = tokenFor(this.recipe.id) !== null;
-    this.#find(".rename").hidden = this.#find(".delete").hidden = !isOurs;
-  }
-
-  focus() {
-    this.#find(".photo").focus();
+    this.renameButton.hidden = this.deleteButton.hidden = !tokenFor(this.recipe.id);
   }
 
   /** Says what went wrong with this recipe. */
   complain(sentence) {
-    this.#find(".problem").textContent = sentence;
-  }
-
-  #find(selector) {
-    return this.row.querySelector(selector);
+    this.row.querySelector(".problem").textContent = sentence;
   }
 
   #label() {
     const { label } = this.recipe;
-    this.#find("h3").textContent = label;
-    this.#find("img").alt = label;
-    this.#find(".photo").setAttribute("aria-label", label);
-    for (const [name, does] of [["copy", "Copy the address of"], ["rename", "Rename"], ["delete", "Delete"]]) {
-      const button = this.#find(`.${name}`);
-      button.title = does.replace(" of", "");
-      button.setAttribute("aria-label", `${does} ${label}`);
+    this.row.querySelector("h3").textContent = label;
+    this.photo.firstElementChild.alt = label;
+    this.photo.ariaLabel = label;
+    for (const button of [this.copyButton, this.renameButton, this.deleteButton]) {
+      button.ariaLabel = `${button.title}: ${label}`;
     }
   }
 
+  // The clipboard is there on https and localhost alone; elsewhere the address is shown, to be copied by hand.
   async #copy() {
-    if (!(await copied(this.recipe.location))) return;
+    const { location } = this.recipe;
+    try {
+      await navigator.clipboard.writeText(location);
+    } catch {
+      prompt("The address of the photo:", location);
+      return;
+    }
     announce("The address is copied.");
-    const icon = this.#find(".copy use");
+    const icon = this.copyButton.querySelector("use");
     icon.setAttribute("href", "#i-copied");
     setTimeout(() => icon.setAttribute("href", "#i-copy"), COPIED_MS);
   }
 
-  #beginRenaming() {
+  #turn({ isRenaming }) {
     this.complain("");
-    this.renaming.elements.label.value = this.recipe.label;
-    this.#turn({ toRenaming: true });
-    this.renaming.elements.label.select();
-  }
-
-  #endRenaming() {
-    this.complain("");
-    this.#turn({ toRenaming: false });
-    this.#find(".rename").focus();
-  }
-
-  #turn({ toRenaming }) {
-    this.renaming.hidden = !toRenaming;
-    this.#find(".caption").hidden = toRenaming;
-    this.renaming.elements.label.focus();
+    this.form.hidden = !isRenaming;
+    this.caption.hidden = isRenaming;
+    this.input.value = this.recipe.label;
+    (isRenaming ? this.input : this.renameButton).focus();
+    this.input.select();
   }
 
   async #rename() {
-    const label = this.renaming.elements.label.value;
+    const label = this.input.value;
     const fault = labelFault(label);
     if (fault) return this.complain(fault);
     try {
@@ -99,18 +87,7 @@ export class Tile {
       return this.complain(problem.sentence);
     }
     this.#label();
-    this.#endRenaming();
+    this.#turn({ isRenaming: false });
     announce(`Renamed to ${label}.`);
-  }
-}
-
-// The clipboard is there on https and localhost alone; elsewhere the address is shown to be copied by hand.
-async function copied(address) {
-  try {
-    await navigator.clipboard.writeText(address);
-    return true;
-  } catch {
-    window.prompt("The photo’s address:", address);
-    return false;
   }
 }

@@ -2,46 +2,40 @@
 
 import { connectionLost, problemOf } from "./problems.js";
 
-/** Random, and new for each upload; `randomUUID` is there on https and localhost alone. */
+/** An idempotency key: random, one for each upload. `randomUUID` is there on https and localhost alone. */
 export function newKey() {
-  if (crypto.randomUUID) return crypto.randomUUID();
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return crypto.randomUUID?.() ?? crypto.getRandomValues(new Uint8Array(16)).join("-");
 }
 
 /**
- * Sends the form, and answers with the recipe. Sent again with the same `key`, it makes no second one.
+ * Sends the form and answers with the recipe; sent again with the same `key`, it makes no second one.
  *
- * `onProgress` is told the bytes sent and those in all, `onSent` that all have been. Throws a Problem, or the signal's
- * AbortError.
+ * `onProgress` is told the bytes sent and those in all, `onSent` that all are sent. Throws a Problem, or what `signal`
+ * was aborted for.
  */
 export function transfer({ file, label, key, token, signal, onProgress, onSent }) {
   const form = new FormData();
-  form.append("label", label); // first, so that a fault of it is seen before the photo is sent
+  form.append("label", label); // before the photo, so that the service can refuse it early
   form.append("photo", file);
 
   const request = new XMLHttpRequest();
   request.open("POST", "/recipe");
   request.setRequestHeader("Idempotency-Key", key);
   if (token) request.setRequestHeader("Authorization", `Bearer ${token}`);
-  request.upload.addEventListener("progress", ({ loaded, total }) => onProgress(loaded, total));
-  request.upload.addEventListener("load", onSent);
+  request.upload.onprogress = ({ loaded, total }) => onProgress(loaded, total);
+  request.upload.onload = onSent;
+  request.send(form);
 
   return new Promise((resolve, reject) => {
+    request.onerror = () => reject(connectionLost());
+    request.onload = () => {
+      const { status, responseText: text } = request;
+      if (status === 201) resolve(JSON.parse(text));
+      else reject(problemOf(status, text, request.getResponseHeader("Retry-After")));
+    };
     signal.addEventListener("abort", () => {
       request.abort();
       reject(signal.reason);
     });
-    request.addEventListener("error", () => reject(connectionLost()));
-    request.addEventListener("load", () => {
-      if (request.status === 201) resolve(JSON.parse(request.responseText));
-      else reject(problemOf(answerOf(request)));
-    });
-    request.send(form);
   });
 }
-
-const answerOf = (request) => ({
-  status: request.status,
-  text: request.responseText,
-  retryAfter: request.getResponseHeader("Retry-After"),
-});

@@ -1,81 +1,80 @@
 // One photo on its way: a row of the queue, from the choice of the file until it is stored.
 
-import { size, Pace } from "./figures.js";
+import { anotherToken } from "./access.js";
+import { Pace, size } from "./figures.js";
 import { announce, copyOf, frame, labelFault, limits } from "./markup.js";
 import { Problem } from "./problems.js";
 import { apiToken } from "./tokens.js";
 import { newKey, transfer } from "./transfer.js";
 
-// What the two buttons of a row do in each state; none where there is nothing to do.
+// What the two buttons of a row do in each state.
 const BUTTONS = {
-  draft: { go: "Upload", leave: "Remove" },
-  failed: { go: "Try again", leave: "Remove" },
-  refused: { leave: "Remove" },
-  waiting: { leave: "Cancel" },
-  sending: { leave: "Cancel" },
-  storing: { leave: "Cancel" },
-  stored: {},
+  draft: ["Upload", "Remove"],
+  failed: ["Try again", "Remove"],
+  refused: ["", "Remove"],
+  waiting: ["", "Cancel"],
+  sending: ["", "Cancel"],
+  storing: ["", "Cancel"],
+  stored: ["", ""],
 };
-const PATIENCE = [2, 4, 8, 16]; // seconds to wait while an earlier attempt with the same key is still going on
+const TICK_MS = 500;
+const PATIENCE = [2, 4, 8, 16]; // seconds between tries while an earlier one with the same key is still going on
 
 export class Upload {
-  state = "draft";
-  isGoing = false; // has a place among those that are sent at once
-  #key = null;
-  #keyLabel = null;
-  #stop = null;
+  isGoing = false; // it is one of those that are sent at once
+  #key;
+  #keyLabel;
+  #stop;
 
-  /** `access` asks for an API token; `onGo` and `onLeave` are told what the row's buttons are pressed for. */
-  constructor(file, { access, onGo, onLeave }) {
+  /** `onGo` and `onLeave` are told for what the row's buttons are pressed. */
+  constructor(file, { onGo, onLeave }) {
     this.file = file;
-    this.access = access;
     this.row = copyOf("upload");
-    this.form = this.row.querySelector("form");
+    this.form = this.row.firstElementChild;
+    this.input = this.form.elements.label;
+    [this.go, this.leave] = this.form.querySelectorAll("button");
     this.form.setAttribute("aria-label", file.name);
-    this.form.elements.label.value = labelOf(file.name);
-    this.form.addEventListener("submit", (event) => {
+    this.input.value = file.name.replace(/\.[^.]*$/, "").replace(/[-_\s]+/g, " ").trim();
+    this.input.oninput = () => this.input.setCustomValidity("");
+    this.form.onsubmit = (event) => {
       event.preventDefault();
       onGo(this);
-    });
-    this.row.querySelector(".leave").addEventListener("click", () => onLeave(this));
-    this.#preview();
+    };
+    this.leave.onclick = () => onLeave(this);
+    frame(this.form.querySelector(".photo"), URL.createObjectURL(file), file.name.split(".").at(-1));
     const fault = faultOf(file);
     this.show(fault ? "refused" : "draft", fault || size(file.size));
   }
 
-  get label() {
-    return this.form.elements.label.value;
-  }
-
-  /** Whether it is to be uploaded, or still can be. */
   get isReady() {
     return this.state === "draft" || this.state === "failed";
   }
 
   get isUnderWay() {
-    return this.state === "waiting" || this.state === "sending" || this.state === "storing";
+    return this.leave.textContent === "Cancel";
   }
 
-  /** Whether its label will do; says what is wrong with it where it will not. */
-  checkLabel() {
-    const input = this.form.elements.label;
-    input.setCustomValidity(labelFault(this.label));
-    input.addEventListener("input", () => input.setCustomValidity(""), { once: true });
-    return input.reportValidity();
+  get hasFocus() {
+    return this.row.contains(document.activeElement);
   }
 
-  /** Sends it, as often as that takes without asking anybody; answers with the recipe. */
+  /** Whether its label will do; the field says why not. */
+  isLabelled() {
+    this.input.setCustomValidity(labelFault(this.input.value));
+    return this.input.reportValidity();
+  }
+
+  /** Sends it, as often as that takes; answers with the recipe. */
   async send() {
-    if (this.label !== this.#keyLabel) {
-      this.#key = newKey(); // another label makes it another upload
-      this.#keyLabel = this.label;
-    }
+    const label = this.input.value;
+    if (label !== this.#keyLabel) this.#key = newKey(); // another label makes it another upload
+    this.#keyLabel = label;
     this.#stop = new AbortController();
     const { signal } = this.#stop;
     for (let attempt = 0; ; attempt++) {
-      const token = apiToken();
+      const token = apiToken.get();
       try {
-        return await this.#attempt({ token, signal });
+        return await this.#attempt({ label, token, signal });
       } catch (error) {
         const again = await this.#mayGoOn(error, { attempt, token, signal });
         signal.throwIfAborted();
@@ -84,48 +83,35 @@ export class Upload {
     }
   }
 
-  /** Stops sending it. What was sent to its end may have been stored: sent again, it makes no second recipe. */
   cancel() {
-    const said = this.state === "storing" ? "Cancelled, perhaps too late: upload it again to be sure." : "Cancelled.";
+    // What was sent to its end may be stored; sent again, it makes no second recipe.
+    const said = this.state === "storing" ? "Cancelled, maybe too late. Upload it again to be sure." : "Cancelled.";
     this.#stop?.abort();
     this.show("draft", said);
     this.focus();
   }
 
+  fail(error) {
+    const { hasFocus } = this;
+    const sentence = error instanceof Problem ? error.sentence : `The page is at fault: ${error}. Load it again.`;
+    this.show("failed", sentence);
+    if (hasFocus) this.focus();
+    announce(`${this.input.value}: ${sentence}`);
+  }
+
   show(state, sentence) {
     this.state = state;
-    const { go, leave } = BUTTONS[state];
     this.form.className = `upload ${state}`;
-    this.form.elements.label.readOnly = !this.isReady;
-    label(this.form.querySelector(".primary"), go);
-    label(this.form.querySelector(".leave"), leave);
-    this.say(sentence);
-  }
-
-  say(sentence) {
-    this.form.querySelector(".state").textContent = sentence;
-  }
-
-  /** What went wrong, told to eyes and ears. */
-  fail(error) {
-    const sentence = error instanceof Problem ? error.sentence : "The page made a mistake. Load it again.";
-    const hadFocus = this.hasFocus;
-    this.show("failed", sentence);
-    if (hadFocus) this.focus();
-    announce(`${this.label}: ${sentence}`);
-  }
-
-  get hasFocus() {
-    return this.row.contains(document.activeElement);
+    this.input.readOnly = !this.isReady;
+    [this.go, this.leave].forEach((button, at) => {
+      button.textContent = BUTTONS[state][at];
+      button.hidden = !button.textContent;
+    });
+    this.#say(sentence);
   }
 
   focus() {
-    this.form.querySelector("button:not([hidden])")?.focus();
-  }
-
-  focusLabel() {
-    this.form.elements.label.focus();
-    this.form.elements.label.select();
+    (this.go.hidden ? this.leave : this.go).focus();
   }
 
   forget() {
@@ -133,62 +119,49 @@ export class Upload {
     this.row.remove();
   }
 
-  #attempt({ token, signal }) {
+  #say(sentence) {
+    this.form.querySelector(".state").textContent = sentence;
+  }
+
+  async #attempt(what) {
     const bar = this.form.querySelector("progress");
     const pace = new Pace();
+    let sent = [0, this.file.size];
+    this.show("sending", "Starting …");
+    const ticks = setInterval(() => this.state === "sending" && this.#say(pace.at(...sent)), TICK_MS);
+    const onProgress = (...numbers) => {
+      sent = numbers;
+      bar.value = sent[0] / sent[1];
+    };
     bar.value = 0;
-    this.show("sending", `0 of ${size(this.file.size)}`);
-    return transfer({
-      file: this.file,
-      label: this.label,
-      key: this.#key,
-      token,
-      signal,
-      onProgress: (loaded, total) => {
-        bar.value = loaded / total;
-        const said = pace.at(loaded, total);
-        if (said) this.say(said);
-      },
-      onSent: () => this.show("storing", "Sent. Storing …"),
-    });
+    try {
+      const onSent = () => this.show("storing", "Storing …");
+      return await transfer({ ...what, file: this.file, key: this.#key, onProgress, onSent });
+    } finally {
+      clearInterval(ticks);
+    }
   }
 
   async #mayGoOn(error, { attempt, token, signal }) {
     if (error.status === 401) {
       this.show("waiting", error.sentence);
-      return this.access.ask(error, { refused: token });
+      return anotherToken(error, token);
     }
     if (error.code !== "idempotency-key-in-use" || attempt >= PATIENCE.length) return false;
     const seconds = error.retryAfter ?? PATIENCE[attempt];
-    this.show("waiting", `The first try is still going on; asking again in ${seconds} s.`);
-    await pause(seconds, signal);
+    this.show("waiting", `The first try is still going on; asking again in ${seconds} seconds.`);
+    await new Promise((resolve) => {
+      setTimeout(resolve, seconds * 1000);
+      signal.onabort = resolve;
+    });
     return true;
   }
-
-  #preview() {
-    const kind = this.file.name.includes(".") ? this.file.name.split(".").at(-1).toUpperCase() : "Photo";
-    frame(this.form.querySelector(".photo"), { source: URL.createObjectURL(this.file), kind });
-  }
 }
 
-// What can be seen without the service, which a browser asks only after it has sent the whole photo.
+// Told here, since a browser reads an early refusal only when it has sent the whole photo.
 function faultOf(file) {
-  const most = Number(limits().maxPhotoBytes);
-  if (file.size === 0) return "The file is empty. Choose another one.";
-  if (file.size > most) return `The photo has ${size(file.size)}, and at most ${size(most)} are taken. Choose a smaller one.`;
+  const most = Number(limits.maxPhotoBytes);
+  if (!file.size) return "This file is empty. Choose another one.";
+  if (file.size > most) return `This photo has ${size(file.size)}; up to ${size(most)} are taken. Choose a smaller one.`;
   return "";
-}
-
-const labelOf = (name) => name.replace(/\.[^.]*$/, "").replace(/[-_\s]+/g, " ").trim();
-
-function label(button, text) {
-  button.hidden = !text;
-  button.textContent = text ?? "";
-}
-
-function pause(seconds, signal) {
-  return new Promise((resolve, reject) => {
-    setTimeout(resolve, seconds * 1000);
-    signal.addEventListener("abort", () => reject(signal.reason));
-  });
 }

@@ -1,0 +1,37 @@
+"""Photos that a browser can show, of any size, and recipes made of them without a browser."""
+
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import FilePayload, Page
+
+from tests.support.forms import jpeg
+from tests.support.service import Service
+
+FOLDER = Path(__file__).parent.parent / "photos"
+MIB = 1024 * 1024
+
+
+def photo(name: str = "pancakes.jpg", *, size: int = 0, source: str = "hopper.jpg") -> FilePayload:
+    """A file to choose; what is added to reach `size` comes after the end of the image, where nobody looks."""
+    shown = (FOLDER / source).read_bytes()
+    return {"name": name, "mimeType": "image/jpeg", "buffer": shown + jpeg(max(size - len(shown), 0))}
+
+
+async def choose(page: Page, *photos: FilePayload) -> None:
+    """As if somebody had picked them in the browser's own dialog."""
+    await page.get_by_label("Choose a photo").set_input_files(photos)
+
+
+def upload(service: Service, *labels: str, token: str | None = None) -> list[dict[str, Any]]:
+    """Recipes of these labels, the last one the newest."""
+    with service.client(token) as client:
+        files = {"photo": ("p.jpg", photo()["buffer"])}
+        answers = [client.post("/recipe", data={"label": label}, files=files) for label in labels]
+    return [answer.raise_for_status().json() for answer in answers]
+
+
+def labels(service: Service, token: str | None = None) -> list[str]:
+    """What is there, newest first."""
+    with service.client(token) as client:
+        return [recipe["label"] for recipe in client.get("/recipe").raise_for_status().json()["items"]]

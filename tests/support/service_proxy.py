@@ -1,0 +1,82 @@
+"""The proxy between a browser and the service: each request is a call with a name, such as `POST /recipe`.
+
+Bytes pass as they come. A fault strikes an upload after its first bytes, so that the service is at work on it.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+from tests.support.proxy import HOST, Connection, Fault, Plan, Proxy
+from tests.support.service import Service
+
+_BEFORE_FAULT = 256 * 1024  # bytes of a request that pass before a fault strikes
+_CHUNK = 64 * 1024
+_METHODS = (b"GET ", b"POST ", b"PATCH ", b"DELETE ")
+
+
+@dataclass(slots=True)
+class _Request:
+    plan: Plan | None
+    passed: int = 0
+
+
+class ServiceProxy(Proxy):
+    """Use as `with proxied(service) as proxy`."""
+
+    buffer_bytes = _CHUNK  # so that a browser cannot take for sent what only lies here
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    async def serve(self, client: Connection) -> None:
+        upstream = await self.connect()
+        with closing(upstream):
+            request = _Request(None)
+            answers = asyncio.create_task(self._answer(client, upstream, request))
+            try:
+                await self._ask(client, upstream, request)
+            finally:
+                answers.cancel()
+
+    async def _ask(self, client: Connection, upstream: Connection, request: _Request) -> None:
+        while data := await client.reader.read(_CHUNK):
+            if data.startswith(_METHODS):
+                method, path, _ = data.decode("latin-1").split(" ", 2)
+                request.plan, request.passed = self.script.next(f"{method} {path}"), 0
+            await upstream.send(data)
+            request.passed += len(data)
+            if request.plan and request.passed >= _BEFORE_FAULT and not await self._goes_on(client, request.plan):
+                return
+
+    async def _goes_on(self, client: Connection, plan: Plan) -> bool:
+        """Lets the fault befall the request; whether the rest of it goes on."""
+        match plan.fault:
+            case Fault.HELD:
+                await plan.opened()
+            case Fault.RESET:
+                client.reset()
+                return False
+            case Fault.LATE:
+                client.reset()
+                await plan.opened()
+                return False
+            case _:
+                pass
+        return True
+
+    async def _answer(self, client: Connection, upstream: Connection, request: _Request) -> None:
+        while data := await upstream.reader.read(_CHUNK):
+            if request.plan and request.plan.fault is Fault.ANSWER_LOST:
+                client.reset()
+                return
+            await client.send(data)
+
+
+@contextmanager
+def proxied(service: Service) -> Iterator[ServiceProxy]:
+    """A proxy before the service, as long as the block lasts."""
+    with ServiceProxy((HOST, service.port)).running() as proxy:
+        yield proxy
