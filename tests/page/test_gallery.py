@@ -118,21 +118,22 @@ class TestRenaming:
         await expect(button(page, "Rename: pancakes")).to_be_focused()
         assert labels(service) == ["pancakes", "Soup"]
 
-    async def test_says_why_it_fails(self, page: Page, own: Locator, service: Service, visit: Visit) -> None:
-        visit.expect("404 (Not Found)")
+    @pytest.mark.usefixtures("own")
+    async def test_says_why_it_fails(self, page: Page, service: Service, visit: Visit) -> None:
+        visit.expect("404 (Not Found)", "413 (")
         await button(page, "Rename: pancakes").click()
-        await page.get_by_role("textbox", name="New label").fill(" ")
+        await page.get_by_role("textbox", name="New label").fill("ü" * 513)
         await page.keyboard.press("Enter")
-        await expect(page.get_by_role("alert").filter(has_text="Type a label.")).to_be_visible()
+        await expect(page.get_by_role("alert").filter(has_text="The label is too long.")).to_be_visible()
 
         await delete_elsewhere(page, service)
         await page.get_by_role("textbox", name="New label").fill("Crêpes")
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("alert").filter(has_text="not there any more")).to_be_visible()
-        assert own
 
+    @pytest.mark.usefixtures("own")
     async def test_is_offered_for_ones_own_photos_alone_and_after_a_reload_too(
-        self, page: Page, own: Locator, browser: Browser, service: Service
+        self, page: Page, browser: Browser, service: Service
     ) -> None:
         await expect(button(page, "Rename: Soup")).to_be_hidden()
         await page.reload()
@@ -144,7 +145,6 @@ class TestRenaming:
         await expect(tile(stranger, "pancakes")).to_be_visible()
         await expect(button(stranger, "Rename: pancakes")).to_be_hidden()
         await stranger.close()
-        assert own
 
     async def test_works_where_the_browser_stores_nothing(
         self, page: Page, context: BrowserContext, service: Service

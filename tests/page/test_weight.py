@@ -13,7 +13,11 @@ MOST_BYTES = 40_000
 
 async def test_it_is_light(page: Page, service: Service) -> None:
     answers: list[Response] = []
-    page.on("response", answers.append)
+
+    def note(answer: Response) -> None:
+        answers.append(answer)
+
+    page.on("response", note)
     await page.goto(service.url)
     await expect(page.get_by_text("Nothing here yet")).to_be_visible()
 

@@ -86,8 +86,8 @@ def test_the_page_says_what_the_settings_take(start_service: Callable[..., Servi
         page = Page(client.get("/").text)
 
     assert page.inputs["photo"]["accept"] == "image/png,image/jpeg"
-    assert page.form["data-max-photo-bytes"] == "1000"
-    assert page.form["data-max-label-bytes"] == "50"
+    assert page.inputs["label"]["maxlength"] == "50"
+    assert page.form["data-max-bytes"] == "1000"
 
 
 def test_the_page_offers_any_file_where_any_is_taken(make_settings: Callable[..., Settings]) -> None:

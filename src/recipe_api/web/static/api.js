@@ -1,11 +1,11 @@
-// The API but for uploading, which is in transfer.js. What goes wrong is thrown as a Problem.
+// The API but for uploads, which are in transfer.js. What goes wrong is thrown as a Problem.
 
 import { connectionLost, problemOf } from "./problems.js";
 import { apiToken, tokenFor } from "./tokens.js";
 
 export const FIRST_PAGE = "/recipe?limit=24"; // 24 fill rows of 2, 3 and 4
 
-/** A page of recipes, newest first: `items`, and as `next` the address of the page after it. */
+/** A page of recipes: `items`, and `next`, the address of the page after it. */
 export const listRecipes = async (address) => (await call(address, { token: apiToken.get() })).json();
 
 /** Gives a recipe another label; answers with the recipe. */

@@ -1,4 +1,4 @@
-// Deletions that can still be undone: the service hears of them some seconds later, or when the page is left.
+// Deletions that can be undone: the service hears of them seconds later, or when the page is left.
 
 import { deleteRecipe } from "./api.js";
 import { copyOf, element } from "./markup.js";
@@ -8,12 +8,7 @@ const waiting = new Set();
 
 addEventListener("pagehide", () => waiting.forEach((deletion) => deletion.commit({ keepalive: true })));
 
-/**
- * A deletion that is about to happen, with its offer to undo it.
- *
- * `onEnd` is told that the offer is over, and whether it had the focus; then `onUndone`, `onDone` or, with the problem,
- * `onFailed` is told.
- */
+/** An offer to undo. `onEnd` is told whether it had the focus, then one of `onUndone`, `onDone` and `onFailed`. */
 export class Deletion {
   #timer;
 

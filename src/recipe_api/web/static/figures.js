@@ -1,11 +1,11 @@
 // Numbers for people: sizes, days, and how fast an upload goes.
 
-const UNITS = ["byte", "kilobyte", "megabyte", "gigabyte"];
+const UNITS = ["kilobyte", "megabyte", "gigabyte"];
 
 /** `3.2 MB` */
 export function size(bytes) {
-  const power = Math.min(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), 3);
-  const options = { style: "unit", unit: UNITS[power], maximumFractionDigits: 1 };
+  const power = bytes < 1e6 ? 1 : bytes < 1e9 ? 2 : 3;
+  const options = { style: "unit", unit: UNITS[power - 1], maximumFractionDigits: 1 };
   return (bytes / 1000 ** power).toLocaleString("en", options);
 }
 

@@ -4,7 +4,7 @@ import { anotherToken } from "./access.js";
 import { FIRST_PAGE, listRecipes } from "./api.js";
 import { Deletion } from "./deletions.js";
 import { element } from "./markup.js";
-import { Problem } from "./problems.js";
+import { sentenceOf } from "./problems.js";
 import { Tile } from "./tile.js";
 import { apiToken, manageToken } from "./tokens.js";
 
@@ -22,7 +22,7 @@ export class Gallery {
     this.#more.onclick = ({ detail: clicks }) => this.load({ byKeyboard: !clicks });
   }
 
-  /** Shows the next page. Whoever asks for it `byKeyboard` finds the focus on its first photo. */
+  /** Shows the next page; asked for `byKeyboard`, with the focus on its first photo. */
   async load({ byKeyboard = false } = {}) {
     if (this.#isLoading) return;
     this.#isLoading = true;
@@ -37,12 +37,12 @@ export class Gallery {
       if (next) this.#nearEnd.observe(this.#more);
       if (byKeyboard) tiles[0]?.photo.focus();
     } catch (error) {
-      this.#offer("Try again", error instanceof Problem ? error.sentence : String(error));
+      this.#offer("Try again", sentenceOf(error));
     }
     this.#isLoading = false;
   }
 
-  /** Shows what was just stored before all others; what a repeated upload brings may be there. */
+  /** Shows what was just stored, unless a repeated upload brought what is there. */
   add(recipe) {
     if (!this.#tiles.has(recipe.id)) this.#list.prepend(this.#tile(recipe).row);
     this.#say();
@@ -65,13 +65,13 @@ export class Gallery {
   }
 
   #tile(recipe) {
-    const tile = new Tile(recipe, (...how) => this.#delete(...how));
+    const tile = new Tile(recipe, (byKeyboard) => this.#delete(tile, byKeyboard));
     this.#tiles.set(recipe.id, tile);
     return tile;
   }
 
-  // The tile is hidden where it stands, and so has its place when the deletion is undone or fails.
-  #delete(tile, { byKeyboard }) {
+  // The tile hides where it stands: a deletion may be undone, or fail.
+  #delete(tile, byKeyboard) {
     const shown = [...this.#list.querySelectorAll("li:not([hidden]) > a")];
     const at = shown.indexOf(tile.photo);
     const neighbour = shown[at + 1] ?? shown[at - 1] ?? element("photo");
@@ -106,6 +106,6 @@ export class Gallery {
 
   #say(sentence) {
     const isEmpty = !this.#next && !this.#list.querySelector("li:not([hidden])");
-    element("gallery-state").textContent = sentence ?? (isEmpty ? "Nothing here yet. The first photo is yours to add." : "");
+    element("gallery-state").textContent = sentence ?? (isEmpty ? "Nothing here yet. Add the first photo." : "");
   }
 }

@@ -1,11 +1,11 @@
-// The page's own markup: its templates, its limits, and what it says aloud.
+// The page's own markup: its templates, its limit, and what it says aloud.
 
 export const element = (id) => document.getElementById(id);
 
 /** A copy of the element in the template of this id. */
 export const copyOf = (id) => element(id).content.firstElementChild.cloneNode(true);
 
-/** Has screen readers say a sentence when they have finished the last one. */
+/** Has screen readers say it, after what they are saying. */
 export function announce(sentence) {
   element("announcer").textContent = sentence;
 }
@@ -21,11 +21,5 @@ export function frame(photo, source, kind) {
   image.src = source;
 }
 
-/** What the service takes, as it wrote it into the page: `maxPhotoBytes` and `maxLabelBytes`. */
-export const limits = element("form").dataset;
-
-/** What is wrong with a label, as a sentence; empty where nothing is. */
-export function labelFault(label) {
-  if (!label.trim()) return "Type a label.";
-  return new TextEncoder().encode(label).length > limits.maxLabelBytes ? "The label is too long. Shorten it." : "";
-}
+/** The largest photo that the service takes, as it wrote it into the page. */
+export const maxBytes = Number(element("form").dataset.maxBytes);

@@ -1,5 +1,5 @@
-// The page at /, which is also the example of using the API from a browser. Its form works without scripts; with them,
-// photos go through a queue, and what is there is shown below.
+// The page at /, also an example of using the API from a browser. Its form works without scripts; with them, photos go
+// through a queue, and what is there is shown.
 
 import { Gallery } from "./gallery.js";
 import { announce, copyOf, element } from "./markup.js";
@@ -33,7 +33,7 @@ function takeOverForm() {
   form.querySelector(".plain").remove();
   form.elements.photo.multiple = true;
   form.onsubmit = (event) => event.preventDefault();
-  element("drop").append(copyOf("camera")); // shown where a finger points
+  element("drop").append(copyOf("camera"));
   form.onchange = ({ target }) => {
     queue.add(target.files);
     target.value = ""; // or the same photo could not be chosen again

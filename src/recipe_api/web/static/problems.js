@@ -1,19 +1,17 @@
 // Errors of the API, which are problem documents (RFC 9457), as sentences that say what to do.
 
-const TOO_LARGE = "The photo is larger than this service takes. Choose a smaller one.";
+const TOO_LARGE = "The photo is too large. Choose a smaller one.";
 const AWAY = "The service cannot do this just now, and has kept nothing.";
 
 // By the last part of a problem's `type`. What is not here says in its own `detail` what to do.
 const SENTENCES = {
   "connection-lost": "The connection broke before an answer came. Try again: what did arrive is not stored twice.",
-  "malformed-body": "The photo was cut short on its way. Try again.",
   "body-stalled": "The connection was too slow. Try again where it is better.",
   "token-wanted": "This service asks for an API token. Enter yours.",
   "token-unknown": "This API token is not known here. Check it, and enter it again.",
-  "token-refused": "The token that this browser keeps does not fit this photo, so it cannot be changed from here.",
+  "token-refused": "The token that this browser keeps does not fit, so this photo cannot be changed from here.",
   "recipe-not-found": "This photo is not there any more. Load the page again.",
   "idempotency-key-in-use": "The first try is still going on. Try again in a minute.",
-  "idempotency-key-reused": "This photo was stored already. Remove it from here, or change its label.",
   "photo-too-large": TOO_LARGE,
   "body-too-large": TOO_LARGE,
   "text-too-large": "The label is too long. Shorten it.",
@@ -24,7 +22,7 @@ const SENTENCES = {
 };
 
 export class Problem extends Error {
-  /** From a problem document, and the seconds of `Retry-After` where there were any. */
+  /** From a problem document and, where there is one, `Retry-After`. */
   constructor({ type, status, title, detail = title }, retryAfter) {
     super(detail);
     this.code = type.split("/").at(-1);
@@ -39,7 +37,7 @@ export class Problem extends Error {
   }
 }
 
-/** The problem that an answer tells; one from a proxy before the service may be no document. */
+/** The problem of an answer; one that a proxy gives may be no document. */
 export function problemOf(status, text, retryAfter) {
   try {
     return new Problem(JSON.parse(text), retryAfter);
@@ -48,6 +46,9 @@ export function problemOf(status, text, retryAfter) {
     return new Problem({ type: "http-error", status, detail });
   }
 }
+
+/** What to do about any error. */
+export const sentenceOf = (error) => error.sentence ?? `The page is at fault: ${error}. Load it again.`;
 
 /** The problem of a request that got no answer. */
 export const connectionLost = () => new Problem({ type: "connection-lost", status: 0 });

@@ -1,6 +1,6 @@
 // The uploads that are chosen, waiting and under way; a few go at once, the others in their order.
 
-import { announce, element } from "./markup.js";
+import { element } from "./markup.js";
 import { Upload } from "./upload.js";
 
 const AT_ONCE = 2; // more would only share the same line
@@ -9,7 +9,7 @@ const warn = (event) => event.preventDefault();
 export class Queue {
   #uploads = [];
 
-  /** `onStored` is told each recipe, with its manage token; `onIdle` that the focus needs a place outside. */
+  /** `onStored` is told each recipe, with its manage token; `onIdle` that the focus has no place here. */
   constructor({ onStored, onIdle }) {
     this.onStored = onStored;
     this.onIdle = onIdle;
@@ -18,22 +18,19 @@ export class Queue {
 
   /** Takes photos in; each waits until its label is typed. */
   add(files) {
-    const told = {
-      onGo: (upload) => this.#go([upload]),
-      onLeave: (upload) => (upload.isUnderWay ? this.#cancel(upload) : this.#remove(upload)),
-    };
-    const uploads = [...files].map((file) => new Upload(file, told));
+    const onGo = (upload) => this.#go([upload]);
+    const onLeave = (upload) => (upload.isUnderWay ? this.#cancel(upload) : this.#remove(upload));
+    const uploads = [...files].map((file) => new Upload(file, { onGo, onLeave }));
     this.#uploads.push(...uploads);
     element("queue").append(...uploads.map(({ row }) => row));
     this.#refresh();
     uploads[0]?.input.focus();
     uploads[0]?.input.select();
-    announce(uploads.length > 1 ? `${uploads.length} photos are ready to be uploaded.` : "");
   }
 
   #go(uploads) {
     const ready = uploads.filter(({ isReady }) => isReady);
-    if (!ready.every((upload) => upload.isLabelled())) return;
+    if (!ready.every(({ form }) => form.reportValidity())) return;
     ready.forEach((upload) => upload.show("waiting", "Waiting for its turn"));
     this.#next();
     ready[0]?.focus();
@@ -53,9 +50,9 @@ export class Queue {
       const { hasFocus } = upload;
       upload.show("stored", "Stored");
       this.onStored(recipe);
-      if (hasFocus) this.#focusBeside(upload);
+      if (hasFocus) this.#focusOther(upload);
     } catch (error) {
-      if (error.name !== "AbortError") upload.fail(error);
+      if (error.name !== "AbortError" && upload.isUnderWay) upload.fail(error);
     }
     upload.isGoing = false;
     this.#next();
@@ -67,17 +64,15 @@ export class Queue {
   }
 
   #remove(upload) {
-    this.#focusBeside(upload);
+    this.#focusOther(upload);
     this.#uploads.splice(this.#uploads.indexOf(upload), 1);
     upload.forget();
     this.#refresh();
   }
 
-  #focusBeside(upload) {
-    const at = this.#uploads.indexOf(upload);
-    const others = [...this.#uploads.slice(at + 1), ...this.#uploads.slice(0, at).reverse()];
-    const next = others.find(({ state }) => state !== "stored");
-    if (next) next.focus();
+  #focusOther(upload) {
+    const others = this.#uploads.filter((other) => other !== upload && other.state !== "stored");
+    if (others.length) others[0].focus();
     else this.onIdle();
   }
 

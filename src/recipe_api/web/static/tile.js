@@ -1,14 +1,14 @@
 // One recipe of the gallery: its photo, and what can be done with it.
 
 import { renameRecipe } from "./api.js";
-import { day, size } from "./figures.js";
-import { announce, copyOf, frame, labelFault } from "./markup.js";
+import { day } from "./figures.js";
+import { announce, copyOf, frame } from "./markup.js";
 import { tokenFor } from "./tokens.js";
 
 const COPIED_MS = 2000;
 
 export class Tile {
-  /** `onDelete` is told when its button is pressed, and whether by the keyboard. */
+  /** `onDelete` is told whether the keyboard asked for it. */
   constructor(recipe, onDelete) {
     this.recipe = recipe;
     this.row = copyOf("tile");
@@ -16,10 +16,10 @@ export class Tile {
     [this.copyButton, this.renameButton, this.deleteButton] = this.caption.querySelectorAll("button");
     this.input = this.form.elements.label;
     this.photo.href = recipe.location;
-    this.row.querySelector(".meta").textContent = `${day(recipe.created_at)} · ${size(recipe.size)}`;
+    this.row.querySelector(".meta").textContent = day(recipe.created_at);
     this.copyButton.onclick = () => this.#copy();
     this.renameButton.onclick = () => this.#turn({ isRenaming: true });
-    this.deleteButton.onclick = ({ detail: clicks }) => onDelete(this, { byKeyboard: !clicks });
+    this.deleteButton.onclick = ({ detail: clicks }) => onDelete(!clicks);
     this.form.onreset = () => this.#turn({ isRenaming: false });
     this.form.onkeydown = ({ key }) => {
       if (key === "Escape") this.form.reset();
@@ -53,7 +53,7 @@ export class Tile {
     }
   }
 
-  // The clipboard is there on https and localhost alone; elsewhere the address is shown, to be copied by hand.
+  // The clipboard is there on https and localhost alone.
   async #copy() {
     const { location } = this.recipe;
     try {
@@ -79,8 +79,6 @@ export class Tile {
 
   async #rename() {
     const label = this.input.value;
-    const fault = labelFault(label);
-    if (fault) return this.complain(fault);
     try {
       this.recipe = await renameRecipe(this.recipe.id, label);
     } catch (problem) {

@@ -1,5 +1,5 @@
-// What this browser may do. The answer to an upload has a manage token, which renames and deletes that one recipe: it
-// is kept by the recipe's id. An API token, where the service wants one, is kept until the tab is closed.
+// What this browser may do. An upload is answered with a manage token, which renames and deletes that one recipe, and is
+// kept by its id. An API token, where the service wants one, is kept until the tab is closed.
 
 const memory = new Map(); // all that is left where storage is full or switched off
 

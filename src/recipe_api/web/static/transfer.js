@@ -2,16 +2,15 @@
 
 import { connectionLost, problemOf } from "./problems.js";
 
-/** An idempotency key: random, one for each upload. `randomUUID` is there on https and localhost alone. */
+/** An idempotency key. `randomUUID` is there on https and localhost alone. */
 export function newKey() {
   return crypto.randomUUID?.() ?? crypto.getRandomValues(new Uint8Array(16)).join("-");
 }
 
 /**
- * Sends the form and answers with the recipe; sent again with the same `key`, it makes no second one.
+ * Sends the form and answers with the recipe; with the same `key`, never a second one.
  *
- * `onProgress` is told the bytes sent and those in all, `onSent` that all are sent. Throws a Problem, or what `signal`
- * was aborted for.
+ * `onProgress` is told the bytes sent and those in all, `onSent` that all are. Throws a Problem, or `signal`'s reason.
  */
 export function transfer({ file, label, key, token, signal, onProgress, onSent }) {
   const form = new FormData();

@@ -1,9 +1,9 @@
-// One photo on its way: a row of the queue, from the choice of the file until it is stored.
+// One photo, from its choice until it is stored: a row of the queue.
 
 import { anotherToken } from "./access.js";
 import { Pace, size } from "./figures.js";
-import { announce, copyOf, frame, labelFault, limits } from "./markup.js";
-import { Problem } from "./problems.js";
+import { announce, copyOf, frame, maxBytes } from "./markup.js";
+import { sentenceOf } from "./problems.js";
 import { apiToken } from "./tokens.js";
 import { newKey, transfer } from "./transfer.js";
 
@@ -18,7 +18,7 @@ const BUTTONS = {
   stored: ["", ""],
 };
 const TICK_MS = 500;
-const PATIENCE = [2, 4, 8, 16]; // seconds between tries while an earlier one with the same key is still going on
+const PATIENCE = [2, 4, 8, 16]; // seconds between tries while an earlier one with the same key is going on
 
 export class Upload {
   isGoing = false; // it is one of those that are sent at once
@@ -26,7 +26,7 @@ export class Upload {
   #keyLabel;
   #stop;
 
-  /** `onGo` and `onLeave` are told for what the row's buttons are pressed. */
+  /** `onGo` and `onLeave` are told of its two buttons. */
   constructor(file, { onGo, onLeave }) {
     this.file = file;
     this.row = copyOf("upload");
@@ -35,7 +35,6 @@ export class Upload {
     [this.go, this.leave] = this.form.querySelectorAll("button");
     this.form.setAttribute("aria-label", file.name);
     this.input.value = file.name.replace(/\.[^.]*$/, "").replace(/[-_\s]+/g, " ").trim();
-    this.input.oninput = () => this.input.setCustomValidity("");
     this.form.onsubmit = (event) => {
       event.preventDefault();
       onGo(this);
@@ -58,12 +57,6 @@ export class Upload {
     return this.row.contains(document.activeElement);
   }
 
-  /** Whether its label will do; the field says why not. */
-  isLabelled() {
-    this.input.setCustomValidity(labelFault(this.input.value));
-    return this.input.reportValidity();
-  }
-
   /** Sends it, as often as that takes; answers with the recipe. */
   async send() {
     const label = this.input.value;
@@ -71,14 +64,15 @@ export class Upload {
     this.#keyLabel = label;
     this.#stop = new AbortController();
     const { signal } = this.#stop;
-    for (let attempt = 0; ; attempt++) {
+    const patience = [...PATIENCE];
+    for (;;) {
       const token = apiToken.get();
       try {
         return await this.#attempt({ label, token, signal });
       } catch (error) {
-        const again = await this.#mayGoOn(error, { attempt, token, signal });
+        const isToGoOn = error.status === 401 ? this.#otherToken(error, token) : this.#pause(error, patience);
+        if (!(await isToGoOn)) throw error;
         signal.throwIfAborted();
-        if (!again) throw error;
       }
     }
   }
@@ -93,7 +87,7 @@ export class Upload {
 
   fail(error) {
     const { hasFocus } = this;
-    const sentence = error instanceof Problem ? error.sentence : `The page is at fault: ${error}. Load it again.`;
+    const sentence = sentenceOf(error);
     this.show("failed", sentence);
     if (hasFocus) this.focus();
     announce(`${this.input.value}: ${sentence}`);
@@ -142,26 +136,26 @@ export class Upload {
     }
   }
 
-  async #mayGoOn(error, { attempt, token, signal }) {
-    if (error.status === 401) {
-      this.show("waiting", error.sentence);
-      return anotherToken(error, token);
-    }
-    if (error.code !== "idempotency-key-in-use" || attempt >= PATIENCE.length) return false;
-    const seconds = error.retryAfter ?? PATIENCE[attempt];
-    this.show("waiting", `The first try is still going on; asking again in ${seconds} seconds.`);
+  #otherToken(error, token) {
+    this.show("waiting", error.sentence);
+    return anotherToken(error, token);
+  }
+
+  async #pause(error, patience) {
+    const seconds = error.code === "idempotency-key-in-use" && patience.shift();
+    if (!seconds) return false;
+    this.show("waiting", `The first try is still going on; asking again in ${error.retryAfter ?? seconds} seconds.`);
     await new Promise((resolve) => {
-      setTimeout(resolve, seconds * 1000);
-      signal.onabort = resolve;
+      setTimeout(resolve, (error.retryAfter ?? seconds) * 1000);
+      this.#stop.signal.onabort = resolve;
     });
     return true;
   }
 }
 
-// Told here, since a browser reads an early refusal only when it has sent the whole photo.
+// Told here: a browser reads an early refusal only when it has sent the whole photo.
 function faultOf(file) {
-  const most = Number(limits.maxPhotoBytes);
   if (!file.size) return "This file is empty. Choose another one.";
-  if (file.size > most) return `This photo has ${size(file.size)}; up to ${size(most)} are taken. Choose a smaller one.`;
-  return "";
+  if (file.size <= maxBytes) return "";
+  return `This photo has ${size(file.size)}; up to ${size(maxBytes)} are taken. Choose a smaller one.`;
 }

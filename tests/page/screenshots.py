@@ -1,0 +1,168 @@
+"""Pictures of the page for the README, of the real service in a real browser; `scripts/screenshots` runs this."""
+
+import argparse
+import asyncio
+import io
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image
+from playwright.async_api import Browser, FilePayload, Locator, Page, StorageState, expect
+
+from recipe_api.dev.migrations import migrate
+from recipe_api.dev.stack import embedded_stack
+from recipe_api.settings import Settings
+from tests.page.dishes import DISHES
+from tests.support.chromium import browsing
+from tests.support.forms import jpeg
+from tests.support.proxy import Fault, Plan
+from tests.support.service import Service, running
+from tests.support.service_proxy import ServiceProxy, proxied
+
+FOLDER = Path("docs/images")
+_COLOURS = 112  # enough for a page, and a third of the bytes
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """How somebody looks at the page."""
+
+    size: tuple[int, int] = (1000, 780)
+    scheme: Literal["light", "dark"] = "light"
+    is_phone: bool = False
+
+
+USUAL = Variant()
+
+
+class Camera:
+    """Visits the page and takes pictures of it."""
+
+    def __init__(self, browser: Browser, folder: Path, photos: dict[str, bytes]) -> None:
+        self.browser = browser
+        self.folder = folder
+        self.photos = photos
+
+    def file(self, label: str, *, size: int = 0) -> FilePayload:
+        """A dish as a file; padded, where it is to take its time."""
+        photo = self.photos[label]
+        name = f"{label.replace(',', '')}.jpg".replace(" ", "-").lower()
+        return {"name": name, "mimeType": "image/jpeg", "buffer": photo + jpeg(max(size - len(photo), 0))}
+
+    async def open(self, url: str, variant: Variant = USUAL, kept: StorageState | None = None) -> Page:
+        """The page, with what an earlier visit has left in the browser's storage."""
+        width, height = variant.size
+        page = await self.browser.new_page(
+            viewport={"width": width, "height": height},
+            color_scheme=variant.scheme,
+            has_touch=variant.is_phone,
+            is_mobile=variant.is_phone,
+            device_scale_factor=1.5 if variant.is_phone else 1,
+            storage_state=kept,
+        )
+        await page.goto(url)
+        await expect(page.get_by_text("Loading …")).to_be_hidden()
+        return page
+
+    async def take(self, page: Page, name: str) -> None:
+        await page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+        await page.mouse.move(0, 0)
+        await page.evaluate("Promise.all([...document.images].map((image) => image.decode().catch(() => null)))")
+        picture = Image.open(io.BytesIO(await page.screenshot()))
+        few = picture.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
+        few.save(self.folder / f"{name}.png", optimize=True)
+        await page.close()
+
+
+async def choose(page: Page, *files: tuple[str, FilePayload]) -> None:
+    """Files, each with its label."""
+    await page.get_by_label("Choose a photo").set_input_files([file for _, file in files])
+    for label, file in files:
+        await form(page, file).get_by_label("Label").fill(label)
+
+
+def form(page: Page, file: FilePayload) -> Locator:
+    """The row of a file."""
+    return page.get_by_role("form", name=file["name"])
+
+
+async def take_error(camera: Camera, proxy: ServiceProxy) -> None:
+    """An upload that a connection broke, and one that is no photo."""
+    soup = camera.file("Tomato soup", size=_MIB)
+    notes: FilePayload = {"name": "shopping-list.jpg", "mimeType": "image/jpeg", "buffer": b"eggs, milk, flour"}
+    page = await camera.open(proxy.url, Variant(size=(1000, 700)))
+    await choose(page, ("Tomato soup", soup), ("Shopping list", notes))
+    proxy.script.follow(Plan(call="POST /recipe", fault=Fault.RESET, for_ever=True))
+    await form(page, soup).get_by_role("button", name="Upload").click()
+    await expect(form(page, soup).get_by_role("button", name="Try again")).to_be_visible()
+    proxy.script.follow()
+    await form(page, notes).get_by_role("button", name="Upload").click()
+    await expect(page.get_by_role("button", name="Try again")).to_have_count(2)
+    await camera.take(page, "error")
+
+
+async def take_uploading(camera: Camera, proxy: ServiceProxy) -> None:
+    """Three uploads, two of them under way."""
+    page = await camera.open(proxy.url)
+    proxy.script.follow(Plan(call="POST /recipe", fault=Fault.HELD, for_ever=True))
+    sizes = {"Shakshuka": 14 * _MIB, "Summer salad": 28 * _MIB, "Lemon cake": 0}
+    await choose(page, *((label, camera.file(label, size=size)) for label, size in sizes.items()))
+    await page.get_by_role("button", name="Upload all").click()
+    await expect(page.get_by_text(" left")).to_have_count(2)
+    await camera.take(page, "uploading")
+    proxy.script.follow()
+
+
+async def take_galleries(camera: Camera, service: Service) -> None:
+    """All dishes, some of which this browser may rename and delete: by day, by night and on a phone."""
+    page = await camera.open(service.url)
+    for labels in (list(DISHES)[:4], list(DISHES)[4:]):
+        await choose(page, *((label, camera.file(label)) for label in labels))
+        await page.get_by_role("button", name="Upload all").click()
+        await expect(page.locator("#queue li")).to_have_count(0)
+    kept = await page.context.storage_state()
+    for name, variant in {
+        "gallery": USUAL,
+        "dark": Variant(scheme="dark"),
+        "narrow": Variant(size=(360, 780), is_phone=True),
+    }.items():
+        await camera.take(await camera.open(service.url, variant, kept), name)
+
+
+def main() -> None:
+    """Takes them all."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    folder: Path = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
+    photos = {label: drawn() for label, drawn in DISHES.items()}
+
+    async def work(service: Service, proxy: ServiceProxy) -> None:
+        async with browsing() as browser:
+            camera = Camera(browser, folder, photos)
+            await camera.take(await camera.open(service.url), "empty")
+            await take_error(camera, proxy)
+            await take_uploading(camera, proxy)
+            await take_galleries(camera, service)
+
+    with serving() as service, proxied(service) as proxy:
+        asyncio.run(work(service, proxy))
+
+
+@contextmanager
+def serving() -> Iterator[Service]:
+    """The service as `scripts/dev` has it, on a folder that is thrown away."""
+    with tempfile.TemporaryDirectory() as folder, embedded_stack(Path(folder), durable=False) as stack:
+        migrate(stack.database_url)
+        settings = Settings.from_environment({**stack.environment(), "SECRET_KEY": "s" * 32, "LOG_LEVEL": "warning"})
+        with running(settings) as service:
+            yield service
+
+
+if __name__ == "__main__":
+    main()
