@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
-from tests.support.chromium import Visit, browsing
+from tests.support.chromium import Visit, browsing, required_chromium
 
 expect.set_options(timeout=10_000)
 
 
 @pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    async with browsing() as opened:
+    async with browsing(required_chromium()) as opened:
         yield opened
 
 

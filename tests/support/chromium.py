@@ -20,21 +20,27 @@ _FLAGS = (
 )
 
 
-def chromium() -> str:
-    """Its path. A test that needs it is skipped where there is none, but for CI, where that is a failure."""
-    for name in _NAMES:
-        if path := shutil.which(name):
-            return path
-    missing = "no Chromium is installed (Debian: apt-get install chromium)"
-    if os.environ.get("CI"):
-        pytest.fail(missing)
-    pytest.skip(missing)
+MISSING = "no Chromium is installed (Debian: apt-get install chromium)"
+
+
+def chromium() -> str | None:
+    """Its path, if there is one."""
+    return next((path for name in _NAMES if (path := shutil.which(name))), None)
+
+
+def required_chromium() -> str:
+    """Its path. A test that needs it is skipped where there is none; in CI that is a failure."""
+    path = chromium()
+    if path is None and os.environ.get("CI"):
+        pytest.fail(MISSING)
+    if path is None:
+        pytest.skip(MISSING)
+    return path
 
 
 @asynccontextmanager
-async def browsing() -> AsyncIterator[Browser]:
+async def browsing(path: str) -> AsyncIterator[Browser]:
     """A browser without a window."""
-    path = chromium()
     async with async_playwright() as playwright:
         # Its sandbox refuses to work for root.
         browser = await playwright.chromium.launch(
