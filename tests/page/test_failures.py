@@ -145,8 +145,12 @@ class TestARefusal:
         await choose(page, {"name": "list.jpg", "mimeType": "image/jpeg", "buffer": b"eggs, milk, flour"})
         await page.get_by_role("button", name="Upload").click()
 
-        await expect(page.locator(".state")).to_contain_text("image/jpeg, image/png")
-        await page.get_by_role("button", name="Remove").click()
+        await expect(page.locator(".state")).to_have_text(
+            "This file is no photo of a kind that is taken here. Choose another one."
+        )
+        await expect(page.get_by_role("button", name="Try again")).to_be_hidden()
+        await expect(page.get_by_role("button", name="Remove")).to_be_focused()
+        await page.keyboard.press("Enter")
         await expect(page.get_by_label("Choose a photo")).to_be_focused()
         assert labels(service) == []
 

@@ -230,7 +230,7 @@ class TestDeleting:
         await page.clock.fast_forward(7_000)
 
         await expect(own).to_be_visible()
-        await expect(own.get_by_role("alert")).to_contain_text("cannot be changed from here")
+        await expect(own.get_by_role("alert")).to_contain_text("cannot be changed from this browser")
         assert labels(service) == ["pancakes", "Soup"]
 
     async def test_leaves_an_empty_gallery_that_says_so(self, page: Page, service: Service) -> None:

@@ -14,7 +14,7 @@ export const day = (time) => new Date(time).toLocaleDateString("en-GB", { dateSt
 
 const WEIGHT = 0.3; // of the newest sample
 
-/** How fast bytes go, smoothed; to be asked at a steady pace, also while nothing moves. */
+/** How fast bytes go, smoothed; to be asked at a steady pace. */
 export class Pace {
   #bytes = 0;
   #since = performance.now();
@@ -27,7 +27,7 @@ export class Pace {
     this.#perMs = WEIGHT * sample + (1 - WEIGHT) * (this.#perMs ?? sample);
     [this.#bytes, this.#since] = [loaded, now];
     const sent = `${size(loaded)} of ${size(total)}`;
-    if (this.#perMs < 1) return sent; // less than a kilobyte a second: no time can be told
+    if (this.#perMs < 1) return sent; // too slow to tell the time
     const seconds = (total - loaded) / this.#perMs / 1000;
     const left = seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`;
     return `${sent} · ${size(this.#perMs * 1000)}/s · ${left} left`;

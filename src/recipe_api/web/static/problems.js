@@ -9,11 +9,12 @@ const SENTENCES = {
   "body-stalled": "The connection was too slow. Try again where it is better.",
   "token-wanted": "This service asks for an API token. Enter yours.",
   "token-unknown": "This API token is not known here. Check it, and enter it again.",
-  "token-refused": "The token that this browser keeps does not fit, so this photo cannot be changed from here.",
+  "token-refused": "The token kept here does not fit. The photo cannot be changed from this browser.",
   "recipe-not-found": "This photo is not there any more. Load the page again.",
   "idempotency-key-in-use": "The first try is still going on. Try again in a minute.",
   "photo-too-large": TOO_LARGE,
   "body-too-large": TOO_LARGE,
+  "unsupported-photo": "This file is no photo of a kind that is taken here. Choose another one.",
   "text-too-large": "The label is too long. Shorten it.",
   "service-full": "Many uploads are going on.",
   "service-stopping": "The service is being restarted.",
@@ -28,6 +29,11 @@ export class Problem extends Error {
     this.code = type.split("/").at(-1);
     this.status = status;
     this.retryAfter = Number(retryAfter) || null;
+  }
+
+  /** Whether it is the photo's fault, so that trying again is of no use. */
+  get isFinal() {
+    return /photo|body-too/.test(this.code);
   }
 
   /** What to do about it. */

@@ -48,7 +48,7 @@ export class Tile {
     this.row.querySelector("h3").textContent = label;
     this.photo.firstElementChild.alt = label;
     this.photo.ariaLabel = label;
-    for (const button of [this.copyButton, this.renameButton, this.deleteButton]) {
+    for (const button of this.caption.querySelectorAll("button")) {
       button.ariaLabel = `${button.title}: ${label}`;
     }
   }

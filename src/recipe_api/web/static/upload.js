@@ -18,10 +18,10 @@ const BUTTONS = {
   stored: ["", ""],
 };
 const TICK_MS = 500;
-const PATIENCE = [2, 4, 8, 16]; // seconds between tries while an earlier one with the same key is going on
+const PATIENCE = [2, 4, 8, 16]; // seconds to wait for an earlier try with the same key
 
 export class Upload {
-  isGoing = false; // it is one of those that are sent at once
+  isGoing = false; // one of those sent at once
   #key;
   #keyLabel;
   #stop;
@@ -88,7 +88,7 @@ export class Upload {
   fail(error) {
     const { hasFocus } = this;
     const sentence = sentenceOf(error);
-    this.show("failed", sentence);
+    this.show(error.isFinal ? "refused" : "failed", sentence);
     if (hasFocus) this.focus();
     announce(`${this.input.value}: ${sentence}`);
   }
