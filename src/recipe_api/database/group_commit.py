@@ -13,6 +13,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 from recipe_api.errors import CommitInDoubt, DatabaseUnavailable
@@ -88,11 +89,16 @@ class GroupCommit(Generic[Row]):
         if self._under_way is not None:
             impatient = asyncio.get_running_loop().call_later(WAIT_SECONDS, self._lose_patience, self._under_way)
             self._under_way.add_done_callback(lambda _: impatient.cancel())
-            self._under_way.add_done_callback(lambda _: self._send_next())
+            self._under_way.add_done_callback(partial(self._ended, self._group))
+
+    def _ended(self, group: Sequence[_Entry[Row]], _: asyncio.Task[None]) -> None:
+        for entry in group:  # those of whom nothing was said: the task was cancelled
+            entry.fail(CommitInDoubt("The process stopped while the row was written."))
+        self._send_next()
 
     def _lose_patience(self, statement: asyncio.Task[None]) -> None:
-        self._fail_waiting(DatabaseUnavailable("The database is busy; try again in a moment."))
         if not statement.done():
+            self._fail_waiting(DatabaseUnavailable("The database is busy; try again in a moment."))
             asyncio.get_running_loop().call_later(WAIT_SECONDS, self._lose_patience, statement)
 
     async def _send(self, group: Sequence[_Entry[Row]]) -> None:
@@ -104,10 +110,6 @@ class GroupCommit(Generic[Row]):
             self._fail_waiting(DatabaseUnavailable(error.detail))
         except Exception as error:  # noqa: BLE001 - passed on to whose row it was
             await self._send_each(group, error)
-        except BaseException:
-            for entry in group:
-                entry.fail(CommitInDoubt("The process stopped while the row was written."))
-            raise
         else:
             for entry, was_taken in zip(group, taken, strict=True):
                 if not entry.taken.done():
@@ -118,7 +120,8 @@ class GroupCommit(Generic[Row]):
             group[0].fail(error)
             return
         for entry in group:
-            await self._send([entry])
+            if not entry.taken.done():
+                await self._send([entry])
 
     def _fail_waiting(self, error: DatabaseUnavailable) -> None:
         while self._waiting:

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
+import structlog
 from sqlalchemy.dialects.postgresql import asyncpg as driver
 from sqlalchemy.sql import ClauseElement
 
@@ -20,8 +21,10 @@ from recipe_api.database.idempotency import Finished
 from recipe_api.database.inserts import CLAIMED, ROWS, ROWS_WITH_KEYS
 from recipe_api.database.models import RecipeBase
 from recipe_api.database.session import POOL_SECONDS, committing, driver_options, record_connections, translated
-from recipe_api.errors import CommitInDoubt, DatabaseUnavailable, KeyInUse
+from recipe_api.errors import CommitInDoubt, KeyInUse
 from recipe_api.settings import DatabaseSettings
+
+_log = structlog.get_logger(__name__)
 
 STATEMENT_SECONDS = 8
 """How long a statement may take. Twice this, and a connection made anew, fit into the time that an answer may take."""
@@ -75,8 +78,8 @@ class Records:
             await self._pool.expire_connections()  # after a failover all of them are dead
         try:
             return await self._run(statement.sql, arguments)
-        except DatabaseUnavailable as error:  # which says nothing of the first time
-            raise CommitInDoubt(error.detail) from error
+        except Exception as error:  # which says nothing of the first time
+            raise CommitInDoubt("The database does not answer now; try again in a moment.") from error
 
     async def _run(self, sql: str, arguments: Sequence[list[Any]]) -> "list[asyncpg.Record]":
         with translated():
@@ -90,7 +93,10 @@ class Records:
             with suppress(asyncpg.InterfaceError):
                 connection.terminate()
             raise
-        await self._pool.release(connection)
+        try:
+            await self._pool.release(connection)
+        except Exception:  # noqa: BLE001 - the statement has worked, whatever becomes of its connection
+            _log.warning("a database connection could not be kept")
         return found
 
 

@@ -86,7 +86,8 @@ class ObjectWriter:
         """
         self._touched = True
         if self._upload is None:
-            etag = await self._store.put(self._key, self._body, self._attributes)
+            body, self._body = self._body, Body()  # which goes with its room, and does not wait for the row
+            etag = await self._store.put(self._key, body, self._attributes)
         else:
             await self._send_part()
             parts = await asyncio.gather(*self._sending)
