@@ -42,6 +42,15 @@ class _Lines(structlog.WriteLogger):
         self.name = name
 
 
+def _renderers(*, for_people: bool) -> list[structlog.typing.Processor]:
+    """What makes a line of an event, in the end."""
+    if for_people:
+        return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    # Tracebacks without the frames' variables: among those are tokens, passwords and photos.
+    tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    return [structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer()]
+
+
 def configure_logging(level: str, *, human: bool | None = None, stream: TextIO | None = None) -> None:
     """Sends every logger's lines, ours and the libraries', to one stream in one form.
 
@@ -57,14 +66,7 @@ def configure_logging(level: str, *, human: bool | None = None, stream: TextIO |
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    for_people = stream.isatty() if human is None else human
-    # Tracebacks without the frames' variables: among those are tokens, passwords and photos.
-    tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-    last: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-        if for_people
-        else [structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer()]
-    )
+    last = _renderers(for_people=stream.isatty() if human is None else human)
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
