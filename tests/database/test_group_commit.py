@@ -72,6 +72,24 @@ async def test_a_bad_row_takes_no_other_along(table: Table) -> None:
     assert table.statements == [[0], [2, -1, 4], [2], [-1], [4]]
 
 
+async def test_a_database_that_leaves_while_rows_go_out_by_themselves_is_asked_no_more() -> None:
+    class Leaves(Table):
+        async def write(self, rows: Sequence[int]) -> Sequence[bool]:
+            if len(self.statements) == 3:
+                self.failure = DatabaseUnavailable("away")
+            return await super().write(rows)
+
+    table = Leaves()
+    tasks = await adding(GroupCommit(table.write), table, 0, 2, -1, 4)
+    table.may_answer.set()
+
+    found = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert found[:2] == [True, True]
+    assert [type(each) for each in found[2:]] == [DatabaseUnavailable, DatabaseUnavailable]
+    assert table.statements == [[0], [2, -1, 4], [2], [-1]]
+
+
 @pytest.mark.parametrize("failure", [DatabaseUnavailable("away"), CommitInDoubt("in doubt")], ids=["away", "in doubt"])
 async def test_a_database_that_is_away_is_told_to_all_and_nobody_who_waits_is_in_doubt(
     table: Table, failure: DatabaseUnavailable
@@ -116,7 +134,23 @@ async def test_a_row_that_is_cancelled_before_it_goes_out_never_does(table: Tabl
     assert table.statements == [[0], [4]]
 
 
-async def test_a_statement_that_nobody_waits_for_any_more_is_ended(table: Table) -> None:
+async def test_a_statement_that_nobody_waits_for_any_more_may_still_end(table: Table) -> None:
+    rows = GroupCommit(table.write)
+    (only,) = await adding(rows, table, 0)
+
+    only.cancel()
+    settled = asyncio.create_task(rows.settled())
+    await asyncio.wait({only})
+    assert not settled.done()
+    table.may_answer.set()
+
+    await settled
+
+
+async def test_a_statement_that_nobody_waits_for_any_more_is_cut_off_in_the_end(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "FORGOTTEN_SECONDS", 0.01)
     rows = GroupCommit(table.write)
     (only,) = await adding(rows, table, 0)
 
@@ -157,6 +191,15 @@ async def test_closing_ends_what_is_under_way_in_doubt_and_what_waits_without(ta
     first, second = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(first, CommitInDoubt)
     assert type(second) is DatabaseUnavailable
+
+
+async def test_after_closing_no_row_goes_out(table: Table) -> None:
+    rows = GroupCommit(table.write)
+    await rows.close()
+
+    with pytest.raises(DatabaseUnavailable):
+        await rows.add(0)
+    assert table.statements == []
 
 
 async def test_closing_where_nothing_is_under_way_is_nothing(table: Table) -> None:

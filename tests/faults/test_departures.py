@@ -138,12 +138,26 @@ class TestTheProcessStops:
 
         traces = backstage.traces()
         assert traces.multipart_uploads == []
-        assert [row["key"] for row in traces.rows] == traces.objects
-        if (call, fault) != ("ROW", Fault.ANSWER_STALLED):
-            assert traces.objects == []
+        assert traces.rows == []
+        assert traces.objects == []
         assert not [line for line in log.text if "was destroyed" in line or "never retrieved" in line]
         assert not [line for line in log.text if "Traceback" in line or '"exception"' in line]
         assert not log.events(GAVE_UP)
+
+    def test_a_row_that_its_idempotency_key_leads_to_stays(self, stoppable: Stoppable, backstage: Backstage) -> None:
+        """Whoever asks again may have been told of it already."""
+        self._connected(stoppable, backstage)
+        plan = Plan(call="ROW AND KEY", fault=Fault.ANSWER_STALLED)
+        stoppable.database.script.follow(plan)
+        with stoppable.service.connect() as wire:
+            wire.send(upload_request(SMALL, "Idempotency-Key: pancakes"))
+            assert plan.reached.wait(20)
+            stoppable.stop()
+            assert_problem(wire.read(), 503, "service-stopping")
+
+        traces = backstage.traces()
+        assert len(traces.objects) == 1
+        assert [row["key"] for row in traces.rows] == traces.objects
 
     def _connected(self, stoppable: Stoppable, backstage: Backstage) -> None:
         """Lets it make the connections that an upload needs."""

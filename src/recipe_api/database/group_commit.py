@@ -24,6 +24,9 @@ MOST_ROWS = 100
 """Of one statement. More wait only where a database is slow to answer, and then it answers a few sooner than many."""
 WAIT_SECONDS = 5
 """How long rows wait behind a statement before they are told to come again."""
+FORGOTTEN_SECONDS = 1
+"""How long a statement goes on for which nobody waits: one that ends has said what became of its rows, while one that
+is cut off may still reach the server."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,13 +51,17 @@ class GroupCommit(Generic[Row]):
         self._waiting: deque[_Entry[Row]] = deque()
         self._group: Sequence[_Entry[Row]] = ()
         self._under_way: asyncio.Task[None] | None = None
+        self._impatience: asyncio.TimerHandle | None = None
+        self._closed = False
 
     async def add(self, row: Row) -> bool:
         """Has a row written; returns once it is committed, or was not taken.
 
-        Raises what `write` does. Who is cancelled here does not know what becomes of the row; `settled` tells when it
+        Raises what `write` does, and `DatabaseUnavailable` after `close`. Who is cancelled here does not know what becomes of the row; `settled` tells when it
         is committed or never will be.
         """
+        if self._closed:
+            raise _stopping()
         entry = _Entry(row, asyncio.get_running_loop().create_future())
         self._waiting.append(entry)
         if self._under_way is None:
@@ -72,7 +79,8 @@ class GroupCommit(Generic[Row]):
 
     async def close(self) -> None:
         """Ends the statement that is under way, and sends no other."""
-        self._fail_waiting(DatabaseUnavailable("The process stops; send it again in a moment."))
+        self._closed = True
+        self._fail_waiting(_stopping())
         if self._under_way is not None:
             self._under_way.cancel()
             await self.settled()
@@ -81,31 +89,34 @@ class GroupCommit(Generic[Row]):
         if entry in self._waiting:
             self._waiting.remove(entry)
         elif self._under_way is not None and all(each.taken.done() for each in self._group):
-            self._under_way.cancel()  # nobody waits for it any more
+            asyncio.get_running_loop().call_later(FORGOTTEN_SECONDS, self._under_way.cancel)
 
     def _send_next(self) -> None:
         self._group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_ROWS))]
         self._under_way = asyncio.create_task(self._send(self._group)) if self._group else None
         if self._under_way is not None:
-            impatient = asyncio.get_running_loop().call_later(WAIT_SECONDS, self._lose_patience, self._under_way)
-            self._under_way.add_done_callback(lambda _: impatient.cancel())
             self._under_way.add_done_callback(partial(self._ended, self._group))
+            self._watch()
 
     def _ended(self, group: Sequence[_Entry[Row]], _: asyncio.Task[None]) -> None:
         for entry in group:  # those of whom nothing was said: the task was cancelled
             entry.fail(CommitInDoubt("The process stopped while the row was written."))
+        if self._impatience is not None:
+            self._impatience.cancel()
         self._send_next()
 
-    def _lose_patience(self, statement: asyncio.Task[None]) -> None:
-        if not statement.done():
-            self._fail_waiting(DatabaseUnavailable("The database is busy; try again in a moment."))
-            asyncio.get_running_loop().call_later(WAIT_SECONDS, self._lose_patience, statement)
+    def _watch(self) -> None:
+        self._impatience = asyncio.get_running_loop().call_later(WAIT_SECONDS, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        self._fail_waiting(DatabaseUnavailable("The database is busy; try again in a moment."))
+        self._watch()
 
     async def _send(self, group: Sequence[_Entry[Row]]) -> None:
         try:
             taken = await self._write([entry.row for entry in group])
         except DatabaseUnavailable as error:
-            for entry in group:
+            for entry in self._group:  # all of it, also where each of its rows goes out by itself
                 entry.fail(error)
             self._fail_waiting(DatabaseUnavailable(error.detail))
         except Exception as error:  # noqa: BLE001 - passed on to whose row it was
@@ -126,3 +137,7 @@ class GroupCommit(Generic[Row]):
     def _fail_waiting(self, error: DatabaseUnavailable) -> None:
         while self._waiting:
             self._waiting.popleft().fail(error)
+
+
+def _stopping() -> DatabaseUnavailable:
+    return DatabaseUnavailable("The process stops; send it again in a moment.")

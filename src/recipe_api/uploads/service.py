@@ -150,7 +150,9 @@ class Uploads:
             await self._undo.run(self._store.delete(recipe.key), what=f"deleting {recipe.key}")
             raise
         except BaseException:  # a cancellation, most likely, that may have come in the middle of the commit
-            await self._undo.run(self._delete_unless_committed(recipe), what=f"deleting {recipe.key}")
+            # Asked again with its idempotency key, an upload that was committed is answered with what is there.
+            undoing = self._delete_unless_committed(recipe) if finished else self._withdraw(recipe)
+            await self._undo.run(undoing, what=f"deleting {recipe.key}")
             raise
 
     async def _delete_unless_committed(self, recipe: RecipeBase) -> bool:
@@ -160,6 +162,13 @@ class Uploads:
             return True
         await self._store.delete(recipe.key)
         return False
+
+    async def _withdraw(self, recipe: RecipeBase) -> None:
+        """Deletes what is there of an upload that is told it failed; where nobody can tell, both stay."""
+        await self._records.settled()
+        if await self._recipes.is_committed(recipe):
+            await self._recipes.remove(recipe.id)
+        await self._store.delete(recipe.key)
 
 
 @asynccontextmanager
