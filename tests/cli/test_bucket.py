@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import stamina
 
+from recipe_api.cli import NOT_READ
 from tests.support.amazon import Amazon, amazon_running
 from tests.support.bucket import commands_run_in, s3_client
 from tests.support.service import closed_port
@@ -90,6 +91,14 @@ def test_a_policy_is_a_document_for_amazon_and_wants_no_credentials(capsys: pyte
             document = json.loads(told(capsys))
             assert document["Version"] == "2012-10-17"
             assert all(item["Resource"].startswith("arn:aws-us-gov:s3:::photos") for item in document["Statement"])
+
+
+def test_a_policy_that_nobody_reads_is_no_fault(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as output, commands_run_in(variables) as run:
+        monkeypatch.setattr(sys, "stdout", output)
+        assert run("bucket", "policy", "service") == NOT_READ
 
 
 def test_neither_a_database_nor_a_secret_key_is_asked_for_but_the_bucket_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ command that is asked for is imported: `serve` keeps a process beside its worker
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -17,6 +18,7 @@ COMMANDS = ("serve", "dev", "sweep", "bucket")
 USAGE_ERROR = 2
 UNAVAILABLE = 3
 INTERRUPTED = 128 + 2  # as a shell tells of SIGINT
+NOT_READ = 128 + 13  # and of SIGPIPE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser(arguments).parse_args(arguments)
     try:
         code: int = options.run(options)
+        sys.stdout.flush()
     except SettingsError as error:
         print(f"recipe-api: {error}", file=sys.stderr)
         return USAGE_ERROR
@@ -34,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return UNAVAILABLE
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:  # nobody reads on, as after `| head`; the interpreter would try to, once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOT_READ
     return code
 
 
