@@ -17,8 +17,6 @@ from compare.processes import BenchmarkError
 from compare.servers import Contestant, serving
 from compare.store import store
 
-_MEMORY = Path("/dev/shm")  # noqa: S108 - a file system in memory is what is wanted
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
@@ -81,10 +79,9 @@ def _told(figures: Mapping[str, float]) -> str:
 def _place() -> Iterator[Place]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="compare-")))
-        spool = Path(stack.enter_context(TemporaryDirectory(prefix="compare-", dir=_MEMORY)))
         yield Place(
             folder=folder,
-            store=stack.enter_context(store(folder, spool=spool)),
+            store=stack.enter_context(store(folder)),
             database=stack.enter_context(database(folder / "postgres")),
             source=stack.enter_context(large_photo(256 * MIB)),
         )

@@ -1,4 +1,8 @@
-"""The contestants: one process each, on the same store and the same database, in their best configuration."""
+"""The contestants: one process each, on the same store and the same database, in their best configuration.
+
+None hashes a photo for its signature: the service does so neither over TLS nor on the loopback, and the others are told
+not to.
+"""
 
 import shlex
 import shutil
@@ -9,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from compare.processes import BenchmarkError, answers, free_port, running
+from compare.processes import KEPT_BY_MALLOC, BenchmarkError, answers, free_port, running
 
 PEERS = Path(__file__).parent / "peers"
 _INSTALL_SECONDS = 180
@@ -80,6 +84,7 @@ def contestants(cache: Path, *, service: str) -> dict[str, Contestant]:
             title="ASGI app that discards the body",
             command=(sys.executable, str(PEERS / "discard.py")),
             table=None,
+            environment=KEPT_BY_MALLOC,
         ),
     )
     return {contestant.name: contestant for contestant in found}

@@ -2,9 +2,8 @@
 
 It speaks as much of S3 as an upload needs: PUT of an object or a part with an entity tag, the beginning and the end of
 a multipart upload, DELETE. It checks neither signature nor condition. An answer is given when the whole body is there:
-`ngx.req.read_body()` reads it into one buffer of `BUFFER_BYTES`, which every object and part of the contestants fits
-into; only curl's 256 MiB in one PUT goes on, into a file in /dev/shm. What it took is counted, so that a run can be
-held to what was stored.
+`ngx.req.read_body()` reads it into one buffer of its length, 256 MiB in one PUT too. What it took is counted, so that
+a run can be held to what was stored.
 """
 
 import json
@@ -15,12 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from compare.processes import BenchmarkError, answers, free_port, running
+from compare.processes import KEPT_BY_MALLOC, BenchmarkError, answers, free_port, running
 
 BUCKET = "recipes"
-BUFFER_BYTES = 9 * 1024 * 1024  # above the largest part of any contestant: aioboto3's 8 MiB
-_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "1073741824"}
-"""Buffers are kept by the process, not fetched from the kernel for each body."""
+BUFFER_BYTES = 257 * 1024 * 1024  # above the largest body, curl's; a shorter one takes no more than it has
 
 _CONFIGURATION = """
 daemon off;
@@ -36,7 +33,7 @@ http {{
   keepalive_requests 1000000000;
   client_max_body_size 0;
   client_body_buffer_size {buffer};
-  client_body_temp_path {spool};
+  client_body_temp_path {folder}/spool;
   lua_shared_dict seen 64k;
   server {{
     listen 127.0.0.1:{port} backlog=4096;
@@ -112,21 +109,14 @@ class Store:
 
 
 @contextmanager
-def store(folder: Path, *, spool: Path) -> Iterator[Store]:
-    """Runs it.
-
-    Args:
-        folder: Takes configuration and log.
-        spool: A folder in memory.
-    """
+def store(folder: Path) -> Iterator[Store]:
+    """Runs it; configuration and log go into `folder`."""
     port = free_port()
     configuration = folder / "nginx.conf"
-    configuration.write_text(
-        _CONFIGURATION.format(folder=folder, modules=_modules(), buffer=BUFFER_BYTES, spool=spool / "nginx", port=port)
-    )
+    configuration.write_text(_CONFIGURATION.format(folder=folder, modules=_modules(), buffer=BUFFER_BYTES, port=port))
     command = ["nginx", "-p", folder, "-c", configuration, "-e", folder / "nginx.log"]
     with running(
-        command, log=folder / "nginx.out", environment=_MALLOC, is_ready=lambda: answers(port, "/seen")
+        command, log=folder / "nginx.out", environment=KEPT_BY_MALLOC, is_ready=lambda: answers(port, "/seen")
     ) as pid:
         yield Store(port=port, pid=pid)
 

@@ -49,7 +49,8 @@ def many(place: Place, *, size: int, connections: int, seconds: float) -> dict[s
 
 
 def by_curl(place: Place, size: int) -> dict[str, float]:
-    """One PUT by curl, with the time that curl itself tells."""
+    """One PUT by curl, with the time that curl itself tells; the store has its memory from one before."""
+    by_our_client(place, size)
     command = ["curl", "--silent", "--show-error", "--fail", "--output", "/dev/null", "--write-out", "%{json}"]
     command += ["--header", "Expect:", "--upload-file", place.source.path, f"{place.store.url}/{BUCKET}/photo.jpg"]
     try:
@@ -95,7 +96,8 @@ async def _last_steps(place: Place) -> dict[str, float]:
     parts = {"Parts": [{"PartNumber": number, "ETag": '"0"'} for number in range(1, 53)]}
     connection = await asyncpg.connect(place.database.url)
     await connection.execute("CREATE TABLE IF NOT EXISTS step (id bigserial PRIMARY KEY, key text NOT NULL)")
-    async with session.client("s3", endpoint_url=place.store.url, config=Config(s3={"addressing_style": "path"})) as s3:
+    config = Config(s3={"addressing_style": "path", "payload_signing_enabled": False})
+    async with session.client("s3", endpoint_url=place.store.url, config=config) as s3:
         try:
             return {
                 "part_ms": await _median_ms(lambda: s3.upload_part(**named, Body=body, PartNumber=1, UploadId="0")),

@@ -81,6 +81,10 @@ class BoundedHttp(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._progressed = True
         if not self._refused:
+            if not self.cycle.body:
+                # uvicorn would copy the chunk into a bytearray, and that into the bytes which it hands on. Added to
+                # empty bytes, in place of an empty bytearray, the chunk itself goes all the way.
+                self.cycle.body = b""  # type: ignore[assignment]
             super().on_body(body)
 
     def on_message_complete(self) -> None:

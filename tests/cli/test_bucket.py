@@ -96,7 +96,7 @@ def test_a_policy_is_a_document_for_amazon_and_wants_no_credentials(capsys: pyte
 def test_a_policy_that_nobody_reads_is_no_fault(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    with open(writing, "w") as output, commands_run_in(variables) as run:
+    with os.fdopen(writing, "w") as output, commands_run_in(variables) as run:
         monkeypatch.setattr(sys, "stdout", output)
         assert run("bucket", "policy", "service") == NOT_READ
 

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import ssl
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -36,19 +36,25 @@ def crc(body: bytes) -> str:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, **extra: str) -> AsyncIterator[LeanPut | None]:
+async def opened(
+    settings: Settings, *, signs_payload: bool = True, extra: Mapping[str, str] | None = None
+) -> AsyncIterator[LeanPut | None]:
     session = aws_session(settings)
     async with (
         open_s3_client(settings, session) as client,
-        open_lean_put(session, client, bucket=settings.s3_bucket, extra=extra, limits=LIMITS) as lean,
+        open_lean_put(
+            session, client, bucket=settings.s3_bucket, signs_payload=signs_payload, extra=extra or {}, limits=LIMITS
+        ) as lean,
     ):
         yield lean
 
 
-@pytest.fixture
-async def lean(make_settings: Callable[..., Settings], seen: Seen) -> AsyncIterator[LeanPut]:
+@pytest.fixture(params=[True, False], ids=["payload signed", "payload unsigned"])
+async def lean(
+    request: pytest.FixtureRequest, make_settings: Callable[..., Settings], seen: Seen
+) -> AsyncIterator[LeanPut]:
     await seen.clear()
-    async with opened(make_settings()) as made:
+    async with opened(make_settings(), signs_payload=request.param) as made:
         assert made is not None
         yield made
 
@@ -113,7 +119,7 @@ class TestAStoreThatVerifies:
         self, make_settings: Callable[..., Settings], seen: Seen
     ) -> None:
         await seen.clear()
-        async with opened(make_settings(), **{"if-none-match": "*"}) as lean:
+        async with opened(make_settings(), extra={"if-none-match": "*"}) as lean:
             assert lean is not None
             await lean.put("a.jpg", Body(b"one"), ATTRIBUTES, checksum=crc(b"one"))
             with pytest.raises(OutOfTheOrdinary, match="412"):
@@ -143,7 +149,7 @@ def answering(answer: bytes) -> Script:
 
 @asynccontextmanager
 async def before(
-    answer: bytes, *, tls: Authority | None = None
+    answer: bytes, *, tls: Authority | None = None, signs_payload: bool = False
 ) -> AsyncIterator[tuple[LeanPut, list[Peer], Refreshed]]:
     """A lean PUT to a server that answers everything so, and what came there."""
     async with serving(answering(answer), tls=tls.server if tls else None) as server:
@@ -151,7 +157,10 @@ async def before(
         wire = server.wire(tls=tls.client if tls else None)
         url = f"{'https' if tls else 'http'}://{HOST}:{server.port}/photos"
         try:
-            yield LeanPut(wire, credentials, bucket_url=url, region="eu-central-1", extra={}), server.peers, credentials
+            lean = LeanPut(
+                wire, credentials, bucket_url=url, region="eu-central-1", signs_payload=signs_payload, extra={}
+            )
+            yield lean, server.peers, credentials
         finally:
             wire.close()
 
@@ -190,14 +199,14 @@ class TestRequests:
             assert keys == [b"key-1", b"key-2", b"key-3"]
             assert all(b"x-amz-security-token: a session's" in head for head in peers[0].heads)
 
-    async def test_sign_the_body_over_plain_http(self) -> None:
-        async with before(OK) as (lean, peers, _):
+    async def test_sign_the_body_where_they_are_told_to(self) -> None:
+        async with before(OK, signs_payload=True) as (lean, peers, _):
             await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
 
             digest = hashlib.sha256(b"a photo").hexdigest().encode()
             assert b"\r\nx-amz-content-sha256: %s\r\n" % digest in peers[0].heads[0]
 
-    async def test_leave_it_to_tls_and_the_checksum_otherwise(self, authority: Authority) -> None:
+    async def test_leave_it_to_the_checksum_otherwise(self, authority: Authority) -> None:
         async with before(OK, tls=authority) as (lean, peers, _):
             await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
 
@@ -213,7 +222,7 @@ class TestRequests:
 
     async def test_keep_the_brackets_of_an_ipv6_address(self) -> None:
         wire: Any = None
-        lean = LeanPut(wire, None, bucket_url="http://[::1]:8333/photos", region="x", extra={})
+        lean = LeanPut(wire, None, bucket_url="http://[::1]:8333/photos", region="x", signs_payload=True, extra={})
 
         assert lean._host == "[::1]:8333"
 

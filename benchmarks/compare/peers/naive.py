@@ -56,7 +56,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         max_pool_connections=256,
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        s3={"addressing_style": "path"},
+        s3={"addressing_style": "path", "payload_signing_enabled": False},  # no SHA-256 of the body
     )
     async with aioboto3.Session().client("s3", endpoint_url=ENDPOINT, config=config) as client:
         app.state.s3 = client

@@ -57,8 +57,8 @@ class GroupCommit(Generic[Row]):
     async def add(self, row: Row) -> bool:
         """Has a row written; returns once it is committed, or was not taken.
 
-        Raises what `write` does, and `DatabaseUnavailable` after `close`. Who is cancelled here does not know what becomes of the row; `settled` tells when it
-        is committed or never will be.
+        Raises what `write` does, and `DatabaseUnavailable` after `close`. Who is cancelled here does not know what
+        becomes of the row; `settled` tells when it is committed or never will be.
         """
         if self._closed:
             raise _stopping()

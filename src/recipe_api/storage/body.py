@@ -30,11 +30,13 @@ class Body:
         self._blocks: list[memoryview | bytearray] = []
         self._gathered: bytearray | None = None
         self._size = 0
+        self._crc = 0
         self.append(memoryview(data))
 
     def append(self, data: memoryview) -> None:
         """Adds bytes; they must not change any more."""
         self._size += len(data)
+        self._crc = isal_zlib.crc32(data, self._crc)  # at once, while a cache has the bytes: some 20 µs a MiB
         if len(data) >= KEPT_BYTES:
             self._blocks.append(data)
             self._gathered = None
@@ -55,11 +57,8 @@ class Body:
                 yield view[start : start + BLOCK_BYTES]
 
     def crc32(self) -> int:
-        """The CRC-32 of all bytes; some 20 µs a MiB."""
-        crc = 0
-        for block in self._blocks:
-            crc = isal_zlib.crc32(block, crc)
-        return crc
+        """The CRC-32 of all bytes."""
+        return self._crc
 
     async def sha256(self) -> str:
         """The SHA-256 of all bytes, in hexadecimal; 600 µs a MiB, which a long body takes in a thread."""

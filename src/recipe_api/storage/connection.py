@@ -7,7 +7,9 @@ signature version 4; checksums and conditional writes as settings, for stores th
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import aioboto3
 from aiobotocore.config import AioConfig
@@ -37,6 +39,7 @@ async def open_s3_store(settings: S3Settings) -> AsyncIterator[tuple[S3Store, "S
             session,
             client,
             bucket=settings.s3_bucket,
+            signs_payload=signs_payload(settings),
             extra=extra,
             limits=Limits(connections=CONNECTIONS, connect_seconds=CONNECT_SECONDS, answer_seconds=READ_SECONDS),
         ) as lean,
@@ -50,6 +53,27 @@ async def open_s3_store(settings: S3Settings) -> AsyncIterator[tuple[S3Store, "S
             lean=lean,
         )
         yield store, client
+
+
+def signs_payload(settings: S3Settings) -> bool:
+    """Whether a body's SHA-256 is part of its signature. It costs more than all else that is done to the body.
+
+    Not where the CRC-32 guards it from accidents and nobody can stand between: over TLS, as in botocore, and on the
+    loopback, where a store or a proxy to one runs beside the service.
+    """
+    return settings.s3_checksum != "crc32" or not _is_private(settings.s3_endpoint_url)
+
+
+def _is_private(endpoint_url: str | None) -> bool:
+    if endpoint_url is None:  # Amazon's, over TLS
+        return True
+    address = urlsplit(endpoint_url)
+    if address.scheme == "https" or address.hostname == "localhost":
+        return True
+    try:
+        return ip_address(address.hostname or "").is_loopback
+    except ValueError:  # a name
+        return False
 
 
 def aws_session(settings: S3Settings) -> aioboto3.Session:
@@ -67,13 +91,11 @@ def aws_session(settings: S3Settings) -> aioboto3.Session:
 async def open_s3_client(settings: S3Settings, session: aioboto3.Session | None = None) -> AsyncIterator["S3Client"]:
     """A client for the configured bucket, with its connections; they close with the block."""
     session = session or aws_session(settings)
-    is_https = settings.s3_endpoint_url is None or settings.s3_endpoint_url.startswith("https:")
     config = AioConfig(
         signature_version="s3v4",
         s3={
             "addressing_style": "path" if settings.s3_endpoint_url else "virtual",
-            # TLS and the CRC-32 guard the body; hashing it once more for the signature would cost twice the CRC.
-            "payload_signing_enabled": not (is_https and settings.s3_checksum == "crc32"),
+            "payload_signing_enabled": signs_payload(settings),
         },
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,

@@ -7,7 +7,7 @@ that is out of the ordinary. An answer that is neither success nor a fault of th
 region, a clock that is off, a condition that failed) is `OutOfTheOrdinary`, upon which the caller makes the same call
 through aioboto3, and that answer counts.
 
-The checksum is required: over TLS it stands in for a signature of the body, which is botocore's own rule.
+The checksum is required: where `signs_payload` is false it stands in for the body's SHA-256, as in botocore.
 """
 
 import ssl
@@ -52,6 +52,7 @@ class LeanPut:
         credentials: botocore's; asked before each call, so that they are refreshed when due.
         bucket_url: The bucket's address, without a slash at its end.
         region: For the signature.
+        signs_payload: Whether a body's SHA-256 is part of its signature.
         extra: Headers of every object, such as the condition that it is new; their names in lower case.
     """
 
@@ -62,15 +63,16 @@ class LeanPut:
         *,
         bucket_url: str,
         region: str,
+        signs_payload: bool,
         extra: Mapping[str, str],
     ) -> None:
         self._wire = wire
         self._credentials = credentials
         address = urlsplit(bucket_url)
-        self._is_https = address.scheme == "https"
         self._host = address.netloc.lower()
         self._path = address.path
         self._region = region
+        self._signs_payload = signs_payload
         self._extra = extra
 
     async def put(self, key: str, body: Body, attributes: Attributes, *, checksum: str) -> str:
@@ -101,7 +103,7 @@ class LeanPut:
             path,
             query,
             {"host": self._host, "content-length": str(len(body)), _CHECKSUM_HEADER: checksum, **headers},
-            payload=UNSIGNED if self._is_https else await body.sha256(),
+            payload=await body.sha256() if self._signs_payload else UNSIGNED,
             region=self._region,
             credentials=await self._credentials.get_frozen_credentials(),
             time=datetime.now(UTC),
@@ -117,7 +119,13 @@ class LeanPut:
 
 @asynccontextmanager
 async def open_lean_put(
-    session: "aioboto3.Session", client: "S3Client", *, bucket: str, extra: Mapping[str, str], limits: Limits
+    session: "aioboto3.Session",
+    client: "S3Client",
+    *,
+    bucket: str,
+    signs_payload: bool,
+    extra: Mapping[str, str],
+    limits: Limits,
 ) -> AsyncIterator[LeanPut | None]:
     """Lean PUTs to the bucket that `client` would reach, for as long as the block lasts.
 
@@ -141,7 +149,14 @@ async def open_lean_put(
         limits=limits,
     )
     try:
-        yield LeanPut(wire, credentials, bucket_url=bucket_url, region=client.meta.region_name, extra=extra)
+        yield LeanPut(
+            wire,
+            credentials,
+            bucket_url=bucket_url,
+            region=client.meta.region_name,
+            signs_payload=signs_payload,
+            extra=extra,
+        )
     finally:
         wire.close()
 
