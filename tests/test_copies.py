@@ -1,0 +1,124 @@
+"""A photo's bytes are not copied between the socket's reader and the store's connection. (The C of uvloop and httptools
+copies twice before; nobody here sees that.)
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from recipe_api.multipart import FormRules, WireForm
+from recipe_api.server import BoundedHttp
+from recipe_api.settings import KIB, MIB, PART_SIZE
+from recipe_api.storage.body import Body
+from recipe_api.storage.budget import BufferBudget
+from recipe_api.storage.protocol import Attributes, Part, Upload
+from recipe_api.storage.writer import object_writer
+from recipe_api.undo import Undo
+from tests.support.forms import BOUNDARY, jpeg, recipe_form
+from tests.support.store import ATTRIBUTES
+
+CHUNK_BYTES = 256 * KIB
+RULES = FormRules(
+    texts={"label": str}, files=frozenset({"photo"}), max_parts=2, max_text_bytes=KIB, max_file_bytes=100 * MIB
+)
+
+
+class Silence(asyncio.Transport):
+    """A transport on which nothing is said."""
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401, ARG002 - as its parent has it
+        return default
+
+    def is_closing(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None:
+        """Nobody reads."""
+
+    def resume_reading(self) -> None:
+        """Nobody reads."""
+
+    def close(self) -> None:
+        """It was never open."""
+
+
+class Kept:
+    """A store that keeps the bodies as they came to it."""
+
+    def __init__(self) -> None:
+        self.bodies: list[Body] = []
+
+    async def put(self, key: str, body: Body, attributes: Attributes) -> str:  # noqa: ARG002 - of the protocol
+        self.bodies.append(body)
+        return "etag"
+
+    async def create_upload(self, key: str, attributes: Attributes) -> Upload:
+        return Upload(key, "1", attributes)
+
+    async def put_part(self, upload: Upload, number: int, body: Body) -> Part:  # noqa: ARG002 - of the protocol
+        self.bodies.append(body)
+        return Part(number, "etag", None)
+
+    async def complete_upload(self, upload: Upload, parts: Sequence[Part]) -> str:  # noqa: ARG002 - of the protocol
+        return "etag"
+
+
+async def test_a_chunk_reaches_the_app_as_the_parser_made_it() -> None:
+    made: list[bytes] = []
+    given: asyncio.Queue[bytes] = asyncio.Queue()
+
+    class Watched(BoundedHttp):
+        def on_body(self, body: bytes) -> None:
+            made.append(body)
+            super().on_body(body)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401, ARG001 - as ASGI has them
+        while True:
+            given.put_nowait((await receive())["body"])
+
+    config = uvicorn.Config(app, http=Watched, lifespan="off", log_config=None)
+    config.load()
+    protocol = Watched(config, ServerState(), app_state={})
+    protocol.connection_made(Silence())
+    protocol.data_received(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n")
+    try:
+        for _ in range(3):
+            protocol.data_received(bytes(CHUNK_BYTES))
+            assert await given.get() is made[-1]
+    finally:
+        protocol.connection_lost(None)
+        for task in list(protocol.tasks):
+            task.cancel()
+
+
+async def test_a_chunk_is_what_the_store_is_given() -> None:
+    photo = jpeg(2 * PART_SIZE + MIB)
+    form = recipe_form(photo)
+    chunks = [form[at : at + CHUNK_BYTES] for at in range(0, len(form), CHUNK_BYTES)]
+    store: Any = Kept()
+
+    async def arriving() -> AsyncIterator[bytes]:
+        for chunk in chunks:
+            yield chunk
+
+    file = await WireForm(arriving(), boundary=BOUNDARY, rules=RULES).file("photo")
+    async with object_writer(
+        store,
+        "key",
+        ATTRIBUTES,
+        budget=BufferBudget(total=100 * MIB, part_size=PART_SIZE),
+        undo=Undo(),
+        part_size=PART_SIZE,
+        parts_in_flight=2,
+    ) as writer:
+        while view := await file.read_view():
+            await writer.write(view)
+        await writer.commit()
+
+    pieces = [piece for body in store.bodies for piece in body]
+    assert b"".join(pieces) == photo
+    copied = sum(len(piece) for piece in pieces if not any(piece.obj is chunk for chunk in chunks))
+    assert copied < 32 * KIB * len(store.bodies)  # what is left of a chunk at the end of a part may be gathered
