@@ -36,3 +36,13 @@ async def test_a_body_is_part_of_the_signature_unless_something_else_guards_it(
     async with open_s3_client(settings) as client:
         config: Any = client.meta.config
         assert config.s3["payload_signing_enabled"] is expected
+
+
+def test_a_proxy_takes_even_what_is_meant_for_the_loopback_elsewhere(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = make_settings(S3_ENDPOINT_URL="http://127.0.0.1:8333")
+    monkeypatch.setenv("http_proxy", "http://proxy.example.com:3128")
+    assert signs_payload(settings)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert not signs_payload(settings)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import aioboto3
 from aiobotocore.config import AioConfig
+from botocore.utils import get_environ_proxies
 
 from recipe_api.settings import S3Settings
 from recipe_api.storage.lean import open_lean_put
@@ -61,18 +62,18 @@ def signs_payload(settings: S3Settings) -> bool:
     Not where the CRC-32 guards it from accidents and nobody can stand between: over TLS, as in botocore, and on the
     loopback, where a store or a proxy to one runs beside the service.
     """
-    return settings.s3_checksum != "crc32" or not _is_private(settings.s3_endpoint_url)
+    return settings.s3_checksum != "crc32" or not _is_private(settings.s3_endpoint_url or "https:")
 
 
-def _is_private(endpoint_url: str | None) -> bool:
-    if endpoint_url is None:  # Amazon's, over TLS
-        return True
+def _is_private(endpoint_url: str) -> bool:
     address = urlsplit(endpoint_url)
-    if address.scheme == "https" or address.hostname == "localhost":
-        return True
+    return address.scheme == "https" or (_is_loopback(address.hostname or "") and not get_environ_proxies(endpoint_url))
+
+
+def _is_loopback(host: str) -> bool:
     try:
-        return ip_address(address.hostname or "").is_loopback
-    except ValueError:  # a name
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # another name
         return False
 
 
