@@ -50,6 +50,9 @@ class Undo:
                     await asyncio.wait(self._tasks)
         except TimeoutError:
             _log.warning("stopped before all was undone; the sweep will find what is left", left=len(self._tasks))
+            for task in (left := list(self._tasks)):
+                task.cancel()  # what they work with closes next
+            await asyncio.wait(left)
 
     async def _logged(self, work: Coroutine[Any, Any, Result], *, what: str) -> Result | None:
         try:
