@@ -1,0 +1,122 @@
+"""A `Wire` before scripted servers on real sockets, on both event loops."""
+
+import asyncio
+import functools
+import gc
+import inspect
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvloop
+
+from recipe_api.storage.body import Body
+from recipe_api.storage.wire import Answer, Wire
+from tests.support.authority import Authority
+from tests.support.scripted import Peer, Script, Server, serving
+
+OK = b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: 0\r\n\r\n'
+TWO = OK.replace(b'"1"', b'"2"')
+BUSY = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 4\r\n\r\nbusy"
+LONG = 16 * 1024 * 1024
+"""More than two sockets' buffers take, so that the sending has to wait."""
+FREED_SECONDS = 10
+LOOPS = [pytest.param(asyncio.new_event_loop, id="asyncio"), pytest.param(uvloop.new_event_loop, id="uvloop")]
+
+Test = Callable[..., Coroutine[Any, Any, None]]
+
+
+def on_both_loops(test: Test) -> Callable[..., None]:
+    """Runs an async test on a loop of its own, of either kind; what the loop complains of is a failure."""
+
+    @pytest.mark.parametrize("new_loop", LOOPS)
+    @functools.wraps(test)
+    def run(*self: object, new_loop: Callable[[], asyncio.AbstractEventLoop], **arguments: object) -> None:
+        complaints: list[Mapping[str, Any]] = []
+
+        async def watched() -> None:
+            asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+            await test(*self, **arguments)
+            gc.collect()
+            assert len(asyncio.all_tasks()) == 1, "something was left running"
+
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(watched())
+            assert complaints == []
+
+    own = inspect.signature(test)
+    added = inspect.Parameter("new_loop", inspect.Parameter.KEYWORD_ONLY)
+    run.__signature__ = own.replace(parameters=[*own.parameters.values(), added])  # type: ignore[attr-defined]
+    return run
+
+
+@asynccontextmanager
+async def wired(
+    *scripts: Script, connections: int = 8, seconds: float = 60, tls: Authority | None = None
+) -> AsyncIterator[tuple[Wire, Server]]:
+    async with serving(*scripts, tls=tls.server if tls else None) as server:
+        wire = server.wire(connections=connections, seconds=seconds, tls=tls.client if tls else None)
+        try:
+            yield wire, server
+        finally:
+            wire.close()
+
+
+async def put(wire: Wire, body: bytes | bytearray = b"a photo") -> Answer:
+    return await wire.put("/a.jpg?x=1", {"host": "store.test", "content-length": str(len(body))}, Body(body))
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Returns when it holds; the time limit of a test bounds it."""
+    while not condition():  # noqa: ASYNC110 - what it looks at lies in transports, which tell of no event
+        await asyncio.sleep(0)
+
+
+async def until_free(body: bytearray) -> None:
+    """Returns when nobody holds the body's memory any more; without the help of the garbage collector."""
+    async with asyncio.timeout(FREED_SECONDS):
+        while True:
+            try:
+                body.append(0)
+            except BufferError:
+                await asyncio.sleep(0)
+            else:
+                return
+
+
+async def obliging(peer: Peer) -> None:
+    while True:
+        await peer.answer(OK)
+
+
+async def mute(peer: Peer) -> None:
+    await peer.request()
+    await peer.hung_up()
+
+
+async def deaf(peer: Peer) -> None:
+    """Reads the head of a request and no more, as far as a buffer lets it."""
+    await peer.head()
+    await asyncio.Event().wait()
+
+
+def saying(*pieces: bytes) -> Script:
+    """A server that says so to a request, and then waits for the client to go."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.say(*pieces)
+        await peer.hung_up()
+
+    return script
+
+
+def closing(*pieces: bytes) -> Script:
+    """A server that says so to a request, and closes."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.say(*pieces)
+
+    return script
