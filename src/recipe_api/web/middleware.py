@@ -12,7 +12,6 @@ import asyncio
 import time
 
 import structlog
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recipe_api.observability import begin_request
@@ -104,7 +103,7 @@ class Linger:
 
         async def lingering_send(message: Message) -> None:
             if unread and message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["Connection"] = "close"
+                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
             if not (unread and asked) or message["type"] != "http.response.body" or message.get("more_body", False):
                 await send(message)
                 return
