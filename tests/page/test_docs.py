@@ -18,3 +18,15 @@ async def test_try_it_out_uploads(page: Page, service: Service) -> None:
     assert (await answer.value).status == 201
     await expect(upload.locator(".live-responses-table")).to_contain_text("manage_token")
     assert labels(service) == ["Pancakes"]
+
+
+async def test_a_token_is_forgotten_with_the_page(page: Page, service: Service) -> None:
+    await page.goto(f"{service.url}/docs")
+    await page.get_by_role("button", name="Authorize").click()
+    await page.locator(".auth-container input").first.fill("a-token")
+    await page.locator(".auth-container").first.get_by_role("button", name="Apply credentials").click()
+    await expect(
+        page.locator(".auth-container").first.get_by_role("button", name="Remove authorization")
+    ).to_be_visible()
+
+    assert await page.evaluate("localStorage.length + sessionStorage.length") == 0

@@ -4,6 +4,5 @@ SwaggerUIBundle({
   validatorUrl: null, // it would ask an outside host
   deepLinking: true,
   displayRequestDuration: true,
-  persistAuthorization: true,
   tryItOutEnabled: true,
 });
