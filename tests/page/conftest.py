@@ -1,11 +1,13 @@
 """A browser for all tests of the page, and a visitor of its own for each."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from tests.support.chromium import Visit, browsing, required_chromium
+from tests.support.service import Service
+from tests.support.service_proxy import ServiceProxy, proxied
 
 expect.set_options(timeout=10_000)
 
@@ -38,3 +40,10 @@ async def visit(context: BrowserContext) -> AsyncIterator[Visit]:
 @pytest.fixture
 async def page(context: BrowserContext, visit: Visit) -> Page:  # noqa: ARG001 - it watches
     return await context.new_page()
+
+
+@pytest.fixture
+def proxy(service: Service) -> Iterator[ServiceProxy]:
+    """What stands between the visitor and the service, and may do harm."""
+    with proxied(service) as running:
+        yield running

@@ -1,27 +1,27 @@
 """What goes wrong on the way: a sentence says what to do, and a button tries again, which makes no second recipe."""
 
+import json
+import os
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
+from pathlib import Path
+from uuid import uuid4
 
+import httpx
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.support.chromium import Visit
+from tests.support.chromium import Visit, held_back
 from tests.support.forms import HEADER, jpeg, recipe_form
 from tests.support.photos import MIB, choose, labels, photo
-from tests.support.problems import titles
+from tests.support.problems import errors
 from tests.support.proxy import Fault, Plan
 from tests.support.service import Service
-from tests.support.service_proxy import ServiceProxy, proxied
+from tests.support.service_proxy import ServiceProxy
 from tests.support.traces import Backstage, eventually
 from tests.support.wire import Wire, request
 
 SOUP = recipe_form(jpeg(5000), label="Soup")
-
-
-@pytest.fixture
-def proxy(service: Service) -> Iterator[ServiceProxy]:
-    with proxied(service) as running:
-        yield running
 
 
 def keys_of(page: Page) -> list[str]:
@@ -36,27 +36,38 @@ async def send(page: Page, *, size: int = MIB) -> None:
     await page.get_by_role("button", name="Upload").click()
 
 
+async def lose(page: Page, proxy: ServiceProxy, fault: Fault) -> list[str]:
+    """Sends a photo over a connection that breaks; the keys of that upload and all after it."""
+    keys = keys_of(page)
+    await page.goto(proxy.url)
+    # For ever, that is until the photo failed: Chromium sends a POST again by itself when a connection that it had
+    # used before breaks. What it sends has the same key, and so does no harm.
+    proxy.script.follow(Plan(call="POST /recipe", fault=fault, for_ever=True))
+    await send(page)
+    await expect(page.get_by_role("button", name="Try again")).to_be_visible()
+    proxy.script.follow()
+    return keys
+
+
+async def answer_uploads(page: Page, status: int, body: str, headers: dict[str, str] | None = None) -> None:
+    """Has something before the service answer all uploads."""
+    await page.route("**/recipe", lambda route: route.fulfill(status=status, body=body, headers=headers))
+
+
 class TestABrokenConnection:
     @pytest.fixture(autouse=True)
     def expected(self, visit: Visit) -> None:
         visit.expect("ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE")
 
-    # For ever, that is until the test says otherwise: Chromium sends a POST again by itself when a connection that it
-    # had used before breaks. What it sends has the same key, and so does no harm.
-
     async def test_is_said_and_tried_again_with_the_same_key(
         self, page: Page, proxy: ServiceProxy, service: Service, visit: Visit
     ) -> None:
         visit.expect("409 (Conflict)")  # where the second attempt is there before the first one's end
-        keys = keys_of(page)
-        await page.goto(proxy.url)
-        proxy.script.follow(Plan(call="POST /recipe", fault=Fault.RESET, for_ever=True))
-        await send(page)
+        keys = await lose(page, proxy, Fault.RESET)
 
-        await expect(page.locator(".state")).to_contain_text("The connection broke before an answer came. Try again")
+        await expect(page.locator(".state")).to_have_text("The connection broke. Try again.")
         await expect(page.get_by_role("button", name="Try again")).to_be_focused()
         await expect(page.locator("#announcer")).to_contain_text("pancakes: The connection broke")
-        proxy.script.follow()
         await page.keyboard.press("Enter")
 
         await expect(page.locator("#tiles h3")).to_have_text("pancakes")
@@ -66,12 +77,8 @@ class TestABrokenConnection:
     async def test_whose_answer_alone_was_lost_makes_no_second_recipe(
         self, page: Page, proxy: ServiceProxy, service: Service
     ) -> None:
-        keys = keys_of(page)
-        await page.goto(proxy.url)
-        proxy.script.follow(Plan(call="POST /recipe", fault=Fault.ANSWER_LOST, for_ever=True))
-        await send(page)
-        await expect(page.get_by_role("button", name="Try again")).to_be_visible()
-        proxy.script.follow()
+        keys = await lose(page, proxy, Fault.ANSWER_LOST)
+        await expect(page.get_by_label("Label")).not_to_be_editable()
         await page.get_by_role("button", name="Try again").click()
 
         await expect(page.locator("#tiles h3")).to_have_text("pancakes")
@@ -80,21 +87,46 @@ class TestABrokenConnection:
         assert len(keys) == 2
         assert len(set(keys)) == 1
 
-    async def test_and_another_label_make_another_upload(
+    async def test_stays_in_doubt_when_the_next_try_is_refused(
+        self, page: Page, proxy: ServiceProxy, service: Service, visit: Visit
+    ) -> None:
+        visit.expect("403 (Forbidden)")
+        keys = await lose(page, proxy, Fault.ANSWER_LOST)
+        await answer_uploads(page, 403, "<h1>Not now</h1>")
+        await page.get_by_role("button", name="Try again").click()
+        await expect(page.locator(".state")).to_contain_text("403")
+        await page.unroute("**/recipe")
+
+        await expect(page.get_by_label("Label")).not_to_be_editable()
+        await page.get_by_role("button", name="Try again").click()
+        await expect(page.locator("#tiles h3")).to_have_text("pancakes")
+        assert labels(service) == ["pancakes"]
+        assert len(set(keys)) == 1
+
+    async def test_brings_a_photo_to_where_its_time_puts_it(
         self, page: Page, proxy: ServiceProxy, service: Service
     ) -> None:
-        keys = keys_of(page)
-        await page.goto(proxy.url)
-        proxy.script.follow(Plan(call="POST /recipe", fault=Fault.ANSWER_LOST, for_ever=True))
-        await send(page)
-        await expect(page.get_by_role("button", name="Try again")).to_be_visible()
-        proxy.script.follow()
-        await page.get_by_label("Label").fill("Waffles")
-        await page.get_by_label("Label").press("Enter")
+        await lose(page, proxy, Fault.ANSWER_LOST)
+        await choose(page, photo("waffles.jpg"))
+        await page.get_by_role("button", name="Upload", exact=True).click()
+        await expect(page.locator("#tiles h3")).to_have_text("waffles")
+        await page.get_by_role("button", name="Try again").click()
 
-        await expect(page.locator("#tiles h3").first).to_have_text("Waffles")
-        assert labels(service) == ["Waffles", "pancakes"]
-        assert len(set(keys)) == 2
+        await expect(page.locator("#tiles h3")).to_have_text(["waffles", "pancakes"])
+        assert labels(service) == ["waffles", "pancakes"]
+
+    async def test_does_not_take_the_focus_from_elsewhere(self, page: Page, service: Service, visit: Visit) -> None:
+        visit.expect("ERR_INTERNET_DISCONNECTED")
+        await page.goto(service.url)
+        answer = await held_back(page, "**/recipe", "POST")
+        await send(page)
+        await expect(page.get_by_role("progressbar")).to_be_visible()
+        await page.get_by_label("Choose a photo").focus()
+        await page.context.set_offline(True)
+        answer.set()
+
+        await expect(page.get_by_role("button", name="Try again")).to_be_visible()
+        await expect(page.get_by_label("Choose a photo")).to_be_focused()
 
     async def test_that_the_service_has_not_noticed_is_waited_for(
         self, page: Page, proxy: ServiceProxy, service: Service, visit: Visit
@@ -113,6 +145,68 @@ class TestABrokenConnection:
 
         await expect(page.locator("#tiles h3")).to_have_text("pancakes")
         assert labels(service) == ["pancakes"]
+
+
+class TestAnEarlierTryThatStillGoesOn:
+    @pytest.fixture(autouse=True)
+    async def answered(self, page: Page, visit: Visit) -> None:
+        visit.expect("409 (Conflict)")
+        document = json.dumps({"type": "/problems/idempotency-key-in-use", "title": "In use", "status": 409})
+        await page.clock.install()
+        await answer_uploads(page, 409, document, {"Retry-After": "30"})
+
+    async def test_is_waited_for_as_long_as_the_service_says(self, page: Page, service: Service) -> None:
+        keys = keys_of(page)
+        await page.goto(service.url)
+        await send(page, size=0)
+        await expect(page.locator(".state")).to_contain_text("asking again in 30 seconds")
+        await page.unroute("**/recipe")
+        await page.clock.fast_forward(29_000)
+        await page.evaluate("fetch('/healthz')")
+        assert len(keys) == 1
+        await page.clock.fast_forward(1_000)
+
+        await expect(page.locator("#tiles h3")).to_have_text("pancakes")
+        assert len(keys) == 2
+        assert len(set(keys)) == 1
+
+    async def test_can_be_cancelled_though_maybe_too_late(self, page: Page, service: Service) -> None:
+        keys = keys_of(page)
+        await page.goto(service.url)
+        await send(page, size=0)
+        await expect(page.locator(".state")).to_contain_text("asking again in 30 seconds")
+        await page.get_by_role("button", name="Cancel").click()
+
+        await expect(page.locator(".state")).to_have_text("Cancelled, maybe too late. Upload it again to be sure.")
+        await expect(page.get_by_label("Label")).not_to_be_editable()
+        await page.clock.fast_forward(60_000)
+        await page.evaluate("fetch('/healthz')")
+        assert len(keys) == 1
+
+
+def rewrite(file: Path) -> None:
+    file.write_bytes(b"else")
+    os.utime(file, (0, 0))  # Chromium looks at the second of the change
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [(rewrite, "ERR_UPLOAD_FILE_CHANGED"), (Path.unlink, "ERR_FILE_NOT_FOUND")],
+    ids=["changed", "removed"],
+)
+async def test_a_file_that_is_not_what_it_was_is_to_be_chosen_again(
+    page: Page, service: Service, visit: Visit, tmp_path: Path, change: Callable[[Path], object], complaint: str
+) -> None:
+    visit.expect(complaint)
+    file = tmp_path / "pancakes.jpg"
+    file.write_bytes(photo(size=MIB)["buffer"])
+    await page.goto(service.url)
+    await page.get_by_label("Choose a photo").set_input_files(file)
+    change(file)
+    await page.get_by_role("button", name="Upload").click()
+
+    await expect(page.locator(".state")).to_have_text("This file cannot be read, or was changed. Choose it again.")
+    await expect(page.get_by_role("button", name="Try again")).to_be_hidden()
 
 
 class TestARefusal:
@@ -154,30 +248,107 @@ class TestARefusal:
         await expect(page.get_by_label("Choose a photo")).to_be_focused()
         assert labels(service) == []
 
-    async def test_by_something_before_the_service_is_told_by_its_status(
-        self, page: Page, service: Service, visit: Visit
+    async def test_leaves_the_label_open_to_change(self, page: Page, service: Service, visit: Visit) -> None:
+        visit.expect("403 (Forbidden)")
+        keys = keys_of(page)
+        await answer_uploads(page, 403, "<h1>Not now</h1>")
+        await page.goto(service.url)
+        await send(page, size=0)
+        await expect(page.get_by_role("button", name="Try again")).to_be_visible()
+        await page.unroute("**/recipe")
+        await page.get_by_label("Label").fill("Waffles")
+        await page.get_by_label("Label").press("Enter")
+
+        await expect(page.locator("#tiles h3")).to_have_text("Waffles")
+        assert len(set(keys)) == 2
+
+    @pytest.mark.parametrize(
+        ("status", "retry_after", "sentence"),
+        [
+            (403, "", "The service answered with status 403."),
+            (413, "", "The photo is too large. Choose a smaller one."),
+            (502, "", "The service cannot do this just now. Try again in a moment."),
+            (503, "1", "The service cannot do this just now. Try again in a moment."),
+            (503, "30", "The service cannot do this just now. Try again in 30 seconds."),
+            (503, "Wed, 25 Nov 2026 12:00:00 GMT", "The service cannot do this just now. Try again in a moment."),
+        ],
+    )
+    async def test_by_something_before_the_service_has_a_sentence_too(
+        self, page: Page, service: Service, visit: Visit, status: int, retry_after: str, sentence: str
     ) -> None:
-        visit.expect("502 (Bad Gateway)")
-        await page.route("**/recipe", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
+        visit.expect(f"{status} (")
+        await answer_uploads(
+            page, status, "<h1>Bad gateway</h1>", {"Retry-After": retry_after} if retry_after else None
+        )
         await page.goto(service.url)
         await send(page, size=0)
 
-        await expect(page.locator(".state")).to_have_text(
-            "The service answered with status 502. Try again in a moment."
-        )
+        await expect(page.locator(".state")).to_have_text(sentence)
 
-    async def test_of_any_kind_has_a_sentence(self, page: Page, service: Service) -> None:
+    async def test_or_an_answer_that_cannot_be_read_ends_the_upload(self, page: Page, service: Service) -> None:
+        await answer_uploads(page, 201, "<h1>Welcome to this hotel</h1>")
         await page.goto(service.url)
-        sentences = await page.evaluate(
-            """async (titles) => {
-                const { problemOf } = await import("/static/problems.js");
-                return Object.entries(titles).map(([code, title]) => {
-                    const document = { type: `/problems/${code}`, title, status: 400, detail: "Do it." };
-                    return problemOf(400, JSON.stringify(document)).sentence;
-                });
-            }""",
-            titles(),
-        )
+        await send(page, size=0)
 
-        assert len(sentences) == len(titles())
-        assert all(sentence[0].isupper() and sentence.endswith(".") for sentence in sentences)
+        await expect(page.locator(".state")).to_contain_text("Something went wrong here")
+        await expect(page.get_by_role("button", name="Try again")).to_be_visible()
+        await expect(page.get_by_label("Label")).not_to_be_editable()
+
+
+class TestSentences:
+    async def test_say_what_to_do_about_what_the_service_really_answers(self, page: Page, service: Service) -> None:
+        form = {"label": "Soup"}
+        files = {"photo": ("p.jpg", jpeg(5000))}
+        with service.client() as client, service.client("x" * 43) as stranger:
+            answers = [
+                client.post("/recipe", data={"label": "x" * 2000}, files=files),
+                client.post("/recipe", data=form, files={"photo": ("p.jpg", b"eggs")}),
+                client.post("/recipe", data={"label": " "}, files=files),
+                client.get(f"/recipe/{uuid4()}"),
+                client.delete(f"/recipe/{uuid4()}"),
+                stranger.delete(f"/recipe/{uuid4()}"),
+            ]
+
+        assert await sentences(page, service, answers) == [
+            "The label is too long. Shorten it.",
+            "This file is no photo of a kind that is taken here. Choose another one.",
+            answers[2].json()["detail"],
+            "This photo is not there any more. Load the page again.",
+            "This service asks for an API token. Enter yours.",
+            "This photo cannot be changed from this browser.",
+        ]
+
+    async def test_are_there_for_every_fault_of_the_service(self, page: Page, service: Service) -> None:
+        faults = [error for error in errors() if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR]
+        answers = [
+            httpx.Response(
+                error.status,
+                json={
+                    "type": f"/problems/{error.code}",
+                    "title": error.title,
+                    "status": error.status,
+                    "detail": "At 0x7f.",
+                },
+                headers={"Retry-After": "5"},
+            )
+            for error in faults
+        ]
+
+        said = await sentences(page, service, answers)
+
+        assert {error.code for error in faults} >= {"internal-error", "service-full", "database-unavailable"}
+        assert [sentence for sentence in said if not sentence.endswith(". Try again in 5 seconds.")] == []
+        assert not any("0x7f" in sentence for sentence in said)
+
+
+async def sentences(page: Page, service: Service, answers: list[httpx.Response]) -> list[str]:
+    """What the page makes of these answers."""
+    await page.goto(service.url)
+    said: list[str] = await page.evaluate(
+        """async (answers) => {
+            const { problemOf } = await import("/static/problems.js");
+            return answers.map((answer) => problemOf(...answer).sentence);
+        }""",
+        [(answer.status_code, answer.text, answer.headers.get("Retry-After")) for answer in answers],
+    )
+    return said

@@ -2,23 +2,26 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Dialog, Page, expect
+from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, expect
 
-from tests.support.chromium import Visit
-from tests.support.photos import MIB, choose, labels, photo
+from tests.support.chromium import Visit, held_back
+from tests.support.photos import MIB, choose, labels, photo, portrait
 from tests.support.proxy import Fault, Plan
 from tests.support.service import Service
-from tests.support.service_proxy import ServiceProxy, proxied
+from tests.support.service_proxy import ServiceProxy
 
-
-@pytest.fixture
-def proxy(service: Service) -> Iterator[ServiceProxy]:
-    with proxied(service) as running:
-        yield running
+PREVIEWS = """
+    window.previews = 0;
+    for (const [name, step] of [["createObjectURL", 1], ["revokeObjectURL", -1]]) {
+        const real = URL[name];
+        URL[name] = (what) => { window.previews += what ? step : 0; return real.call(URL, what); };
+    }
+"""
+"""Counts the addresses of previews that the page has taken and not given back."""
 
 
 def held() -> Plan:
@@ -39,6 +42,18 @@ async def transfer_to(page: Page, event: str, selector: str) -> None:
         }""",
         [event, selector],
     )
+
+
+async def box_of(page: Page, selector: str) -> dict[str, float]:
+    """Where the one element of this selector is."""
+    box: dict[str, float] = await page.locator(selector).evaluate("(found) => found.getBoundingClientRect().toJSON()")
+    return box
+
+
+async def may_leave(page: Page) -> bool:
+    """Whether the page would let itself be left without a warning."""
+    asking = "dispatchEvent(new Event('beforeunload', { cancelable: true }))"
+    return bool(await page.evaluate(asking))
 
 
 class TestChoosing:
@@ -87,6 +102,71 @@ class TestChoosing:
         await expect(shown).to_be_visible()
         assert await shown.evaluate("async (image) => { await image.decode(); return image.naturalWidth }") > 1
         await expect(page.get_by_role("form", name="pie.heic").get_by_text("HEIC")).to_be_visible()
+
+    async def test_a_portrait_photo_fills_its_frame_from_the_centre(self, page: Page, service: Service) -> None:
+        await page.goto(service.url)
+        await choose(page, portrait())
+        assert await box_of(page, "#queue img") == await box_of(page, "#queue .photo")
+        await page.get_by_role("button", name="Upload").click()
+
+        await expect(page.locator("#tiles h3")).to_have_text("pancakes")
+        assert await box_of(page, "#tiles img") == await box_of(page, "#tiles .photo")
+
+    async def test_previews_are_given_back(self, page: Page, context: BrowserContext, service: Service) -> None:
+        await context.add_init_script(PREVIEWS)
+        await page.goto(service.url)
+        await choose(page, photo(), photo("waffles.jpg"))
+        assert await page.evaluate("window.previews") == 2
+
+        await page.get_by_role("form", name="waffles.jpg").get_by_role("button", name="Remove").click()
+        assert await page.evaluate("window.previews") == 1
+        await page.get_by_role("button", name="Upload").click()
+        await expect(page.locator("#queue form")).to_have_count(0)
+        assert await page.evaluate("window.previews") == 0
+
+    async def test_what_is_too_large_is_not_even_read_for_a_preview(
+        self, page: Page, context: BrowserContext, start_service: Callable[..., Service]
+    ) -> None:
+        await context.add_init_script(PREVIEWS)
+        await page.goto(start_service(MAX_UPLOAD_BYTES="100000").url)
+        await choose(page, photo("huge.jpg", size=100_001))
+
+        await expect(page.get_by_role("form", name="huge.jpg").get_by_text("JPG", exact=True)).to_be_visible()
+        assert await page.evaluate("window.previews") == 0
+
+    async def test_what_was_chosen_before_the_script_came_is_taken(self, page: Page, service: Service) -> None:
+        arrival = await held_back(page, "**/static/page.js", "GET")
+        await page.goto(service.url, wait_until="commit")
+        await choose(page, photo())
+        arrival.set()
+
+        await expect(page.get_by_role("form", name="pancakes.jpg").get_by_label("Label")).to_be_focused()
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#tiles h3")).to_have_text("pancakes")
+
+    async def test_enter_opens_the_dialog_of_the_browser(self, page: Page, service: Service) -> None:
+        await page.goto(service.url)
+        await expect(page.locator("#gallery")).to_be_visible()
+        async with page.expect_file_chooser() as chooser:
+            await page.get_by_label("Choose a photo").press("Enter")
+
+        assert (await chooser.value).is_multiple()
+
+    async def test_text_that_brings_a_picture_of_itself_goes_into_its_field(self, page: Page, service: Service) -> None:
+        await page.goto(service.url)
+        await choose(page, photo())
+        is_left_to_the_field = await page.get_by_label("Label").evaluate(
+            """(field) => {
+                const data = new DataTransfer();
+                data.setData("text/plain", "Waffles");
+                data.items.add(new File(["\\x89PNG"], "image.png", { type: "image/png" }));
+                const init = { bubbles: true, cancelable: true, clipboardData: data };
+                return field.dispatchEvent(new ClipboardEvent("paste", init));
+            }"""
+        )
+
+        assert is_left_to_the_field
+        await expect(page.locator("#queue form")).to_have_count(1)
 
     async def test_what_cannot_be_taken_is_said_before_it_is_sent(
         self, page: Page, start_service: Callable[..., Service], visit: Visit
@@ -148,7 +228,7 @@ class TestSending:
         await expect(page.locator(".state")).to_have_text(
             re.compile(r"^[\d.]+ MB of 33\.6 MB · .+/s · \d+ (s|min) left$")
         )
-        assert 0 < float(await bar.evaluate("(bar) => bar.value")) < 1
+        assert 0 < float(await bar.evaluate("(bar) => bar.position")) < 1
         proxy.script.follow()
 
         await expect(page.locator("#tiles h3")).to_have_text("pancakes")
@@ -156,20 +236,49 @@ class TestSending:
         assert labels(service) == ["pancakes"]
 
     async def test_warns_whoever_leaves_meanwhile(self, page: Page, proxy: ServiceProxy) -> None:
-        asked: list[Dialog] = []
         await page.goto(proxy.url)
+        assert await may_leave(page)
         proxy.script.follow(held())
         await choose(page, photo(size=MIB))
         await page.get_by_role("button", name="Upload").click()
-        await expect(page.get_by_role("button", name="Cancel")).to_be_focused()
+        await expect(page.get_by_role("progressbar")).to_be_visible()
 
-        async with page.expect_event("dialog") as dialog:
+        async with page.expect_event("dialog") as asked:
             await page.close(run_before_unload=True)
-        asked.append(await dialog.value)
-        await asked[0].dismiss()
+        dialog = await asked.value
+        await dialog.dismiss()
 
-        assert asked[0].type == "beforeunload"
+        assert dialog.type == "beforeunload"
+        assert not await may_leave(page)
         await page.get_by_role("button", name="Cancel").click()
+        assert await may_leave(page)
+
+    @pytest.mark.parametrize(
+        "size", [{"width": 1000, "height": 800}, {"width": 320, "height": 640}], ids=["wide", "narrow"]
+    )
+    async def test_is_not_cancelled_by_a_second_tap(self, page: Page, proxy: ServiceProxy, size: ViewportSize) -> None:
+        await page.set_viewport_size(size)
+        await page.goto(proxy.url)
+        proxy.script.follow(held())
+        await choose(page, photo(size=MIB))
+        await page.get_by_role("button", name="Upload").dblclick()
+
+        await expect(page.get_by_role("progressbar")).to_be_visible()
+        proxy.script.follow()
+        await expect(page.locator("#tiles h3")).to_have_text("pancakes")
+
+    async def test_is_not_cancelled_by_a_key_that_is_held(self, page: Page, proxy: ServiceProxy) -> None:
+        await page.goto(proxy.url)
+        proxy.script.follow(held())
+        await choose(page, photo(size=MIB))
+        await page.get_by_role("button", name="Upload").focus()
+        await page.keyboard.down("Enter")
+        await page.keyboard.down("Enter")
+        await page.keyboard.up("Enter")
+
+        await expect(page.get_by_role("progressbar")).to_be_visible()
+        proxy.script.follow()
+        await expect(page.locator("#tiles h3")).to_have_text("pancakes")
 
     async def test_can_be_cancelled_and_begun_again(
         self, page: Page, proxy: ServiceProxy, service: Service, visit: Visit

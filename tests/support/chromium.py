@@ -1,5 +1,6 @@
 """The Chromium of this machine, driven by Playwright; and a visit to the page, which must leave no complaint behind."""
 
+import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator
@@ -7,7 +8,7 @@ from contextlib import asynccontextmanager
 from importlib.resources import files
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Route, async_playwright
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _FLAGS = (
@@ -74,6 +75,19 @@ class Visit:
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:
             self.complaints.append(f"{message.text} ({message.location['url']})")
+
+
+async def held_back(page: Page, address: str, method: str) -> asyncio.Event:
+    """From now on, such requests leave the browser only when this event is set."""
+    gate = asyncio.Event()
+
+    async def pass_on(route: Route) -> None:
+        if route.request.method == method:
+            await gate.wait()
+        await route.continue_()
+
+    await page.route(address, pass_on)
+    return gate
 
 
 async def axe_findings(page: Page) -> list[str]:

@@ -1,8 +1,10 @@
 """Photos that a browser can show, of any size, and recipes made of them without a browser."""
 
+import io
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from playwright.async_api import FilePayload, Page
 
 from tests.support.forms import jpeg
@@ -16,6 +18,13 @@ def photo(name: str = "pancakes.jpg", *, size: int = 0, source: str = "hopper.jp
     """A file to choose; what is added to reach `size` comes after the end of the image, where nobody looks."""
     shown = (FOLDER / source).read_bytes()
     return {"name": name, "mimeType": "image/jpeg", "buffer": shown + jpeg(max(size - len(shown), 0))}
+
+
+def portrait(name: str = "pancakes.jpg") -> FilePayload:
+    """A photo that is twice as high as wide."""
+    file = io.BytesIO()
+    Image.new("RGB", (300, 600)).save(file, "JPEG")
+    return {"name": name, "mimeType": "image/jpeg", "buffer": file.getvalue()}
 
 
 async def choose(page: Page, *photos: FilePayload) -> None:

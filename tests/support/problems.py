@@ -12,13 +12,14 @@ WITHOUT_AN_ERROR = {"not-found": "Not Found", "method-not-allowed": "Method Not 
 """Problems that the framework tells, by code, with their titles."""
 
 
+def errors(error: type[RecipeApiError] = RecipeApiError) -> list[type[RecipeApiError]]:
+    """Every kind of error that the service can name."""
+    return [error, *(each for below in error.__subclasses__() for each in errors(below))]
+
+
 def titles() -> dict[str, str]:
     """The title of each problem that the service can name, by its code."""
-
-    def with_subclasses(error: type[RecipeApiError]) -> list[type[RecipeApiError]]:
-        return [error, *(each for below in error.__subclasses__() for each in with_subclasses(below))]
-
-    return {error.code: error.title for error in with_subclasses(RecipeApiError)} | WITHOUT_AN_ERROR
+    return {error.code: error.title for error in errors()} | WITHOUT_AN_ERROR
 
 
 def assert_problem(

@@ -1,6 +1,6 @@
 // The API but for uploads, which are in transfer.js. What goes wrong is thrown as a Problem.
 
-import { connectionLost, problemOf } from "./problems.js";
+import { problemOf, unanswered } from "./problems.js";
 import { apiToken, tokenFor } from "./tokens.js";
 
 export const FIRST_PAGE = "/recipe?limit=24"; // 24 fill rows of 2, 3 and 4
@@ -8,7 +8,6 @@ export const FIRST_PAGE = "/recipe?limit=24"; // 24 fill rows of 2, 3 and 4
 /** A page of recipes: `items`, and `next`, the address of the page after it. */
 export const listRecipes = async (address) => (await call(address, { token: apiToken.get() })).json();
 
-/** Gives a recipe another label; answers with the recipe. */
 export async function renameRecipe(id, label) {
   const body = JSON.stringify({ label });
   const headers = { "Content-Type": "application/json" };
@@ -22,7 +21,7 @@ export const deleteRecipe = (id, { keepalive }) =>
 async function call(address, { token, headers = {}, ...options }) {
   if (token) headers.Authorization = `Bearer ${token}`;
   const answer = await fetch(address, { ...options, headers }).catch(() => {
-    throw connectionLost();
+    throw unanswered("connection-lost");
   });
   if (answer.ok) return answer;
   throw problemOf(answer.status, await answer.text(), answer.headers.get("Retry-After"));

@@ -1,12 +1,9 @@
 // Numbers for people: sizes, days, and how fast an upload goes.
 
-const UNITS = ["kilobyte", "megabyte", "gigabyte"];
-
 /** `3.2 MB` */
 export function size(bytes) {
-  const power = bytes < 1e6 ? 1 : bytes < 1e9 ? 2 : 3;
-  const options = { style: "unit", unit: UNITS[power - 1], maximumFractionDigits: 1 };
-  return (bytes / 1000 ** power).toLocaleString("en", options);
+  const [unit, scale] = bytes < 1e6 ? ["kilobyte", 1e3] : ["megabyte", 1e6];
+  return (bytes / scale).toLocaleString("en", { style: "unit", unit, maximumFractionDigits: 1 });
 }
 
 /** `25 Nov 2026` */

@@ -12,12 +12,8 @@ export function announce(sentence) {
 
 /** Shows a photo in its frame, or the name of its kind where the browser cannot show that. */
 export function frame(photo, source, kind) {
-  const [image, fallback] = photo.children;
-  fallback.textContent = kind.toUpperCase();
-  image.onerror = () => {
-    image.hidden = true;
-    fallback.hidden = false;
-  };
+  const image = photo.firstElementChild;
+  image.onerror = () => image.replaceWith(kind.toUpperCase());
   image.src = source;
 }
 

@@ -1,5 +1,4 @@
-// The page at /, also an example of using the API from a browser. Its form works without scripts; with them, photos go
-// through a queue, and what is there is shown.
+// The page at /. Its form works without scripts; with them, photos go through a queue, and what is there is shown.
 
 import { Gallery } from "./gallery.js";
 import { announce, copyOf, element } from "./markup.js";
@@ -38,6 +37,7 @@ function takeOverForm() {
     queue.add(target.files);
     target.value = ""; // or the same photo could not be chosen again
   };
+  form.onchange({ target: form.elements.photo }); // what was chosen before this script came
 }
 
 function takeDropsAndPastes() {
@@ -55,8 +55,9 @@ function takeDropsAndPastes() {
   document.onpaste = (event) => take(event, event.clipboardData);
 }
 
-function take(event, { files }) {
+function take(event, { files, types }) {
   if (!files.length) return; // text, which goes where it was going
+  if (event.target.matches?.("input") && types.includes("text/plain")) return; // text with a picture of itself
   event.preventDefault();
   queue.add(files);
 }

@@ -1,4 +1,4 @@
-// The uploads that are chosen, waiting and under way; a few go at once, the others in their order.
+// The uploads that are chosen, waiting and under way; a few go at once.
 
 import { element } from "./markup.js";
 import { Upload } from "./upload.js";
@@ -33,7 +33,7 @@ export class Queue {
     if (!ready.every(({ form }) => form.reportValidity())) return;
     ready.forEach((upload) => upload.show("waiting", "Waiting for its turn"));
     this.#next();
-    ready[0]?.focus();
+    ready[0]?.input.focus(); // and not "Cancel": some tap twice
   }
 
   #next() {
@@ -48,8 +48,8 @@ export class Queue {
     try {
       const recipe = await upload.send();
       const { hasFocus } = upload;
-      upload.show("stored", "Stored");
       this.onStored(recipe);
+      upload.show("stored", "Stored");
       if (hasFocus) this.#focusOther(upload);
     } catch (error) {
       if (error.name !== "AbortError" && upload.isUnderWay) upload.fail(error);

@@ -7,14 +7,11 @@ import { sentenceOf } from "./problems.js";
 import { apiToken } from "./tokens.js";
 import { newKey, transfer } from "./transfer.js";
 
-// What the two buttons of a row do in each state.
+// What the two buttons of a row do in each state; in all others it is under way.
 const BUTTONS = {
   draft: ["Upload", "Remove"],
   failed: ["Try again", "Remove"],
   refused: ["", "Remove"],
-  waiting: ["", "Cancel"],
-  sending: ["", "Cancel"],
-  storing: ["", "Cancel"],
   stored: ["", ""],
 };
 const TICK_MS = 500;
@@ -22,8 +19,8 @@ const PATIENCE = [2, 4, 8, 16]; // seconds to wait for an earlier try with the s
 
 export class Upload {
   isGoing = false; // one of those sent at once
-  #key;
-  #keyLabel;
+  #sent = {}; // label and key
+  #isInDoubt = false; // a try may have worked, and its label stays
   #stop;
 
   /** `onGo` and `onLeave` are told of its two buttons. */
@@ -40,17 +37,18 @@ export class Upload {
       onGo(this);
     };
     this.leave.onclick = () => onLeave(this);
-    frame(this.form.querySelector(".photo"), URL.createObjectURL(file), file.name.split(".").at(-1));
     const fault = faultOf(file);
+    this.preview = fault ? "" : URL.createObjectURL(file);
+    frame(this.form.querySelector(".photo"), this.preview, file.name.split(".").at(-1));
     this.show(fault ? "refused" : "draft", fault || size(file.size));
   }
 
   get isReady() {
-    return this.state === "draft" || this.state === "failed";
+    return !this.go.hidden;
   }
 
   get isUnderWay() {
-    return this.leave.textContent === "Cancel";
+    return !(this.state in BUTTONS);
   }
 
   get hasFocus() {
@@ -60,15 +58,14 @@ export class Upload {
   /** Sends it, as often as that takes; answers with the recipe. */
   async send() {
     const label = this.input.value;
-    if (label !== this.#keyLabel) this.#key = newKey(); // another label makes it another upload
-    this.#keyLabel = label;
+    if (label !== this.#sent.label) this.#sent = { label, key: newKey() }; // another label: another upload
     this.#stop = new AbortController();
     const { signal } = this.#stop;
     const patience = [...PATIENCE];
     for (;;) {
       const token = apiToken.get();
       try {
-        return await this.#attempt({ label, token, signal });
+        return await this.#attempt({ token, signal });
       } catch (error) {
         const isToGoOn = error.status === 401 ? this.#otherToken(error, token) : this.#pause(error, patience);
         if (!(await isToGoOn)) throw error;
@@ -78,16 +75,16 @@ export class Upload {
   }
 
   cancel() {
-    // What was sent to its end may be stored; sent again, it makes no second recipe.
-    const said = this.state === "storing" ? "Cancelled, maybe too late. Upload it again to be sure." : "Cancelled.";
     this.#stop?.abort();
-    this.show("draft", said);
+    this.#isInDoubt ||= this.state === "storing";
+    this.show("draft", this.#isInDoubt ? "Cancelled, maybe too late. Upload it again to be sure." : "Cancelled.");
     this.focus();
   }
 
   fail(error) {
     const { hasFocus } = this;
     const sentence = sentenceOf(error);
+    this.#isInDoubt ||= !error.isRefusal;
     this.show(error.isFinal ? "refused" : "failed", sentence);
     if (hasFocus) this.focus();
     announce(`${this.input.value}: ${sentence}`);
@@ -96,11 +93,11 @@ export class Upload {
   show(state, sentence) {
     this.state = state;
     this.form.className = `upload ${state}`;
-    this.input.readOnly = !this.isReady;
     [this.go, this.leave].forEach((button, at) => {
-      button.textContent = BUTTONS[state][at];
+      button.textContent = (BUTTONS[state] ?? ["", "Cancel"])[at];
       button.hidden = !button.textContent;
     });
+    this.input.readOnly = !this.isReady || this.#isInDoubt;
     this.#say(sentence);
   }
 
@@ -109,7 +106,7 @@ export class Upload {
   }
 
   forget() {
-    URL.revokeObjectURL(this.form.querySelector("img").src);
+    URL.revokeObjectURL(this.preview);
     this.row.remove();
   }
 
@@ -120,17 +117,13 @@ export class Upload {
   async #attempt(what) {
     const bar = this.form.querySelector("progress");
     const pace = new Pace();
-    let sent = [0, this.file.size];
+    const onProgress = ({ loaded, total }) => ([bar.value, bar.max] = [loaded, total]);
+    onProgress({ loaded: 0, total: this.file.size });
     this.show("sending", "Starting …");
-    const ticks = setInterval(() => this.state === "sending" && this.#say(pace.at(...sent)), TICK_MS);
-    const onProgress = (...numbers) => {
-      sent = numbers;
-      bar.value = sent[0] / sent[1];
-    };
-    bar.value = 0;
+    const ticks = setInterval(() => this.state === "sending" && this.#say(pace.at(bar.value, bar.max)), TICK_MS);
     try {
       const onSent = () => this.show("storing", "Storing …");
-      return await transfer({ ...what, file: this.file, key: this.#key, onProgress, onSent });
+      return await transfer({ ...what, ...this.#sent, file: this.file, onProgress, onSent });
     } finally {
       clearInterval(ticks);
     }
@@ -144,9 +137,11 @@ export class Upload {
   async #pause(error, patience) {
     const seconds = error.code === "idempotency-key-in-use" && patience.shift();
     if (!seconds) return false;
-    this.show("waiting", `The first try is still going on; asking again in ${error.retryAfter ?? seconds} seconds.`);
+    this.#isInDoubt = true;
+    const wait = error.retryAfter ?? seconds;
+    this.show("waiting", `The first try is still going on; asking again in ${wait} seconds.`);
     await new Promise((resolve) => {
-      setTimeout(resolve, (error.retryAfter ?? seconds) * 1000);
+      setTimeout(resolve, wait * 1000);
       this.#stop.signal.onabort = resolve;
     });
     return true;
