@@ -3,11 +3,11 @@
 import pytest
 from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 
-from tests.support.chromium import Visit
+from tests.support.chromium import Visit, held_back
 from tests.support.photos import choose, labels, photo, upload
 from tests.support.proxy import Fault, Plan
 from tests.support.service import Service
-from tests.support.service_proxy import proxied
+from tests.support.service_proxy import ServiceProxy
 from tests.support.traces import eventually
 
 FIRST_PAGE = 24
@@ -74,18 +74,24 @@ class TestShowing:
         await expect(tile(page, "pie").get_by_text("HEIC")).to_be_visible()
         await expect(tile(page, "pie").locator("img")).to_be_hidden()
 
-    async def test_says_what_to_do_where_it_cannot_be_loaded(self, page: Page, service: Service, visit: Visit) -> None:
+    async def test_says_what_to_do_where_it_cannot_be_loaded_until_it_can(
+        self, page: Page, service: Service, proxy: ServiceProxy, visit: Visit
+    ) -> None:
         visit.expect("ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET")
         upload(service, "Soup")
-        with proxied(service) as proxy:
-            proxy.script.follow(Plan(call="GET /recipe?limit=24", fault=Fault.ANSWER_LOST, for_ever=True))
-            await page.goto(proxy.url)
-            await expect(page.locator("#gallery-state")).to_contain_text("Try again")
-            proxy.script.follow()
-            await button(page, "Try again").click()
+        proxy.script.follow(Plan(call="GET /recipe?limit=24", fault=Fault.ANSWER_LOST, for_ever=True))
+        await page.goto(proxy.url)
+        await expect(page.locator("#gallery-state")).to_contain_text("The connection broke")
+        await choose(page, photo())
+        await button(page, "Upload").click()
+        await expect(page.locator("#tiles h3")).to_have_text("pancakes")
+        await expect(page.locator("#gallery-state")).to_contain_text("The connection broke")
+        proxy.script.follow()
+        await button(page, "Try again").click()
 
-            await expect(page.locator("#tiles h3")).to_have_text("Soup")
-            await expect(button(page, "Try again")).to_be_hidden()
+        await expect(page.locator("#tiles h3")).to_have_text(["pancakes", "Soup"])
+        await expect(page.locator("#gallery-state")).to_be_empty()
+        await expect(button(page, "Try again")).to_be_hidden()
 
     async def test_gives_the_address_of_a_photo(self, page: Page, service: Service, context: BrowserContext) -> None:
         await context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -130,6 +136,61 @@ class TestRenaming:
         await page.get_by_role("textbox", name="New label").fill("Crêpes")
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("alert").filter(has_text="not there any more")).to_be_visible()
+
+    @pytest.mark.usefixtures("own")
+    async def test_says_so_where_the_answer_is_of_something_else(self, page: Page) -> None:
+        await page.route("**/recipe/*", lambda route: route.fulfill(body="<h1>Welcome to this hotel</h1>"))
+        await button(page, "Rename: pancakes").click()
+        await page.keyboard.type("Crêpes")
+        await page.keyboard.press("Enter")
+
+        await expect(page.get_by_role("alert").filter(has_text="Something went wrong here")).to_be_visible()
+        await expect(page.get_by_role("textbox", name="New label")).to_be_editable()
+
+    @pytest.mark.usefixtures("own")
+    async def test_that_takes_its_time_is_sent_once_and_leaves_the_focus_where_it_went(
+        self, page: Page, visit: Visit
+    ) -> None:
+        answer = await held_back(page, "**/recipe/*", "PATCH")
+        await button(page, "Rename: pancakes").click()
+        await page.keyboard.type("Crêpes")
+        await page.keyboard.press("Enter")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("textbox", name="New label")).not_to_be_editable()
+        await page.get_by_label("Choose a photo").focus()
+        answer.set()
+
+        await expect(page.locator("#tiles h3")).to_have_text(["Crêpes", "Soup"])
+        await expect(page.get_by_label("Choose a photo")).to_be_focused()
+        assert len([request for request in visit.requests if "/recipe/" in request]) == 1
+
+    @pytest.mark.usefixtures("own")
+    async def test_keeps_what_is_typed_while_an_earlier_one_takes_its_time(self, page: Page) -> None:
+        answer = await held_back(page, "**/recipe/*", "PATCH")
+        await button(page, "Rename: pancakes").click()
+        await page.keyboard.type("Crêpes")
+        await page.keyboard.press("Enter")
+        await page.keyboard.press("Escape")
+        await button(page, "Rename: pancakes").click()
+        await page.keyboard.type("Waffles")
+        answer.set()
+
+        await expect(page.locator("#announcer")).to_have_text("Renamed to Crêpes.")
+        await expect(page.get_by_role("textbox", name="New label")).to_have_value("Waffles")
+        await expect(page.get_by_role("textbox", name="New label")).to_be_focused()
+
+    async def test_is_not_offered_once_another_tab_has_deleted_the_photo(
+        self, page: Page, own: Locator, context: BrowserContext, service: Service
+    ) -> None:
+        other = await context.new_page()
+        await other.goto(service.url)
+        await button(other, "Delete: pancakes").press("Enter")
+        await other.keyboard.press("Escape")
+        await expect(tile(other, "pancakes")).to_have_count(0)
+
+        await expect(own).to_be_visible()
+        await expect(button(page, "Rename: pancakes")).to_be_hidden()
+        await expect(button(page, "Delete: pancakes")).to_be_hidden()
 
     @pytest.mark.usefixtures("own")
     async def test_is_offered_for_ones_own_photos_alone_and_after_a_reload_too(
@@ -219,6 +280,61 @@ class TestDeleting:
 
         assert eventually(lambda: labels(service) == ["Soup"])
 
+    async def test_is_sent_so_that_it_outlives_the_page(
+        self, page: Page, context: BrowserContext, service: Service
+    ) -> None:
+        await context.add_init_script(
+            "const real = fetch;"
+            "window.fetch = (...asked) => { window.outlives = asked[1].keepalive; return real(...asked); };"
+        )
+        await page.goto(service.url)
+        await choose(page, photo())
+        await button(page, "Upload").click()
+        await button(page, "Delete: pancakes").click()
+        async with page.expect_response("**/recipe/*"):
+            await page.evaluate("dispatchEvent(new Event('pagehide'))")
+
+        assert await page.evaluate("window.outlives") is True
+
+    @pytest.mark.usefixtures("own")
+    async def test_of_what_is_not_there_any_more_is_done(self, page: Page, service: Service, visit: Visit) -> None:
+        visit.expect("404 (Not Found)")
+        await delete_elsewhere(page, service)
+        await button(page, "Delete: pancakes").press("Enter")
+        await page.keyboard.press("Escape")
+
+        await expect(page.locator("#tiles > li")).to_have_count(1)
+        assert labels(service) == ["Soup"]
+
+    async def test_of_all_that_is_near_leaves_the_focus_on_what_adds_photos(self, page: Page, service: Service) -> None:
+        await page.goto(service.url)
+        await choose(page, photo(), photo("waffles.jpg"))
+        await button(page, "Upload all").click()
+        await expect(page.locator("#tiles h3")).to_have_count(2)
+        await button(page, "Delete").first.press("Enter")
+        await button(page, "Delete").first.press("Enter")
+        await expect(button(page, "Undo")).to_have_count(2)
+        await button(page, "Undo").last.press("Escape")
+
+        await expect(page.get_by_label("Choose a photo")).to_be_focused()
+
+    async def test_of_many_offers_to_undo_them_in_half_the_window(self, page: Page, service: Service) -> None:
+        await page.set_viewport_size({"width": 320, "height": 640})
+        await page.goto(service.url)
+        await choose(page, *(photo(f"{number}-{'W' * 200}.jpg") for number in range(5)))
+        await button(page, "Upload all").click()
+        await expect(page.locator("#tiles h3")).to_have_count(5)
+        for left in range(5, 0, -1):
+            await expect(button(page, "Delete")).to_have_count(left)
+            await button(page, "Delete").first.press("Enter")
+
+        newest = button(page, "Undo").first
+        await expect(newest).to_be_focused()
+        await expect(newest).to_be_in_viewport(ratio=1)
+        assert await newest.evaluate("(undo) => undo.scrollWidth <= undo.clientWidth && undo.clientHeight < 40")
+        assert await newest.evaluate("(undo) => getComputedStyle(undo).outlineColor === getComputedStyle(undo).color")
+        assert await page.locator("#toasts").evaluate("(toasts) => toasts.clientHeight") <= 320
+
     async def test_that_fails_puts_the_photo_back_and_says_why(
         self, page: Page, own: Locator, service: Service, visit: Visit
     ) -> None:
@@ -244,7 +360,7 @@ class TestDeleting:
 
 
 async def delete_elsewhere(page: Page, service: Service) -> None:
-    """As another tab of the same browser would."""
+    """As somebody with the same token would, on another machine."""
     [(name, token)] = await page.evaluate("Object.entries(localStorage)")
     with service.client(token) as client:
         client.delete(f"/recipe/{name.rsplit('.', 1)[-1]}").raise_for_status()

@@ -1,4 +1,4 @@
-// Deletions that can be undone: the service hears of them seconds later, or when the page is left.
+// Deletions that can be undone: they are sent seconds later, or when the page is left.
 
 import { deleteRecipe } from "./api.js";
 import { copyOf, element } from "./markup.js";
@@ -12,13 +12,12 @@ addEventListener("pagehide", () => waiting.forEach((deletion) => deletion.commit
 export class Deletion {
   #timer;
 
-  constructor(recipe, told) {
-    this.recipe = recipe;
+  constructor({ id, label }, told) {
+    this.id = id;
     this.told = told;
     this.toast = copyOf("toast");
-    const [text, button] = this.toast.children;
-    text.textContent = `Deleted “${recipe.label}”.`;
-    button.onclick = () => {
+    this.toast.querySelector("bdi").textContent = label;
+    this.toast.querySelector("button").onclick = () => {
       if (this.#end()) told.onUndone();
     };
     this.toast.onkeydown = ({ key }) => {
@@ -27,7 +26,7 @@ export class Deletion {
     for (const event of ["pointerenter", "pointerleave", "focusin", "focusout"]) {
       this.toast.addEventListener(event, () => this.#wait());
     }
-    element("toasts").append(this.toast);
+    element("toasts").prepend(this.toast);
     waiting.add(this);
     this.#wait();
   }
@@ -39,11 +38,11 @@ export class Deletion {
   async commit({ keepalive = false } = {}) {
     if (!this.#end()) return;
     try {
-      await deleteRecipe(this.recipe.id, { keepalive });
+      await deleteRecipe(this.id, { keepalive });
       this.told.onDone();
-    } catch (problem) {
-      if (problem.status === 404) this.told.onDone();
-      else this.told.onFailed(problem);
+    } catch (error) {
+      if (error.status === 404) this.told.onDone();
+      else this.told.onFailed(error);
     }
   }
 

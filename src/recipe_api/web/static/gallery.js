@@ -14,6 +14,7 @@ export class Gallery {
   #tiles = new Map();
   #next = FIRST_PAGE; // null after the last page
   #isLoading = false;
+  #reason = ""; // why it failed
   #list = element("tiles");
   #more = element("more");
   #nearEnd = new IntersectionObserver(([end]) => end.isIntersecting && this.load(), { rootMargin: AHEAD });
@@ -42,13 +43,14 @@ export class Gallery {
     this.#isLoading = false;
   }
 
-  /** Shows what was just stored, unless a repeated upload brought what is there. */
+  /** Shows what was stored, in its place; a repeated upload brings what is there. */
   add(recipe) {
-    if (!this.#tiles.has(recipe.id)) this.#list.prepend(this.#tile(recipe).row);
+    if (this.#tiles.has(recipe.id)) return;
+    const older = [...this.#list.children].find(({ dataset }) => dataset.time < recipe.created_at);
+    this.#list.insertBefore(this.#tile(recipe).row, older ?? null);
     this.#say();
   }
 
-  /** Offers in each tile what this browser may do by now. */
   refresh() {
     this.#tiles.forEach((tile) => tile.refresh());
   }
@@ -66,23 +68,29 @@ export class Gallery {
 
   #tile(recipe) {
     const tile = new Tile(recipe, (byKeyboard) => this.#delete(tile, byKeyboard));
+    tile.row.dataset.time = recipe.created_at;
     this.#tiles.set(recipe.id, tile);
     return tile;
   }
 
   // The tile hides where it stands: a deletion may be undone, or fail.
   #delete(tile, byKeyboard) {
-    const shown = [...this.#list.querySelectorAll("li:not([hidden]) > a")];
-    const at = shown.indexOf(tile.photo);
-    const neighbour = shown[at + 1] ?? shown[at - 1] ?? element("photo");
     this.#show(tile, false);
     const deletion = new Deletion(tile.recipe, {
-      onEnd: (hadFocus) => hadFocus && neighbour.focus(),
+      onEnd: (hadFocus) => hadFocus && this.#focusNear(tile),
       onUndone: () => this.#show(tile, true).deleteButton.focus(),
       onDone: () => this.#forget(tile),
-      onFailed: (problem) => this.#show(tile, true).complain(problem.sentence),
+      onFailed: (error) => this.#show(tile, true).complain(sentenceOf(error)),
     });
-    (byKeyboard ? deletion : neighbour).focus();
+    if (byKeyboard) deletion.focus();
+    else this.#focusNear(tile);
+  }
+
+  #focusNear(tile) {
+    const photos = [...this.#list.querySelectorAll("a")];
+    const at = photos.indexOf(tile.photo);
+    const near = [...photos.slice(at), ...photos.slice(0, at).reverse(), element("photo")];
+    near.find((photo) => photo.checkVisibility()).focus();
   }
 
   #show(tile, isShown) {
@@ -98,14 +106,15 @@ export class Gallery {
     row.remove();
   }
 
-  #offer(label, sentence) {
+  #offer(label, reason = "") {
     this.#more.textContent = label;
     this.#more.hidden = !label;
-    this.#say(sentence);
+    this.#reason = reason;
+    this.#say();
   }
 
-  #say(sentence) {
+  #say(sentence = this.#reason) {
     const isEmpty = !this.#next && !this.#list.querySelector("li:not([hidden])");
-    element("gallery-state").textContent = sentence ?? (isEmpty ? "Nothing here yet. Add the first photo." : "");
+    element("gallery-state").textContent = isEmpty ? "Nothing here yet. Add the first photo." : sentence;
   }
 }

@@ -20,6 +20,7 @@ takeOverForm();
 takeDropsAndPastes();
 refresh();
 document.addEventListener("token", refresh);
+addEventListener("storage", refresh); // of another tab's doing
 element("forget").onclick = () => {
   apiToken.drop();
   refresh();

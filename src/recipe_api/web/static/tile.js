@@ -3,6 +3,7 @@
 import { renameRecipe } from "./api.js";
 import { day } from "./figures.js";
 import { announce, copyOf, frame } from "./markup.js";
+import { sentenceOf } from "./problems.js";
 import { tokenFor } from "./tokens.js";
 
 const COPIED_MS = 2000;
@@ -14,6 +15,8 @@ export class Tile {
     this.row = copyOf("tile");
     [this.photo, this.caption, this.form] = this.row.children;
     [this.copyButton, this.renameButton, this.deleteButton] = this.caption.querySelectorAll("button");
+    this.copyIcon = this.copyButton.firstChild;
+    this.image = this.photo.firstElementChild;
     this.input = this.form.elements.label;
     this.photo.href = recipe.location;
     this.row.querySelector(".meta").textContent = day(recipe.created_at);
@@ -26,7 +29,7 @@ export class Tile {
     };
     this.form.onsubmit = (event) => {
       event.preventDefault();
-      this.#rename();
+      if (!this.input.readOnly) this.#rename();
     };
     this.#label();
     frame(this.photo, recipe.location, recipe.content_type.split("/")[1]);
@@ -38,7 +41,6 @@ export class Tile {
     this.renameButton.hidden = this.deleteButton.hidden = !tokenFor(this.recipe.id);
   }
 
-  /** Says what went wrong with this recipe. */
   complain(sentence) {
     this.row.querySelector(".problem").textContent = sentence;
   }
@@ -46,7 +48,7 @@ export class Tile {
   #label() {
     const { label } = this.recipe;
     this.row.querySelector("h3").textContent = label;
-    this.photo.firstElementChild.alt = label;
+    this.image.alt = label;
     this.photo.ariaLabel = label;
     for (const button of this.caption.querySelectorAll("button")) {
       button.ariaLabel = `${button.title}: ${label}`;
@@ -59,33 +61,38 @@ export class Tile {
     try {
       await navigator.clipboard.writeText(location);
     } catch {
-      prompt("The address of the photo:", location);
-      return;
+      return prompt("The address of the photo:", location);
     }
     announce("The address is copied.");
-    const icon = this.copyButton.querySelector("use");
-    icon.setAttribute("href", "#i-copied");
-    setTimeout(() => icon.setAttribute("href", "#i-copy"), COPIED_MS);
+    this.copyButton.replaceChildren("✓");
+    setTimeout(() => this.copyButton.replaceChildren(this.copyIcon), COPIED_MS);
   }
 
   #turn({ isRenaming }) {
+    const hadFocus = this.row.contains(document.activeElement);
     this.complain("");
     this.form.hidden = !isRenaming;
     this.caption.hidden = isRenaming;
-    this.input.value = this.recipe.label;
-    (isRenaming ? this.input : this.renameButton).focus();
-    this.input.select();
+    this.input.readOnly = false;
+    if (isRenaming) {
+      this.input.value = this.recipe.label;
+      this.input.focus();
+      this.input.select();
+    } else if (hadFocus) this.renameButton.focus();
   }
 
   async #rename() {
     const label = this.input.value;
+    this.input.readOnly = true;
     try {
       this.recipe = await renameRecipe(this.recipe.id, label);
-    } catch (problem) {
-      return this.complain(problem.sentence);
+      this.#label();
+      announce(`Renamed to ${label}.`);
+      // Who gave up waiting may be typing again.
+      if (this.input.readOnly) this.#turn({ isRenaming: false });
+    } catch (error) {
+      this.input.readOnly = false;
+      this.complain(sentenceOf(error));
     }
-    this.#label();
-    this.#turn({ isRenaming: false });
-    announce(`Renamed to ${label}.`);
   }
 }
