@@ -76,12 +76,13 @@ class Table:
     def angle(self) -> float:
         return self.chance.random() * math.tau
 
-    def photo(self) -> bytes:
-        """The picture as a JPEG, darker to the edges as lenses have it."""
+    def photo(self, *, upright: bool = False) -> bytes:
+        """The picture as a JPEG, darker to the edges as lenses have it; `upright` as phones are mostly held."""
         vignette = Image.radial_gradient("L").resize(_SIZE).point(lambda value: max(0, value - 90) // 2)
         self.image.paste((20, 12, 8), mask=vignette)
         file = io.BytesIO()
-        self.image.save(file, "JPEG", quality=88)
+        shown = self.image.crop((262, 0, 938, 900)) if upright else self.image
+        shown.save(file, "JPEG", quality=88)
         return file.getvalue()
 
 
@@ -195,7 +196,7 @@ def ramen() -> bytes:
         table.disc(42, (214, 160, 122), at)
     for at in table.scattered(36, 260):
         table.disc(11, (96, 166, 70), at, shadow=3)
-    return table.photo()
+    return table.photo(upright=True)
 
 
 def cake() -> bytes:
