@@ -11,6 +11,14 @@ from tests.support.service_proxy import ServiceProxy
 from tests.support.traces import eventually
 
 FIRST_PAGE = 24
+SWITCHED_OFF = """for (const name of ["localStorage", "sessionStorage"]) Object.defineProperty(window, name, {
+    get() { throw new DOMException("no", "SecurityError"); },
+});"""
+FULL = """for (let size = 2 ** 23; size >= 1; size = Math.floor(size / 2)) {
+    try {
+        for (;;) localStorage[`filler ${localStorage.length}`] = "x".repeat(size);
+    } catch {} // no more of this size
+}"""
 
 
 @pytest.fixture
@@ -207,13 +215,11 @@ class TestRenaming:
         await expect(button(stranger, "Rename: pancakes")).to_be_hidden()
         await stranger.close()
 
+    @pytest.mark.parametrize("storage", [SWITCHED_OFF, FULL], ids=["switched off", "full"])
     async def test_works_where_the_browser_stores_nothing(
-        self, page: Page, context: BrowserContext, service: Service
+        self, page: Page, context: BrowserContext, service: Service, storage: str
     ) -> None:
-        await context.add_init_script(
-            "for (const name of ['localStorage', 'sessionStorage'])"
-            " Object.defineProperty(window, name, { get() { throw new DOMException('no', 'SecurityError'); } });"
-        )
+        await context.add_init_script(storage)
         await page.goto(service.url)
         await choose(page, photo())
         await button(page, "Upload").click()
