@@ -35,6 +35,7 @@ class Gate:
         self.travelling = 0
         self.most_travelling = 0
         self.sizes: list[int] = []
+        self.bodies: list[Body] = []
         self.arrived = asyncio.Condition()
 
     def close(self) -> None:
@@ -48,7 +49,10 @@ class Gate:
             await self.arrived.wait_for(lambda: self.travelling == travelling)
 
     async def put(self, key: str, body: Body, attributes: Attributes) -> str:
+        self.bodies.append(body)
         await self._pass()
+        if self.failing_part:
+            raise StorageUnavailable("This photo does not arrive.")
         return await self._store.put(key, body, attributes)
 
     async def create_upload(self, key: str, attributes: Attributes) -> Upload:
@@ -56,6 +60,7 @@ class Gate:
 
     async def put_part(self, upload: Upload, number: int, body: Body) -> Part:
         self.sizes.append(len(body))
+        self.bodies.append(body)
         await self._pass()
         if number == self.failing_part:
             raise StorageUnavailable("This part does not arrive.")
@@ -214,6 +219,47 @@ async def test_a_part_that_fails_undoes_all(gate: Gate, seen: Seen, failing_part
 
     assert await seen.nothing()
     assert budget.free == free
+
+
+@pytest.mark.parametrize("size", [PART, 3 * PART + 1], ids=["one PUT", "parts"])
+@pytest.mark.parametrize("commits", [False, True], ids=["left", "committed"])
+@pytest.mark.parametrize("failing_part", [0, 1])
+async def test_a_body_is_emptied_with_its_room_whoever_still_holds_it(
+    lenient_gate: Gate, size: int, failing_part: int, *, commits: bool
+) -> None:
+    lenient_gate.failing_part = failing_part
+    failures: list[StorageUnavailable] = []  # with their tracebacks, and all that hangs in these
+    held = Body()
+    try:
+        async with writing(lenient_gate) as writer:
+            for start in range(0, size, PART):
+                await writer.write(jpeg(size)[start : start + PART])
+            held = writer._body
+            if commits:
+                await writer.commit()
+    except StorageUnavailable as failure:
+        failures.append(failure)
+
+    assert len(failures) == bool(failing_part and (commits or size > PART))
+    assert [b"".join(body) for body in (held, *lenient_gate.bodies)] == [b""] * (1 + len(lenient_gate.bodies))
+
+
+@pytest.mark.parametrize("waits_for", ["a slot", "the beginning"])
+async def test_a_store_that_is_too_slow_for_the_answer_fails_the_upload(
+    gate: Gate, seen: Seen, monkeypatch: pytest.MonkeyPatch, waits_for: str
+) -> None:
+    gate.close()
+    if waits_for == "the beginning":
+        monkeypatch.setattr(gate, "create_upload", lambda *_: asyncio.Event().wait())
+
+    async def write() -> None:
+        async with writing(gate) as writer:
+            await writer.write(jpeg(9 * PART), until=asyncio.get_running_loop().time() + 0.05)
+
+    with pytest.raises(StorageUnavailable, match="too long"):
+        await write()
+
+    assert await seen.nothing()
 
 
 @pytest.mark.parametrize("size", [10, PART, PART + 1, 5 * PART])

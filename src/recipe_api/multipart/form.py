@@ -5,9 +5,12 @@ when its last byte (or the first too many) is there. A form counts as whole only
 end of the body have been seen.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 
 from recipe_api.errors import (
     FieldMissing,
@@ -22,6 +25,12 @@ from recipe_api.errors import (
 )
 from recipe_api.multipart.file import NOTHING, WireFile
 from recipe_api.multipart.parser import Event, EventParser, Mark, PartBegin
+from recipe_api.settings import MIB
+
+SOCKET_BYTES = 6 * MIB
+"""What a socket takes before anybody reads it: the bound of Linux, unless `net.ipv4.tcp_rmem` says otherwise."""
+AWAITED_SECONDS = 0.1
+"""A chunk that took longer to come was not there yet, but with the client."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +59,10 @@ class WireForm:
     ) -> None:
         self.announced = announced
         """Bytes of the whole body, where its headers say so; no more can come."""
+        self._clock = asyncio.get_running_loop().time
+        self.sent_at = self._clock() if announced is not None and announced <= SOCKET_BYTES else None
+        """Since when the client may have sent its last byte, in the loop's time; None where it surely has not."""
+        self._left = inf if announced is None else announced
         self._chunks = chunks
         self._parser = EventParser(boundary)
         self._events: deque[Event | RequestRefused] = deque()
@@ -83,8 +96,8 @@ class WireForm:
                 return WireFile(self._read_file_chunk, filename=event.filename or "")
         raise FieldMissing(f"The form has no file {name}.", field=name)
 
-    async def finish(self) -> None:
-        """Reads to the end of the form and of the body; both must be there.
+    async def finish(self) -> float:
+        """Reads to the end of the form and of the body; both must be there. Answers with `sent_at`.
 
         Raises:
             RequestRefused: The form breaks a rule or a limit, or is cut short.
@@ -92,8 +105,12 @@ class WireForm:
         while (event := await self._next_event()) is not Mark.FORM_END:
             if isinstance(event, PartBegin):
                 await self._begin(event)
-        async for _ in self._chunks:
-            pass  # an epilogue (RFC 2046 §5.1.1) says nothing; the source of the chunks bounds it
+        with suppress(StopAsyncIteration):
+            while True:
+                await self._next_chunk()  # an epilogue (RFC 2046 §5.1.1) says nothing; the source bounds it
+        if self.sent_at is None:
+            self.sent_at = self._clock()
+        return self.sent_at
 
     async def _begin(self, part: PartBegin) -> bool:
         """Checks a part that begins; True when it is a file to be read, False when it was a text and is read."""
@@ -143,10 +160,19 @@ class WireForm:
             self._events.popleft()
         return event
 
+    async def _next_chunk(self) -> bytes:
+        began = self._clock()
+        chunk = await anext(self._chunks)
+        now = self._clock()
+        self._left -= len(chunk)
+        if self._left <= SOCKET_BYTES and (self.sent_at is None or now - began > AWAITED_SECONDS):
+            self.sent_at = now
+        return chunk
+
     async def _peek(self) -> Event:
         while not self._events:
             try:
-                chunk = await anext(self._chunks)
+                chunk = await self._next_chunk()
             except StopAsyncIteration:
                 raise MalformedBody("The body ends before the closing boundary of its form.") from None
             self._events.extend(self._parser.feed(chunk))

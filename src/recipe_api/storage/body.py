@@ -46,6 +46,11 @@ class Body:
                 self._blocks.append(self._gathered)
             self._gathered += data
 
+    def clear(self) -> None:
+        """Lets go of the bytes. Whoever holds the body still, as the traceback of a failure may, holds nothing then."""
+        self._blocks.clear()
+        self._gathered = None
+
     def __len__(self) -> int:
         return self._size
 

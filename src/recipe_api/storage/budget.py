@@ -18,6 +18,7 @@ announce its length counts as large.
 import asyncio
 import heapq
 from dataclasses import dataclass, field
+from math import inf
 
 from recipe_api.errors import ServiceFull
 from recipe_api.settings import KIB
@@ -65,19 +66,20 @@ class BufferBudget:
         self._leases += 1
         return Lease(self, turn=self._leases, at_most=at_most)
 
-    async def take(self, size: int, *, turn: int, small: bool) -> None:
+    async def take(self, size: int, *, turn: int, small: bool, until: float | None = None) -> None:
         """Gives `size` bytes as soon as they are there and no earlier turn of its sort wants them.
 
         Raises:
-            ServiceFull: They were not there for `WAIT_SECONDS`.
+            ServiceFull: They were not there for `WAIT_SECONDS`, or `until` then, in the loop's time.
         """
         if self._taken_at_once(size, small=small):
             return
-        waiting = _Waiting(turn, size, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(turn, size, loop.create_future())
         heapq.heappush(self._small_waiting if small else self._large_waiting, waiting)
         self._wake()
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
+            async with asyncio.timeout_at(min(loop.time() + WAIT_SECONDS, until or inf)):
                 await self._granted(waiting, small=small)
         except TimeoutError:
             raise ServiceFull("All memory for photos is taken; try again in a moment.") from None
@@ -147,16 +149,17 @@ class Lease:
         self._small = at_most is not None and at_most <= SMALL
         self.held = 0
 
-    async def next_part(self) -> int:
+    async def next_part(self, *, until: float | None = None) -> int:
         """Waits for room for one more part; answers how many bytes it may have.
 
         Raises:
+            ServiceFull: There was none, as `BufferBudget.take` has it.
             ValueError: All bytes that could come have been given room.
         """
         if self._left == 0:
             raise ValueError("more bytes than were announced")
         size = self._budget.part_size if self._left is None else min(self._left, self._budget.part_size)
-        await self._budget.take(size, turn=self._turn, small=self._small)
+        await self._budget.take(size, turn=self._turn, small=self._small, until=until)
         self.held = size
         if self._left is not None:
             self._left -= size

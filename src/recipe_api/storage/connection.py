@@ -98,6 +98,7 @@ async def open_s3_client(settings: S3Settings, session: aioboto3.Session | None 
             "addressing_style": "path" if settings.s3_endpoint_url else "virtual",
             "payload_signing_enabled": signs_payload(settings),
         },
+        ignore_configured_endpoint_urls=True,  # S3_ENDPOINT_URL says where the store is, and nothing else
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
         max_pool_connections=CONNECTIONS,

@@ -8,6 +8,9 @@ Implementation: what fits into one part becomes one PUT, sent by `commit`. Beyon
 parts travel while the next fills; `commit` sends the last and completes it. All parts but the last have the same size,
 as R2 demands.
 
+A body is emptied when its room is given back, and not only let go of: after a failure, tracebacks hold on to it until
+Python's collector comes by, which may be long after the room was given to others.
+
 Considerations: nothing becomes an object before `commit`. A writer that is left without one, or whose commit fails or
 is cancelled, undoes what it began, shielded from the cancellation.
 """
@@ -18,6 +21,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from recipe_api.errors import StorageUnavailable
 from recipe_api.storage.body import Body
 from recipe_api.storage.budget import BufferBudget, Lease
 from recipe_api.storage.protocol import Attributes, ObjectStore, Part, Upload
@@ -61,18 +65,24 @@ class ObjectWriter:
         self._divided = False
         self.written: Written | None = None
 
-    async def write(self, data: bytes | memoryview) -> None:
+    async def write(self, data: bytes | memoryview, *, until: float | None = None) -> None:
         """Takes `data`, which must not change any more; returns when there is room for more.
 
+        Args:
+            data: Bytes of the object.
+            until: When waiting must end, for room or for the store, in the loop's time.
+
         Raises:
-            StorageUnavailable: The store refused a part, this one or one before.
+            StorageUnavailable: The store refused a part, this one or one before, or is too slow.
+            ServiceFull: There is no room.
         """
         rest = memoryview(data)
         while rest:
             if len(self._body) == self._part_size:
-                await self._send_part()
+                async with answer_due(until):
+                    await self._send_part()
             if len(self._body) == self._room:
-                self._room += await self._lease.next_part()
+                self._room += await self._lease.next_part(until=until)
             taken = rest[: self._room - len(self._body)]
             self._body.append(taken)
             rest = rest[len(taken) :]
@@ -86,8 +96,10 @@ class ObjectWriter:
         """
         self._touched = True
         if self._upload is None:
-            body, self._body = self._body, Body()  # which goes with its room, and does not wait for the row
-            etag = await self._store.put(self._key, body, self._attributes)
+            try:
+                etag = await self._store.put(self._key, self._body, self._attributes)
+            finally:
+                self._body.clear()
         else:
             await self._send_part()
             parts = await asyncio.gather(*self._sending)
@@ -101,16 +113,15 @@ class ObjectWriter:
             self._upload = await self._store.create_upload(self._key, self._attributes)
         await self._slots.acquire()
         body, self._body, self._room = self._body, Body(), 0
-        size = len(body)
-        self._lease.send_off(size)
+        self._lease.send_off(len(body))
         number = len(self._sending) + 1
         task = self._tasks.create_task(self._store.put_part(self._upload, number, body))
-        del body  # the task alone holds it now, and lets it go when the part has arrived
-        task.add_done_callback(partial(self._part_arrived, size))
+        task.add_done_callback(partial(self._part_arrived, body))
         self._sending.append(task)
 
-    def _part_arrived(self, size: int, _: asyncio.Task[Part]) -> None:
-        self._lease.arrived(size)
+    def _part_arrived(self, body: Body, _: asyncio.Task[Part]) -> None:
+        body.clear()
+        self._lease.arrived(len(body))
         self._slots.release()
 
     async def discard(self) -> None:
@@ -157,9 +168,19 @@ async def object_writer(
                 yield writer
         except BaseExceptionGroup as group:
             # The group holds what failed first and, behind it, only what that failure tore down.
-            first = group.exceptions[0]
-            raise first from first.__cause__
+            raise group.exceptions[0] from group.exceptions[0].__cause__
     finally:
+        writer._body.clear()  # noqa: SLF001 - the same
         lease.close()
         if writer.written is None:
             await undo.run(writer.discard(), what=f"discarding {key}")
+
+
+@asynccontextmanager
+async def answer_due(until: float | None) -> AsyncIterator[None]:
+    """Ends what waits for the store when an answer is due, in the loop's time."""
+    try:
+        async with asyncio.timeout_at(until):
+            yield
+    except TimeoutError:
+        raise StorageUnavailable("Storing the photo took too long; try again in a moment.") from None

@@ -7,8 +7,7 @@ object with it; a row whose commit is in doubt is asked after, and where nobody 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -16,12 +15,12 @@ from recipe_api.database.idempotency import Done, Finished, IdempotencyKeys
 from recipe_api.database.models import Recipe, RecipeBase
 from recipe_api.database.records import Records
 from recipe_api.database.repository import Page, Position, Recipes
-from recipe_api.errors import CommitInDoubt, DatabaseUnavailable, StorageUnavailable
+from recipe_api.errors import CommitInDoubt, DatabaseUnavailable
 from recipe_api.kinds import HEAD_BYTES
 from recipe_api.multipart import WireForm
 from recipe_api.storage.budget import BufferBudget
 from recipe_api.storage.protocol import ObjectStore
-from recipe_api.storage.writer import ObjectWriter, object_writer
+from recipe_api.storage.writer import ObjectWriter, answer_due, object_writer
 from recipe_api.undo import Undo
 from recipe_api.uploads.admission import Admission
 from recipe_api.uploads.draft import Draft
@@ -29,7 +28,8 @@ from recipe_api.uploads.idempotency import Attempt, UploadKey, attempt, replay
 from recipe_api.uploads.policy import UploadPolicy
 
 ANSWER_SECONDS = 20
-"""From the last byte of a form to its answer; Heroku's router waits 30, and the undoing of a failure takes a few."""
+"""From when the last byte of a form may have been sent to its answer, whether it has been read by then or still waits
+for room. Heroku's router waits 30, and the undoing of a failure takes a few."""
 LOOK_SECONDS = 5
 """How long an answer waits beyond that to learn whether a row is there whose commit was in doubt."""
 
@@ -113,12 +113,11 @@ class Uploads:
             while chunk:
                 if begun:
                     begun.fingerprint.update(chunk)
-                await writer.write(chunk)
+                await writer.write(chunk, until=_due(form))
                 chunk = await photo.read_view()
-            await form.finish()
+            deadline = await form.finish() + ANSWER_SECONDS
             label = form.text("label")
-            deadline = asyncio.get_running_loop().time() + ANSWER_SECONDS
-            async with _answer_due(deadline):
+            async with answer_due(deadline):
                 written = await writer.commit()
         recipe = draft.recipe(label, written, location=self.policy.location_of(draft.key))
         await self._record(recipe, begun.finished(label) if begun else None, deadline=deadline)
@@ -171,10 +170,6 @@ class Uploads:
         await self._store.delete(recipe.key)
 
 
-@asynccontextmanager
-async def _answer_due(deadline: float) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout_at(deadline):
-            yield
-    except TimeoutError:
-        raise StorageUnavailable("Storing the photo took too long; try again in a moment.") from None
+def _due(form: WireForm) -> float | None:
+    """When the answer is due, in the loop's time; None while the client is still sending."""
+    return None if form.sent_at is None else form.sent_at + ANSWER_SECONDS
