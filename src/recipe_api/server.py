@@ -65,8 +65,13 @@ class BoundedHttp(HttpToolsProtocol):
             return
         self._progressed = False
         super().data_received(data)
+        self._watch(len(data))
+
+    def _watch(self, received: int) -> None:
+        if self._refused:  # by the parser, just now
+            return
         # Heads, and what comes after a body's last chunk: trailers, of which nobody here reads any.
-        self._head_bytes = 0 if self._progressed else self._head_bytes + len(data)
+        self._head_bytes = 0 if self._progressed else self._head_bytes + received
         if self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(HeadersTooLarge(f"The request's line and headers may have {MAX_HEAD_BYTES} bytes."))
         elif self.timeout_keep_alive_task is None and not self._in_head and not self._answering():
@@ -81,10 +86,13 @@ class BoundedHttp(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._progressed = True
         if not self._refused:
-            if not self.cycle.body:
-                # uvicorn would copy the chunk into a bytearray, and that into the bytes which it hands on. Added to
-                # empty bytes, in place of an empty bytearray, the chunk itself goes all the way.
+            # uvicorn would copy the chunk into a bytearray, and that into the bytes which it hands on. Added to empty
+            # bytes, in place of an empty bytearray, the chunk itself goes all the way; more of them go as they went.
+            there: bytes | bytearray = self.cycle.body
+            if not there:
                 self.cycle.body = b""  # type: ignore[assignment]
+            elif isinstance(there, bytes):
+                self.cycle.body = bytearray(there)
             super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -96,7 +104,13 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_message_begin()
         self._in_head, self._head_bytes = True, 0
         self._timer.cancel()
-        self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+        self._timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+
+    def _head_is_late(self) -> None:
+        if self._answering():  # the one before, and nobody reads on meanwhile
+            self._timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+        else:
+            self.transport.close()
 
     def on_headers_complete(self) -> None:
         self._in_head = False

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
@@ -476,6 +477,19 @@ class TestHttp:
 
         assert (answer.status, answer.headers["Content-Type"]) == (431, "application/problem+json")
         assert answer.json()["type"] == "/problems/headers-too-large"
+
+    @pytest.mark.parametrize(
+        "sent", [bytes(100_000), b"GET /" + b"a" * 100_000 + b" \0\r\n"], ids=["no HTTP", "a long line"]
+    )
+    def test_what_is_refused_for_two_reasons_at_once_is_refused_once(
+        self, service: Service, sent: bytes, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with service.connect() as wire:
+            wire.send(sent)
+            assert wire.read().status == 400
+            assert wire.is_closed()
+
+        assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
     def test_trailers_without_an_end_are_cut_off(self, service: Service) -> None:
         endless = b"X: y\r\n" * 20_000  # more than a head may have
