@@ -222,6 +222,16 @@ def test_what_is_younger_than_the_grace_is_passed_over(make_settings: Make, worl
     assert world.uploads() == {key_of(2)}
 
 
+def test_uploads_outside_the_window_are_left_alone(make_settings: Make, world: World) -> None:
+    before, first, last, after = (world.upload(key_of(at=THEN + number * MILLISECOND)) for number in range(4))
+    window = Window(since=THEN + MILLISECOND, until=THEN + 3 * MILLISECOND)
+
+    found = swept(make_settings(), window=window, fix=True)
+
+    assert [finding.key for finding in found.findings] == [first, last]
+    assert world.uploads() == {before, after}
+
+
 def test_keys_of_another_form_are_counted_and_left_alone(make_settings: Make, world: World) -> None:
     for key in FOREIGN:
         world.object(key)

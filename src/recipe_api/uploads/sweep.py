@@ -118,7 +118,7 @@ class Sweep:
         """What is amiss, as it is found.
 
         Args:
-            window: Where to look; dangling uploads are looked for in all of it.
+            window: Where to look.
             fix: Delete orphans and rows whose object is missing, abort dangling uploads.
             force: Mend although most of what is seen is amiss.
 
@@ -139,7 +139,7 @@ class Sweep:
                 orphans, missing = [], []
         async for finding in self._settled(orphans, missing, fix=fix, force=force):
             yield finding
-        async for finding in self._dangling(fix=fix):
+        async for finding in self._dangling(window, fix=fix):
             yield finding
         if fix:
             await self._idempotency_keys.forget_expired()
@@ -192,9 +192,12 @@ class Sweep:
         known = await self._recipes.known_keys(gone)
         return [key for key in gone if key in known]
 
-    async def _dangling(self, *, fix: bool) -> AsyncIterator[Finding]:
+    async def _dangling(self, window: Window, *, fix: bool) -> AsyncIterator[Finding]:
+        after, until = window.bounds(self._prefix)
         async for upload in self._inventory.uploads(prefix=self._prefix):
             if upload.begun > self._settled_before or keys.time_of(upload.key, prefix=self._prefix) is None:
+                continue
+            if upload.key <= after or (until is not None and upload.key >= until):
                 continue
             self.tally.dangling += 1
             if fix:
