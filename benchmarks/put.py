@@ -16,6 +16,7 @@ import uvloop
 from recipe_api.dev.stack import embedded_stack
 from recipe_api.settings import S3Settings
 from recipe_api.storage import keys
+from recipe_api.storage.body import Body
 from recipe_api.storage.connection import open_s3_store
 from recipe_api.storage.protocol import Attributes
 from recipe_api.storage.s3 import S3Store
@@ -31,7 +32,7 @@ async def cost(store: S3Store) -> float:
     """Milliseconds of CPU of one PUT."""
     began = time.process_time()
     for _ in range(PUTS):
-        await store.put(keys.new_key(keys.now(), prefix="", extension="jpg"), BODY, ATTRIBUTES)
+        await store.put(keys.new_key(keys.now(), prefix="", extension="jpg"), Body(BODY), ATTRIBUTES)
     return (time.process_time() - began) / PUTS * 1000
 
 
