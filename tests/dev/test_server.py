@@ -1,5 +1,6 @@
 """`recipe-api dev` serves until a signal ends it, and says in one line why it cannot."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -60,6 +61,18 @@ def test_it_serves_on_a_stack_of_its_own_until_it_is_told_to_end(tmp_path: Path)
     assert (session_token, max_label_bytes) == ("unset", "99")
     assert secret_key == (tmp_path / "secret-key").read_text()
     assert (tmp_path / "secret-key").stat().st_mode & 0o777 == 0o600
+    noted = tmp_path / "environment"
+    assert noted.stat().st_mode & 0o777 == 0o600
+    told = subprocess.run(
+        ["/bin/sh", "-c", '. "$0" && env', noted],
+        env={"PATH": os.environ["PATH"], "AWS_PROFILE": "theirs"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert f"DATABASE_URL={database_url}" in told
+    assert f"SECRET_KEY={secret_key}" in told
+    assert not [line for line in told if line.startswith("AWS_PROFILE")]
     assert not any(process.is_running() for process in servers)
 
 

@@ -6,9 +6,10 @@ the bucket are: a shell in which production's happen to be set must not migrate 
 """
 
 import os
+import shlex
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,9 @@ def _serve(port: int, folder: Path, app: AppFactory) -> None:
         for name in _ELSEWHERE:
             os.environ.pop(name, None)
         with embedded_stack(folder) as stack:
-            os.environ.update(_environment(stack, secret_key_file=folder / "secret-key", port=port))
+            environment = _environment(stack, secret_key_file=folder / "secret-key", port=port)
+            os.environ.update(environment)
+            _note(environment, folder / "environment")
             settings = Settings.from_environment(os.environ)  # a wrong variable is told here, in one line
             migrate(stack.database_url)
             _Server(_configuration(app, settings), welcome=_welcome(port, folder)).run(sockets=[listener])
@@ -70,6 +73,13 @@ def _environment(stack: Stack, *, secret_key_file: Path, port: int) -> dict[str,
     # The key is kept, so that manage tokens hold from one run to the next.
     secret_key = os.environ.get("SECRET_KEY") or kept_secret(secret_key_file)
     return {**stack.environment(), "SECRET_KEY": secret_key, "PORT": str(port)}
+
+
+def _note(environment: Mapping[str, str], file: Path) -> None:
+    """Writes the variables down as a shell reads them, for commands that are to work on the same stack."""
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
+        opened.write(f"unset {' '.join(_ELSEWHERE)}\n")
+        opened.writelines(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
 
 
 @contextmanager
@@ -116,6 +126,7 @@ def _welcome(port: int, folder: Path) -> str:
   API docs      {address}/docs
   An upload     curl -F label=Pancakes -F photo=@pancakes.jpg {address}/recipe
   The data      {folder}
+  Its settings  {folder / "environment"}, for other commands: sweep, bucket doctor
 
 Ctrl-C ends it; the data stay.
 """
