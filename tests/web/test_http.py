@@ -186,6 +186,12 @@ class TestLogLines:
             "logger": "recipe_api.request",
         }
 
+    def test_have_the_code_of_a_problem(self, client: httpx.Client, log: Lines) -> None:
+        client.post("/recipe", content=b"a photo", headers={"Content-Type": "image/jpeg"})
+
+        (line,) = log.requests()
+        assert (line["status"], line["problem"]) == (415, "not-multipart")
+
     def test_name_the_token_and_do_not_show_it(self, start_service: Callable[..., Service]) -> None:
         service = start_service(API_TOKENS=f"tests:{API_TOKEN}")
         with lines_logged() as log, service.client(API_TOKEN) as client:

@@ -1,6 +1,6 @@
 """The two calls that carry a photo's bytes, PutObject and UploadPart, without what botocore puts around them.
 
-A PUT through botocore costs nearly three times the CPU of one from here (docs/benchmarks.md, "One PUT"): it resolves
+A PUT through botocore costs six times the CPU of one from here (docs/benchmarks.md, "One PUT"): it resolves
 its endpoint rules anew for every key, rebuilds its user agent, walks its hooks. What has to be right stays botocore's
 own: the credentials with their refresh, the signer, and the bucket's address, for which it is asked once. So does all
 that is out of the ordinary. An answer that is neither success nor a fault of the server's (a redirect to another

@@ -98,8 +98,9 @@ def stopping() -> Response:
     return _rendered(ServiceStopping("The process that worked on this stops; send it again in a moment."))
 
 
-async def _on_error(_: Request, error: Exception) -> Response:
+async def _on_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RecipeApiError)  # noqa: S101 - the handler is registered for nothing else
+    request.scope["log"]["problem"] = error.code
     return _rendered(error)
 
 
@@ -143,8 +144,8 @@ def _allowed(request: Request) -> list[str]:
     return [*allowed, "HEAD"] if "GET" in allowed else allowed
 
 
-async def _on_invalid_parameter(_: Request, error: Exception) -> Response:
+async def _on_invalid_parameter(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - the handler is registered for nothing else
     first = error.errors()[0]
     name = str(first["loc"][-1])
-    return await _on_error(_, InvalidParameter(f"{name}: {first['msg']}.", field=name))
+    return await _on_error(request, InvalidParameter(f"{name}: {first['msg']}.", field=name))
