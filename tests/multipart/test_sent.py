@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -11,46 +12,52 @@ from recipe_api.settings import KIB
 from tests.multipart.bodies import BOUNDARY, RULES, body, file, text
 from tests.support.virtual_time import run_in_virtual_time
 
-CHUNK = 512 * KIB
-SMALL = body(text(b"Pancakes"), file(b"\xff\xd8\xff"))
-LARGE = body(text(b"Pancakes"), file(b"\xff\xd8\xff"), epilogue=b"\r\n" + bytes(2 * SOCKET_BYTES))
+CHUNK = 256 * KIB
+SMALL = body(text(b"Pancakes"), file(bytes(2 * CHUNK)))
+LARGE = body(text(b"Pancakes"), file(bytes(2 * SOCKET_BYTES)))
+ANY_SIZE = replace(RULES, max_file_bytes=len(LARGE))
 
 
-def form(sent: bytes, *, pauses: float, announced: bool = True) -> WireForm:
+async def read(
+    sent: bytes, *, pauses: float = 0, announced: bool = True, opening: float = 0, dawdling: float = 0
+) -> tuple[float, float]:
+    """When it may have been sent, and when it was read, by one who dawdles before and between the chunks."""
+
     async def chunks() -> AsyncIterator[bytes]:
         for start in range(0, len(sent), CHUNK):
             await asyncio.sleep(pauses)
             yield sent[start : start + CHUNK]
 
-    return WireForm(chunks(), boundary=BOUNDARY, rules=RULES, announced=len(sent) if announced else None)
-
-
-async def read(sent: bytes, *, pauses: float, announced: bool = True, waiting: float = 0) -> tuple[float, float]:
-    """When it may have been sent, and when it was read."""
     clock = asyncio.get_running_loop().time
-    opened = form(sent, pauses=pauses, announced=announced)
-    await asyncio.sleep(waiting)
-    await opened.file("photo")
-    sent_at = await opened.finish()
-    return sent_at, clock()
+    form = WireForm(chunks(), boundary=BOUNDARY, rules=ANY_SIZE, announced=len(sent) if announced else None)
+    await asyncio.sleep(opening)
+    photo = await form.file("photo")
+    async for _ in photo:
+        await asyncio.sleep(dawdling)
+    return await form.finish(), clock()
 
 
 def test_a_body_that_fits_into_a_socket_may_be_there_from_the_start() -> None:
-    assert run_in_virtual_time(read(SMALL, pauses=0, waiting=60)) == (0, 60)
+    assert run_in_virtual_time(read(SMALL, opening=60, dawdling=1)) == (0, 63)
 
 
 def test_a_body_whose_length_is_not_known_is_sent_when_it_is_read() -> None:
-    assert run_in_virtual_time(read(SMALL, pauses=0, announced=False, waiting=60)) == (60, 60)
+    assert run_in_virtual_time(read(SMALL, opening=60, announced=False)) == (60, 60)
+
+
+def test_a_larger_one_may_be_there_once_no_more_is_left_than_a_socket_holds() -> None:
+    sent_at, read_at = run_in_virtual_time(read(LARGE, dawdling=1))
+    assert read_at - sent_at == pytest.approx(SOCKET_BYTES / CHUNK, abs=1)
 
 
 def test_a_client_that_is_waited_for_has_not_sent_its_last_byte() -> None:
     pauses = 2 * AWAITED_SECONDS
-    sent_at, read_at = run_in_virtual_time(read(LARGE, pauses=pauses))
-    assert sent_at == pytest.approx(read_at)
-    assert read_at == pytest.approx(pauses * -(-len(LARGE) // CHUNK))
+    sent_at, read_at = run_in_virtual_time(read(LARGE, pauses=pauses, dawdling=1))
+    assert read_at - sent_at == pytest.approx(1)
 
 
-def test_a_client_that_is_not_may_have_once_no_more_is_left_than_a_socket_holds() -> None:
+def test_a_client_that_trickles_has_not_either() -> None:
     pauses = AWAITED_SECONDS / 2
-    sent_at, read_at = run_in_virtual_time(read(LARGE, pauses=pauses))
-    assert read_at - sent_at == pytest.approx(pauses * (SOCKET_BYTES // CHUNK))
+    sent_at, read_at = run_in_virtual_time(read(SMALL, pauses=pauses))
+    assert read_at == pytest.approx(pauses * -(-len(SMALL) // CHUNK))
+    assert sent_at == read_at

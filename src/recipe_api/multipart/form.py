@@ -30,7 +30,7 @@ from recipe_api.settings import MIB
 SOCKET_BYTES = 6 * MIB
 """What a socket takes before anybody reads it: the bound of Linux, unless `net.ipv4.tcp_rmem` says otherwise."""
 AWAITED_SECONDS = 0.1
-"""A chunk that took longer to come was not there yet, but with the client."""
+"""A chunk that took longer to come was not in the socket but with the client, and so were all behind it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,8 @@ class WireForm:
         """Bytes of the whole body, where its headers say so; no more can come."""
         self._clock = asyncio.get_running_loop().time
         self.sent_at = self._clock() if announced is not None and announced <= SOCKET_BYTES else None
-        """Since when the client may have sent its last byte, in the loop's time; None where it surely has not."""
+        """Since when the client may have sent its last byte, in the loop's time; None where it surely has not. It moves
+        on while the client is waited for."""
         self._left = inf if announced is None else announced
         self._chunks = chunks
         self._parser = EventParser(boundary)
@@ -165,7 +166,9 @@ class WireForm:
         chunk = await anext(self._chunks)
         now = self._clock()
         self._left -= len(chunk)
-        if self._left <= SOCKET_BYTES and (self.sent_at is None or now - began > AWAITED_SECONDS):
+        if self.sent_at is not None and now - began < AWAITED_SECONDS:
+            self.sent_at += now - began
+        elif self._left <= SOCKET_BYTES:
             self.sent_at = now
         return chunk
 
