@@ -1,6 +1,7 @@
 """PUT over HTTP/1.1 with as little as it takes: one request at a time on a connection, a status and headers for answer.
 
-Implementation: the body goes to the transport piece by piece, none copied, as fast as the other side takes them.
+Implementation: a body that is not small goes to the transport piece by piece, none copied, as fast as the other side
+takes them.
 The answer's body is read and dropped, up to `ANSWER_BYTES`: of a PUT, all that counts is said by status and headers.
 
 Considerations: an answer must never be taken for another request's. So a connection is used again only after one whole
@@ -30,6 +31,8 @@ IDLE_SECONDS = 15
 """Below the 20 s for which S3 keeps an idle connection."""
 ANSWER_BYTES = 16 * 1024
 """The most that is read of an answer, headers and body together. S3's have less than 1 KiB."""
+JOINED_BYTES = 64 * 1024
+"""Up to this size a body is copied behind its head: that costs less than a packet, and a waking of the server, more."""
 LATE = "the answer does not come"
 _HEAD = re.compile(r"PUT [!-~]+ HTTP/1\.1\r\n(?:[!#-'*+\-.0-9A-Z^-z|~]+: [\t -~]*\r\n)+\r\n")
 """Tokens for names, visible ASCII for the target and, with blanks, for values (RFC 9110 §5)."""
@@ -167,6 +170,9 @@ class _Connection(asyncio.Protocol):
         return self._answer
 
     async def _send(self, head: bytes, body: Body) -> bool:
+        if len(body) <= JOINED_BYTES:
+            self._transport.write(b"".join((head, *body)))
+            return True
         self._transport.write(head)
         for piece in body:
             while self._paused and not self._over:
