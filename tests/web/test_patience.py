@@ -66,6 +66,25 @@ def test_a_client_that_falls_silent_is_told_so() -> None:
         run_in_virtual_time(read([Step(0, 50_000), Step(20.1, 1)]))
 
 
+def test_whoever_cancels_the_reading_has_cancelled_it_though_a_client_was_silent() -> None:
+    async def cancelled() -> None:
+        async with asyncio.timeout(5):
+            await read([Step(0, 1), Step(1000, 1)])
+
+    with pytest.raises(TimeoutError) as raised:
+        run_in_virtual_time(cancelled())
+    assert not isinstance(raised.value, BodyStalled)
+
+
+def test_a_body_that_was_read_is_watched_no_more() -> None:
+    async def read_and_wait() -> int:
+        received = await read([Step(19, 50_000)])
+        await asyncio.sleep(1000)
+        return received
+
+    assert run_in_virtual_time(read_and_wait()) == 50_000
+
+
 def test_a_client_that_trickles_is_told_so() -> None:
     with pytest.raises(BodyStalled, match="less than 512 bytes a second"):
         run_in_virtual_time(read([Step(1, 500)] * 61))
