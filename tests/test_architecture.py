@@ -46,6 +46,7 @@ VENDORS = {
     "sqlmodel": {"database"},
     "stamina": {"storage"},
     "starlette": {"app", "web"},
+    "stringzilla": {"multipart"},
     "structlog": {name for level in LEVELS for name in level},
     "types_aiobotocore_s3": {"storage"},
     "uvicorn": {"cli", "dev", "server"},

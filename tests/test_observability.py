@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-import structlog
 
 from recipe_api.observability import begin_request, request_id
 
@@ -59,16 +58,6 @@ def test_the_id_is_known_to_all_that_answers_the_request_and_to_nobody_else() ->
     taken, known = contextvars.copy_context().run(answer)
     assert known == taken
     assert contextvars.copy_context().run(request_id) is None
-
-
-def test_a_request_begins_with_nothing_of_the_one_before_it_on_its_lines() -> None:
-    def two_requests() -> dict[str, Any]:
-        begin_request("a" * 20)
-        structlog.contextvars.bind_contextvars(token="kitchen")
-        begin_request("b" * 20)
-        return structlog.contextvars.get_contextvars()
-
-    assert contextvars.copy_context().run(two_requests) == {"request_id": "b" * 20}
 
 
 _PRELUDE = """

@@ -68,6 +68,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # an upload would be sent twice, and to an address made of the Host header
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # it would look for providers at every request
         middleware=_middleware(settings),
     )
     problems.install(app)

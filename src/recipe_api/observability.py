@@ -29,9 +29,14 @@ def begin_request(presented: str | None) -> str:
     """Takes a request's id from its header where that is valid, makes one where not; ties the lines to it."""
     taken = presented if presented and _REQUEST_ID.fullmatch(presented) else secrets.token_hex(16)
     _current.set(taken)
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=taken)
     return taken
+
+
+def _add_request_id(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """As structlog's `merge_contextvars` would, which looks at all variables there are, at ten times the CPU."""
+    if (current := _current.get()) is not None:
+        event["request_id"] = current
+    return event
 
 
 class _Lines(structlog.WriteLogger):
@@ -61,7 +66,7 @@ def configure_logging(level: str, *, human: bool | None = None, stream: TextIO |
     """
     stream = stream or sys.stdout
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _add_request_id,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

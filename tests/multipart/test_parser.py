@@ -146,6 +146,22 @@ async def test_a_file_name_is_read_as_its_client_meant_it(parameters: bytes, fil
     assert got == Fields("Pancakes", filename, b"x")
 
 
+_PLAIN = st.binary(max_size=20).filter(lambda value: not set(value) & set(b'\r"\\'))
+
+
+@given(name=_PLAIN, filename=st.none() | _PLAIN, data=st.binary(max_size=5))
+@settings(deadline=None, max_examples=200)
+async def test_a_disposition_in_its_usual_form_says_what_it_says_in_any_other(
+    name: bytes, filename: bytes | None, data: bytes
+) -> None:
+    parameters = b'name="%b"' % name + (b"" if filename is None else b'; filename="%b"' % filename)
+    usual, other = (
+        body(part(b"Content-Disposition: %b; %b" % (kind, parameters), data), LABEL, PHOTO)
+        for kind in (b"form-data", b"Form-Data")
+    )
+    assert await outcome(form_of(usual)) == await outcome(form_of(other))
+
+
 @pytest.mark.parametrize(
     "parameters",
     [

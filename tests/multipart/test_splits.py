@@ -1,15 +1,18 @@
 """However a body is cut into chunks, the same becomes of it; and cut short, it never passes for whole."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recipe_api.errors import FieldMissing, MalformedBody, TextTooLarge
+from recipe_api.settings import KIB, MIB
 from tests.multipart.bodies import (
     BOUNDARY,
     MAX_TEXT_BYTES,
+    RULES,
     Fields,
     Refusal,
     body,
@@ -84,6 +87,19 @@ async def test_every_split_of_a_form_gives_the_same_fields_and_bytes(
 async def test_a_form_that_arrives_byte_by_byte_gives_the_same(sent: Sent) -> None:
     form = form_of(*cut(sent.whole, range(len(sent.whole))), boundary=sent.boundary)
     assert await outcome(form) == sent.says
+
+
+@pytest.mark.parametrize("boundary", [b"b", BOUNDARY, b"b" * 70], ids=["short", "usual", "longest"])
+async def test_a_delimiter_is_seen_wherever_in_a_large_chunk_it_stands(boundary: bytes) -> None:
+    noise = Random(1).randbytes(256 * KIB).replace(b"\r", b"\n")  # noqa: S311 - no secret
+    rules = replace(RULES, max_file_bytes=MIB)
+    places = [*range(200), *range(1000, 256 * KIB, 997), *range(256 * KIB - 200, 256 * KIB)]
+    for place in places:
+        head, tail = body(file(noise), boundary=boundary), body(text(b"Pancakes"), boundary=boundary)
+        start = head.index(noise) + 100
+        chunks = head[:start], noise[100:place] + b"\r\n" + tail
+        form = form_of(*chunks, boundary=boundary, rules=rules)
+        assert await outcome(form) == Fields("Pancakes", "pancakes.jpg", noise[: max(100, place)])
 
 
 _LABEL, _PHOTO = text(b"Pancakes"), file(b"\xff\xd8\xff\r\n--\r\nphoto")

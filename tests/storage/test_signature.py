@@ -85,7 +85,7 @@ def authorization(secret: str, *, day: int = 1, region: str = REGION) -> str:
 def test_is_another_one_for_another_secret_day_or_region_whatever_was_signed_before() -> None:
     cold = []
     for secret, day, region in (("one", 1, "a"), ("two", 1, "a"), ("one", 2, "a"), ("one", 1, "b")):
-        signature._signing_key.cache_clear()
+        signature._keyed.cache_clear()
         cold.append(authorization(secret, day=day, region=region))
     warm = [authorization("one", region="a"), authorization("two", region="a")]
     warm += [authorization("one", day=2, region="a"), authorization("one", region="b")]

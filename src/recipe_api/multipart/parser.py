@@ -5,6 +5,9 @@ event as well, the last one: what stands before it is judged before it, however 
 the end of the form, since python-multipart does not tell a body that was cut short from one that is whole.
 
 The header block of a part is bounded by python-multipart itself: 8 headers of 4 KiB.
+
+A chunk in the midst of a part, with no delimiter in it, passes that parser by. Looking for one is nearly all there is
+to do for a photo, and StringZilla looks in a quarter of the time of `bytes.find`.
 """
 
 import re
@@ -15,10 +18,13 @@ from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MAX_BOUNDARY_LENGTH, MultipartParser, parse_options_header
+from stringzilla import find
 
 from recipe_api.errors import InvalidText, MalformedBody, NotMultipart, RequestRefused
 
 _BOUNDARY = re.compile(rb"[ -~]{0,%d}[!-~]" % (MAX_BOUNDARY_LENGTH - 1))
+_SIMPLE = re.compile(rb'form-data; name="([^"\\]+)"(?:; filename="([^"\\]*)")?')
+"""A `Content-Disposition` as nearly all clients write it, with nothing to unescape."""
 _PARAMETER = re.compile(rb';\s*([^\s=;]+)\s*=\s*("(?:[^"\\]|\\.)*"?|[^;]*)', re.DOTALL)
 _CHARSETS = frozenset({"utf-8", "iso-8859-1", "us-ascii"})
 """Those that RFC 8187 and, before it, RFC 5987 ask for, and the subset of both."""
@@ -63,7 +69,10 @@ class EventParser:
 
     def __init__(self, boundary: bytes) -> None:
         self._events: list[Event | RequestRefused] = []
+        self._delimiter = b"\r\n--" + boundary
         self._begun = False
+        self._chunk = b""
+        self._amid = False  # the parser took the last chunk to its end for data, and waits for nothing begun
         self._headers: dict[bytes, bytes] = {}
         self._header_name = b""
         self._header_value = b""
@@ -87,10 +96,13 @@ class EventParser:
         A `MalformedBody` says that the bytes break the rules of RFC 2046 or RFC 7578, an `InvalidText` that the name of
         a field or a file is not valid text.
         """
+        if self._amid and not self._may_delimit(chunk):
+            return [memoryview(chunk)]
         if not self._begun:
             # A line break may come first. python-multipart skips more, and how much depends on where a chunk ends.
             chunk = chunk.lstrip(b"\r\n")
             self._begun = bool(chunk)
+        self._chunk, self._amid = chunk, False
         try:
             self._parser.write(chunk)
         except FormParserError as error:
@@ -99,8 +111,15 @@ class EventParser:
             self._events.append(fault)
         except RequestRefused as error:
             self._events.append(error)
-        events, self._events = self._events, []
+        events, self._events, self._chunk = self._events, [], b""
         return events
+
+    def _may_delimit(self, chunk: bytes) -> bool:
+        """Whether a delimiter stands in the chunk, or may begin at its end: the only CR of one is its first byte."""
+        if find(chunk, self._delimiter) >= 0:
+            return True
+        last = chunk.rfind(b"\r", max(0, len(chunk) - len(self._delimiter)))
+        return last >= 0 and self._delimiter.startswith(chunk[last:])
 
     def _on_part_begin(self) -> None:
         self._headers = {}
@@ -123,6 +142,7 @@ class EventParser:
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         self._events.append(memoryview(data)[start:end])
+        self._amid = data is self._chunk and end == len(data)
 
     def _on_part_end(self) -> None:
         self._events.append(Mark.PART_END)
@@ -132,15 +152,18 @@ class EventParser:
 
 
 def _part_begin(disposition: bytes) -> PartBegin:
-    # parse_options_header speaks latin-1, the wire UTF-8 (RFC 7578 §5.1): bytes go in and come out unchanged.
-    kind, options = parse_options_header(disposition.decode("latin-1"))
-    if kind != b"form-data" or not options.get(b"name"):
-        raise MalformedBody("The multipart body is malformed: a part has no Content-Disposition with a name.")
-    name = _text(options[b"name"], what="A field's name")
-    filename = options.get(b"filename")
+    if simple := _SIMPLE.fullmatch(disposition):
+        named, filename = simple.groups()
+    else:
+        # parse_options_header speaks latin-1, the wire UTF-8 (RFC 7578 §5.1): bytes go in and come out unchanged.
+        kind, options = parse_options_header(disposition.decode("latin-1"))
+        if kind != b"form-data" or not options.get(b"name"):
+            raise MalformedBody("The multipart body is malformed: a part has no Content-Disposition with a name.")
+        named, filename = options[b"name"], options.get(b"filename")
+    name = _text(named, what="A field's name")
     if filename is not None:
         return PartBegin(name, _text(filename, what="The file name", field=name))
-    return PartBegin(name, _extended_filename(disposition, field=name))
+    return PartBegin(name, None if simple else _extended_filename(disposition, field=name))
 
 
 def _extended_filename(disposition: bytes, *, field: str) -> str | None:

@@ -16,6 +16,7 @@ from typing import Protocol
 UNSIGNED = "UNSIGNED-PAYLOAD"
 """In place of a body's SHA-256, where TLS and a checksum guard the body."""
 _ALGORITHM = "AWS4-HMAC-SHA256"
+_TO_SECONDS = len("2026-11-22T07:29:27")
 
 
 class Credentials(Protocol):
@@ -49,19 +50,19 @@ def signed(
         credentials: Whose signature it is.
         time: Now, in UTC.
     """
-    moment = time.strftime("%Y%m%dT%H%M%SZ")
+    moment = time.isoformat(timespec="seconds")[:_TO_SECONDS].replace("-", "").replace(":", "") + "Z"
     everything = {**headers, "x-amz-content-sha256": payload, "x-amz-date": moment}
     if credentials.token:
         everything["x-amz-security-token"] = credentials.token
     names = sorted(everything)
     listed = ";".join(names)
-    canonical = "\n".join(
-        [method, path, query, *(f"{name}:{' '.join(everything[name].split())}" for name in names), "", listed, payload]
-    )
+    told = [f"{name}:{' '.join(everything[name].split())}" for name in names]
+    canonical = "\n".join([method, path, query, *told, "", listed, payload])
     scope = f"{moment[:8]}/{region}/s3/aws4_request"
     digest = hashlib.sha256(canonical.encode("utf-8")).hexdigest()
-    key = _signing_key(credentials.secret_key, moment[:8], region)
-    signature = hmac.digest(key, f"{_ALGORITHM}\n{moment}\n{scope}\n{digest}".encode("ascii"), "sha256").hex()
+    keyed = _keyed(credentials.secret_key, moment[:8], region).copy()
+    keyed.update(f"{_ALGORITHM}\n{moment}\n{scope}\n{digest}".encode("ascii"))
+    signature = keyed.hexdigest()
     everything["authorization"] = (
         f"{_ALGORITHM} Credential={credentials.access_key}/{scope}, SignedHeaders={listed}, Signature={signature}"
     )
@@ -69,9 +70,12 @@ def signed(
 
 
 @lru_cache(maxsize=4)
-def _signing_key(secret_key: str, day: str, region: str) -> bytes:
-    """The same for a day; the former credentials' stay in use for a moment when they are refreshed."""
+def _keyed(secret_key: str, day: str, region: str) -> hmac.HMAC:
+    """An HMAC with the key of a day, to be copied; that takes half the time of a new one.
+
+    The former credentials' stay in use for a moment when they are refreshed.
+    """
     key = f"AWS4{secret_key}".encode()
     for step in (day, region, "s3", "aws4_request"):
         key = hmac.digest(key, step.encode("ascii"), "sha256")
-    return key
+    return hmac.new(key, digestmod="sha256")

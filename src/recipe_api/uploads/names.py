@@ -1,5 +1,6 @@
 """The name that a file had at its owner's, made safe to store and to send in a header."""
 
+import re
 import unicodedata
 from urllib.parse import quote
 
@@ -8,6 +9,8 @@ MAX_NAME_BYTES = 255
 
 _DROPPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode's general categories of control and format characters, halves of surrogate pairs and line separators."""
+_NOT_PLAIN = re.compile(r'[^ -~]|["\\%;]')
+"""Beyond ASCII, or what would need an escape, which clients read differently, or where simple ones split a header."""
 _JOINERS = "\u200c\u200d"
 """Format characters that belong to the spelling of Persian and Indic words, and to many an emoji."""
 
@@ -18,14 +21,15 @@ def original_name(filename: str, *, extension: str) -> str:
     Some clients send whole paths, with either slash. A name of which nothing is left becomes `photo.{extension}`.
     """
     name = filename.replace("\\", "/").rpartition("/")[2]
-    name = "".join(c for c in name if c in _JOINERS or unicodedata.category(c) not in _DROPPED).strip(f" .{_JOINERS}")
+    if not name.isprintable():
+        name = "".join(c for c in name if c in _JOINERS or unicodedata.category(c) not in _DROPPED)
+    name = name.strip(f" .{_JOINERS}")
     return _cut(name) if name else f"photo.{extension}"
 
 
 def content_disposition(name: str, *, inline: bool) -> str:
     """The header that offers a file under this name (RFC 6266), in ASCII: a plain fallback, and the name itself."""
-    # Neither what would need an escape, which clients read differently, nor what simple ones split a header at.
-    fallback = "".join(c if " " <= c <= "~" and c not in '"\\%;' else "_" for c in name)
+    fallback = _NOT_PLAIN.sub("_", name)
     kind = "inline" if inline else "attachment"
     return f"{kind}; filename=\"{fallback}\"; filename*=UTF-8''{quote(name, safe='')}"
 

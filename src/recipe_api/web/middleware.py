@@ -20,6 +20,9 @@ from recipe_api.web.problems import fault, stopping
 LINGER_BYTES = 64 * 1024 * 1024
 LINGER_SECONDS = 10
 
+_ANNOUNCING = frozenset({b"content-length", b"transfer-encoding"})
+"""The headers that say that a body comes."""
+
 _log = structlog.get_logger("recipe_api.request")
 
 
@@ -88,11 +91,12 @@ class Linger:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        unread = _header(scope, b"transfer-encoding") is not None or _header(scope, b"content-length") not in {
-            None,
-            "0",
-        }
-        asked = (_header(scope, b"expect") or "").lower() != "100-continue"
+        unread, asked = False, True
+        for name, value in scope["headers"]:
+            if name in _ANNOUNCING:
+                unread = unread or value != b"0"
+            elif name == b"expect":
+                asked = value.lower() != b"100-continue"
 
         async def noted_receive() -> Message:
             nonlocal unread, asked

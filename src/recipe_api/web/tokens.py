@@ -21,13 +21,15 @@ class Tokens:
     """The tokens this service knows; `api_tokens` by name, empty when anyone may upload."""
 
     def __init__(self, *, secret_key: SecretStr, api_tokens: Mapping[str, SecretStr]) -> None:
-        self._secret_key = secret_key.get_secret_value().encode()
+        # Copied for each token, which takes half the time of a new one.
+        self._keyed = hmac.new(secret_key.get_secret_value().encode(), _PURPOSE, sha256)
         self._api_tokens = {name: token.get_secret_value().encode() for name, token in api_tokens.items()}
 
     def manage_token(self, recipe_id: UUID) -> str:
         """What whoever uploaded this recipe may rename or delete it with: 43 characters of base64url."""
-        digest = hmac.digest(self._secret_key, _PURPOSE + recipe_id.bytes, sha256)
-        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+        token = self._keyed.copy()
+        token.update(recipe_id.bytes)
+        return base64.urlsafe_b64encode(token.digest()).rstrip(b"=").decode("ascii")
 
     def authorize_api(self, presented: str | None) -> str | None:
         """Whether the bearer may upload and list; answers the token's name, None where nobody needs one.
