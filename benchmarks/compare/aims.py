@@ -95,8 +95,9 @@ def _growth(results: Results) -> Iterator[Aim]:
 
 def growth(results: Results, contestant: str, figure: str) -> list[tuple[int, Spread]]:
     """A figure by the size of the photo in MiB."""
-    sizes = {int(each.load.partition("-")[2]) for each in results.measurements if each.load.startswith("growth-")}
-    found = ((size, results.spread(f"growth-{size}", contestant, figure)) for size in sorted(sizes))
+    named = {name for each in results.measurements for name in each.figures if each.load == "growth"}
+    sizes = sorted(int(name.removeprefix(f"{figure}_")) for name in named if name.startswith(f"{figure}_"))
+    found = ((size, results.spread("growth", contestant, f"{figure}_{size}")) for size in sizes)
     return [(size, spread) for size, spread in found if spread]
 
 

@@ -1,12 +1,12 @@
 """The service against what one would write instead: one machine, one store, one database, one process each.
 
-    python benchmarks/compare            all of it, some 12 minutes; writes docs/benchmarks/ and the tables in
+    python benchmarks/compare            all of it, some 15 minutes; writes docs/benchmarks/ and the tables in
                                          docs/benchmarks.md
     python benchmarks/compare --quick    a look at whether all works, in 2 minutes; its figures are none
     python benchmarks/compare --only small service express
                                          one load, two contestants
 
-Loads: small (50 kB), medium (5 MB), large (256 MiB), crowd (64 of 64 MiB at once), growth-16 to growth-2048 (MiB).
+Loads: small (50 kB), medium (5 MB), large (256 MiB), crowd (64 of 64 MiB at once), growth (16 MiB to 2 GiB).
 Contestants: service, express, naive, discard; and beside them store, curl and steps.
 
 Needs, besides `pip install -e '.[dev]'`: nginx with its Lua module, wrk, node, npm, curl. The lesson's packages are
@@ -32,7 +32,7 @@ from compare.report import paste, report
 from compare.rounds import measured, steps
 from compare.servers import contestants, install_express
 
-ROUNDS = 5
+ROUNDS = 7
 CACHE = Path.home() / ".cache" / "recipe_api" / "compare"
 _ROOT = Path(__file__).parents[2]
 _PROGRAMS = {

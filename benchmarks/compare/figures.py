@@ -22,7 +22,7 @@ FIGURES = {
     "complete_ms": "the Complete",
     "commit_ms": "a row's commit",
 }
-"""What each figure in the JSON means; its unit is in the name."""
+"""What each figure in the JSON means; its unit is in the name. With `_16` and the like: for a photo of so many MiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,9 @@ the last answer, and the kernel's own note of the highest resident memory. A mea
 answered 201 and the store has at least as many objects and bytes, and the table as many rows.
 """
 
+import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -42,6 +43,8 @@ class Cost:
     """What a block of work cost the server; complete when the block has ended."""
 
     uploads: int = 0
+    bytes: int = 0
+    """Of all their photos."""
     figures: dict[str, float] = field(default_factory=dict)
 
 
@@ -54,11 +57,11 @@ def many(size: int, *, connections: int, seconds: float, warm: float) -> Callabl
             body.write_bytes(form(size))
         url = f"{server.url}/recipe"
         stream(url, body=body, connections=connections, seconds=warm)
-        with _counted(place, server, size=size) as cost:
+        with _counted(place, server) as cost:
             seen = stream(url, body=body, connections=connections, seconds=seconds)
             if seen.refused or seen.broken or not seen.requests:
                 raise BenchmarkError(f"{seen.refused} of {seen.requests} refused, {seen.broken} connections broke")
-            cost.uploads = seen.requests
+            cost.uploads, cost.bytes = seen.requests, seen.requests * size
         return cost.figures | {
             "per_second": seen.requests / seen.seconds,
             "megabytes": seen.requests * size / 1e6 / seen.seconds,
@@ -69,22 +72,50 @@ def many(size: int, *, connections: int, seconds: float, warm: float) -> Callabl
     return measure
 
 
-def one(size: int) -> Callable[[Place, Server], dict[str, float]]:
-    """One large photo."""
+def one(size: int, *, times: int) -> Callable[[Place, Server], dict[str, float]]:
+    """One large photo, and so another some times; the median of them."""
 
     def measure(place: Place, server: Server) -> dict[str, float]:
-        for _ in range(_WARM_TIMES):
-            _accepted(client.send(server.port, place.source, size=_WARM_BYTES))
-        with _counted(place, server, size=size) as cost:
-            sent = _accepted(client.send(server.port, place.source, size=size))
-            cost.uploads = 1
+        _warm(place, server)
+        with _counted(place, server) as cost:
+            sent = [_accepted(client.send(server.port, place.source, size=size)) for _ in range(times)]
+            cost.uploads, cost.bytes = times, times * size
+        seconds = statistics.median(each.seconds for each in sent)
         return cost.figures | {
-            "seconds": sent.seconds,
-            "last_byte_ms": sent.last_byte * 1e3,
-            "megabytes": size / 1e6 / sent.seconds,
+            "seconds": seconds,
+            "last_byte_ms": statistics.median(each.last_byte for each in sent) * 1e3,
+            "megabytes": size / 1e6 / seconds,
         }
 
     return measure
+
+
+def growth(sizes: Sequence[int], *, times: int) -> Callable[[Place, Server], dict[str, float]]:
+    """One photo of each size, given in MiB, and so again some times; by the size, the median.
+
+    All on one process: from one to the next the same work may take a tenth longer, as its memory happens to lie.
+    """
+
+    def measure(place: Place, server: Server) -> dict[str, float]:
+        _warm(place, server)
+        seconds: dict[int, list[float]] = {size: [] for size in sizes}
+        peaks: dict[int, list[float]] = {size: [] for size in sizes}
+        with _counted(place, server) as cost:
+            for size in [*sizes] * times:
+                forget_peak(server.pid)
+                seconds[size].append(_accepted(client.send(server.port, place.source, size=size * MIB)).seconds)
+                peaks[size].append(memory(server.pid, peak=True) / MIB)
+            cost.uploads, cost.bytes = times * len(sizes), times * sum(sizes) * MIB
+        return {f"seconds_{size}": statistics.median(found) for size, found in seconds.items()} | {
+            f"peak_mib_{size}": max(found) for size, found in peaks.items()
+        }
+
+    return measure
+
+
+def _warm(place: Place, server: Server) -> None:
+    for _ in range(_WARM_TIMES):
+        _accepted(client.send(server.port, place.source, size=_WARM_BYTES))
 
 
 def crowd(count: int, size: int) -> Callable[[Place, Server], dict[str, float]]:
@@ -103,12 +134,12 @@ def crowd(count: int, size: int) -> Callable[[Place, Server], dict[str, float]]:
                 time.sleep(sent.retry_after)
             _accepted(sent)
 
-        with _counted(place, server, size=size) as cost, ThreadPoolExecutor(count) as clients:
+        with _counted(place, server) as cost, ThreadPoolExecutor(count) as clients:
             began = time.perf_counter()
             for _ in clients.map(upload, range(count)):
                 pass
             seconds = time.perf_counter() - began
-            cost.uploads = count
+            cost.uploads, cost.bytes = count, count * size
         return cost.figures | {
             "seconds": seconds,
             "megabytes": count * size / 1e6 / seconds,
@@ -119,7 +150,7 @@ def crowd(count: int, size: int) -> Callable[[Place, Server], dict[str, float]]:
 
 
 @contextmanager
-def _counted(place: Place, server: Server, *, size: int) -> Iterator[Cost]:
+def _counted(place: Place, server: Server) -> Iterator[Cost]:
     """Counts what the block costs; what it uploaded is set on the yielded `Cost` within."""
     table = server.contestant.table
     if table:
@@ -134,7 +165,7 @@ def _counted(place: Place, server: Server, *, size: int) -> Iterator[Cost]:
     cost.figures = {
         "store_share": store_cpu / (time.perf_counter() - began),
         "cpu_ms": cpu / cost.uploads * 1e3,
-        "cpu_per_gib": cpu / (cost.uploads * size) * 1024**3,
+        "cpu_per_gib": cpu / cost.bytes * 1024**3,
         "idle_mib": idle / MIB,
         "peak_mib": memory(server.pid, peak=True) / MIB,
     }
@@ -142,7 +173,7 @@ def _counted(place: Place, server: Server, *, size: int) -> Iterator[Cost]:
         now = place.store.seen()
         stored = {name: now[name] - seen.get(name, 0) for name in now}
         rows = place.database.rows(table)
-        if rows < cost.uploads or stored["objects"] < cost.uploads or stored["bytes"] < cost.uploads * size:
+        if rows < cost.uploads or stored["objects"] < cost.uploads or stored["bytes"] < cost.bytes:
             raise BenchmarkError(f"{cost.uploads} uploads were answered 201, but there are {rows} rows and {stored}")
 
 

@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from compare import straight
-from compare.loads import Place, crowd, many, one
+from compare.loads import Place, crowd, growth, many, one
 from compare.photos import MIB
 from compare.servers import Server
 
 GROWTH_MIB = (16, 64, 256, 1024, 2048)
 _LARGE = 256 * MIB
+_LARGE_TIMES = 5
+_GROWTH_TIMES = 3
 _STORE_SECONDS = 3
 
 
@@ -36,17 +38,23 @@ def loads(*, rounds: int, quick: bool) -> dict[str, Load]:
         Load(
             name="large",
             title="One photo of 256 MiB",
-            measure=one(_LARGE),
+            measure=one(_LARGE, times=_LARGE_TIMES),
             contestants=("service", "express", "naive", "discard"),
             rounds=rounds,
             straight={
-                "curl": lambda place: straight.by_curl(place, _LARGE),
-                "store": lambda place: straight.by_our_client(place, _LARGE),
+                "curl": lambda place: straight.by_curl(place, _LARGE, times=_LARGE_TIMES),
+                "store": lambda place: straight.by_our_client(place, _LARGE, times=_LARGE_TIMES),
                 "steps": straight.last_steps,
             },
         ),
         _crowd(8 if quick else 64, rounds=min(rounds, 3)),
-        *(_growth(size, rounds=min(rounds, 3)) for size in ((16, 64) if quick else GROWTH_MIB)),
+        Load(
+            name="growth",
+            title="One photo of 16 MiB to 2 GiB",
+            measure=growth((16, 64) if quick else GROWTH_MIB, times=_GROWTH_TIMES),
+            contestants=("service", "express"),
+            rounds=min(rounds, 3),
+        ),
     ]
     return {load.name: load for load in found}
 
@@ -74,15 +82,5 @@ def _crowd(count: int, *, rounds: int) -> Load:
         title=f"{count} photos of 64 MiB at once",
         measure=crowd(count, 64 * MIB),
         contestants=("service", "express", "naive"),
-        rounds=rounds,
-    )
-
-
-def _growth(size: int, *, rounds: int) -> Load:
-    return Load(
-        name=f"growth-{size}",
-        title=f"One photo of {size} MiB",
-        measure=one(size * MIB),
-        contestants=("service", "express"),
         rounds=rounds,
     )
