@@ -1,12 +1,12 @@
-"""`LeanPut` against a store that verifies what it is told, and against answers that no store should give."""
+"""`LeanCalls` against a store that verifies what it is told, and against answers that no store should give."""
 
 import base64
 import hashlib
 import ssl
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from recipe_api.settings import PART_SIZE, Settings
 from recipe_api.storage import lean as lean_module
 from recipe_api.storage.body import Body
 from recipe_api.storage.connection import aws_session, open_s3_client, open_s3_store
-from recipe_api.storage.lean import LeanPut, OutOfTheOrdinary, ServerFault, open_lean_put
-from recipe_api.storage.protocol import Upload
+from recipe_api.storage.lean import LeanCalls, OutOfTheOrdinary, ServerFault, open_lean_calls
+from recipe_api.storage.protocol import Part, Upload
 from recipe_api.storage.wire import Limits
 from tests.support.amazon import Amazon, Refusal, amazon_running
 from tests.support.authority import Authority
@@ -37,13 +37,19 @@ def crc(body: bytes) -> str:
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, *, signs_payload: bool = True, extra: Mapping[str, str] | None = None
-) -> AsyncIterator[LeanPut | None]:
+    settings: Settings, *, signs_payload: bool = True, conditional: bool = False
+) -> AsyncIterator[LeanCalls | None]:
     session = aws_session(settings)
     async with (
         open_s3_client(settings, session) as client,
-        open_lean_put(
-            session, client, bucket=settings.s3_bucket, signs_payload=signs_payload, extra=extra or {}, limits=LIMITS
+        open_lean_calls(
+            session,
+            client,
+            bucket=settings.s3_bucket,
+            signs_payload=signs_payload,
+            conditional=conditional,
+            acl=None,
+            limits=LIMITS,
         ) as lean,
     ):
         yield lean
@@ -52,7 +58,7 @@ async def opened(
 @pytest.fixture(params=[True, False], ids=["payload signed", "payload unsigned"])
 async def lean(
     request: pytest.FixtureRequest, make_settings: Callable[..., Settings], seen: Seen
-) -> AsyncIterator[LeanPut]:
+) -> AsyncIterator[LeanCalls]:
     await seen.clear()
     async with opened(make_settings(), signs_payload=request.param) as made:
         assert made is not None
@@ -61,7 +67,7 @@ async def lean(
 
 class TestAStoreThatVerifies:
     @pytest.mark.parametrize("key", KEYS)
-    async def test_takes_an_object_with_all_its_attributes(self, lean: LeanPut, seen: Seen, key: str) -> None:
+    async def test_takes_an_object_with_all_its_attributes(self, lean: LeanCalls, seen: Seen, key: str) -> None:
         etag = await lean.put(key, Body(b"a photo"), ATTRIBUTES, checksum=crc(b"a photo"))
 
         found = await seen.object(key)
@@ -73,7 +79,7 @@ class TestAStoreThatVerifies:
         assert found["Metadata"] == ATTRIBUTES.metadata
 
     @pytest.mark.parametrize("key", KEYS)
-    async def test_takes_a_part(self, lean: LeanPut, seen: Seen, key: str) -> None:
+    async def test_takes_a_part(self, lean: LeanCalls, seen: Seen, key: str) -> None:
         begun = await seen.client.create_multipart_upload(Bucket=seen.bucket, Key=key)
         body = bytes(PART_SIZE)
         upload = Upload(key, begun["UploadId"], ATTRIBUTES)
@@ -88,7 +94,36 @@ class TestAStoreThatVerifies:
         )
         assert await seen.body(key) == body
 
-    async def test_refuses_a_body_that_is_another_one(self, lean: LeanPut, seen: Seen) -> None:
+    @pytest.mark.parametrize("key", KEYS)
+    async def test_takes_a_multipart_upload_with_all_its_attributes(
+        self, lean: LeanCalls, seen: Seen, key: str
+    ) -> None:
+        bodies = [bytes(PART_SIZE), b"the end"]
+        upload = Upload(key, await lean.create_upload(key, ATTRIBUTES), ATTRIBUTES)
+        parts = [
+            Part(number, await lean.put_part(upload, number, Body(body), checksum=crc(body)), crc(body))
+            for number, body in enumerate(bodies, 1)
+        ]
+
+        etag = await lean.complete_upload(upload, parts)
+
+        found = await seen.object(key)
+        assert await found["Body"].read() == b"".join(bodies)
+        assert found["ETag"] == etag
+        assert found["ContentType"] == ATTRIBUTES.content_type
+        assert found["ContentDisposition"] == ATTRIBUTES.content_disposition
+        assert found["CacheControl"] == ATTRIBUTES.cache_control
+        assert found["Metadata"] == ATTRIBUTES.metadata
+        assert await seen.multipart_uploads() == []
+
+    async def test_refuses_to_complete_what_it_does_not_have(self, lean: LeanCalls, seen: Seen) -> None:
+        upload = Upload("a.jpg", await lean.create_upload("a.jpg", ATTRIBUTES), ATTRIBUTES)
+        with pytest.raises(OutOfTheOrdinary, match=r"40[04]"):
+            await lean.complete_upload(upload, [Part(1, '"0"', CRC)])
+
+        await seen.client.abort_multipart_upload(Bucket=seen.bucket, Key="a.jpg", UploadId=upload.upload_id)
+
+    async def test_refuses_a_body_that_is_another_one(self, lean: LeanCalls, seen: Seen) -> None:
         with pytest.raises(OutOfTheOrdinary, match="400"):
             await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=crc(b"another"))
 
@@ -105,7 +140,7 @@ class TestAStoreThatVerifies:
             with pytest.raises(OutOfTheOrdinary, match="403"):
                 await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=crc(b"a photo"))
 
-    async def test_refuses_a_clock_that_is_off(self, lean: LeanPut, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_refuses_a_clock_that_is_off(self, lean: LeanCalls, monkeypatch: pytest.MonkeyPatch) -> None:
         class Late(datetime):
             @classmethod
             def now(cls, tz: Any = None) -> "Late":  # noqa: ANN401 - as datetime's own
@@ -119,7 +154,7 @@ class TestAStoreThatVerifies:
         self, make_settings: Callable[..., Settings], seen: Seen
     ) -> None:
         await seen.clear()
-        async with opened(make_settings(), extra={"if-none-match": "*"}) as lean:
+        async with opened(make_settings(), conditional=True) as lean:
             assert lean is not None
             await lean.put("a.jpg", Body(b"one"), ATTRIBUTES, checksum=crc(b"one"))
             with pytest.raises(OutOfTheOrdinary, match="412"):
@@ -149,16 +184,27 @@ def answering(answer: bytes) -> Script:
 
 @asynccontextmanager
 async def before(
-    answer: bytes, *, tls: Authority | None = None, signs_payload: bool = False
-) -> AsyncIterator[tuple[LeanPut, list[Peer], Refreshed]]:
+    answer: bytes,
+    *,
+    tls: Authority | None = None,
+    signs_payload: bool = False,
+    conditional: bool = False,
+    acl: str | None = None,
+) -> AsyncIterator[tuple[LeanCalls, list[Peer], Refreshed]]:
     """A lean PUT to a server that answers everything so, and what came there."""
     async with serving(answering(answer), tls=tls.server if tls else None) as server:
         credentials = Refreshed()
         wire = server.wire(tls=tls.client if tls else None)
         url = f"{'https' if tls else 'http'}://{HOST}:{server.port}/photos"
         try:
-            lean = LeanPut(
-                wire, credentials, bucket_url=url, region="eu-central-1", signs_payload=signs_payload, extra={}
+            lean = LeanCalls(
+                wire,
+                credentials,
+                bucket_url=url,
+                region="eu-central-1",
+                signs_payload=signs_payload,
+                conditional=conditional,
+                acl=acl,
             )
             yield lean, server.peers, credentials
         finally:
@@ -166,6 +212,26 @@ async def before(
 
 
 OK = b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: 0\r\n\r\n'
+UPLOAD = Upload("a.jpg", "1/2", ATTRIBUTES)
+BEGUN = b"<InitiateMultipartUploadResult><UploadId>1/2</UploadId></InitiateMultipartUploadResult>"
+COMPLETED = b"<CompleteMultipartUploadResult><ETag>1</ETag></CompleteMultipartUploadResult>"
+Call = Callable[[LeanCalls], Awaitable[str]]
+CALLS = [
+    pytest.param(lambda lean: lean.create_upload("a.jpg", ATTRIBUTES), id="begin"),
+    pytest.param(lambda lean: lean.complete_upload(UPLOAD, [Part(1, '"1"', CRC)]), id="complete"),
+]
+DOCUMENTS = [
+    pytest.param(b"", id="none"),
+    pytest.param(b"<Error><Code>InternalError</Code><UploadId>1</UploadId><ETag>1</ETag></Error>", id="an error"),
+    pytest.param(BEGUN.replace(b"1/2", b""), id="an empty one"),
+    pytest.param(COMPLETED.replace(b"<ETag>1</ETag>", b""), id="without its entity tag"),
+    pytest.param(BEGUN[:-1], id="cut short"),
+    pytest.param(b"welcome", id="no XML"),
+]
+
+
+def ok_with(document: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(document), document)
 
 
 class TestAnswers:
@@ -178,7 +244,7 @@ class TestAnswers:
 
     async def test_of_success_without_an_entity_tag_are_too(self) -> None:
         async with before(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as (lean, _, _):
-            with pytest.raises(OutOfTheOrdinary, match="200"):
+            with pytest.raises(OutOfTheOrdinary, match="no entity tag"):
                 await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
 
     @pytest.mark.parametrize("status", [500, 502, 503, 504, 599])
@@ -187,8 +253,87 @@ class TestAnswers:
             with pytest.raises(ServerFault, match=str(status)):
                 await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
 
+    @pytest.mark.parametrize("status", [301, 307, 400, 403, 404, 409, 412, 501, 201, 204])
+    @pytest.mark.parametrize("call", CALLS)
+    async def test_to_a_multipart_upload_that_are_odd_are_left_to_aioboto3(self, call: Call, status: int) -> None:
+        async with before(b"HTTP/1.1 %d Odd\r\nContent-Length: 0\r\n\r\n" % status) as (lean, _, _):
+            with pytest.raises(OutOfTheOrdinary, match=str(status)):
+                await call(lean)
+
+    @pytest.mark.parametrize("document", DOCUMENTS)
+    @pytest.mark.parametrize("call", CALLS)
+    async def test_of_success_with_another_document_are_too(self, call: Call, document: bytes) -> None:
+        async with before(ok_with(document)) as (lean, _, _):
+            with pytest.raises(OutOfTheOrdinary):
+                await call(lean)
+
+    @pytest.mark.parametrize("status", [500, 503])
+    @pytest.mark.parametrize("call", CALLS)
+    async def test_to_a_multipart_upload_of_a_fault_can_be_tried_again(self, call: Call, status: int) -> None:
+        async with before(b"HTTP/1.1 %d Fault\r\nContent-Length: 0\r\n\r\n" % status) as (lean, _, _):
+            with pytest.raises(ServerFault, match=str(status)):
+                await call(lean)
+
+    @pytest.mark.parametrize("before_it", [b"", b"  \n\n  "], ids=["at once", "after a while"])
+    @pytest.mark.parametrize(
+        "namespace", [b"", b' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'], ids=["none", "S3"]
+    )
+    async def test_tell_an_upload_and_an_entity_tag(self, before_it: bytes, namespace: bytes) -> None:
+        begun, completed = (
+            before_it + b'<?xml version="1.0" encoding="UTF-8"?>\n<%b%b>%b</%b>' % (root, namespace, inside, root)
+            for root, inside in (
+                (b"InitiateMultipartUploadResult", b"<Key>a.jpg</Key><UploadId>a+b/c=&amp;</UploadId>"),
+                (b"CompleteMultipartUploadResult", b"<ETag>&quot;1-2&quot;</ETag>"),
+            )
+        )
+        async with before(ok_with(begun)) as (lean, _, _):
+            assert await lean.create_upload("a.jpg", ATTRIBUTES) == "a+b/c=&"
+        async with before(ok_with(completed)) as (lean, _, _):
+            assert await lean.complete_upload(UPLOAD, []) == '"1-2"'
+
 
 class TestRequests:
+    async def test_of_a_multipart_upload_say_what_aioboto3_would(self) -> None:
+        async with before(OK, conditional=True, acl="public-read") as (lean, peers, _):
+            for call in (
+                lean.create_upload("a.jpg", ATTRIBUTES),
+                lean.complete_upload(UPLOAD, [Part(1, '"<1>"', CRC)]),
+            ):
+                with pytest.raises(OutOfTheOrdinary):
+                    await call
+
+            begin, complete = peers[0].heads
+            assert begin.startswith(b"POST /photos/a.jpg?uploads= HTTP/1.1\r\n")
+            assert b"\r\nx-amz-checksum-algorithm: CRC32\r\n" in begin
+            assert b"\r\nx-amz-acl: public-read\r\n" in begin
+            assert b"if-none-match" not in begin
+            assert complete.startswith(b"POST /photos/a.jpg?uploadId=1%2F2 HTTP/1.1\r\n")
+            assert b"\r\nif-none-match: *\r\n" in complete
+            assert b"x-amz-acl" not in complete
+            part = b'<PartNumber>1</PartNumber><ETag>"&lt;1&gt;"</ETag><ChecksumCRC32>cGhvdG8=</ChecksumCRC32>'
+            namespace = b'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
+            document = b"<CompleteMultipartUpload %b><Part>%b</Part></CompleteMultipartUpload>" % (namespace, part)
+            assert peers[0].bodies == [b"", document]
+
+    async def test_that_are_sent_once_are_not_repeated_on_another_connection(self) -> None:
+        async def gone(peer: Peer) -> None:
+            await peer.answer(ok_with(BEGUN))
+            await peer.request()
+            peer.cut()
+
+        async with serving(gone) as server:
+            wire = server.wire()
+            url = f"http://{HOST}:{server.port}/photos"
+            lean = LeanCalls(
+                wire, Refreshed(), bucket_url=url, region="x", signs_payload=False, conditional=False, acl=None
+            )
+            assert await lean.create_upload("a.jpg", ATTRIBUTES) == "1/2"
+            with pytest.raises(OSError, match=r"ended|closed"):
+                await lean.create_upload("a.jpg", ATTRIBUTES)
+            wire.close()
+
+            assert len(server.peers) == 1
+
     async def test_use_refreshed_credentials_at_once(self) -> None:
         async with before(OK) as (lean, peers, credentials):
             for _ in range(3):
@@ -222,7 +367,15 @@ class TestRequests:
 
     async def test_keep_the_brackets_of_an_ipv6_address(self) -> None:
         wire: Any = None
-        lean = LeanPut(wire, None, bucket_url="http://[::1]:8333/photos", region="x", signs_payload=True, extra={})
+        lean = LeanCalls(
+            wire,
+            None,
+            bucket_url="http://[::1]:8333/photos",
+            region="x",
+            signs_payload=True,
+            conditional=False,
+            acl=None,
+        )
 
         assert lean._host == "[::1]:8333"
 
@@ -290,6 +443,18 @@ async def test_a_clock_that_is_off_is_made_good_for_by_aioboto3(
 
         assert amazon.odd.calls.count("PUT object") == 2
         assert await Seen(client, "skewed").body("a.jpg") == b"a photo"
+
+        skewed = Refusal(status="403 Forbidden", code="RequestTimeTooSkewed", times=1)
+        amazon.odd.refused["POST ?uploads"], amazon.odd.refused["POST ?uploadId"] = skewed, replace(skewed)
+        upload = await store.create_upload("b.jpg", ATTRIBUTES)
+        part = await store.put_part(upload, 1, Body(b"a photo"))
+        await store.complete_upload(upload, [part])
+
+        assert [call for call in amazon.odd.calls if call.startswith("POST")] == [
+            *["POST ?uploads"] * 2,
+            *["POST ?uploadId"] * 2,
+        ]
+        assert await Seen(client, "skewed").body("b.jpg") == b"a photo"
 
 
 @pytest.fixture(scope="module")

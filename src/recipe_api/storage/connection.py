@@ -16,7 +16,7 @@ from aiobotocore.config import AioConfig
 from botocore.utils import get_environ_proxies
 
 from recipe_api.settings import S3Settings
-from recipe_api.storage.lean import open_lean_put
+from recipe_api.storage.lean import open_lean_calls
 from recipe_api.storage.s3 import S3Store
 from recipe_api.storage.wire import Limits
 
@@ -32,16 +32,15 @@ CONNECTIONS = 64
 async def open_s3_store(settings: S3Settings) -> AsyncIterator[tuple[S3Store, "S3Client"]]:
     """The configured bucket's store, and the client beneath it, with their connections; they close with the block."""
     session = aws_session(settings)
-    extra = {"if-none-match": "*"} if settings.s3_conditional_writes else {}
-    extra |= {"x-amz-acl": settings.s3_acl} if settings.s3_acl else {}
     async with (
         open_s3_client(settings, session) as client,
-        open_lean_put(
+        open_lean_calls(
             session,
             client,
             bucket=settings.s3_bucket,
             signs_payload=signs_payload(settings),
-            extra=extra,
+            conditional=settings.s3_conditional_writes,
+            acl=settings.s3_acl,
             limits=Limits(connections=CONNECTIONS, connect_seconds=CONNECT_SECONDS, answer_seconds=READ_SECONDS),
         ) as lean,
     ):

@@ -1,4 +1,4 @@
-"""An `ObjectStore` on Amazon S3 or any store with its API, through aioboto3, and `lean` for what carries bytes.
+"""An `ObjectStore` on Amazon S3 or any store with its API, through aioboto3, and `lean` for what makes an object.
 
 Considerations: the CRC-32 goes as a header of the body it covers. botocore's own default would send it as a trailer,
 which some stores keep as part of the object's `Content-Encoding` and others refuse.
@@ -20,7 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from recipe_api.errors import StorageUnavailable
 from recipe_api.storage.body import Body, BodyFile
-from recipe_api.storage.lean import LeanPut, OutOfTheOrdinary
+from recipe_api.storage.lean import LeanCalls, OutOfTheOrdinary
 from recipe_api.storage.protocol import Attributes, Part, Upload
 from recipe_api.storage.retries import tried
 
@@ -49,7 +49,7 @@ class S3Store:
         checksums: bool,
         conditional_writes: bool,
         acl: str | None = None,
-        lean: LeanPut | None = None,
+        lean: LeanCalls | None = None,
     ) -> None:
         self._client = client
         self._lean = lean if checksums else None
@@ -75,6 +75,12 @@ class S3Store:
         async def create() -> str:
             nonlocal tries
             tries += 1
+            if self._lean is not None:
+                try:
+                    return await self._lean.create_upload(key, attributes)
+                except OutOfTheOrdinary as odd:
+                    _log.info("beginning it again through aioboto3", key=key, reason=str(odd))
+                    tries += 1  # it may have been a success that could not be read
             answer = await self._client.create_multipart_upload(
                 Bucket=self._bucket, Key=key, **_headers(attributes), **self._acl, **algorithm
             )
@@ -94,26 +100,13 @@ class S3Store:
         return Part(number, etag, checksum)
 
     async def complete_upload(self, upload: Upload, parts: Sequence[Part]) -> str:
-        listed: list[Any] = [
-            {"PartNumber": part.number, "ETag": part.etag} | ({"ChecksumCRC32": part.checksum} if part.checksum else {})
-            for part in parts
-        ]
         with translated("CompleteMultipartUpload", upload.key):
             try:
-                answer = await tried(
-                    lambda: self._client.complete_multipart_upload(
-                        Bucket=self._bucket,
-                        Key=upload.key,
-                        UploadId=upload.upload_id,
-                        MultipartUpload={"Parts": listed},
-                        **self._condition,
-                    )
-                )
+                return _unquoted(await tried(lambda: self._complete_upload(upload, parts)))
             except _FAILURES:
                 if etag := await self._own(upload.key, upload.attributes):
                     return etag
                 raise
-        return _unquoted(answer["ETag"])
 
     async def abort_upload(self, upload: Upload) -> None:
         with translated("AbortMultipartUpload", upload.key):
@@ -165,6 +158,25 @@ class S3Store:
             **_headers(attributes),
             **self._acl,
             **_crc32(checksum),
+            **self._condition,
+        )
+        return answer["ETag"]
+
+    async def _complete_upload(self, upload: Upload, parts: Sequence[Part]) -> str:
+        if self._lean is not None:
+            try:
+                return await self._lean.complete_upload(upload, parts)
+            except OutOfTheOrdinary as odd:
+                _log.info("completing it again through aioboto3", key=upload.key, reason=str(odd))
+        listed: list[Any] = [
+            {"PartNumber": part.number, "ETag": part.etag} | ({"ChecksumCRC32": part.checksum} if part.checksum else {})
+            for part in parts
+        ]
+        answer = await self._client.complete_multipart_upload(
+            Bucket=self._bucket,
+            Key=upload.key,
+            UploadId=upload.upload_id,
+            MultipartUpload={"Parts": listed},
             **self._condition,
         )
         return answer["ETag"]

@@ -1,16 +1,16 @@
-"""PUT over HTTP/1.1 with as little as it takes: one request at a time on a connection, a status and headers for answer.
+"""PUT and POST over HTTP/1.1 with as little as it takes: one request at a time on a connection, a short answer.
 
 Implementation: a body that is not small goes to the transport piece by piece, none copied, as fast as the other side
 takes them.
-The answer's body is read and dropped, up to `ANSWER_BYTES`: of a PUT, all that counts is said by status and headers.
 
 Considerations: an answer must never be taken for another request's. So a connection is used again only after one whole
 answer to a request that had gone out whole, and if nothing has come since. A success that is told before the body has
 gone out is none; any other answer ends the sending, and the connection with it.
 
-A server may close a kept connection at the moment it is used again. A request that met nothing but that is sent once
-more, on a new connection (RFC 9110 §9.2.2: PUT is idempotent). A general client, aiohttp, takes three times the CPU for
-this one request (docs/benchmarks.md, "One PUT"); anything out of the ordinary is none of this module's business.
+A server may close a kept connection at the moment it is used again. A PUT that met nothing but that is sent once more,
+on a new connection (RFC 9110 §9.2.2: it is idempotent); a POST is its caller's to repeat. A general client, aiohttp,
+takes three times the CPU for one request (docs/benchmarks.md, "One PUT"); anything out of the ordinary is none of this
+module's business.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from recipe_api.storage.body import Body
 IDLE_SECONDS = 15
 """Below the 20 s for which S3 keeps an idle connection."""
 ANSWER_BYTES = 16 * 1024
-"""The most that is read of an answer, headers and body together. S3's have less than 1 KiB."""
+"""The most that is read of an answer, headers and body together. S3's to a PUT or a POST have some 1 KiB."""
 JOINED_BYTES = 64 * 1024
 """Up to this size a body is copied behind its head: that costs less than a packet, and a waking of the server, more."""
 LATE = "the answer does not come"
@@ -54,6 +54,7 @@ class Answer:
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
 
 
 class ConnectionLost(ConnectionError):
@@ -71,7 +72,9 @@ class Wire:
         self._closed = False
 
     async def put(self, target: str, headers: Mapping[str, str], body: Body) -> Answer:
-        """Sends a request and waits for its answer. How long the sending takes is the caller's to bound.
+        """Sends a PUT and waits for its answer; once more, where a kept connection ended before it said anything.
+
+        How long the sending takes is the caller's to bound.
 
         Args:
             target: Path and query, as they go on the wire.
@@ -83,12 +86,18 @@ class Wire:
             TimeoutError: Connecting or answering took too long.
             ValueError: The target or a header holds what none can, or the body has another length.
         """
-        head = _head(target, headers, length=len(body))
+        head = _head("PUT", target, headers, length=len(body))
         async with self._free:
             if (kept := self._kept()) is not None:
                 with suppress(ConnectionLost):
                     return await self._asked(kept, head, body)
             return await self._asked(await self._connected(), head, body)
+
+    async def post(self, target: str, headers: Mapping[str, str], body: Body) -> Answer:
+        """Sends a POST, once, and waits for its answer; for the rest, `put`."""
+        head = _head("POST", target, headers, length=len(body))
+        async with self._free:
+            return await self._asked(self._kept() or await self._connected(), head, body)
 
     def close(self) -> None:
         """Closes the connections that are idle; those in use end with their requests."""
@@ -121,8 +130,8 @@ class Wire:
         return answer
 
 
-def _head(target: str, headers: Mapping[str, str], *, length: int) -> bytes:
-    lines = [f"PUT {target} HTTP/1.1", *[f"{name}: {value}" for name, value in headers.items()]]
+def _head(method: str, target: str, headers: Mapping[str, str], *, length: int) -> bytes:
+    lines = [f"{method} {target} HTTP/1.1", *[f"{name}: {value}" for name, value in headers.items()]]
     told = "".join(lines)
     if (
         not (told.isascii() and told.isprintable())  # so that no line ends early (RFC 9110 §5.5)
@@ -265,6 +274,9 @@ class _Connection(asyncio.Protocol):
         self._answer.status = self._parser.get_status_code()
         if not self._parser.should_keep_alive():
             self._fault = "the server closes the connection"
+
+    def on_body(self, body: bytes) -> None:
+        self._answer.body += body
 
     def on_message_complete(self) -> None:
         if self._answer.status >= 200:
