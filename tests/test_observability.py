@@ -100,6 +100,14 @@ theirs.warning("%s is %d", "this", 1)
     assert theirs == {"event": "this is 1", "level": "warning", "logger": "vendor", "request_id": "a" * 20}
 
 
+def test_a_line_outside_a_request_names_none() -> None:
+    (line,) = lines("""
+configure_logging("info")
+ours.info("started")
+""")
+    assert "request_id" not in line
+
+
 def test_a_value_cannot_begin_a_line_of_its_own_or_break_the_log() -> None:
     (line,) = lines(r"""
 configure_logging("info")

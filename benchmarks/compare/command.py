@@ -5,13 +5,15 @@
     python benchmarks/compare --quick    a look at whether all works, in 2 minutes; its figures are none
     python benchmarks/compare --only small service express
                                          one load, two contestants
+    python benchmarks/compare --report   writes the tables and pictures of the last whole run anew
 
 Loads: small (50 kB), medium (5 MB), large (256 MiB), crowd (64 of 64 MiB at once), growth (16 MiB to 2 GiB).
 Contestants: service, express, naive, discard; and beside them store, curl and steps.
 
-Needs, besides `pip install -e '.[dev]'`: nginx with its Lua module, wrk, node, npm, curl. The lesson's packages are
-fetched once, into ~/.cache/recipe_api. Whatever it starts ends with it. Run it on a machine that does nothing else.
-A part of the whole goes to .cache/compare, and docs/ stays as it is.
+Needs the packages of `pip install -e '.[dev]'`, which `scripts/dev` leaves in .venv, and nginx with its Lua module,
+wrk, node, npm, curl, setpriv. Express and its packages are fetched once, into ~/.cache/recipe_api. Whatever it starts
+ends with it. Run it on a machine that does nothing else. --quick and --only write to .cache/compare, and leave docs/
+alone; --report with one of them reads there. What the names of figures mean is in benchmarks/compare/figures.py.
 """
 
 import argparse
@@ -32,7 +34,7 @@ from compare.report import paste, report
 from compare.rounds import measured, steps
 from compare.servers import contestants, install_express
 
-ROUNDS = 7
+ROUNDS = 5
 CACHE = Path.home() / ".cache" / "recipe_api" / "compare"
 _ROOT = Path(__file__).parents[2]
 _PROGRAMS = {
@@ -59,6 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BenchmarkError as error:
         print(f"compare: {error}", file=sys.stderr)
         return 2
+    if options.quick:
+        print("\nA quick run: it tells whether all works. Its figures mean nothing, whatever is said below of aims.")
     return _show(record.read(kept), folder, page=_ROOT / "docs" / "benchmarks.md" if whole else None)
 
 
@@ -66,27 +70,35 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python benchmarks/compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds (default: %(default)s)")
+    parser.add_argument("--rounds", type=_positive, default=ROUNDS, help="rounds (default: %(default)s)")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="loads and contestants to keep")
     parser.add_argument("--quick", action="store_true", help="short, and once")
     parser.add_argument("--report", action="store_true", help="write tables and pictures of the last run anew")
     parser.add_argument(
         "--service",
-        default=f"{shlex.quote(str(Path(sys.executable).parent / 'recipe-api'))} serve",
         metavar="COMMAND",
         help="what starts this service (default: the recipe-api of this Python)",
     )
     return parser
 
 
+def _positive(text: str) -> int:
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError("one at least")
+    return int(text)
+
+
 def _run(options: argparse.Namespace) -> record.Record:
     missing = [package for program, package in _PROGRAMS.items() if shutil.which(program) is None]
     if missing:
         raise BenchmarkError(f"not everything is there; apt install {' '.join(missing)}")
+    if options.service is None and (found := machine.imported_from()) != _ROOT / "src" / "recipe_api":
+        raise BenchmarkError(f"this Python has the recipe_api of {found}; pip install -e {_ROOT}, or name a --service")
     install_express(CACHE)
     rounds = 1 if options.quick else options.rounds
     plan = loads(rounds=rounds, quick=options.quick)
-    everybody = contestants(CACHE, service=options.service)
+    service = options.service or f"{shlex.quote(str(Path(sys.executable).parent / 'recipe-api'))} serve"
+    everybody = contestants(CACHE, service=service)
     unknown = set(options.only) - {*plan, *everybody, *(name for load in plan.values() for name in load.straight)}
     if unknown:
         raise BenchmarkError(f"there is no {', '.join(sorted(unknown))}; see --help")

@@ -5,11 +5,25 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-_PYTHON = ("uvicorn", "uvloop", "httptools", "fastapi", "python-multipart", "aioboto3", "aiobotocore", "aiohttp")
+from compare.processes import plain_environment
+
+_PYTHON = (
+    "uvicorn",
+    "uvloop",
+    "httptools",
+    "fastapi",
+    "python-multipart",
+    "stringzilla",
+    "isal",
+    "aioboto3",
+    "aiobotocore",
+    "aiohttp",
+)
 _PYTHON_DATABASE = ("sqlmodel", "sqlalchemy", "asyncpg")
 _REVISION = ["git", "describe", "--always", "--dirty", "--exclude=*"]
 
@@ -26,6 +40,14 @@ def machine() -> dict[str, str]:
         "system": f"Linux {platform.release()}",
         "revision": _said(_REVISION, r"(\S+)"),
     }
+
+
+def imported_from() -> Path:
+    """The folder of the `recipe_api` that a server of this Python runs, whatever PYTHONPATH says here."""
+    command = [sys.executable, "-c", "import recipe_api; print(recipe_api.__file__)"]
+    environment = plain_environment()
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)  # noqa: S603 - ours
+    return Path(done.stdout.strip()).resolve().parent
 
 
 def load_average() -> float:

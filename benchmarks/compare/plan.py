@@ -32,18 +32,19 @@ class Load:
 
 def loads(*, rounds: int, quick: bool) -> dict[str, Load]:
     """All loads by name. `quick` is a look at whether all works: its figures are none."""
+    times = 1 if quick else _LARGE_TIMES
     found = [
         _stream("small", "Photos of 50 kB", size=50_000, connections=32, rounds=rounds, quick=quick),
         _stream("medium", "Photos of 5 MB", size=5_000_000, connections=8, rounds=rounds, quick=quick),
         Load(
             name="large",
             title="One photo of 256 MiB",
-            measure=one(_LARGE, times=_LARGE_TIMES),
+            measure=one(_LARGE, times=times),
             contestants=("service", "express", "naive", "discard"),
             rounds=rounds,
             straight={
-                "curl": lambda place: straight.by_curl(place, _LARGE, times=_LARGE_TIMES),
-                "store": lambda place: straight.by_our_client(place, _LARGE, times=_LARGE_TIMES),
+                "curl": lambda place: straight.by_curl(place, _LARGE, times=times),
+                "store": lambda place: straight.by_our_client(place, _LARGE, times=times),
                 "steps": straight.last_steps,
             },
         ),
@@ -51,7 +52,7 @@ def loads(*, rounds: int, quick: bool) -> dict[str, Load]:
         Load(
             name="growth",
             title="One photo of 16 MiB to 2 GiB",
-            measure=growth((16, 64) if quick else GROWTH_MIB, times=_GROWTH_TIMES),
+            measure=growth((16, 64) if quick else GROWTH_MIB, times=1 if quick else _GROWTH_TIMES),
             contestants=("service", "express"),
             rounds=min(rounds, 3),
         ),
@@ -60,7 +61,7 @@ def loads(*, rounds: int, quick: bool) -> dict[str, Load]:
 
 
 def _stream(name: str, title: str, *, size: int, connections: int, rounds: int, quick: bool) -> Load:
-    seconds, warm = (2, 1) if quick else (5, 2)
+    seconds, warm = (2, 1) if quick else (5, 8)  # Node's compiler takes some seconds until it has seen enough
     return Load(
         name=name,
         title=f"{title} over {connections} connections",

@@ -71,13 +71,17 @@ def contestants(cache: Path, *, service: str) -> dict[str, Contestant]:
             command=("node", str(cache / "express" / "server.js")),
             table="express_recipe",
             environment={"NODE_ENV": "production"},
-            busy_environment={"NODE_OPTIONS": "--max-semi-space-size=64"},  # MiB; fewer collections of young garbage
+            busy_environment={
+                "NODE_OPTIONS": "--max-semi-space-size=64",  # MiB; fewer collections of young garbage
+                **KEPT_BY_MALLOC,
+            },
         ),
         Contestant(
             name="naive",
             title="UploadFile + upload_fileobj + SQLModel",
             command=(sys.executable, str(PEERS / "naive.py")),
             table="naive_recipe",
+            busy_environment=KEPT_BY_MALLOC,
         ),
         Contestant(
             name="discard",

@@ -102,6 +102,26 @@ async def test_a_delimiter_is_seen_wherever_in_a_large_chunk_it_stands(boundary:
         assert await outcome(form) == Fields("Pancakes", "pancakes.jpg", noise[: max(100, place)])
 
 
+@pytest.mark.parametrize("pad", [0, 1, 2, 100])
+async def test_a_delimiter_is_seen_where_a_chunk_ends_in_it(pad: int) -> None:
+    head, tail = body(file(b"y"), text(b"Pancakes")).split(b"\r\n--" + BOUNDARY + b"\r\n", 1)
+    delimiter = b"\r\n--" + BOUNDARY
+    for length in range(1, len(delimiter) + 1):
+        begun, rest = delimiter[:length], delimiter[length:]
+        form = form_of(head, b"y" * pad + begun, rest + b"\r\n" + tail)
+        assert await outcome(form) == Fields("Pancakes", "pancakes.jpg", b"y" * (1 + pad)), length
+
+
+async def test_an_empty_chunk_says_nothing() -> None:
+    whole = body(text(b"Pancakes"), file(b"y" * 200))
+    pieces = [piece for chunk in cut(whole, range(0, len(whole), 9)) for piece in (chunk, b"")]
+    upload = await form_of(*pieces).file("photo")
+    photo = b""
+    while view := await upload.read_view():
+        photo += view
+    assert photo == b"y" * 200
+
+
 _LABEL, _PHOTO = text(b"Pancakes"), file(b"\xff\xd8\xff\r\n--\r\nphoto")
 
 

@@ -96,6 +96,8 @@ class EventParser:
         A `MalformedBody` says that the bytes break the rules of RFC 2046 or RFC 7578, an `InvalidText` that the name of
         a field or a file is not valid text.
         """
+        if not chunk:
+            return []  # an empty view would pass for a file's end
         if self._amid and not self._may_delimit(chunk):
             return [memoryview(chunk)]
         if not self._begun:

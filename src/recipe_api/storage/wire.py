@@ -78,7 +78,7 @@ class Wire:
 
         Args:
             target: Path and query, as they go on the wire.
-            headers: All of them, names in lower case; `host` and `content-length` among them.
+            headers: All of them, `host` and `content-length` among them; names of lower-case letters, digits, hyphens.
             body: Must not change meanwhile.
 
         Raises:

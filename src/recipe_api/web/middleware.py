@@ -20,9 +20,6 @@ from recipe_api.web.problems import fault, stopping
 LINGER_BYTES = 64 * 1024 * 1024
 LINGER_SECONDS = 10
 
-_ANNOUNCING = frozenset({b"content-length", b"transfer-encoding"})
-"""The headers that say that a body comes."""
-
 _log = structlog.get_logger("recipe_api.request")
 
 
@@ -93,10 +90,10 @@ class Linger:
             return
         unread, asked = False, True
         for name, value in scope["headers"]:
-            if name in _ANNOUNCING:
-                unread = unread or value != b"0"
-            elif name == b"expect":
-                asked = value.lower() != b"100-continue"
+            if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
+                unread = True
+            elif name == b"expect" and value.lower() == b"100-continue":
+                asked = False
 
         async def noted_receive() -> Message:
             nonlocal unread, asked

@@ -119,12 +119,13 @@ def _rendered(error: RecipeApiError) -> Response:
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - the handler is registered for nothing else
     phrase = HTTPStatus(error.status_code).phrase
+    code = request.scope["log"]["problem"] = HTTP_CODES.get(error.status_code, "http-error")
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and (allowed := _allowed(request)):
         headers["Allow"] = ", ".join(allowed)
     return problem(
         status=error.status_code,
-        code=HTTP_CODES.get(error.status_code, "http-error"),
+        code=code,
         title=phrase,
         detail=f"{request.method} {request.scope['path']}: {phrase}.",  # not its url, which the Host header has part in
         headers=headers,
