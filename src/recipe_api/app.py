@@ -15,7 +15,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from recipe_api.kinds import accepted
-from recipe_api.memory import return_large_blocks, startup_kept
+from recipe_api.memory import settle_malloc, startup_kept
 from recipe_api.observability import configure_logging
 from recipe_api.resources import Resources, open_resources
 from recipe_api.settings import PART_SIZE, Settings
@@ -46,7 +46,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or Settings.from_environment(os.environ)
     configure_logging(settings.log_level)
-    return_large_blocks()
+    settle_malloc()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

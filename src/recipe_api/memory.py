@@ -1,9 +1,11 @@
 """What is told to those who look after a process's memory: the C library's allocator, and Python's collector.
 
-The allocator is told to give memory back. glibc takes large blocks from the system and returns them as soon as they
-are free, but it raises its notion of large with each block that is freed, up to 32 MiB. After a while the parts of
-photos come out of the common heap, which cannot shrink below its last live byte: measured, 30 MB a process under load.
-A fixed bound keeps parts apart, and lets a part that grows move without being copied.
+The allocator is told which memory to give back. glibc takes large blocks from the system and returns them as soon as
+they are free, but it raises its notion of large with each block that is freed, up to 32 MiB. After a while large blocks
+come out of the common heap, which cannot shrink below its last live byte: measured, 30 MB a process under load. A fixed
+bound keeps them apart. The chunks of photos, below that bound, come out of the heap. What is free at its end stays with
+the process, as much as photos take at once; with the first bound fixed, glibc would keep 128 KiB, and fetch the rest
+again for the next photo, which cost a twentieth of the CPU of any upload (docs/benchmarks.md, "What was tried").
 
 The collector is told to leave alone what has been there from the start: code, settings, the models of SQLAlchemy and
 botocore, some 150,000 objects that live as long as the process. Looking through all of them for garbage, again and
@@ -19,14 +21,18 @@ from contextlib import contextmanager
 LARGE_BYTES = 256 * 1024
 """Above any chunk that comes from a socket, below any part that is worth the calls."""
 
-_M_MMAP_THRESHOLD = -3  # malloc.h
+KEPT_BYTES = 64 * 1024 * 1024
+"""Of the heap's free end: what `UPLOAD_BUFFER_BYTES` grants by default, and some more."""
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
-def return_large_blocks() -> None:
+def settle_malloc() -> None:
     """Does so for this process, from now on; elsewhere than on glibc, nothing."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 @contextmanager

@@ -62,11 +62,11 @@ class Records:
         await self._keyed.close()
 
     async def _write(self, recipes: Sequence[RecipeBase]) -> Sequence[bool]:
-        await self._insisted(_ROWS, [recipe.model_dump() for recipe in recipes])
+        await self._insisted(_ROWS, [vars(recipe) for recipe in recipes])
         return [True] * len(recipes)
 
     async def _write_keyed(self, rows: Sequence[tuple[RecipeBase, Finished]]) -> Sequence[bool]:
-        values = [recipe.model_dump() | finished.values() for recipe, finished in rows]
+        values = [vars(recipe) | finished.values() for recipe, finished in rows]
         taken = {found[CLAIMED] for found in await self._insisted(_ROWS_WITH_KEYS, values)}
         return [recipe.id in taken for recipe, _ in rows]
 
