@@ -18,6 +18,7 @@ import pytest
 from recipe_api.dev.migrations import migrate
 from recipe_api.dev.stack import Stack, embedded_stack
 from recipe_api.settings import Settings
+from tests.support.authority import Authority
 from tests.support.log import Lines, lines_logged
 from tests.support.service import Service, running
 from tests.support.traces import Backstage, backstage_of
@@ -65,6 +66,12 @@ def shared_service(make_settings: Callable[..., Settings]) -> Iterator[Service]:
     """One service with the default settings, for all tests that need no other."""
     with running(make_settings()) as service:
         yield service
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who vouches for the tests' own servers."""
+    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture

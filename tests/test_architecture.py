@@ -22,7 +22,7 @@ LEVELS = (
     {"resources"},
     {"uploads"},
     {"multipart", "storage", "database"},
-    {"errors", "settings", "kinds", "undo", "observability", "memory"},
+    {"errors", "settings", "kinds", "undo", "observability", "memory", "asgi"},
 )
 """The rooms of the package, from the roof down. A room knows those below it, and of its own level none but itself."""
 GROUND = LEVELS[-1]
@@ -37,7 +37,7 @@ VENDORS = {
     "botocore": {"storage", "dev"},
     "fastapi": {"app", "web"},
     "psutil": {"dev"},
-    "httptools": {"storage"},
+    "httptools": {"server", "storage"},
     "isal": {"storage"},
     "pydantic": {"settings", "web"},
     "pydantic_core": {"settings"},

@@ -10,7 +10,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from recipe_api.multipart import FormRules, WireForm
-from recipe_api.server import BoundedHttp
+from recipe_api.server.http import BoundedHttp
 from recipe_api.settings import KIB, MIB, PART_SIZE
 from recipe_api.storage.body import Body
 from recipe_api.storage.budget import BufferBudget
@@ -114,7 +114,7 @@ async def test_a_chunk_is_what_the_store_is_given() -> None:
         store,
         "key",
         ATTRIBUTES,
-        budget=BufferBudget(total=100 * MIB, part_size=PART_SIZE),
+        lease=BufferBudget(total=100 * MIB, part_size=PART_SIZE).lease(),
         undo=Undo(),
         part_size=PART_SIZE,
         parts_in_flight=2,

@@ -3,7 +3,7 @@
 The allocator is told which memory to give back. glibc takes large blocks from the system and returns them as soon as
 they are free, but it raises its notion of large with each block that is freed, up to 32 MiB. After a while large blocks
 come out of the common heap, which cannot shrink below its last live byte: measured, 30 MB a process under load. A fixed
-bound keeps them apart. The chunks of photos, below that bound, come out of the heap. What is free at its end stays with
+bound keeps them apart. The blocks of photos, below that bound, come out of the heap. What is free at its end stays with
 the process, as much as photos take at once; with the first bound fixed, glibc would keep 128 KiB, and fetch the rest
 again for the next photo, which cost a twentieth of the CPU of any upload (docs/benchmarks.md, "What was tried").
 
@@ -18,8 +18,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-LARGE_BYTES = 256 * 1024
-"""Above any chunk that comes from a socket, below any part that is worth the calls."""
+LARGE_BYTES = 2 * 1024 * 1024
+"""Above any block that is read into, below any that is worth the calls."""
 
 KEPT_BYTES = 64 * 1024 * 1024
 """Of the heap's free end: what `UPLOAD_BUFFER_BYTES` grants by default, and some more."""

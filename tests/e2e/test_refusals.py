@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recipe_api import server
+from recipe_api.server import http as bounded_http
 from recipe_api.settings import KIB, MIB, PART_SIZE
 from tests.support.forms import (
     BOUNDARY,
@@ -527,8 +527,8 @@ class TestHttp:
     def test_a_head_that_does_not_come_is_not_waited_for(
         self, service: Service, monkeypatch: pytest.MonkeyPatch, sent: bytes
     ) -> None:
-        monkeypatch.setattr(server, "HEAD_SECONDS", 0.1)
-        monkeypatch.setattr(server, "KEEP_ALIVE_SECONDS", 0.1)
+        monkeypatch.setattr(bounded_http, "HEAD_SECONDS", 0.1)
+        monkeypatch.setattr(bounded_http, "KEEP_ALIVE_SECONDS", 0.1)
         with service.connect() as wire:
             wire.send(sent)
             assert wire.is_closed()

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -455,9 +454,3 @@ async def test_a_clock_that_is_off_is_made_good_for_by_aioboto3(
             *["POST ?uploadId"] * 2,
         ]
         assert await Seen(client, "skewed").body("b.jpg") == b"a photo"
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    folder: Path = tmp_path_factory.mktemp("authority")
-    return Authority(folder)

@@ -114,7 +114,7 @@ async def writing(
             store,
             "a.jpg",
             ATTRIBUTES,
-            budget=budget or BufferBudget(total=20 * part_size, part_size=part_size),
+            lease=(budget or BufferBudget(total=20 * part_size, part_size=part_size)).lease(),
             undo=undo,
             part_size=part_size,
             parts_in_flight=IN_FLIGHT,

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 
+from recipe_api.asgi import Widen, unheeded
 from recipe_api.errors import (
     FieldMissing,
     FieldRepeated,
@@ -25,10 +26,12 @@ from recipe_api.errors import (
 )
 from recipe_api.multipart.file import NOTHING, WireFile
 from recipe_api.multipart.parser import Event, EventParser, Mark, PartBegin
-from recipe_api.settings import MIB
+from recipe_api.settings import MIB, PART_SIZE
 
 SOCKET_BYTES = 6 * MIB
 """What a socket takes before anybody reads it: the bound of Linux, unless `net.ipv4.tcp_rmem` says otherwise."""
+UNREAD_BYTES = SOCKET_BYTES + PART_SIZE
+"""What may have been sent and not reached the form: what a socket takes, and what is read ahead into a part's room."""
 AWAITED_SECONDS = 0.1
 """A chunk that took longer to come was not in the socket but with the client, and so were all behind it."""
 
@@ -55,8 +58,16 @@ class WireForm:
     """
 
     def __init__(
-        self, chunks: AsyncIterator[bytes], *, boundary: bytes, rules: FormRules, announced: int | None = None
+        self,
+        chunks: AsyncIterator[bytes | memoryview],
+        *,
+        boundary: bytes,
+        rules: FormRules,
+        announced: int | None = None,
+        widen: Widen = unheeded,
     ) -> None:
+        self.widen = widen
+        """To be told of room for the file's bytes, into which the source of the chunks may read ahead."""
         self.announced = announced
         """Bytes of the whole body, where its headers say so; no more can come."""
         self._clock = asyncio.get_running_loop().time
@@ -161,14 +172,14 @@ class WireForm:
             self._events.popleft()
         return event
 
-    async def _next_chunk(self) -> bytes:
+    async def _next_chunk(self) -> bytes | memoryview:
         began = self._clock()
         chunk = await anext(self._chunks)
         now = self._clock()
         self._left -= len(chunk)
         if self.sent_at is not None and now - began < AWAITED_SECONDS:
             self.sent_at += now - began
-        elif self._left <= SOCKET_BYTES:
+        elif self._left <= UNREAD_BYTES:
             self.sent_at = now
         return chunk
 

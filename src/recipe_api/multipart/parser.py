@@ -90,7 +90,7 @@ class EventParser:
             },
         )
 
-    def feed(self, chunk: bytes) -> Sequence[Event | RequestRefused]:
+    def feed(self, chunk: bytes | memoryview) -> Sequence[Event | RequestRefused]:
         """The events that `chunk` completes; after an error among them, feed no more.
 
         A `MalformedBody` says that the bytes break the rules of RFC 2046 or RFC 7578, an `InvalidText` that the name of
@@ -100,6 +100,7 @@ class EventParser:
             return []  # an empty view would pass for a file's end
         if self._amid and not self._may_delimit(chunk):
             return [memoryview(chunk)]
+        chunk = bytes(chunk)
         if not self._begun:
             # A line break may come first. python-multipart skips more, and how much depends on where a chunk ends.
             chunk = chunk.lstrip(b"\r\n")
@@ -116,12 +117,13 @@ class EventParser:
         events, self._events, self._chunk = self._events, [], b""
         return events
 
-    def _may_delimit(self, chunk: bytes) -> bool:
+    def _may_delimit(self, chunk: bytes | memoryview) -> bool:
         """Whether a delimiter stands in the chunk, or may begin at its end: the only CR of one is its first byte."""
         if find(chunk, self._delimiter) >= 0:
             return True
-        last = chunk.rfind(b"\r", max(0, len(chunk) - len(self._delimiter)))
-        return last >= 0 and self._delimiter.startswith(chunk[last:])
+        end = bytes(chunk[-len(self._delimiter) :])
+        last = end.rfind(b"\r")
+        return last >= 0 and self._delimiter.startswith(end[last:])
 
     def _on_part_begin(self) -> None:
         self._headers = {}

@@ -15,10 +15,10 @@ from isal import isal_zlib
 from recipe_api.settings import KIB, MIB
 
 KEPT_BYTES = 32 * KIB
-"""From this size on a chunk is kept as it came. It may be a slice that keeps all of a chunk in memory: uvicorn reads up
-to 256 KiB at once, so at the two ends of a part that is 224 KiB at most."""
+"""From this size on a chunk is kept as it came. It may be a slice that keeps all of a read in memory: up to 256 KiB are
+read beyond the room of a part, so at its two ends that is 224 KiB at most."""
 BLOCK_BYTES = 256 * KIB
-"""Small chunks are gathered up to this size. A connection, which may copy what it is given, gets as much at once."""
+"""Small chunks are gathered up to this size. A connection that copies what it is given gets as much at once."""
 LONG_BYTES = MIB
 """A thread costs 0.1 ms; meanwhile the loop serves others."""
 
@@ -56,10 +56,13 @@ class Body:
 
     def __iter__(self) -> Iterator[memoryview]:
         """The bytes in pieces of `BLOCK_BYTES` at most."""
-        for block in self._blocks:
-            view = memoryview(block)
+        for view in self.blocks():
             for start in range(0, len(view), BLOCK_BYTES):
                 yield view[start : start + BLOCK_BYTES]
+
+    def blocks(self) -> Iterator[memoryview]:
+        """The bytes in pieces of any size."""
+        return map(memoryview, self._blocks)
 
     def crc32(self) -> int:
         """The CRC-32 of all bytes."""

@@ -20,6 +20,7 @@ import heapq
 from dataclasses import dataclass, field
 from math import inf
 
+from recipe_api.asgi import Widen, unheeded
 from recipe_api.errors import ServiceFull
 from recipe_api.settings import KIB
 
@@ -57,14 +58,15 @@ class BufferBudget:
         self._large_waiting: list[_Waiting] = []
         self._leases = 0
 
-    def lease(self, *, at_most: int | None = None) -> "Lease":
+    def lease(self, *, at_most: int | None = None, widen: Widen = unheeded) -> "Lease":
         """A lease of no room yet; close it.
 
         Args:
             at_most: Bytes of the whole upload, where it is known that more cannot come.
+            widen: Told of all room that is granted; who reads the bytes may read ahead into it.
         """
         self._leases += 1
-        return Lease(self, turn=self._leases, at_most=at_most)
+        return Lease(self, turn=self._leases, at_most=at_most, widen=widen)
 
     async def take(self, size: int, *, turn: int, small: bool, until: float | None = None) -> None:
         """Gives `size` bytes as soon as they are there and no earlier turn of its sort wants them.
@@ -140,11 +142,12 @@ def _first(heap: list[_Waiting]) -> _Waiting | None:
 class Lease:
     """The room of the part that one upload fills."""
 
-    __slots__ = ("_budget", "_left", "_small", "_turn", "held")
+    __slots__ = ("_budget", "_left", "_small", "_turn", "_widen", "held")
 
-    def __init__(self, budget: BufferBudget, *, turn: int, at_most: int | None) -> None:
+    def __init__(self, budget: BufferBudget, *, turn: int, at_most: int | None, widen: Widen) -> None:
         self._budget = budget
         self._turn = turn
+        self._widen = widen
         self._left = at_most
         self._small = at_most is not None and at_most <= SMALL
         self.held = 0
@@ -163,6 +166,7 @@ class Lease:
         self.held = size
         if self._left is not None:
             self._left -= size
+        self._widen(size)
         return size
 
     def send_off(self, size: int) -> None:

@@ -25,6 +25,7 @@ from typing import cast
 
 import httptools
 
+from recipe_api.settings import MIB
 from recipe_api.storage.body import Body
 
 IDLE_SECONDS = 15
@@ -33,6 +34,8 @@ ANSWER_BYTES = 16 * 1024
 """The most that is read of an answer, headers and body together. S3's to a PUT or a POST have some 1 KiB."""
 JOINED_BYTES = 64 * 1024
 """Up to this size a body is copied behind its head: that costs less than a packet, and a waking of the server, more."""
+AHEAD_BYTES = MIB
+"""How much a transport that copies nothing may hold of what the socket does not take yet, so that it is never empty."""
 LATE = "the answer does not come"
 _NAMES = re.compile(r"[a-z0-9-]+(?:\n[a-z0-9-]+)*")
 
@@ -188,7 +191,7 @@ class _Connection(asyncio.Protocol):
             self._transport.write(b"".join((head, *body)))
             return True
         self._transport.write(head)
-        for piece in body:
+        for piece in body if self._copies else body.blocks():
             while self._paused and not self._over:
                 await self._change()
             if self._over:
@@ -227,6 +230,9 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._copies = transport.get_extra_info("sslcontext") is not None
+        if not self._copies:
+            self._transport.set_write_buffer_limits(high=AHEAD_BYTES)
         self._readable.register(transport.get_extra_info("socket"), select.POLLIN)
 
     def pause_writing(self) -> None:

@@ -23,7 +23,7 @@ from functools import partial
 
 from recipe_api.errors import StorageUnavailable
 from recipe_api.storage.body import Body
-from recipe_api.storage.budget import BufferBudget, Lease
+from recipe_api.storage.budget import Lease
 from recipe_api.storage.protocol import Attributes, ObjectStore, Part, Upload
 from recipe_api.undo import Undo
 
@@ -142,11 +142,10 @@ async def object_writer(
     key: str,
     attributes: Attributes,
     *,
-    budget: BufferBudget,
+    lease: Lease,
     undo: Undo,
     part_size: int,
     parts_in_flight: int,
-    at_most: int | None = None,
 ) -> AsyncIterator[ObjectWriter]:
     """A writer for the object `key`; what it has not committed when the block ends is undone.
 
@@ -154,13 +153,11 @@ async def object_writer(
         store: Where the object goes.
         key: A key that nothing has yet.
         attributes: What is stored with the object.
-        budget: What the buffers of this process share.
+        lease: Its share of the memory that the buffers of this process have; closed when the block ends.
         undo: Runs what must be undone, to its end.
         part_size: Bytes of a part, from 5 MiB up (S3's minimum for all parts but the last).
         parts_in_flight: How many parts travel at once, besides the one that fills.
-        at_most: Bytes that can come, where that is known; a small photo then need not wait with the large ones.
     """
-    lease = budget.lease(at_most=at_most)
     writer = ObjectWriter(store, key, attributes, lease=lease, part_size=part_size, parts_in_flight=parts_in_flight)
     try:
         try:

@@ -108,7 +108,7 @@ class Uploads:
         photo = await form.file("photo")
         head = await photo.read_exactly(HEAD_BYTES)
         draft = Draft.of(photo.filename or "", head, policy=self.policy)
-        async with self._writer(draft, at_most=form.announced) as writer:
+        async with self._writer(draft, form) as writer:
             chunk = memoryview(head)
             while chunk:
                 if begun:
@@ -123,16 +123,15 @@ class Uploads:
         await self._record(recipe, begun.finished(label) if begun else None, deadline=deadline)
         return recipe
 
-    def _writer(self, draft: Draft, *, at_most: int | None) -> AbstractAsyncContextManager[ObjectWriter]:
+    def _writer(self, draft: Draft, form: WireForm) -> AbstractAsyncContextManager[ObjectWriter]:
         return object_writer(
             self._store,
             draft.key,
             draft.attributes(),
-            budget=self._budget,
+            lease=self._budget.lease(at_most=form.announced, widen=form.widen),
             undo=self._undo,
             part_size=self.policy.part_size,
             parts_in_flight=self.policy.parts_in_flight,
-            at_most=at_most,
         )
 
     async def _record(self, recipe: RecipeBase, finished: Finished | None, *, deadline: float) -> None:

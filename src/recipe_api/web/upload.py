@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 
 from recipe_api import errors
+from recipe_api.asgi import window_of
 from recipe_api.multipart import WireForm, boundary_of
 from recipe_api.settings import KIB
 from recipe_api.uploads.idempotency import UploadKey
@@ -156,4 +157,5 @@ def _wire_form(request: Request, services: Services) -> WireForm:
     limit = policy.max_photo_bytes + policy.max_label_bytes + FORM_OVERHEAD_BYTES
     announced = announced_bytes(request, limit=limit)
     chunks = read_body(request, limit=limit if announced is None else announced, patience=services.patience)
-    return WireForm(chunks, boundary=boundary, rules=policy.form_rules(), announced=announced)
+    window = window_of(request.scope)
+    return WireForm(chunks, boundary=boundary, rules=policy.form_rules(), announced=announced, widen=window)

@@ -1,24 +1,23 @@
-"""How uvicorn serves the app, wherever it listens: on a dyno, on a laptop, in tests.
+"""uvicorn's HTTP/1.1, with bounds, and with bodies that go their own way (`inflow`).
 
-uvicorn bounds neither the size of a request's head nor the time it may take: `BoundedHttp` does. A dyno's router bounds
-both, but the service is to stand without one. What is no HTTP is told by a problem document, as all else that is
-refused.
+uvicorn bounds neither the size of a request's head nor the time it may take. A dyno's router bounds both, but the
+service is to stand without one. What is no HTTP is told by a problem document, as all else that is refused.
 """
 
 import asyncio
 import json
 from http import HTTPStatus
-from typing import Any, cast
+from typing import cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from recipe_api.errors import HeadersTooLarge, RequestRefused
-from recipe_api.settings import KIB, Settings
+from recipe_api.server.inflow import Inflow
+from recipe_api.settings import KIB
 
 KEEP_ALIVE_SECONDS = 95
 """Above the 90 s for which Heroku's router keeps an idle connection: else it may pick one that is just closing."""
-GRACEFUL_SECONDS = 17
-"""How long uploads may go on after SIGTERM. Heroku kills at 30 s; aborting the rest and undoing it takes up to 8."""
 
 MAX_HEAD_BYTES = 64 * KIB
 """Of a request's line and headers. What one read of the socket brings is taken as it is."""
@@ -26,23 +25,6 @@ HEAD_SECONDS = 20
 """From a head's first byte to its last."""
 LINGER_SECONDS = 2
 """How long a client that was refused may go on sending, so that it sees the answer and no reset (RFC 9112 §9.6)."""
-
-
-def server_options(settings: Settings) -> dict[str, Any]:
-    """What uvicorn is told."""
-    return {
-        "loop": "auto",
-        "http": BoundedHttp,
-        "ws": "none",
-        "lifespan": "on",
-        "proxy_headers": True,
-        "forwarded_allow_ips": settings.forwarded_allow_ips,
-        "timeout_keep_alive": KEEP_ALIVE_SECONDS,
-        "timeout_graceful_shutdown": GRACEFUL_SECONDS,
-        "log_config": None,
-        "access_log": False,
-        "server_header": False,
-    }
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -54,11 +36,15 @@ class BoundedHttp(HttpToolsProtocol):
         self._in_head = False
         self._refused = False
         self._progressed = False
+        self._inflow: Inflow | None = None
         self._timer = self.loop.call_later(KEEP_ALIVE_SECONDS, self.transport.close)  # until a first request begins
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
         super().connection_lost(exc)
+        if self._inflow is not None:
+            self._inflow.close()
+            self._inflow = None
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -85,20 +71,18 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._progressed = True
-        if not self._refused:
-            # uvicorn would copy the chunk into a bytearray, and that into the bytes which it hands on. Added to empty
-            # bytes, in place of an empty bytearray, the chunk itself goes all the way; more of them go as they went.
-            there: bytes | bytearray = self.cycle.body
-            if not there:
-                self.cycle.body = b""  # type: ignore[assignment]
-            elif isinstance(there, bytes):
-                self.cycle.body = bytearray(there)
-            super().on_body(body)
+        if not self._refused and self._inflow is not None:
+            self._inflow.take(body)
 
     def on_message_complete(self) -> None:
         self._progressed = True
         if not self._refused:
             super().on_message_complete()
+
+    def _body_passed_by(self) -> None:
+        """The rest of a body has come, and the parser, which still waits for it, has seen nothing of it."""
+        self.on_message_complete()
+        self.parser = httptools.HttpRequestParser(self)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -115,12 +99,14 @@ class BoundedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._timer.cancel()
-        names = {name for name, _ in self.headers}
-        if self.parser.should_upgrade() and not names.isdisjoint({b"content-length", b"transfer-encoding"}):
+        has_body = any(name in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
+        if self.parser.should_upgrade() and has_body:
             # The parser would take the body for a next request.
             self._refuse(RequestRefused("A request with a body cannot ask for another protocol; leave Upgrade out."))
             return
         super().on_headers_complete()
+        if has_body:
+            self._inflow = Inflow(self, at_end=self._body_passed_by)
 
     def send_400_response(self, msg: str) -> None:
         """The answer of uvicorn to what is no HTTP."""

@@ -1,0 +1,26 @@
+"""How uvicorn serves the app, wherever it listens: on a dyno, on a laptop, in tests."""
+
+from typing import Any
+
+from recipe_api.server.http import KEEP_ALIVE_SECONDS, BoundedHttp
+from recipe_api.settings import Settings
+
+GRACEFUL_SECONDS = 17
+"""How long uploads may go on after SIGTERM. Heroku kills at 30 s; aborting the rest and undoing it takes up to 8."""
+
+
+def server_options(settings: Settings) -> dict[str, Any]:
+    """What uvicorn is told."""
+    return {
+        "loop": "auto",
+        "http": BoundedHttp,
+        "ws": "none",
+        "lifespan": "on",
+        "proxy_headers": True,
+        "forwarded_allow_ips": settings.forwarded_allow_ips,
+        "timeout_keep_alive": KEEP_ALIVE_SECONDS,
+        "timeout_graceful_shutdown": GRACEFUL_SECONDS,
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+    }
