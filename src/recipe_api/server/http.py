@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1, with bounds, and with bodies that go their own way (`inflow`).
+"""uvicorn's HTTP/1.1, with bounds, with bodies that go their own way (`inflow`), and answers in one piece (`joining`).
 
 uvicorn bounds neither the size of a request's head nor the time it may take. A dyno's router bounds both, but the
 service is to stand without one. What is no HTTP is told by a problem document, as all else that is refused.
@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from recipe_api.errors import HeadersTooLarge, RequestRefused
 from recipe_api.server.inflow import Inflow
+from recipe_api.server.joining import JoiningTransport
 from recipe_api.settings import KIB
 
 KEEP_ALIVE_SECONDS = 95
@@ -31,7 +32,7 @@ class BoundedHttp(HttpToolsProtocol):
     """uvicorn's HTTP/1.1 with bounds on the heads of requests."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its parent has it
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", JoiningTransport(transport, self.loop)))
         self._head_bytes = 0
         self._in_head = False
         self._refused = False
