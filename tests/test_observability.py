@@ -168,7 +168,7 @@ for log in (ours, theirs):
 def test_what_libraries_say_that_we_say_ourselves_is_not_written() -> None:
     found = lines("""
 configure_logging("info")
-for name in ("botocore.hooks", "aiobotocore", "python_multipart.multipart", "sqlalchemy.engine", "uvicorn.access"):
+for name in ("botocore.hooks", "aiobotocore", "sqlalchemy.engine", "uvicorn.access"):
     logging.getLogger(name).info(name)
 logging.getLogger("uvicorn.error").info("Started", extra={"color_message": "\\x1b[36mStarted"})
 """)

@@ -94,7 +94,6 @@ def configure_logging(level: str, *, human: bool | None = None, stream: TextIO |
                 # These say at their lower levels what we say ourselves, or nothing that whoever runs this can use.
                 "botocore": {"level": "WARNING"},
                 "aiobotocore": {"level": "WARNING"},
-                "python_multipart": {"level": "ERROR"},
                 "sqlalchemy": {"level": "WARNING"},
                 "uvicorn": {"handlers": [], "propagate": True},
                 "uvicorn.access": {"level": "ERROR"},

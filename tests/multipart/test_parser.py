@@ -1,16 +1,21 @@
-"""What a part's headers may say, and what a request's must."""
+"""What the headers of a part and of a request may say; what the parser keeps of a chunk, and how often it looks."""
 
+import gc
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from weakref import ref
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stringzilla import find
 
-from recipe_api.errors import InvalidText, MalformedBody, NotMultipart, RecipeApiError
+from recipe_api.errors import InvalidText, MalformedBody, NotMultipart, RecipeApiError, RequestRefused
 from recipe_api.multipart import boundary_of
-from recipe_api.multipart.parser import EventParser
-from tests.multipart.bodies import BOUNDARY, Fields, Refusal, body, disposed, file, form_of, outcome, part, text
+from recipe_api.multipart.parser import MAX_HEADER_BYTES, MAX_PADDING, EventParser, Mark
+from tests.multipart.bodies import BOUNDARY, Fields, Refusal, body, cut, disposed, file, form_of, outcome, part, text
+from tests.multipart.oracle import told
 
 LABEL = text(b"Pancakes")
 PHOTO = file(b"\xff\xd8\xff")
@@ -212,13 +217,136 @@ async def test_no_content_disposition_raises_another_error(disposition: bytes) -
     assert isinstance(await outcome(form_of(whole)), Fields | Refusal)
 
 
-@pytest.mark.parametrize("part", [LABEL, PHOTO, b""], ids=["text", "file", "the end"])
-def test_a_chunk_is_let_go_of_with_its_events(part: bytes) -> None:
+DELIMITER = b"\r\n--" + BOUNDARY
+
+
+def _amid_a_photo() -> EventParser:
     parser = EventParser(BOUNDARY)
-    parser.feed(body(PHOTO)[:-30])
-    chunk, another = (bytes([first]) + body(part) for first in b"xy")  # made anew, so that nobody else holds them
-    parser.feed(chunk)
+    parser.feed(body(PHOTO)[: -len(DELIMITER + b"--\r\n")])
+    return parser
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [[LABEL], [PHOTO], [], [b"no colon\r\n"], [text(b"", name=b"\xff")]],
+    ids=["text", "file", "the end", "no header", "no text"],
+)
+def test_a_chunk_is_let_go_of_with_its_events(parts: list[bytes]) -> None:
+    # Made anew, so that nobody else holds them.
+    chunk, another = (b"%c\r\n" % first + body(*parts) for first in b"xy")
+    parser = _amid_a_photo()
+    last = parser.feed(chunk)[-1]
+    assert last is Mark.FORM_END or isinstance(last, RequestRefused)
     assert sys.getrefcount(chunk) == sys.getrefcount(another)
+
+
+def test_a_parser_goes_without_the_collector() -> None:
+    parser = _amid_a_photo()
+    gone = ref(parser)
+    gc.disable()
+    try:
+        del parser
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+def test_data_is_given_out_where_it_arrived(kind: type[bytes | bytearray]) -> None:
+    parser = _amid_a_photo()
+    chunk = kind(b"photo" + DELIMITER + b"\r\n" + PHOTO + DELIMITER[:-1])
+    data = [event for event in parser.feed(memoryview(chunk)) if isinstance(event, memoryview)]
+    assert data == [b"photo", b"\xff\xd8\xff"]
+    assert all(view.obj is chunk for view in data)
+
+
+def test_what_began_like_a_delimiter_and_is_none_comes_before_what_told_so() -> None:
+    parser = _amid_a_photo()
+    chunks = [b"x" + DELIMITER, b"\r", b"y", DELIMITER[:9], DELIMITER + b"--"]
+    events: list[list[object]] = [list(parser.feed(chunk)) for chunk in chunks]
+    assert events == [[b"x"], [], [DELIMITER + b"\r", b"y"], [], [DELIMITER[:9], Mark.PART_END, Mark.FORM_END]]
+
+
+def test_an_empty_view_says_nothing() -> None:
+    parser = _amid_a_photo()
+    assert parser.feed(memoryview(b"")) == parser.feed(b"") == []
+
+
+@pytest.mark.parametrize("begun", [b"", b"--" + BOUNDARY + b"\r\n" + LABEL + b"\r\n"], ids=["first", "second"])
+@pytest.mark.parametrize("over", [0, 1])
+def test_white_space_may_follow_a_delimiter_as_far_as_its_limit(begun: bytes, over: int) -> None:
+    whole = begun + b"--" + BOUNDARY + b"\t " * (MAX_PADDING // 2) + b" " * over + b"\r\n" + PHOTO + DELIMITER + b"--"
+    for chunks in ([whole], cut(whole, range(len(whole)))):
+        assert (told(chunks, boundary=BOUNDARY)[-1] is Mark.FORM_END) is not bool(over)
+
+
+@pytest.mark.parametrize(
+    ("opening", "more"),
+    [
+        (b"", b"\r\n"),
+        (body(PHOTO), b"\r\nThe end"),
+        (b"--" + BOUNDARY, b" "),
+        (b"--" + BOUNDARY + b"\r\n", b"x"),
+        (b"--" + BOUNDARY + b"\r\nx:", b" "),
+        (b"--" + BOUNDARY + b"\r\n" + PHOTO + DELIMITER, b"\t"),
+        (b"--" + BOUNDARY + b"\r\n" + PHOTO, DELIMITER),
+        (b"--" + BOUNDARY + b"\r\n" + PHOTO, b"\r"),
+    ],
+    ids=["before", "after", "padding", "name", "value", "later padding", "look-alikes", "line breaks"],
+)
+def test_no_more_is_held_than_a_header_however_much_comes(opening: bytes, more: bytes) -> None:
+    parser = EventParser(BOUNDARY)
+    chunks = [opening] + [more * 7] * MAX_HEADER_BYTES
+    for chunk in chunks:
+        events = parser.feed(chunk)
+        assert len(parser._held) < MAX_HEADER_BYTES + 2
+        if events and isinstance(events[-1], MalformedBody):
+            break
+
+
+@contextmanager
+def _counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """How many bytes each search for a delimiter and each look ahead goes through."""
+    ahead = EventParser._ahead
+    counts: list[int] = []
+
+    def counted_find(view: memoryview, wanted: bytes, start: int) -> int:
+        place: int = find(view, wanted, start)
+        counts.append((len(view) if place < 0 else place) - start)
+        return place
+
+    def counted_ahead(parser: EventParser, view: memoryview, at: int, size: int) -> bytes:
+        seen = ahead(parser, view, at, size)
+        assert len(seen) <= MAX_HEADER_BYTES + 2
+        counts.append(len(seen))
+        return seen
+
+    with monkeypatch.context() as patch:
+        patch.setattr("recipe_api.multipart.parser.find", counted_find)
+        patch.setattr(EventParser, "_ahead", counted_ahead)
+        yield counts
+
+
+@pytest.mark.parametrize("size", [1, 10, 1000, 10**6], ids=lambda size: f"chunks of {size}")
+@pytest.mark.parametrize(
+    "data",
+    [DELIMITER, DELIMITER[:-1], DELIMITER + b"-\r", b"\r", b"\r\n--", b"x"],
+    ids=["look-alikes", "nearly", "until the last byte", "returns", "hyphens", "plain"],
+)
+def test_twice_the_data_is_twice_the_work_and_no_more_views_than_two_a_chunk(
+    data: bytes, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = []
+    for times in (100, 200):
+        whole = body(file((data + b"x") * times))
+        chunks = cut(whole, range(0, len(whole), size))
+        parser = EventParser(BOUNDARY)
+        with _counted(monkeypatch) as counts:
+            events = [event for chunk in chunks for event in parser.feed(chunk)]
+        assert events[-1] is Mark.FORM_END
+        assert sum(isinstance(event, memoryview) for event in events) <= 2 * len(chunks)
+        work.append(len(counts) + sum(counts))
+    assert work[1] < 2.1 * work[0]
 
 
 def test_the_boundary_of_these_tests_is_one_that_a_header_can_name() -> None:

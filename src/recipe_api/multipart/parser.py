@@ -1,28 +1,46 @@
-"""Chunks of a body in, events out: python-multipart's push parser behind a face that cannot be misused.
+"""Chunks of a body in, events out, by searching: for the delimiter in the data of a part, for line ends in its headers.
 
-The parser's callbacks only record; whoever awaits the next chunk reads what they recorded. A fault in the body is an
-event as well, the last one: what stands before it is judged before it, however the body was cut into chunks. So is
-the end of the form, since python-multipart does not tell a body that was cut short from one that is whole.
+Nearly all of a form is one photo, and there is nothing to do in it but to look for the delimiter. StringZilla looks in
+a quarter of the time of `bytes.find`, and data is given out where it arrived. What is copied, and held until the next
+chunk comes, is a line of a part's headers or what may be the beginning of a delimiter.
 
-The header block of a part is bounded by python-multipart itself: 8 headers of 4 KiB.
+However a body is cut into chunks, its events are the same, save that data may be in more pieces. A fault in the body is
+an event as well, the last one: what stands before it is judged before it. So is the end of the form, without which a
+body that was cut short would look like one that is whole.
 
-A chunk in the midst of a part, with no delimiter in it, passes that parser by. Looking for one is nearly all there is
-to do for a photo, and StringZilla looks in a quarter of the time of `bytes.find`.
+The rules are python-multipart's, whose own parser goes through a form state by state and byte by byte; tests hold the
+two to the same events (docs/decisions/0001-streaming-form.md tells where they differ). Its `parse_options_header` reads
+the header values that are not written as nearly all clients write them.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from urllib.parse import unquote_to_bytes
 
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MAX_BOUNDARY_LENGTH, MultipartParser, parse_options_header
+from python_multipart.multipart import MAX_BOUNDARY_LENGTH, parse_options_header
 from stringzilla import find
 
 from recipe_api.errors import InvalidText, MalformedBody, NotMultipart, RequestRefused
+from recipe_api.settings import KIB
+
+MAX_HEADERS = 8
+"""Headers of one part."""
+MAX_HEADER_BYTES = 4 * KIB + 128
+"""Bytes of one header without its line end: a value of 4 KiB, and its name."""
+MAX_PADDING = 64
+"""Bytes of white space behind a delimiter. Nobody is known to send any."""
 
 _BOUNDARY = re.compile(rb"[ -~]{0,%d}[!-~]" % (MAX_BOUNDARY_LENGTH - 1))
+_NO_LINE_BREAK = re.compile(rb"[^\r\n]")
+_ENDING = re.compile(
+    rb"(?P<part>[ \t]{0,%d}\r\n)|(?P<form>--)|(?P<open>(?:-|[ \t]{0,%d}\r?)\Z)|(?P<padding>[ \t])"
+    % (MAX_PADDING, MAX_PADDING)
+)
+"""What follows a delimiter; what is followed by none of it only looks like one. `open` wants bytes that are to come."""
+_HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+): *+([^\r]*)")
+"""A token (RFC 9110 §5.6.2) and a value. `*+` gives nothing back, so that a line of spaces is not tried at each one."""
 _SIMPLE = re.compile(rb'form-data; name="([^"\\]+)"(?:; filename="([^"\\]*)")?')
 """A `Content-Disposition` as nearly all clients write it, with nothing to unescape."""
 _PARAMETER = re.compile(rb';\s*([^\s=;]+)\s*=\s*("(?:[^"\\]|\\.)*"?|[^;]*)', re.DOTALL)
@@ -46,7 +64,7 @@ class Mark(Enum):
 
 
 Event = PartBegin | memoryview | Mark
-"""A view is data of the part that began last, where the chunk has them."""
+"""A view is data of the part that began last, where the chunk has it."""
 
 
 def boundary_of(content_type: str | None) -> bytes:
@@ -65,94 +83,154 @@ def boundary_of(content_type: str | None) -> bytes:
 
 
 class EventParser:
-    """One body's parser; `feed` it chunk by chunk."""
+    """One body's parser; `feed` it chunk by chunk.
+
+    Its state is the function that reads on from a place in the chunk and returns the place that it came to. What cannot
+    be judged at the end of a chunk is held, and stands before the next one.
+    """
 
     def __init__(self, boundary: bytes) -> None:
-        self._events: list[Event | RequestRefused] = []
         self._delimiter = b"\r\n--" + boundary
-        self._begun = False
-        self._chunk = b""
-        self._amid = False  # the parser took the last chunk to its end for data, and waits for nothing begun
+        self._state: _State = EventParser._before_form  # not a bound method: that would be a cycle for the collector
+        self._held = b"\r\n"  # the first delimiter's line break need not be sent
         self._headers: dict[bytes, bytes] = {}
-        self._header_name = b""
-        self._header_value = b""
-        self._parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": self._on_part_begin,
-                "on_header_field": self._on_header_field,
-                "on_header_value": self._on_header_value,
-                "on_header_end": self._on_header_end,
-                "on_headers_finished": self._on_headers_finished,
-                "on_part_data": self._on_part_data,
-                "on_part_end": self._on_part_end,
-                "on_end": self._on_end,
-            },
-        )
+        self._events: list[Event | RequestRefused] = []
 
     def feed(self, chunk: bytes | memoryview) -> Sequence[Event | RequestRefused]:
         """The events that `chunk` completes; after an error among them, feed no more.
 
+        A view must be one of contiguous bytes, and they must stay as they are: data is given out as views of them.
+
         A `MalformedBody` says that the bytes break the rules of RFC 2046 or RFC 7578, an `InvalidText` that the name of
         a field or a file is not valid text.
         """
-        if not chunk:
-            return []  # an empty view would pass for a file's end
-        if self._amid and not self._may_delimit(chunk):
-            return [memoryview(chunk)]
-        chunk = bytes(chunk)
-        if not self._begun:
-            # A line break may come first. python-multipart skips more, and how much depends on where a chunk ends.
-            chunk = chunk.lstrip(b"\r\n")
-            self._begun = bool(chunk)
-        self._chunk, self._amid = chunk, False
+        view, at = memoryview(chunk), 0
         try:
-            self._parser.write(chunk)
-        except FormParserError as error:
-            fault = MalformedBody(f"The multipart body is malformed: {error}.")
-            fault.__cause__ = error
-            self._events.append(fault)
-        except RequestRefused as error:
-            self._events.append(error)
-        events, self._events, self._chunk = self._events, [], b""
+            while at < len(view):
+                at = self._state(self, view, at)
+        except RequestRefused as fault:
+            self._events.append(fault.with_traceback(None))  # which would keep the chunk
+        events, self._events = self._events, []
         return events
 
-    def _may_delimit(self, chunk: bytes | memoryview) -> bool:
-        """Whether a delimiter stands in the chunk, or may begin at its end: the only CR of one is its first byte."""
-        if find(chunk, self._delimiter) >= 0:
-            return True
-        end = bytes(chunk[-len(self._delimiter) :])
-        last = end.rfind(b"\r")
-        return last >= 0 and self._delimiter.startswith(end[last:])
+    def _before_form(self, view: memoryview, at: int) -> int:
+        """Line breaks may come before the first delimiter, and nothing else."""
+        other = _NO_LINE_BREAK.search(view, at)
+        if other is None:
+            return len(view)
+        self._state = EventParser._at_first_delimiter
+        return other.start()
 
-    def _on_part_begin(self) -> None:
-        self._headers = {}
+    def _at_first_delimiter(self, view: memoryview, at: int) -> int:
+        seen, ending = self._delimiter_at(view, at)
+        if ending is None:
+            raise _malformed("it does not begin with the boundary that its Content-Type names")
+        return self._go_on(ending, seen, view, at)
 
-    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._header_name += data[start:end]
+    def _at_delimiter(self, view: memoryview, at: int) -> int:
+        """At one that was found, or at what may become one and began in a chunk before."""
+        seen, ending = self._delimiter_at(view, at)
+        if ending is None:
+            self._events.append(memoryview(self._held))
+            self._held, self._state = b"", EventParser._in_data
+            return at
+        if ending in {"part", "form"}:
+            self._events.append(Mark.PART_END)
+        return self._go_on(ending, seen, view, at)
 
-    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._header_value += data[start:end]
+    def _go_on(self, ending: str, seen: bytes, view: memoryview, at: int) -> int:
+        """Into what a delimiter opens, once that is all there."""
+        if ending == "open":
+            return self._hold(seen, view)
+        if ending == "padding":
+            raise _malformed("a boundary is followed by more than white space")
+        if ending == "form":
+            self._events.append(Mark.FORM_END)
+            self._state = EventParser._in_epilogue
+        else:
+            self._state = EventParser._in_headers
+        return self._past(seen, at)
 
-    def _on_header_end(self) -> None:
-        name = self._header_name.lower()
+    def _in_headers(self, view: memoryview, at: int) -> int:
+        """As many lines as the longest one could take; the last of them may be the empty one that ends them."""
+        seen, start = self._ahead(view, at, MAX_HEADER_BYTES + 2), 0
+        while (end := seen.find(b"\r\n", start)) > start:
+            self._add_header(seen[start:end])
+            start = end + 2
+        if end == start:
+            self._events.append(_part_begin(self._headers.get(b"content-disposition", b"")))
+            self._headers, self._state = {}, EventParser._in_data
+            return self._past(seen[: end + 2], at)
+        if start:
+            return self._past(seen[:start], at)  # a line is measured from its own start
+        if len(seen) == MAX_HEADER_BYTES + 2:
+            raise _malformed(f"a part has a header of more than {MAX_HEADER_BYTES} bytes")
+        return self._hold(seen, view)
+
+    def _add_header(self, line: bytes) -> None:
+        header = _HEADER.fullmatch(line)
+        if header is None:
+            raise _malformed("a part has a header that is no name and value")
+        name = header[1].lower()
         if name in self._headers:
-            raise MalformedBody("The multipart body is malformed: a part has the same header twice.")
-        self._headers[name] = self._header_value
-        self._header_name = self._header_value = b""
+            raise _malformed("a part has the same header twice")
+        if len(self._headers) == MAX_HEADERS:
+            raise _malformed(f"a part has more than {MAX_HEADERS} headers")
+        self._headers[name] = header[2]
 
-    def _on_headers_finished(self) -> None:
-        self._events.append(_part_begin(self._headers.get(b"content-disposition", b"")))
+    def _in_data(self, view: memoryview, at: int) -> int:
+        end = self._next_delimiter(view, at)
+        if end > at:  # an empty view would pass for a file's end
+            self._events.append(view[at:end])
+        if end < len(view):
+            self._state = EventParser._at_delimiter
+        return end
 
-    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self._events.append(memoryview(data)[start:end])
-        self._amid = data is self._chunk and end == len(data)
+    def _in_epilogue(self, view: memoryview, _at: int) -> int:
+        """Behind the closing delimiter nothing says anything (RFC 2046 §5.1.1)."""
+        return len(view)
 
-    def _on_part_end(self) -> None:
-        self._events.append(Mark.PART_END)
+    def _next_delimiter(self, view: memoryview, at: int) -> int:
+        """Where a delimiter stands, or may have begun where the view ends; that end, where there is none."""
+        size = len(self._delimiter)
+        place: int = find(view, self._delimiter, at)
+        while place >= 0 and not _ENDING.match(view, place + size):
+            place = find(view, self._delimiter, place + size)
+        if place >= 0:
+            return place
+        tail = view[at:][1 - size :].tobytes()
+        begun = tail.rfind(b"\r")  # the only CR of a delimiter is its first byte
+        if begun >= 0 and self._delimiter.startswith(tail[begun:]):
+            return len(view) - len(tail) + begun
+        return len(view)
 
-    def _on_end(self) -> None:
-        self._events.append(Mark.FORM_END)
+    def _delimiter_at(self, view: memoryview, at: int) -> tuple[bytes, str | None]:
+        """The delimiter that comes next, as far as it is there, and how it ends; None says that it is none."""
+        size = len(self._delimiter)
+        seen = self._ahead(view, at, size + MAX_PADDING + 2)
+        ending = _ENDING.match(seen, size) if self._delimiter.startswith(seen[:size]) else None
+        return (seen[: ending.end()], ending.lastgroup) if ending else (b"", None)
+
+    def _ahead(self, view: memoryview, at: int, size: int) -> bytes:
+        """The next `size` bytes, or as many as there are: what is held, then the view from this place on."""
+        return self._held + view[at : at + size - len(self._held)]
+
+    def _past(self, seen: bytes, at: int) -> int:
+        """The place behind what was seen ahead. That is done with, and so is what was held of it."""
+        place = at + len(seen) - len(self._held)
+        self._held = b""
+        return place
+
+    def _hold(self, seen: bytes, view: memoryview) -> int:
+        self._held = seen
+        return len(view)
+
+
+_State = Callable[[EventParser, memoryview, int], int]
+
+
+def _malformed(reason: str) -> MalformedBody:
+    return MalformedBody(f"The multipart body is malformed: {reason}.")
 
 
 def _part_begin(disposition: bytes) -> PartBegin:
@@ -162,7 +240,7 @@ def _part_begin(disposition: bytes) -> PartBegin:
         # parse_options_header speaks latin-1, the wire UTF-8 (RFC 7578 §5.1): bytes go in and come out unchanged.
         kind, options = parse_options_header(disposition.decode("latin-1"))
         if kind != b"form-data" or not options.get(b"name"):
-            raise MalformedBody("The multipart body is malformed: a part has no Content-Disposition with a name.")
+            raise _malformed("a part has no Content-Disposition with a name")
         named, filename = options[b"name"], options.get(b"filename")
     name = _text(named, what="A field's name")
     if filename is not None:
@@ -189,7 +267,8 @@ def _text(value: bytes, *, what: str, field: str | None = None, charset: str = "
     try:
         text = value.decode(charset)
     except UnicodeDecodeError as error:
-        raise InvalidText(f"{what} is not valid {charset.upper()}.", field=field) from error
+        # Without its traceback, which would keep the chunk, as in `feed`.
+        raise InvalidText(f"{what} is not valid {charset.upper()}.", field=field) from error.with_traceback(None)
     if "\0" in text:
         raise InvalidText(f"{what} has a NUL character.", field=field)
     return text
