@@ -94,7 +94,7 @@ def one(size: int, *, times: int) -> Callable[[Place, Server], dict[str, float]]
 def growth(sizes: Sequence[int], *, times: int) -> Callable[[Place, Server], dict[str, float]]:
     """Photos of each size, given in MiB and rising, and so again some times; by the size, the median of all.
 
-    Small ones are sent several times in a row, up to `_ROW_MIB` together: one of 16 MiB takes as long as a hiccup of the
+    Small ones are sent several times in a row, `_ROW_MIB` together: one of 16 MiB takes as long as a hiccup of the
     machine. All on one process: from one to the next the same work may take a tenth longer, as its memory happens to
     lie. Of memory the first time counts, since what a large photo leaves behind would hide that a small one takes less.
     """
