@@ -17,7 +17,7 @@ from recipe_api.settings import PART_SIZE, Settings
 from recipe_api.storage import lean as lean_module
 from recipe_api.storage.body import Body
 from recipe_api.storage.connection import aws_session, open_s3_client, open_s3_store
-from recipe_api.storage.lean import LeanCalls, OutOfTheOrdinary, ServerFault, open_lean_calls
+from recipe_api.storage.lean import LeanCalls, OutOfTheOrdinary, ServerFault, Unreadable, open_lean_calls
 from recipe_api.storage.protocol import Part, Upload
 from recipe_api.storage.wire import Limits
 from tests.support.amazon import Amazon, Refusal, amazon_running
@@ -263,8 +263,15 @@ class TestAnswers:
     @pytest.mark.parametrize("call", CALLS)
     async def test_of_success_with_another_document_are_too(self, call: Call, document: bytes) -> None:
         async with before(ok_with(document)) as (lean, _, _):
-            with pytest.raises(OutOfTheOrdinary):
+            with pytest.raises(Unreadable):
                 await call(lean)
+
+    @pytest.mark.parametrize(("status", "may_be_done"), [(201, True), (299, True), (300, False), (403, False)])
+    async def test_say_whether_what_was_asked_for_may_be_done(self, *, status: int, may_be_done: bool) -> None:
+        async with before(b"HTTP/1.1 %d Odd\r\nContent-Length: 0\r\n\r\n" % status) as (lean, _, _):
+            with pytest.raises(OutOfTheOrdinary) as odd:
+                await lean.create_upload("a.jpg", ATTRIBUTES)
+            assert isinstance(odd.value, Unreadable) == may_be_done
 
     @pytest.mark.parametrize("status", [500, 503])
     @pytest.mark.parametrize("call", CALLS)
@@ -449,8 +456,8 @@ async def test_a_clock_that_is_off_is_made_good_for_by_aioboto3(
         part = await store.put_part(upload, 1, Body(b"a photo"))
         await store.complete_upload(upload, [part])
 
-        assert [call for call in amazon.odd.calls if call.startswith("POST")] == [
-            *["POST ?uploads"] * 2,
+        assert [call for call in amazon.odd.calls if "?upload" in call] == [
+            *["POST ?uploads"] * 2,  # and none looks for what a refusal has begun
             *["POST ?uploadId"] * 2,
         ]
         assert await Seen(client, "skewed").body("b.jpg") == b"a photo"

@@ -128,7 +128,7 @@ class WireForm:
         """Checks a part that begins; True when it is a file to be read, False when it was a text and is read."""
         self._parts += 1
         if self._parts > self._rules.max_parts:
-            raise TooManyParts(f"A form may have {self._rules.max_parts} parts.")
+            raise TooManyParts(f"A form may have at most {self._rules.max_parts} parts.")
         name, is_file = part.name, part.filename is not None
         if name in self._seen:
             raise FieldRepeated(f"The field {name} was sent twice; send it once.", field=name)
@@ -148,7 +148,7 @@ class WireForm:
         while isinstance(event := await self._next_event(), memoryview):
             value += event
             if len(value) > self._rules.max_text_bytes:
-                raise TextTooLarge(f"{name} may have {self._rules.max_text_bytes} bytes.", field=name)
+                raise TextTooLarge(f"{name} may have at most {self._rules.max_text_bytes} bytes.", field=name)
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -162,7 +162,7 @@ class WireForm:
         self._file_bytes += len(event)
         if self._file_bytes > self._rules.max_file_bytes:
             raise PhotoTooLarge(
-                f"{self._file_name} may have {self._rules.max_file_bytes} bytes.", field=self._file_name
+                f"{self._file_name} may have at most {self._rules.max_file_bytes} bytes.", field=self._file_name
             )
         return event
 

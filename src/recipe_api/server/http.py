@@ -60,7 +60,7 @@ class BoundedHttp(HttpToolsProtocol):
         # Heads, and what comes after a body's last chunk: trailers, of which nobody here reads any.
         self._head_bytes = 0 if self._progressed else self._head_bytes + received
         if self._head_bytes > MAX_HEAD_BYTES:
-            self._refuse(HeadersTooLarge(f"The request's line and headers may have {MAX_HEAD_BYTES} bytes."))
+            self._refuse(HeadersTooLarge(f"The request's line and headers may have at most {MAX_HEAD_BYTES} bytes."))
         elif self.timeout_keep_alive_task is None and not self._in_head and not self._answering():
             # Something came that begins no request, and uvicorn has ended its own watch.
             self._timer.cancel()

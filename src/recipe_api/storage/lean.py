@@ -35,13 +35,17 @@ if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
 
 _PROBE = "probe"
-_SUCCESS, _SERVER_FAULT, _NOT_IMPLEMENTED = 200, 500, 501
+_SUCCESS, _REDIRECTION, _SERVER_FAULT, _NOT_IMPLEMENTED = 200, 300, 500, 501
 _CHECKSUM_HEADER = "x-amz-checksum-crc32"
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 
 class OutOfTheOrdinary(Exception):
     """The answer was neither success nor a fault of the server's."""
+
+
+class Unreadable(OutOfTheOrdinary):
+    """The answer was a success that does not tell what it should; what was asked for may have been done."""
 
 
 class ServerFault(OSError):
@@ -127,7 +131,7 @@ class LeanCalls:
         answer = await self._wire.put(f"{path}?{query}" if query else path, everything, body)
         _check(answer)
         if "etag" not in answer.headers:
-            raise OutOfTheOrdinary("the store told no entity tag")
+            raise Unreadable("the store told no entity tag")
         return answer.headers["etag"]
 
     async def _post(self, key: str, query: str, body: Body, headers: Mapping[str, str]) -> Answer:
@@ -163,7 +167,8 @@ def _check(answer: Answer) -> None:
     if answer.status >= _SERVER_FAULT and answer.status != _NOT_IMPLEMENTED:
         raise ServerFault(f"the store answered {answer.status}")
     if answer.status != _SUCCESS:
-        raise OutOfTheOrdinary(f"the store answered {answer.status}")
+        odd = Unreadable if answer.status < _REDIRECTION else OutOfTheOrdinary
+        raise odd(f"the store answered {answer.status}")
 
 
 def _told(answer: Answer, document: str, element: str) -> str:
@@ -171,10 +176,10 @@ def _told(answer: Answer, document: str, element: str) -> str:
     try:
         root = ET.fromstring(answer.body.strip())  # noqa: S314 - of the store that is trusted with all photos; 16 KiB at most
     except ET.ParseError as error:
-        raise OutOfTheOrdinary(f"the store answered what is no XML: {error}") from error
+        raise Unreadable(f"the store answered what is no XML: {error}") from error
     found = root.findtext(f"{{*}}{element}")
     if root.tag.rpartition("}")[2] != document or not found:
-        raise OutOfTheOrdinary(f"the store told no {element}")
+        raise Unreadable(f"the store told no {element}")
     return found
 
 

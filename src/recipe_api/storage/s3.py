@@ -20,7 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from recipe_api.errors import StorageUnavailable
 from recipe_api.storage.body import Body, BodyFile
-from recipe_api.storage.lean import LeanCalls, OutOfTheOrdinary
+from recipe_api.storage.lean import LeanCalls, OutOfTheOrdinary, Unreadable
 from recipe_api.storage.protocol import Attributes, Part, Upload
 from recipe_api.storage.retries import tried
 
@@ -80,7 +80,7 @@ class S3Store:
                     return await self._lean.create_upload(key, attributes)
                 except OutOfTheOrdinary as odd:
                     _log.info("beginning it again through aioboto3", key=key, reason=str(odd))
-                    tries += 1  # it may have been a success that could not be read
+                    tries += isinstance(odd, Unreadable)  # which may have begun one
             answer = await self._client.create_multipart_upload(
                 Bucket=self._bucket, Key=key, **_headers(attributes), **self._acl, **algorithm
             )
