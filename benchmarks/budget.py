@@ -8,6 +8,7 @@ clients send at a rate of their own, the store takes 60 MB/s and 10 ms, the budg
 told by the first rule that there is no room comes again after `Retry-After`, and sends all of it once more.
 """
 
+import argparse
 import asyncio
 import random
 from collections.abc import Callable
@@ -267,6 +268,7 @@ def _run(rule: Callable[[], WholeParts | ByteByByte], clients: list[Client]) -> 
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     for name, clients in _situations().items():
         print(name)
         print(f"  byte by byte  {_run(ByteByByte, clients)}")

@@ -5,6 +5,7 @@
 Both ways alternate in one run against the same embedded store; the figures are CPU time of this process a PUT.
 """
 
+import argparse
 import os
 import statistics
 import tempfile
@@ -48,5 +49,6 @@ async def main(settings: S3Settings) -> None:
     print(f"ratio     {statistics.median(plain / lean for lean, plain in pairs):.1f}")
 
 
+argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
 with tempfile.TemporaryDirectory() as folder, embedded_stack(Path(folder), durable=False) as stack:
     uvloop.run(main(S3Settings.from_environment(stack.environment())))
