@@ -2,9 +2,11 @@
 
 import asyncio
 import gc
+import random
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from itertools import accumulate, pairwise
 from typing import Any
 
 import pytest
@@ -170,6 +172,19 @@ class TestWhole:
             sending = asyncio.create_task(client.send(b"".join(request("/", body) for body in bodies)))
             assert [await client.read() for _ in bodies] == bodies
             await sending
+
+    @pytest.mark.parametrize("window", [0, 100 * KIB, 10 * MIB])
+    @on_both_loops
+    async def test_ends_there_in_whatever_pieces_it_comes(self, *, window: int) -> None:
+        bodies = [pattern(size) for size in (256 * KIB, 5, 300 * KIB, 700 * KIB)]
+        sent = b"".join(request("/", body) for body in bodies)
+        chance = random.Random(window)  # noqa: S311 - no secret
+        for sizes in ([1000, 50_000, 10_000, len(sent)], chance.choices([500, 20_000, 80_000], k=400)):
+            cuts = list(pairwise(accumulate(sizes, initial=0)))
+            async with listening(echo(window)) as connect:
+                client = await connect()
+                await client.send(*(sent[start:end] for start, end in cuts if start < len(sent)), pause=0.002)
+                assert [await client.read() for _ in bodies] == bodies
 
     @on_both_loops
     async def test_room_for_one_is_not_taken_for_the_next(self) -> None:

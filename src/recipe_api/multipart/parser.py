@@ -9,7 +9,7 @@ an event as well, the last one: what stands before it is judged before it. So is
 body that was cut short would look like one that is whole.
 
 The rules are python-multipart's, whose own parser goes through a form state by state and byte by byte; tests hold the
-two to the same events (docs/decisions/0001-streaming-form.md tells where they differ). Its `parse_options_header` reads
+two to the same events (docs/decisions/0018-form-parser.md tells where they differ). Its `parse_options_header` reads
 the header values that are not written as nearly all clients write them.
 """
 

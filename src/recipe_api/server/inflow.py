@@ -95,12 +95,12 @@ class Inflow(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the transport's guess
         """Where the next bytes go: into what is left of a block, or into a new one; never beyond the body's end."""
+        assert self._length is not None  # noqa: S101 - it is the protocol only then
+        fitting = min(max(self._window - self._received, HIGH_WATER_LIMIT), self._length - self._received)
         if self._block is None:
-            assert self._length is not None  # noqa: S101 - it is the protocol only then
-            fitting = max(self._window - self._received, HIGH_WATER_LIMIT)
-            self._block = memoryview(bytearray(min(self._block_bytes, fitting, self._length - self._received)))
+            self._block = memoryview(bytearray(min(self._block_bytes, fitting)))
             self._filled = 0
-        return self._block[self._filled :]
+        return self._block[self._filled : self._filled + fitting]  # of which small reads may have used some otherwise
 
     def buffer_updated(self, nbytes: int) -> None:
         """So many bytes have come."""
