@@ -133,7 +133,10 @@ class WireForm:
         if name in self._seen:
             raise FieldRepeated(f"The field {name} was sent twice; send it once.", field=name)
         if is_file and name not in self._rules.files:
-            wanted = "must be text, not a file" if name in self._rules.texts else "is not expected here"
+            files = " or ".join(sorted(self._rules.files))
+            wanted = (
+                "must be text, not a file" if name in self._rules.texts else f"is no field here; name a file {files}"
+            )
             raise FieldUnexpected(f"The field {name} {wanted}.", field=name)
         if not is_file and name in self._rules.files:
             raise FieldUnexpected(f"The field {name} must be a file, sent with a file name.", field=name)
@@ -148,7 +151,9 @@ class WireForm:
         while isinstance(event := await self._next_event(), memoryview):
             value += event
             if len(value) > self._rules.max_text_bytes:
-                raise TextTooLarge(f"{name} may have at most {self._rules.max_text_bytes} bytes.", field=name)
+                raise TextTooLarge(
+                    f"{name} may have at most {self._rules.max_text_bytes} bytes; shorten it.", field=name
+                )
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -162,7 +167,8 @@ class WireForm:
         self._file_bytes += len(event)
         if self._file_bytes > self._rules.max_file_bytes:
             raise PhotoTooLarge(
-                f"{self._file_name} may have at most {self._rules.max_file_bytes} bytes.", field=self._file_name
+                f"{self._file_name} may have at most {self._rules.max_file_bytes} bytes; send a smaller one.",
+                field=self._file_name,
             )
         return event
 

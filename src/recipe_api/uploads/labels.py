@@ -25,7 +25,7 @@ def check_label(label: str, *, max_bytes: int) -> str:
     except UnicodeEncodeError as error:
         raise InvalidText("label has half of a surrogate pair; send whole characters.", field="label") from error
     if size > max_bytes:
-        raise TextTooLarge(f"label may have at most {max_bytes} bytes.", field="label")
+        raise TextTooLarge(f"label may have at most {max_bytes} bytes; shorten it.", field="label")
     if "\0" in label:
         raise InvalidText("label has a NUL character.", field="label")
     if all(unicodedata.category(c) in _UNSEEN for c in label):

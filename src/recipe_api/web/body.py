@@ -187,4 +187,4 @@ async def read_json(request: Request, model: type[Model], *, patience: Patience)
 
 
 def _too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The body may have at most {limit} bytes.")
+    return BodyTooLarge(f"The body may have at most {limit} bytes; send less.")
