@@ -3,7 +3,7 @@ copies twice before; nobody here sees that.)
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import uvicorn
@@ -105,7 +105,7 @@ async def test_a_chunk_is_what_the_store_is_given() -> None:
     chunks = [form[at : at + CHUNK_BYTES] for at in range(0, len(form), CHUNK_BYTES)]
     store: Any = Kept()
 
-    async def arriving() -> AsyncIterator[bytes]:
+    async def arriving() -> AsyncGenerator[bytes]:
         for chunk in chunks:
             yield chunk
 

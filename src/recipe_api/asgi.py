@@ -4,25 +4,41 @@ Both stand on the same level and do not know each other. Under another server th
 goes as well, only at the price of more CPU.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 WINDOW = "recipe_api.window"
-"""Its name in a request's `extensions`. What stands there is a `Widen`."""
-
-Widen = Callable[[int], None]
-"""Tells whoever reads the body that there is room for so many bytes more of it, beyond all that was told before.
-
-They may then be read before they are asked for (the term is HTTP/2's: RFC 9113 §5.2), and the chunks that come out of
-`receive` may be views of memory, which does not change any more, in place of bytes.
-"""
+"""Its name in a request's `extensions`. What stands there is a `Window`."""
 
 
-def unheeded(_: int) -> None:
-    """The `Widen` of a body of which no more is read than was asked for."""
+class Window(Protocol):
+    """How much of a request's body may be read before it is asked for.
+
+    The term is HTTP/2's (RFC 9113 §5.2). Once it was widened, the chunks that come out of `receive` may be views of
+    memory, which does not change any more, in place of bytes.
+    """
+
+    def widen(self, size: int) -> None:
+        """There is room for `size` bytes more of it, beyond all that was told before."""
+
+    def shut(self) -> None:
+        """There is no room any more, nor any use for what lies unread. Whoever reads on gets what comes after that."""
 
 
-def window_of(scope: Mapping[str, Any]) -> Widen:
-    """How to widen the window of a request."""
-    widen: Widen = scope.get("extensions", {}).get(WINDOW, unheeded)
-    return widen
+class NoWindow:
+    """The window of a body of which no more is read than was asked for."""
+
+    def widen(self, size: int) -> None:
+        """Nobody heeds it."""
+
+    def shut(self) -> None:
+        """Nor this."""
+
+
+NO_WINDOW = NoWindow()
+
+
+def window_of(scope: Mapping[str, Any]) -> Window:
+    """The window of a request."""
+    window: Window = scope.get("extensions", {}).get(WINDOW, NO_WINDOW)
+    return window

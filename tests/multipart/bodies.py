@@ -1,6 +1,6 @@
 """Bodies of forms, byte for byte and cut anywhere, and what becomes of them."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -61,7 +61,7 @@ class Wire:
         self._pieces = iter(pieces)
         self.taken = 0
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes]:
         for piece in self._pieces:
             self.taken += 1
             yield piece

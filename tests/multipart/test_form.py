@@ -1,6 +1,6 @@
 """A form: which fields it may have, how large, and that what is too much is refused when it is, not later."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import replace
 
 import pytest
@@ -188,7 +188,7 @@ async def test_finishing_reads_to_the_end_of_the_body_and_not_only_of_the_form()
 
 
 async def test_a_client_that_goes_away_after_the_form_and_before_the_end_of_the_body_is_told_of() -> None:
-    async def chunks() -> AsyncIterator[bytes]:
+    async def chunks() -> AsyncGenerator[bytes]:
         yield body(LABEL, PHOTO)
         raise ClientDisconnected("The client went away.")
 

@@ -1,7 +1,7 @@
 """Since when a client may have sent the last byte of its form, though much of it still waits to be read."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 import pytest
@@ -23,7 +23,7 @@ async def read(
 ) -> tuple[float, float]:
     """When it may have been sent, and when it was read, by one who dawdles before and between the chunks."""
 
-    async def chunks() -> AsyncIterator[bytes]:
+    async def chunks() -> AsyncGenerator[bytes]:
         for start in range(0, len(sent), CHUNK):
             await asyncio.sleep(pauses)
             yield sent[start : start + CHUNK]

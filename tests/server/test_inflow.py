@@ -83,15 +83,15 @@ async def answer(send: Callable[..., Awaitable[None]], body: bytes) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def at_once(receive: Messages) -> list[bytes]:
-    """The bodies that an app gets without a wait."""
-    found = []
+def at_once(receive: Messages) -> list[dict[str, Any]]:
+    """The messages that an app gets without a wait."""
+    found: list[dict[str, Any]] = []
     while True:
         asked: Any = receive()
         try:
             asked.send(None)
         except StopIteration as told:
-            found.append(told.value["body"])
+            found.append(told.value)
         else:
             asked.close()
             return found
@@ -101,14 +101,14 @@ def echo(*windows: int) -> App:
     """Answers with the body, for which it gives room piece by piece, whenever all before has come."""
 
     async def app(scope: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
-        widen, left, room = window_of(scope), list(windows), 0
+        window, left, room = window_of(scope), list(windows), 0
         body, more = b"", True
         while more:
             message = await receive()
             body, more = body + message["body"], message["more_body"]
             if left and len(body) >= room:
                 room += left[0]
-                widen(left.pop(0))
+                window.widen(left.pop(0))
         await answer(send, body)
 
     return app
@@ -193,7 +193,7 @@ class TestWhole:
 
         async def app(scope: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
             await whole.wait()
-            window_of(scope)(10 * MIB)
+            window_of(scope).widen(10 * MIB)
             await echo(MIB)(scope, receive, send)
 
         first, second = (request("/", body) for body in bodies)
@@ -216,10 +216,10 @@ class TestAhead:
 
         async def app(scope: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
             first = (await receive())["body"]
-            window_of(scope)(window)
+            window_of(scope).widen(window)
             second = (await receive())["body"]  # uvicorn reads on when it is asked
             await asyncio.sleep(QUIET_SECONDS)
-            ahead.set_result(len(first) + len(second) + sum(map(len, at_once(receive))))
+            ahead.set_result(len(first) + len(second) + sum(len(message["body"]) for message in at_once(receive)))
             await answer(send, b"enough")
 
         body = pattern(10 * MIB)
@@ -236,7 +236,7 @@ class TestAhead:
         chunks: list[Any] = []
 
         async def app(scope: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
-            window_of(scope)(100 * MIB)
+            window_of(scope).widen(100 * MIB)
             while (message := await receive())["more_body"]:
                 chunks.append(message["body"])
             await answer(send, b"")
@@ -257,7 +257,7 @@ class TestAhead:
         chunks: list[Any] = []
 
         async def app(scope: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
-            window_of(scope)(100 * MIB)
+            window_of(scope).widen(100 * MIB)
             chunks.extend([(await receive())["body"] for _ in range(30)])
             await answer(send, b"")
 
@@ -276,7 +276,7 @@ class TestTheEnd:
         told: list[str] = []
 
         async def app(scope: dict[str, Any], receive: Messages, _: Callable[..., Awaitable[None]]) -> None:
-            window_of(scope)(100 * MIB)
+            window_of(scope).widen(100 * MIB)
             while True:
                 told.append((await receive())["type"])
                 if told[-1] == "http.disconnect":
@@ -293,7 +293,7 @@ class TestTheEnd:
     @on_both_loops
     async def test_of_an_app_that_has_read_enough_reaches_the_client(self) -> None:
         async def app(scope: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
-            window_of(scope)(100 * MIB)
+            window_of(scope).widen(100 * MIB)
             await receive()
             await answer(send, b"enough")
 
@@ -311,8 +311,8 @@ class TestTheEnd:
         kept: list[weakref.ref[Any]] = []
 
         async def app(scope: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
-            kept.append(weakref.ref(window_of(scope).__self__))  # type: ignore[attr-defined]
-            window_of(scope)(100 * MIB)
+            kept.append(weakref.ref(window_of(scope)))
+            window_of(scope).widen(100 * MIB)
             while (message := await receive()).get("more_body"):
                 pass
             if message["type"] == "http.request":
@@ -328,3 +328,98 @@ class TestTheEnd:
                 await until(lambda: kept and kept[0]() is None)
         finally:
             gc.enable()
+
+    @on_both_loops
+    async def test_of_a_body_that_nobody_reads_leaves_nothing_either(self) -> None:
+        kept: list[weakref.ref[Any]] = []
+
+        async def app(scope: dict[str, Any], _: Messages, send: Callable[..., Awaitable[None]]) -> None:
+            kept.append(weakref.ref(window_of(scope)))
+            await answer(send, b"unread")
+
+        gc.collect()
+        gc.disable()
+        try:
+            async with listening(app) as connect:
+                client = await connect()
+                await client.send(request("/", pattern(1000)))
+                assert await client.read() == b"unread"
+                client.writer.close()
+                await until(lambda: kept[0]() is None)
+        finally:
+            gc.enable()
+
+    @on_both_loops
+    async def test_of_an_app_that_has_answered_holds_up_nobody_whatever_the_window(self) -> None:
+        async def app(scope: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
+            await receive()
+            window_of(scope).widen(1)
+            await answer(send, b"enough")
+
+        async with listening(app) as connect:
+            client = await connect()
+            await client.send(request("/", pattern(2 * MIB), length=10 * MIB), pause=QUIET_SECONDS)
+            assert await client.read() == b"enough"
+            await client.send(pattern(8 * MIB))
+            await client.send(request("/", pattern(MIB)))
+            assert await client.read() == b"enough"
+
+
+class TestShut:
+    @pytest.mark.parametrize("whole", [True, False], ids=["whole", "coming"])
+    @on_both_loops
+    async def test_what_lies_unread_is_dropped_and_no_more_is_read_ahead(self, *, whole: bool) -> None:
+        sizes: list[int] = []
+        size = 8 * MIB
+
+        async def app(scope: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
+            window = window_of(scope)
+            sizes.append(len((await receive())["body"]))
+            window.widen(size if whole else 2 * MIB)
+            sizes.append(len((await receive())["body"]))
+            await asyncio.sleep(QUIET_SECONDS)
+            window.shut()
+            for _ in range(2):
+                told = at_once(receive)
+                sizes.append(sum(len(message["body"]) for message in told))
+                await asyncio.sleep(QUIET_SECONDS)
+                if not all(message["more_body"] for message in told):
+                    break
+            else:
+                while (await receive())["more_body"]:
+                    pass
+            await answer(send, b"read to its end")
+
+        async with listening(app) as connect:
+            client = await connect()
+            sending = asyncio.create_task(client.send(request("/", pattern(size))))
+            assert await client.read() == b"read to its end"
+            await sending
+
+        assert sizes[0] + sizes[1] < size
+        assert sizes[2] == 0
+        assert sum(sizes[3:]) <= 2 * READ_BYTES
+
+
+class TestSmall:
+    @on_both_loops
+    async def test_chunks_of_a_byte_are_gathered(self) -> None:
+        bodies: list[bytes] = []
+
+        async def app(_: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
+            await asyncio.sleep(QUIET_SECONDS)
+            more = True
+            while more:
+                message = await receive()
+                bodies.append(message["body"])
+                more = message["more_body"]
+            await answer(send, b"")
+
+        async with listening(app) as connect:
+            client = await connect()
+            await client.send(request("/", chunked(*[b"a"] * 100_000), "Transfer-Encoding: chunked", length=None))
+            await client.read()
+
+        assert b"".join(bodies) == b"a" * 100_000
+        assert all(isinstance(body, bytes) for body in bodies)
+        assert len(bodies) < 20

@@ -48,6 +48,36 @@ def test_it_holds_two_parts_at_least() -> None:
         BufferBudget(total=2 * PART - 1, part_size=PART)
 
 
+class Told:
+    """A window that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[int | str] = []
+
+    def widen(self, size: int) -> None:
+        self.told.append(size)
+
+    def shut(self) -> None:
+        self.told.append("shut")
+
+
+async def test_a_window_is_widened_by_what_is_granted_when_it_is_granted_and_shut_at_the_end() -> None:
+    budget, window = BufferBudget(total=2 * PART, part_size=PART), Told()
+    other = await holding(budget)
+    lease = budget.lease(at_most=PART + 300, window=window)
+
+    async with asking(lease) as first:
+        assert window.told == []
+        other.close()
+        assert await first == PART
+    assert window.told == [PART]
+
+    lease.send_off(PART)
+    assert await lease.next_part() == 300
+    lease.close()
+    assert window.told == [PART, 300, "shut"]
+
+
 async def test_room_is_for_a_whole_part_or_for_all_that_can_come() -> None:
     budget = BufferBudget(total=8 * PART, part_size=PART)
 

@@ -226,6 +226,8 @@ DOCUMENTS = [
     pytest.param(COMPLETED.replace(b"<ETag>1</ETag>", b""), id="without its entity tag"),
     pytest.param(BEGUN[:-1], id="cut short"),
     pytest.param(b"welcome", id="no XML"),
+    pytest.param(b'<?xml version="1.0" encoding="klingon"?>' + BEGUN, id="an unknown encoding"),
+    pytest.param(b'<?xml version="1.0" encoding="utf-32"?>' + BEGUN, id="an unusual encoding"),
 ]
 
 
@@ -241,8 +243,9 @@ class TestAnswers:
             with pytest.raises(OutOfTheOrdinary, match=str(status)):
                 await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
 
-    async def test_of_success_without_an_entity_tag_are_too(self) -> None:
-        async with before(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as (lean, _, _):
+    @pytest.mark.parametrize("tag", [b"", b"ETag:\r\n"], ids=["none", "empty"])
+    async def test_of_success_without_an_entity_tag_are_too(self, tag: bytes) -> None:
+        async with before(b"HTTP/1.1 200 OK\r\n%bContent-Length: 0\r\n\r\n" % tag) as (lean, _, _):
             with pytest.raises(OutOfTheOrdinary, match="no entity tag"):
                 await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
 
@@ -461,3 +464,19 @@ async def test_a_clock_that_is_off_is_made_good_for_by_aioboto3(
             *["POST ?uploadId"] * 2,
         ]
         assert await Seen(client, "skewed").body("b.jpg") == b"a photo"
+
+
+async def test_a_beginning_that_cannot_be_read_is_looked_for(
+    make_settings: Callable[..., Settings], amazon: Amazon
+) -> None:
+    settings = make_settings(**amazon.environment("unreadable"))
+    async with open_s3_store(settings) as (store, client):
+        where: Any = {"LocationConstraint": "eu-central-1"}
+        await client.create_bucket(Bucket="unreadable", CreateBucketConfiguration=where)
+        amazon.odd.forget()
+        amazon.odd.refused["POST ?uploads"] = Refusal(status="200 OK", code="InternalError", times=1)
+
+        upload = await store.create_upload("a.jpg", ATTRIBUTES)
+
+        assert amazon.odd.calls == ["POST ?uploads", "POST ?uploads", "GET ?uploads"]
+        await store.abort_upload(upload)

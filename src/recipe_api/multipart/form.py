@@ -7,12 +7,12 @@ end of the body have been seen.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 
-from recipe_api.asgi import Widen, unheeded
+from recipe_api.asgi import NO_WINDOW, Window
 from recipe_api.errors import (
     FieldMissing,
     FieldRepeated,
@@ -59,15 +59,15 @@ class WireForm:
 
     def __init__(
         self,
-        chunks: AsyncIterator[bytes | memoryview],
+        chunks: AsyncGenerator[bytes | memoryview],
         *,
         boundary: bytes,
         rules: FormRules,
         announced: int | None = None,
-        widen: Widen = unheeded,
+        window: Window = NO_WINDOW,
     ) -> None:
-        self.widen = widen
-        """To be told of room for the file's bytes, into which the source of the chunks may read ahead."""
+        self.window = window
+        """To be widened by the room for the file's bytes, into which the source of the chunks may read ahead."""
         self.announced = announced
         """Bytes of the whole body, where its headers say so; no more can come."""
         self._clock = asyncio.get_running_loop().time
@@ -123,6 +123,11 @@ class WireForm:
         if self.sent_at is None:
             self.sent_at = self._clock()
         return self.sent_at
+
+    async def close(self) -> None:
+        """Lets go of what was not read. A failure holds on to the form, and a form to the failure that it told."""
+        self._events.clear()
+        await self._chunks.aclose()
 
     async def _begin(self, part: PartBegin) -> bool:
         """Checks a part that begins; True when it is a file to be read, False when it was a text and is read."""

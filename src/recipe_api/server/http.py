@@ -84,6 +84,7 @@ class BoundedHttp(HttpToolsProtocol):
         """The rest of a body has come, and the parser, which still waits for it, has seen nothing of it."""
         self.on_message_complete()
         self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's is
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -106,7 +107,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._refuse(RequestRefused("A request with a body cannot ask for another protocol; leave Upgrade out."))
             return
         super().on_headers_complete()
-        if has_body:
+        if has_body and (b"content-length", b"0") not in self.headers:
             self._inflow = Inflow(self, at_end=self._body_passed_by)
 
     def send_400_response(self, msg: str) -> None:
@@ -125,7 +126,8 @@ class BoundedHttp(HttpToolsProtocol):
         if answering:
             self.transport.close()  # after what was written; the app learns that nobody sends any more
         else:
-            self.transport.write_eof()
+            if self.transport.can_write_eof():  # TLS cannot
+                self.transport.write_eof()
             self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def _answering(self) -> bool:

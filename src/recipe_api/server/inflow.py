@@ -9,7 +9,7 @@ uvicorn does it, so what lies unread is bounded by the room that was given and o
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
@@ -22,7 +22,8 @@ FIRST_BLOCK_BYTES = 256 * KIB
 BLOCK_BYTES = MIB
 """The largest block, for a body that has filled those before. Each costs the app some 50 µs, whatever its size."""
 SPARSE_BYTES = 32 * KIB
-"""A read that brings less is copied out, so that it does not hold a block of which it is a small part."""
+"""A read that brings less is copied out, so that it does not hold a block of which it is a small part; and what less
+than that lies unread is joined by what comes next, if that is no more."""
 
 
 class Inflow(asyncio.BufferedProtocol):
@@ -38,9 +39,9 @@ class Inflow(asyncio.BufferedProtocol):
         self._http, self._cycle, self._flow = http, http.cycle, http.flow
         self._await_news = self._cycle.receive
         self._cycle.receive = self.receive  # type: ignore[method-assign]  # what the app is given
-        self._extensions = {WINDOW: self.widen}
+        self._extensions = {WINDOW: self}
         cast("dict[str, Any]", http.scope)["extensions"] = self._extensions
-        self._chunks: deque[bytes | memoryview] = deque()
+        self._chunks: deque[bytes | bytearray | memoryview] = deque()
         self._unread = 0
         self._received = 0
         self._window = 0
@@ -50,41 +51,60 @@ class Inflow(asyncio.BufferedProtocol):
         self._filled = 0
 
     def widen(self, size: int) -> None:
-        """Has `size` bytes more be read before they are asked for; `recipe_api.asgi.Widen`."""
+        """Has `size` bytes more be read before they are asked for; `recipe_api.asgi.Window`."""
         self._window += size
-        if self._length is None and not self._cycle.disconnected and self._http.cycle is self._cycle:
-            headers = self._cycle.scope["headers"]
-            length = next((int(value) for name, value in headers if name == b"content-length"), 0)
+        if self._length is None and not self._cycle.disconnected:
+            length = _announced(self._cycle.scope["headers"])
             if length - self._received > HIGH_WATER_LIMIT:  # less is there at once, or comes slowly
                 self._length = length
-                self._hand_over(self)
+                self._http.transport.set_protocol(self)
+
+    def shut(self) -> None:
+        """Lets go of what lies unread, and reads no further than it is asked; `recipe_api.asgi.Window`."""
+        if self._cycle.more_body or self._chunks:
+            self._window = self._unread = 0
+            self._chunks.clear()
+            self._block = None
+            self._flow.pause_reading()
+            self._cycle.message_event.set()  # whoever reads on learns whether more will come
 
     def take(self, chunk: bytes | memoryview) -> None:
         """A piece of the body has come."""
         self._received += len(chunk)
         if self._cycle.response_complete:
             return
-        self._chunks.append(chunk)
+        self._keep(chunk)
         self._unread += len(chunk)
         if self._unread >= HIGH_WATER_LIMIT and self._received >= self._window:
             self._flow.pause_reading()
         self._cycle.message_event.set()
 
+    def _keep(self, chunk: bytes | memoryview) -> None:
+        if self._chunks and len(chunk) < SPARSE_BYTES and len(self._chunks[-1]) < SPARSE_BYTES:
+            # Thousands of them come out of one read where a client codes its body in chunks of a byte.
+            last = self._chunks[-1]
+            if not isinstance(last, bytearray):
+                self._chunks[-1] = last = bytearray(last)
+            last += chunk
+        else:
+            self._chunks.append(chunk)
+
     async def receive(self) -> Any:  # noqa: ANN401 - a message of ASGI, and its body may be a view
         """ASGI's: the next chunk, at once where one is there; else uvicorn's answer, which waits and reads on."""
-        if not self._chunks:
+        if not self._chunks or self._cycle.response_complete:
             message = await self._await_news()
             if not self._chunks or message["type"] != "http.request":
+                if not message.get("more_body", False):
+                    self.close()
                 return message
-        elif self._cycle.disconnected or self._cycle.response_complete:
-            return {"type": "http.disconnect"}
         chunk = self._chunks.popleft()
         self._unread -= len(chunk)
         self._cycle.message_event.clear()  # what it told of is now told
         more = self._cycle.more_body or bool(self._chunks)
         if not more:
             self.close()
-        return {"type": "http.request", "body": chunk, "more_body": more}
+        body = bytes(chunk) if isinstance(chunk, bytearray) else chunk
+        return {"type": "http.request", "body": body, "more_body": more}
 
     def close(self) -> None:
         """Lets go of what nobody will read any more. It and uvicorn would hold each other until the collector came."""
@@ -118,23 +138,11 @@ class Inflow(asyncio.BufferedProtocol):
         self.take(came)
         if self._received == self._length:
             self._block = None
-            self._hand_over(self._http)
+            self._http.transport.set_protocol(self._http)
             self._at_end()
 
-    def _hand_over(self, protocol: asyncio.BaseProtocol) -> None:
-        transport = self._http.transport
-        reading = transport.is_reading()
-        transport.pause_reading()  # uvloop heeds a protocol's kind only when it begins to read
-        transport.set_protocol(protocol)
-        if reading:
-            transport.resume_reading()
-
-    def eof_received(self) -> None:
-        """The protocol's; as for all else that is no body, `http` knows what to do."""
-        self._http.eof_received()
-
     def connection_lost(self, exc: Exception | None) -> None:
-        """The protocol's."""
+        """The protocol's; as for all else that is no body, `http` knows what to do."""
         self._http.connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -144,3 +152,9 @@ class Inflow(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """The protocol's."""
         self._http.resume_writing()
+
+
+def _announced(headers: Iterable[tuple[bytes, bytes]]) -> int:
+    """The length of a body whose head the parser has let pass; 0 where it is not told."""
+    digits = next((value for name, value in headers if name == b"content-length"), b"0")
+    return int(digits.strip().lstrip(b"0") or b"0")  # Python makes no number of more than 4300 digits

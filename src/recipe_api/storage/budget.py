@@ -20,7 +20,7 @@ import heapq
 from dataclasses import dataclass, field
 from math import inf
 
-from recipe_api.asgi import Widen, unheeded
+from recipe_api.asgi import NO_WINDOW, Window
 from recipe_api.errors import ServiceFull
 from recipe_api.settings import KIB
 
@@ -58,15 +58,15 @@ class BufferBudget:
         self._large_waiting: list[_Waiting] = []
         self._leases = 0
 
-    def lease(self, *, at_most: int | None = None, widen: Widen = unheeded) -> "Lease":
+    def lease(self, *, at_most: int | None = None, window: Window = NO_WINDOW) -> "Lease":
         """A lease of no room yet; close it.
 
         Args:
             at_most: Bytes of the whole upload, where it is known that more cannot come.
-            widen: Told of all room that is granted; who reads the bytes may read ahead into it.
+            window: Of whoever reads the bytes, into this room: widened by all that is granted, shut when it is closed.
         """
         self._leases += 1
-        return Lease(self, turn=self._leases, at_most=at_most, widen=widen)
+        return Lease(self, turn=self._leases, at_most=at_most, window=window)
 
     async def take(self, size: int, *, turn: int, small: bool, until: float | None = None) -> None:
         """Gives `size` bytes as soon as they are there and no earlier turn of its sort wants them.
@@ -142,12 +142,12 @@ def _first(heap: list[_Waiting]) -> _Waiting | None:
 class Lease:
     """The room of the part that one upload fills."""
 
-    __slots__ = ("_budget", "_left", "_small", "_turn", "_widen", "held")
+    __slots__ = ("_budget", "_left", "_small", "_turn", "_window", "held")
 
-    def __init__(self, budget: BufferBudget, *, turn: int, at_most: int | None, widen: Widen) -> None:
+    def __init__(self, budget: BufferBudget, *, turn: int, at_most: int | None, window: Window) -> None:
         self._budget = budget
         self._turn = turn
-        self._widen = widen
+        self._window = window
         self._left = at_most
         self._small = at_most is not None and at_most <= SMALL
         self.held = 0
@@ -166,7 +166,7 @@ class Lease:
         self.held = size
         if self._left is not None:
             self._left -= size
-        self._widen(size)
+        self._window.widen(size)
         return size
 
     def send_off(self, size: int) -> None:
@@ -180,4 +180,5 @@ class Lease:
 
     def close(self) -> None:
         """Gives back all that is held."""
+        self._window.shut()
         self.send_off(0)

@@ -130,7 +130,7 @@ class LeanCalls:
         everything = await self._signed("PUT", path, query, {_CHECKSUM_HEADER: checksum, **headers}, body, payload)
         answer = await self._wire.put(f"{path}?{query}" if query else path, everything, body)
         _check(answer)
-        if "etag" not in answer.headers:
+        if not answer.headers.get("etag"):
             raise Unreadable("the store told no entity tag")
         return answer.headers["etag"]
 
@@ -175,7 +175,7 @@ def _told(answer: Answer, document: str, element: str) -> str:
     """What an element of the answer's document says. S3 may tell an error after a status of 200: another document."""
     try:
         root = ET.fromstring(answer.body.strip())  # noqa: S314 - of the store that is trusted with all photos; 16 KiB at most
-    except ET.ParseError as error:
+    except (ET.ParseError, LookupError, ValueError) as error:  # the last two of an encoding that it does not know
         raise Unreadable(f"the store answered what is no XML: {error}") from error
     found = root.findtext(f"{{*}}{element}")
     if root.tag.rpartition("}")[2] != document or not found:

@@ -35,7 +35,8 @@ ANSWER_BYTES = 16 * 1024
 JOINED_BYTES = 64 * 1024
 """Up to this size a body is copied behind its head: that costs less than a packet, and a waking of the server, more."""
 AHEAD_BYTES = MIB
-"""How much a transport that copies nothing may hold of what the socket does not take yet, so that it is never empty."""
+"""How much a transport over plain TCP may hold of what the socket does not take yet, so that it is never empty. None of
+it is a copy, on uvloop."""
 LATE = "the answer does not come"
 _NAMES = re.compile(r"[a-z0-9-]+(?:\n[a-z0-9-]+)*")
 
@@ -48,7 +49,7 @@ class Limits:
     """At once, idle ones among them; who comes beyond that waits."""
     connect_seconds: float
     answer_seconds: float
-    """From the body's last byte to the answer's end."""
+    """From when the transport has the body's last byte to the answer's end."""
 
 
 @dataclass(slots=True)
@@ -225,7 +226,8 @@ class _Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Ends the connection, whatever is under way on it."""
-        if not self._gone:  # asyncio's transport fails to be aborted after that
+        if not self._gone:  # asyncio's transport fails to be aborted after that, or twice
+            self._gone = True
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -128,7 +128,7 @@ class Uploads:
             self._store,
             draft.key,
             draft.attributes(),
-            lease=self._budget.lease(at_most=form.announced, widen=form.widen),
+            lease=self._budget.lease(at_most=form.announced, window=form.window),
             undo=self._undo,
             part_size=self.policy.part_size,
             parts_in_flight=self.policy.parts_in_flight,

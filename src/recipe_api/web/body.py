@@ -1,7 +1,7 @@
 """A request's body as chunks, bounded in size and in patience."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -26,9 +26,10 @@ def announced_bytes(request: Request, *, limit: int) -> int | None:
     announced = request.headers.get("content-length", "")
     if not announced.isdecimal():
         return None
-    if int(announced) > limit:
+    size = int(announced.lstrip("0") or "0")  # Python makes no number of more than 4300 digits
+    if size > limit:
         raise _too_large(limit)
-    return int(announced)
+    return size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +121,7 @@ class _Watch:
             self._waiting.cancel()
 
 
-async def read_body(request: Request, *, limit: int, patience: Patience) -> AsyncIterator[bytes]:
+async def read_body(request: Request, *, limit: int, patience: Patience) -> AsyncGenerator[bytes]:
     """The chunks of the body, as they arrive.
 
     Args:

@@ -131,7 +131,11 @@ async def upload_recipe(request: Request) -> Response:
     services = services_of(request)
     caller = await api_token(request, await BEARER(request))
     key = _upload_key(request, caller)
-    created = await services.uploads.create(_wire_form(request, services), key=key)
+    form = _wire_form(request, services)
+    try:
+        created = await services.uploads.create(form, key=key)
+    finally:
+        await form.close()
     recipe = created.recipe
     headers = {"Location": f"/recipe/{recipe.id}"} | ({"Idempotency-Replayed": "true"} if created.replayed else {})
     out = CreatedRecipeOut.created(recipe, manage_token=services.tokens.manage_token(recipe.id))
@@ -158,4 +162,4 @@ def _wire_form(request: Request, services: Services) -> WireForm:
     announced = announced_bytes(request, limit=limit)
     chunks = read_body(request, limit=limit if announced is None else announced, patience=services.patience)
     window = window_of(request.scope)
-    return WireForm(chunks, boundary=boundary, rules=policy.form_rules(), announced=announced, widen=window)
+    return WireForm(chunks, boundary=boundary, rules=policy.form_rules(), announced=announced, window=window)
