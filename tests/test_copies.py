@@ -1,5 +1,5 @@
-"""A photo's bytes are not copied between the socket's reader and the store's connection. (The C of uvloop and httptools
-copies twice before; nobody here sees that.)
+"""A photo's bytes are not copied between the socket's reader and the store's connection. (What comes by way of the
+HTTP parser was copied twice before, in C; tests/server looks at what goes past it.)
 """
 
 import asyncio

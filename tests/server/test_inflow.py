@@ -4,8 +4,8 @@ import asyncio
 import gc
 import random
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -95,6 +95,17 @@ def at_once(receive: Messages) -> list[dict[str, Any]]:
         else:
             asked.close()
             return found
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Keeps Python's collector away."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def echo(*windows: int) -> App:
@@ -318,16 +329,12 @@ class TestTheEnd:
             if message["type"] == "http.request":
                 await answer(send, b"")
 
-        gc.collect()
-        gc.disable()
-        try:
+        with uncollected():
             async with listening(app) as connect:
                 client = await connect()
                 await client.send(request("/", pattern(sent), length=2 * MIB), pause=QUIET_SECONDS)
                 client.writer.close()
                 await until(lambda: kept and kept[0]() is None)
-        finally:
-            gc.enable()
 
     @on_both_loops
     async def test_of_a_body_that_nobody_reads_leaves_nothing_either(self) -> None:
@@ -337,17 +344,13 @@ class TestTheEnd:
             kept.append(weakref.ref(window_of(scope)))
             await answer(send, b"unread")
 
-        gc.collect()
-        gc.disable()
-        try:
+        with uncollected():
             async with listening(app) as connect:
                 client = await connect()
                 await client.send(request("/", pattern(1000)))
                 assert await client.read() == b"unread"
                 client.writer.close()
                 await until(lambda: kept[0]() is None)
-        finally:
-            gc.enable()
 
     @on_both_loops
     async def test_of_an_app_that_has_answered_holds_up_nobody_whatever_the_window(self) -> None:

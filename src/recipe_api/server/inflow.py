@@ -1,4 +1,4 @@
-"""A request's body on its way from the socket to the app: the chunks as they came, none of them joined to another.
+"""A request's body on its way from the socket to the app: the chunks as they came, only small ones joined.
 
 uvicorn stops reading when 64 KiB lie there unread, and goes on when the app has taken them. Where the bytes come faster
 than that, each chunk costs a stop, a waking of the app and a start. So an app that has room for more says how much

@@ -226,8 +226,7 @@ class _Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Ends the connection, whatever is under way on it."""
-        if not self._gone:  # asyncio's transport fails to be aborted after that, or twice
-            self._gone = True
+        if not self._gone:  # asyncio's transport fails to be aborted after that
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
