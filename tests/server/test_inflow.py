@@ -261,7 +261,8 @@ class TestAhead:
         assert max(blocks.values()) == BLOCK_BYTES
         assert FIRST_BLOCK_BYTES in blocks.values()
         assert sum(blocks.values()) > 19 * MIB
-        assert len(blocks) < 25
+        sparse = sum(len(chunk) < SPARSE_BYTES for chunk in chunks)  # a busy machine's client sends some of them
+        assert len(blocks) <= 22 + 5 * sparse  # the copy, and blocks of 64, 128, 256 and 512 KiB
 
     @on_both_loops
     async def test_a_slow_client_holds_no_block(self) -> None:
