@@ -53,7 +53,7 @@ class Kept:
         self.parts = 0
 
     def _keep(self, body: Body) -> None:
-        self.pieces += body
+        self.pieces += body.blocks()
         self.parts += 1
 
     async def put(self, key: str, body: Body, attributes: Attributes) -> str:  # noqa: ARG002 - of the protocol

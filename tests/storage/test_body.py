@@ -3,6 +3,7 @@
 import hashlib
 import os
 import zlib
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -29,8 +30,8 @@ async def test_is_the_bytes_it_was_given_in_pieces_that_are_not_too_large(sizes:
     body = body_of(*chunks)
 
     assert len(body) == len(whole)
-    assert b"".join(body) == whole
-    assert all(0 < len(piece) <= BLOCK_BYTES for piece in body)
+    assert b"".join(body.pieces()) == whole
+    assert all(0 < len(piece) <= BLOCK_BYTES for piece in body.pieces())
     assert body.crc32() == zlib.crc32(whole)
     assert await body.sha256() == hashlib.sha256(whole).hexdigest()
 
@@ -40,10 +41,15 @@ def test_keeps_a_large_chunk_as_it_came_and_gathers_small_ones() -> None:
 
     body = body_of(large, *[b"x"] * 10_000, large)
 
-    first, gathered, last = body
+    first, gathered, last = body.blocks()
     assert first.obj is large
     assert last.obj is large
     assert len(gathered) == 10_000
+
+
+def test_is_never_taken_for_as_many_pieces_as_it_has_bytes() -> None:
+    with pytest.raises(TypeError):
+        [*cast("Any", body_of(b"bytes"))]
 
 
 async def test_a_long_one_is_hashed_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,7 +150,7 @@ class TestChecksums:
     def spoil(monkeypatch: pytest.MonkeyPatch, store: S3Store) -> None:
         """From now on a body is another one than its checksum was made of, as if a bit fell over on its way."""
         checksum = store._checksum
-        monkeypatch.setattr(store, "_checksum", lambda body: checksum(Body(b"".join([*body, b"!"]))))
+        monkeypatch.setattr(store, "_checksum", lambda body: checksum(Body(b"".join([*body.blocks(), b"!"]))))
 
     async def test_refuse_a_put_that_was_spoilt(
         self, store: S3Store, seen: Seen, monkeypatch: pytest.MonkeyPatch

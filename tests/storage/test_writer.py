@@ -241,7 +241,7 @@ async def test_a_body_is_emptied_with_its_room_whoever_still_holds_it(
         failures.append(failure)
 
     assert len(failures) == bool(failing_part and (commits or size > PART))
-    assert [b"".join(body) for body in (held, *lenient_gate.bodies)] == [b""] * (1 + len(lenient_gate.bodies))
+    assert [b"".join(body.blocks()) for body in (held, *lenient_gate.bodies)] == [b""] * (1 + len(lenient_gate.bodies))
 
 
 @pytest.mark.parametrize("waits_for", ["a slot", "the beginning"])

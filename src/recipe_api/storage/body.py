@@ -24,7 +24,11 @@ LONG_BYTES = MIB
 
 
 class Body:
-    """Bytes in blocks, to which more can be added until it is sent."""
+    """Bytes in blocks, to which more can be added until it is sent.
+
+    It can be measured and is no iterable: `[*body]` would make room for as many pieces as it has bytes, half a megabyte
+    for a small photo.
+    """
 
     def __init__(self, data: bytes | bytearray = b"") -> None:
         self._blocks: list[memoryview | bytearray] = []
@@ -54,7 +58,7 @@ class Body:
     def __len__(self) -> int:
         return self._size
 
-    def __iter__(self) -> Iterator[memoryview]:
+    def pieces(self) -> Iterator[memoryview]:
         """The bytes in pieces of `BLOCK_BYTES` at most."""
         for view in self.blocks():
             for start in range(0, len(view), BLOCK_BYTES):
@@ -101,7 +105,7 @@ class BodyFile:
 
     def _between(self, start: int, end: int) -> Iterator[memoryview]:
         before = 0
-        for piece in self._body:
+        for piece in self._body.pieces():
             if before < end and before + len(piece) > start:
                 yield piece[max(0, start - before) : end - before]
             before += len(piece)
@@ -116,5 +120,5 @@ class BodyFile:
         return self._position
 
     async def __aiter__(self) -> AsyncIterator[memoryview]:
-        for piece in self._body:
+        for piece in self._body.pieces():
             yield piece

@@ -189,10 +189,10 @@ class _Connection(asyncio.Protocol):
 
     async def _send(self, head: bytes, body: Body) -> bool:
         if len(body) <= JOINED_BYTES:
-            self._transport.write(b"".join((head, *body)))
+            self._transport.write(b"".join((head, *body.blocks())))
             return True
         self._transport.write(head)
-        for piece in body if self._copies else body.blocks():
+        for piece in body.pieces() if self._copies else body.blocks():
             while self._paused and not self._over:
                 await self._change()
             if self._over:
