@@ -15,7 +15,7 @@ from recipe_api.settings import KIB, MIB, PART_SIZE
 from recipe_api.storage.body import Body
 from recipe_api.storage.budget import BufferBudget
 from recipe_api.storage.protocol import Attributes, Part, Upload
-from recipe_api.storage.writer import object_writer
+from recipe_api.storage.writer import ObjectWriter
 from recipe_api.undo import Undo
 from tests.support.forms import BOUNDARY, jpeg, recipe_form
 from tests.support.store import ATTRIBUTES
@@ -110,7 +110,7 @@ async def test_a_chunk_is_what_the_store_is_given() -> None:
             yield chunk
 
     file = await WireForm(arriving(), boundary=BOUNDARY, rules=RULES).file("photo")
-    async with object_writer(
+    async with ObjectWriter(
         store,
         "key",
         ATTRIBUTES,

@@ -14,7 +14,7 @@ from recipe_api.storage.body import Body
 from recipe_api.storage.budget import BufferBudget
 from recipe_api.storage.protocol import Attributes, ObjectStore, Part, Upload
 from recipe_api.storage.s3 import S3Store
-from recipe_api.storage.writer import ObjectWriter, object_writer
+from recipe_api.storage.writer import ObjectWriter
 from recipe_api.undo import Undo
 from tests.support.forms import jpeg
 from tests.support.store import ATTRIBUTES, Seen
@@ -110,7 +110,7 @@ async def writing(
 ) -> AsyncIterator[ObjectWriter]:
     undo = Undo()
     try:
-        async with object_writer(
+        async with ObjectWriter(
             store,
             "a.jpg",
             ATTRIBUTES,

@@ -20,25 +20,25 @@ Start = Callable[..., Service]
 
 def test_so_many_are_let_in_and_no_more() -> None:
     admission = Admission(2)
-    with admission.one():
-        with admission.one(), pytest.raises(ServiceFull, match="2 uploads are under way"), admission.one():
+    with admission:
+        with admission, pytest.raises(ServiceFull, match="2 uploads are under way"), admission:
             pytest.fail("a third was let in")
-        with admission.one():
+        with admission:
             pass
 
 
 def test_an_upload_that_fails_makes_room() -> None:
     admission = Admission(1)
     for _ in range(3):
-        with pytest.raises(ZeroDivisionError), admission.one():
+        with pytest.raises(ZeroDivisionError), admission:
             raise ZeroDivisionError
 
 
 async def test_idle_is_when_the_last_has_ended() -> None:
     admission = Admission(2)
     await admission.idle()
-    with admission.one():
-        with admission.one():
+    with admission:
+        with admission:
             pass
         assert not admission._idle.is_set()
     await admission.idle()

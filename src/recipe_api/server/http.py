@@ -101,14 +101,19 @@ class BoundedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._timer.cancel()
-        has_body = any(name in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
-        if self.parser.should_upgrade() and has_body:
+        length, coded = None, False
+        for name, value in self.headers:
+            if name == b"content-length":
+                length = _number(value)
+            elif name == b"transfer-encoding":
+                coded = True
+        if self.parser.should_upgrade() and (coded or length is not None):
             # The parser would take the body for a next request.
             self._refuse(RequestRefused("A request with a body cannot ask for another protocol; leave Upgrade out."))
             return
         super().on_headers_complete()
-        if has_body and (b"content-length", b"0") not in self.headers:
-            self._inflow = Inflow(self, at_end=self._body_passed_by)
+        if coded or length:
+            self._inflow = Inflow(self, length=length or 0, at_end=self._body_passed_by)
 
     def send_400_response(self, msg: str) -> None:
         """The answer of uvicorn to what is no HTTP."""
@@ -133,6 +138,10 @@ class BoundedHttp(HttpToolsProtocol):
     def _answering(self) -> bool:
         cycle = cast("RequestResponseCycle | None", self.cycle)  # none before the first request
         return cycle is not None and not cycle.response_complete
+
+
+def _number(digits: bytes) -> int:
+    return int(digits.strip().lstrip(b"0") or b"0")  # Python makes no number of more than 4300 digits
 
 
 def _answer(error: RequestRefused) -> bytes:

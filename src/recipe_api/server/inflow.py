@@ -9,7 +9,7 @@ uvicorn does it, so what lies unread is bounded by the room that was given and o
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, cast
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
@@ -31,10 +31,11 @@ class Inflow(asyncio.BufferedProtocol):
 
     Args:
         http: The protocol of the connection, to which the request has just begun.
+        length: Bytes of the body; 0 where its head does not tell.
         at_end: Called when a body has ended that was read past the parser, and `http` is the protocol again.
     """
 
-    def __init__(self, http: HttpToolsProtocol, *, at_end: Callable[[], None]) -> None:
+    def __init__(self, http: HttpToolsProtocol, *, length: int, at_end: Callable[[], None]) -> None:
         self._at_end = at_end
         self._http, self._cycle, self._flow = http, http.cycle, http.flow
         self._await_news = self._cycle.receive
@@ -45,7 +46,8 @@ class Inflow(asyncio.BufferedProtocol):
         self._unread = 0
         self._received = 0
         self._window = 0
-        self._length: int | None = None  # of the body, where it is read past the parser
+        self._length = length
+        self._direct = False  # past the parser
         self._block_bytes = FIRST_BLOCK_BYTES
         self._block: memoryview | None = None
         self._filled = 0
@@ -53,11 +55,10 @@ class Inflow(asyncio.BufferedProtocol):
     def widen(self, size: int) -> None:
         """Has `size` bytes more be read before they are asked for; `recipe_api.asgi.Window`."""
         self._window += size
-        if self._length is None and not self._cycle.disconnected:
-            length = _announced(self._cycle.scope["headers"])
-            if length - self._received > HIGH_WATER_LIMIT:  # less is there at once, or comes slowly
-                self._length = length
-                self._http.transport.set_protocol(self)
+        left = self._length - self._received
+        if left > HIGH_WATER_LIMIT and not (self._direct or self._cycle.disconnected):  # less is there, or comes slowly
+            self._direct = True
+            self._http.transport.set_protocol(self)
 
     def shut(self) -> None:
         """Lets go of what lies unread, and reads no further than it is asked; `recipe_api.asgi.Window`."""
@@ -115,7 +116,6 @@ class Inflow(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the transport's guess
         """Where the next bytes go: into what is left of a block, or into a new one; never beyond the body's end."""
-        assert self._length is not None  # noqa: S101 - it is the protocol only then
         fitting = min(max(self._window - self._received, HIGH_WATER_LIMIT), self._length - self._received)
         if self._block is None:
             self._block = memoryview(bytearray(min(self._block_bytes, fitting)))
@@ -152,9 +152,3 @@ class Inflow(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """The protocol's."""
         self._http.resume_writing()
-
-
-def _announced(headers: Iterable[tuple[bytes, bytes]]) -> int:
-    """The length of a body whose head the parser has let pass; 0 where it is not told."""
-    digits = next((value for name, value in headers if name == b"content-length"), b"0")
-    return int(digits.strip().lstrip(b"0") or b"0")  # Python makes no number of more than 4300 digits

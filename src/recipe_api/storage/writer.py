@@ -16,16 +16,19 @@ is cancelled, undoes what it began, shielded from the cancellation.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from functools import partial
+from types import TracebackType
+from typing import Self, TypeVar
 
 from recipe_api.errors import StorageUnavailable
 from recipe_api.storage.body import Body
 from recipe_api.storage.budget import Lease
 from recipe_api.storage.protocol import Attributes, ObjectStore, Part, Upload
 from recipe_api.undo import Undo
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +40,17 @@ class Written:
 
 
 class ObjectWriter:
-    """Made by `object_writer`, and of use within it only."""
+    """Writes the object `key`, within an `async with`; what it has not committed when the block ends is undone.
+
+    Args:
+        store: Where the object goes.
+        key: A key that nothing has yet.
+        attributes: What is stored with the object.
+        lease: Its share of the memory that the buffers of this process have; closed when the block ends.
+        undo: Runs what must be undone, to its end.
+        part_size: Bytes of a part, from 5 MiB up (S3's minimum for all parts but the last).
+        parts_in_flight: How many parts travel at once, besides the one that fills.
+    """
 
     def __init__(
         self,
@@ -46,24 +59,44 @@ class ObjectWriter:
         attributes: Attributes,
         *,
         lease: Lease,
+        undo: Undo,
         part_size: int,
         parts_in_flight: int,
     ) -> None:
         self._store = store
         self._lease = lease
+        self._undo = undo
         self._room = 0
         self._key = key
         self._attributes = attributes
         self._part_size = part_size
         self._slots = asyncio.Semaphore(parts_in_flight)
-        self._tasks = asyncio.TaskGroup()
+        self._tasks: asyncio.TaskGroup | None = None  # from the first part on
         self._sending: list[asyncio.Task[Part]] = []
         self._upload: Upload | None = None
         self._body = Body()
         self._size = 0
         self._touched = False
         self._divided = False
-        self.written: Written | None = None
+        self._written: Written | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if self._tasks is not None:
+                await self._tasks.__aexit__(kind, error, traceback)
+        except BaseExceptionGroup as group:
+            # The group holds what failed first and, behind it, only what that failure tore down.
+            raise group.exceptions[0] from group.exceptions[0].__cause__
+        finally:
+            self._body.clear()
+            self._lease.close()
+            if self._written is None:
+                await self._undo.run(self._discard(), what=f"discarding {self._key}")
 
     async def write(self, data: bytes | memoryview, *, until: float | None = None) -> None:
         """Takes `data`, which must not change any more; returns when there is room for more.
@@ -79,8 +112,7 @@ class ObjectWriter:
         rest = memoryview(data)
         while rest:
             if len(self._body) == self._part_size:
-                async with answer_due(until):
-                    await self._send_part()
+                await _in_time(self._send_part(), until=until)
             if len(self._body) == self._room:
                 self._room += await self._lease.next_part(until=until)
             taken = rest[: self._room - len(self._body)]
@@ -88,29 +120,35 @@ class ObjectWriter:
             rest = rest[len(taken) :]
         self._size += len(data)
 
-    async def commit(self) -> Written:
+    async def commit(self, *, until: float | None = None) -> Written:
         """Makes the object of all that was written; after it, the object is there.
 
+        Args:
+            until: When waiting for the store must end, in the loop's time.
+
         Raises:
-            StorageUnavailable: The store failed; nothing is left behind.
+            StorageUnavailable: The store failed, or is too slow; nothing is left behind.
         """
+        self._written = Written(etag=await _in_time(self._commit(), until=until), size=self._size)
+        return self._written
+
+    async def _commit(self) -> str:
         self._touched = True
         if self._upload is None:
             try:
-                etag = await self._store.put(self._key, self._body, self._attributes)
+                return await self._store.put(self._key, self._body, self._attributes)
             finally:
                 self._body.clear()
-        else:
-            await self._send_part()
-            parts = await asyncio.gather(*self._sending)
-            etag = await self._store.complete_upload(self._upload, parts)
-        self.written = Written(etag=etag, size=self._size)
-        return self.written
+        await self._send_part()
+        parts = await asyncio.gather(*self._sending)
+        return await self._store.complete_upload(self._upload, parts)
 
     async def _send_part(self) -> None:
         if self._upload is None:
             self._divided = True
             self._upload = await self._store.create_upload(self._key, self._attributes)
+        if self._tasks is None:
+            self._tasks = await asyncio.TaskGroup().__aenter__()
         await self._slots.acquire()
         body, self._body, self._room = self._body, Body(), 0
         self._lease.send_off(len(body))
@@ -124,7 +162,7 @@ class ObjectWriter:
         self._lease.arrived(len(body))
         self._slots.release()
 
-    async def discard(self) -> None:
+    async def _discard(self) -> None:
         """Undoes whatever was begun. The key is ours alone, so deleting it can hit nobody else's object."""
         try:
             if self._upload is not None:
@@ -136,48 +174,10 @@ class ObjectWriter:
                 await self._store.delete(self._key)
 
 
-@asynccontextmanager
-async def object_writer(
-    store: ObjectStore,
-    key: str,
-    attributes: Attributes,
-    *,
-    lease: Lease,
-    undo: Undo,
-    part_size: int,
-    parts_in_flight: int,
-) -> AsyncIterator[ObjectWriter]:
-    """A writer for the object `key`; what it has not committed when the block ends is undone.
-
-    Args:
-        store: Where the object goes.
-        key: A key that nothing has yet.
-        attributes: What is stored with the object.
-        lease: Its share of the memory that the buffers of this process have; closed when the block ends.
-        undo: Runs what must be undone, to its end.
-        part_size: Bytes of a part, from 5 MiB up (S3's minimum for all parts but the last).
-        parts_in_flight: How many parts travel at once, besides the one that fills.
-    """
-    writer = ObjectWriter(store, key, attributes, lease=lease, part_size=part_size, parts_in_flight=parts_in_flight)
-    try:
-        try:
-            async with writer._tasks:  # noqa: SLF001 - the group spans the block, the writer fills it
-                yield writer
-        except BaseExceptionGroup as group:
-            # The group holds what failed first and, behind it, only what that failure tore down.
-            raise group.exceptions[0] from group.exceptions[0].__cause__
-    finally:
-        writer._body.clear()  # noqa: SLF001 - the same
-        lease.close()
-        if writer.written is None:
-            await undo.run(writer.discard(), what=f"discarding {key}")
-
-
-@asynccontextmanager
-async def answer_due(until: float | None) -> AsyncIterator[None]:
-    """Ends what waits for the store when an answer is due, in the loop's time."""
+async def _in_time(storing: Awaitable[Result], *, until: float | None) -> Result:
+    """What the store comes to, if it does before an answer is due, in the loop's time."""
     try:
         async with asyncio.timeout_at(until):
-            yield
+            return await storing
     except TimeoutError:
         raise StorageUnavailable("Storing the photo took too long; try again in a moment.") from None

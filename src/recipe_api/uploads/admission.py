@@ -1,14 +1,12 @@
 """How many uploads a process takes on at once; and, when it stops, waiting for those that are still under way."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from recipe_api.errors import ServiceFull
 
 
 class Admission:
-    """Counts the uploads under way.
+    """Counts the uploads under way: each within a `with`, which raises `ServiceFull` where it would be one too many.
 
     Args:
         limit: The most at once.
@@ -20,23 +18,16 @@ class Admission:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """Around one upload.
-
-        Raises:
-            ServiceFull: As many as may be are under way.
-        """
+    def __enter__(self) -> None:
         if self._active >= self._limit:
             raise ServiceFull(f"{self._limit} uploads are under way here; try again in a moment.")
         self._active += 1
         self._idle.clear()
-        try:
-            yield
-        finally:
-            self._active -= 1
-            if not self._active:
-                self._idle.set()
+
+    def __exit__(self, *_: object) -> None:
+        self._active -= 1
+        if not self._active:
+            self._idle.set()
 
     async def idle(self) -> None:
         """Returns when no upload is under way."""

@@ -7,7 +7,6 @@ object with it; a row whose commit is in doubt is asked after, and where nobody 
 """
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -20,7 +19,7 @@ from recipe_api.kinds import HEAD_BYTES
 from recipe_api.multipart import WireForm
 from recipe_api.storage.budget import BufferBudget
 from recipe_api.storage.protocol import ObjectStore
-from recipe_api.storage.writer import ObjectWriter, answer_due, object_writer
+from recipe_api.storage.writer import ObjectWriter
 from recipe_api.undo import Undo
 from recipe_api.uploads.admission import Admission
 from recipe_api.uploads.draft import Draft
@@ -74,7 +73,7 @@ class Uploads:
             ServiceFull: Too many uploads are under way; nothing of the form was read.
             ClientDisconnected: It ends too early; nothing is left of it.
         """
-        with self._admission.one():
+        with self._admission:
             if key is None:
                 return Created(await self._create(form, None))
             async with attempt(self._keys, key, undo=self._undo) as begun:
@@ -117,14 +116,13 @@ class Uploads:
                 chunk = await photo.read_view()
             deadline = await form.finish() + ANSWER_SECONDS
             label = form.text("label")
-            async with answer_due(deadline):
-                written = await writer.commit()
+            written = await writer.commit(until=deadline)
         recipe = draft.recipe(label, written, location=self.policy.location_of(draft.key))
         await self._record(recipe, begun.finished(label) if begun else None, deadline=deadline)
         return recipe
 
-    def _writer(self, draft: Draft, form: WireForm) -> AbstractAsyncContextManager[ObjectWriter]:
-        return object_writer(
+    def _writer(self, draft: Draft, form: WireForm) -> ObjectWriter:
+        return ObjectWriter(
             self._store,
             draft.key,
             draft.attributes(),
