@@ -1,6 +1,7 @@
 """What the headers of a part and of a request may say; what the parser keeps of a chunk, and how often it looks."""
 
 import gc
+import string
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,6 +10,7 @@ from weakref import ref
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from python_multipart.multipart import MAX_BOUNDARY_LENGTH, parse_options_header
 from stringzilla import find
 
 from recipe_api.errors import InvalidText, MalformedBody, NotMultipart, RecipeApiError, RequestRefused
@@ -63,6 +65,12 @@ def test_a_content_type_tells_the_boundary(content_type: str, boundary: bytes) -
 def test_a_content_type_without_a_usable_boundary_is_refused(content_type: str | None) -> None:
     with pytest.raises(NotMultipart):
         boundary_of(content_type)
+
+
+@given(st.text(string.ascii_letters + string.digits + "'()+_,-./:=?", min_size=1, max_size=MAX_BOUNDARY_LENGTH))
+def test_a_boundary_without_quotes_is_what_python_multipart_takes_it_for(boundary: str) -> None:
+    content_type = f"multipart/form-data; boundary={boundary}"
+    assert boundary_of(content_type) == parse_options_header(content_type)[1][b"boundary"]
 
 
 @given(

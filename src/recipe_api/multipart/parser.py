@@ -41,6 +41,8 @@ _ENDING = re.compile(
 """What follows a delimiter; what is followed by none of it only looks like one. `open` wants bytes that are to come."""
 _HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+): *+([^\r]*)")
 """A token (RFC 9110 §5.6.2) and a value. `*+` gives nothing back, so that a line of spaces is not tried at each one."""
+_SIMPLE_TYPE = re.compile(rf"multipart/form-data; boundary=([0-9A-Za-z'()+_,\-./:=?]{{1,{MAX_BOUNDARY_LENGTH}}})")
+"""A `Content-Type` as nearly all clients write it, with nothing to unquote."""
 _SIMPLE = re.compile(rb'form-data; name="([^"\\]+)"(?:; filename="([^"\\]*)")?')
 """A `Content-Disposition` as nearly all clients write it, with nothing to unescape."""
 _PARAMETER = re.compile(rb';\s*([^\s=;]+)\s*=\s*("(?:[^"\\]|\\.)*"?|[^;]*)', re.DOTALL)
@@ -73,6 +75,8 @@ def boundary_of(content_type: str | None) -> bytes:
     Raises:
         NotMultipart: It is no `multipart/form-data`, or names no usable boundary (RFC 2046 §5.1.1).
     """
+    if simple := _SIMPLE_TYPE.fullmatch(content_type or ""):
+        return simple[1].encode("ascii")
     media_type, options = parse_options_header(content_type)
     if media_type != b"multipart/form-data":
         raise NotMultipart("Send the form as multipart/form-data, with the fields label and photo.")

@@ -64,6 +64,7 @@ class Uploads:
         self._undo = undo
         self._admission = Admission(policy.max_uploads)
         self.policy = policy
+        self.form_rules = policy.form_rules()
 
     async def create(self, form: WireForm, *, key: UploadKey | None = None) -> Created:
         """Takes the form as it arrives; when this returns, object and row are there, whole and committed.

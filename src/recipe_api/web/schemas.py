@@ -63,7 +63,7 @@ class CreatedRecipeOut(RecipeOut):
     @classmethod
     def created(cls, recipe: RecipeBase, *, manage_token: str) -> Self:
         """The answer to an upload."""
-        return cls.model_validate(recipe.model_dump() | {"manage_token": manage_token})
+        return cls.model_validate(vars(recipe) | {"manage_token": manage_token})
 
 
 class RecipePageOut(BaseModel):

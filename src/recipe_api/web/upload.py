@@ -157,9 +157,9 @@ def _upload_key(request: Request, caller: str | None) -> UploadKey | None:
 def _wire_form(request: Request, services: Services) -> WireForm:
     """The form on the wire, refused already where its headers say enough."""
     boundary = boundary_of(request.headers.get("content-type"))
-    policy = services.uploads.policy
-    limit = policy.max_photo_bytes + policy.max_label_bytes + FORM_OVERHEAD_BYTES
+    rules = services.uploads.form_rules
+    limit = rules.max_file_bytes + rules.max_text_bytes + FORM_OVERHEAD_BYTES
     announced = announced_bytes(request, limit=limit)
     chunks = read_body(request, limit=limit if announced is None else announced, patience=services.patience)
     window = window_of(request.scope)
-    return WireForm(chunks, boundary=boundary, rules=policy.form_rules(), announced=announced, window=window)
+    return WireForm(chunks, boundary=boundary, rules=rules, announced=announced, window=window)
