@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import random
+import socket
+import struct
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -350,6 +352,26 @@ class TestTheEnd:
                 client = await connect()
                 await client.send(request("/", pattern(1000)))
                 assert await client.read() == b"unread"
+                client.writer.close()
+                await until(lambda: kept[0]() is None)
+
+    @on_both_loops
+    async def test_of_a_connection_that_is_reset_leaves_nothing(self) -> None:
+        kept: list[weakref.ref[Any]] = []
+
+        async def app(_: dict[str, Any], receive: Any, send: Callable[..., Awaitable[None]]) -> None:  # noqa: ANN401 - a method
+            kept.append(weakref.ref(receive.__self__))
+            await answer(send, b"well")
+
+        with uncollected():
+            async with listening(app) as connect:
+                client = await connect()
+                await client.send(request("/", b""))
+                assert await client.read() == b"well"
+                at_once_and_unsent = struct.pack("ii", 1, 0)
+                client.writer.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, at_once_and_unsent
+                )
                 client.writer.close()
                 await until(lambda: kept[0]() is None)
 

@@ -43,6 +43,7 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # which uvicorn leaves running where the client has reset the connection
         if self._inflow is not None:
             self._inflow.close()
             self._inflow = None
