@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from recipe_api.memory import settle_malloc, startup_kept
+from recipe_api.memory import MADE_OBJECTS, rarely_collected, settle_malloc
 
 PROBE = """
 import ctypes
@@ -58,9 +58,12 @@ def test_elsewhere_than_on_linux_it_does_nothing(monkeypatch: pytest.MonkeyPatch
     settle_malloc()
 
 
-def test_the_collector_passes_over_what_was_there_from_the_start_and_no_longer_than_asked() -> None:
-    with startup_kept():
+def test_the_collector_comes_rarely_and_passes_over_what_was_there_for_as_long_as_it_is_asked() -> None:
+    default = gc.get_threshold()
+    with rarely_collected():
         assert gc.get_freeze_count() > 1000
         late: list[object] = []
         assert any(late is found for found in gc.get_objects())
+        assert gc.get_threshold()[0] == MADE_OBJECTS
     assert gc.get_freeze_count() == 0
+    assert gc.get_threshold() == default

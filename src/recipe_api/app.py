@@ -15,7 +15,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from recipe_api.kinds import accepted
-from recipe_api.memory import settle_malloc, startup_kept
+from recipe_api.memory import rarely_collected, settle_malloc
 from recipe_api.observability import configure_logging
 from recipe_api.resources import Resources, open_resources
 from recipe_api.settings import PART_SIZE, Settings
@@ -52,7 +52,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_resources(settings) as resources:
             services = app.state.services = _services(settings, resources)
-            with startup_kept():
+            with rarely_collected():
                 yield
             # The server has cancelled what did not end in time, and does not wait: the connections must.
             with suppress(TimeoutError):
