@@ -66,7 +66,10 @@ def test_an_error_has_the_status_that_the_contract_gives_it(status: int, names: 
 
 def test_errors_that_may_pass_say_when_to_come_again() -> None:
     for error in ALL:
-        assert not issubclass(error, errors.Unavailable) or 1 <= error.retry_after <= 60
+        passing = issubclass(error, (errors.Unavailable, errors.KeyInUse))
+        seconds = error.retry_after
+        assert passing == (seconds is not None), error
+        assert seconds is None or 1 <= seconds <= 60
 
 
 def test_what_is_the_requests_fault_is_a_4xx_and_what_is_ours_a_503() -> None:

@@ -38,6 +38,8 @@ class RecipeApiError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal-error"
     title: ClassVar[str] = "Internal server error"
+    retry_after: ClassVar[int | None] = None
+    """Seconds until the same request may work; None where nobody knows, or it will not."""
 
     def __init__(self, detail: str, *, field: str | None = None) -> None:
         super().__init__(detail)
@@ -106,6 +108,7 @@ class KeyInUse(RequestRefused):
     status = 409
     code = "idempotency-key-in-use"
     title = "This idempotency key is being worked on"
+    retry_after = 5
 
 
 class TooLarge(RequestRefused):
@@ -240,7 +243,7 @@ class Unavailable(RecipeApiError):
     status = 503
     code = "unavailable"
     title = "The service is unavailable"
-    retry_after: ClassVar[int] = 5  # seconds
+    retry_after = 5
 
 
 class StorageUnavailable(Unavailable):

@@ -94,6 +94,7 @@ def test_is_told_to_wait_while_the_first_is_still_going_on(service: Service, bac
         first = wire.read()
 
     assert_problem(second, 409, "idempotency-key-in-use")
+    assert int(second.headers["Retry-After"]) > 0
     assert first.status == 201
     assert len(backstage.objects()) == 1
 

@@ -140,7 +140,7 @@ class TestABrokenConnection:
         first.for_ever = False
         await page.get_by_role("button", name="Try again").click()
 
-        await expect(page.locator(".state")).to_contain_text("still going on; asking again in 2 seconds")
+        await expect(page.locator(".state")).to_contain_text("still going on; asking again in 5 seconds")
         first.gate.set()
 
         await expect(page.locator("#tiles h3")).to_have_text("pancakes")

@@ -25,7 +25,6 @@ from recipe_api.errors import (
     TokenRefused,
     TokenUnknown,
     TokenWanted,
-    Unavailable,
 )
 from recipe_api.observability import request_id
 from recipe_api.web.schemas import Problem
@@ -106,7 +105,7 @@ async def _on_error(request: Request, error: Exception) -> Response:
 
 def _rendered(error: RecipeApiError) -> Response:
     headers: dict[str, str] = {}
-    if isinstance(error, Unavailable):
+    if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     for kind, challenge in _CHALLENGES.items():
         if isinstance(error, kind):

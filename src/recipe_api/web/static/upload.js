@@ -15,7 +15,7 @@ const BUTTONS = {
   stored: ["", ""],
 };
 const TICK_MS = 500;
-const PATIENCE = [2, 4, 8, 16]; // seconds to wait for an earlier try with the same key
+const PATIENCE = [2, 4, 8, 16]; // seconds to wait at least for an earlier try with the same key
 
 export class Upload {
   isGoing = false; // one of those sent at once
@@ -138,7 +138,7 @@ export class Upload {
     const seconds = error.code === "idempotency-key-in-use" && patience.shift();
     if (!seconds) return false;
     this.#isInDoubt = true;
-    const wait = error.retryAfter ?? seconds;
+    const wait = Math.max(error.retryAfter ?? 0, seconds);
     this.show("waiting", `The first try is still going on; asking again in ${wait} seconds.`);
     await new Promise((resolve) => {
       setTimeout(resolve, wait * 1000);
