@@ -27,6 +27,8 @@ HOST = "127.0.0.1"
 READ_BYTES = 256 * KIB
 """The most that one read of uvloop's or asyncio's brings, where no buffer is given for it."""
 QUIET_SECONDS = 0.3
+LONG = 32 * MIB
+"""More than two sockets' buffers take."""
 
 Messages = Callable[[], Awaitable[dict[str, Any]]]
 App = Callable[[dict[str, Any], Messages, Callable[..., Awaitable[None]]], Awaitable[None]]
@@ -374,6 +376,24 @@ class TestTheEnd:
                 )
                 client.writer.close()
                 await until(lambda: kept[0]() is None)
+
+    @on_both_loops
+    async def test_of_an_answer_is_waited_for_while_the_body_still_comes(self) -> None:
+        sent: list[int] = []
+
+        async def app(scope: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
+            window_of(scope).widen(100 * MIB)
+            await receive()
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % LONG)]})
+            for at in range(0, LONG, MIB):
+                await send({"type": "http.response.body", "body": bytes(MIB), "more_body": at + MIB < LONG})
+                sent.append(at)
+
+        async with listening(app) as connect:
+            client = await connect()
+            await client.send(request("/", pattern(2 * MIB), length=3 * MIB), pause=QUIET_SECONDS)
+            assert len(sent) < LONG // MIB
+            assert await client.read() == bytes(LONG)
 
     @on_both_loops
     async def test_of_an_app_that_has_answered_holds_up_nobody_whatever_the_window(self) -> None:

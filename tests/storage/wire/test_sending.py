@@ -5,9 +5,10 @@ import ssl
 import pytest
 
 from recipe_api.storage.body import BLOCK_BYTES, Body
+from recipe_api.storage.wire import AHEAD_BYTES, _Connection
 from tests.support.authority import Authority
 from tests.support.scripted import Peer, serving
-from tests.support.wires import BUSY, LONG, obliging, on_both_loops, put, wired
+from tests.support.wires import BUSY, LONG, OK, obliging, on_both_loops, put, until, wired
 
 
 class TestSending:
@@ -32,6 +33,32 @@ class TestSending:
         async with wired(obliging, tls=authority if secure else None) as (wire, server):
             assert (await put(wire, body)).status == 200
             assert server.peers[0].bodies == [body]
+
+    @on_both_loops
+    async def test_holds_so_much_of_what_the_server_does_not_take_and_no_more(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        held: list[int] = []
+
+        class Watched(_Connection):
+            def pause_writing(self) -> None:
+                held.append(self._transport.get_write_buffer_size())
+                super().pause_writing()
+
+        async def reluctant(peer: Peer) -> None:
+            await until(lambda: held)
+            await peer.answer(OK)
+
+        monkeypatch.setattr("recipe_api.storage.wire._Connection", Watched)
+        async with wired(reluctant) as (wire, server):
+            body = Body()
+            for _ in range(LONG // BLOCK_BYTES):
+                body.append(memoryview(bytes(BLOCK_BYTES)))
+            await wire.put("/a.jpg", {"host": "store.test", "content-length": str(LONG)}, body)
+            assert server.peers[0].bodies == [bytes(LONG)]
+
+        assert held
+        assert all(AHEAD_BYTES <= size <= AHEAD_BYTES + BLOCK_BYTES for size in held)
 
     @on_both_loops
     async def test_lets_go_of_a_body_that_has_arrived(self) -> None:
