@@ -1,10 +1,10 @@
-"""The one extension of ASGI that the server and the web layer share: how far ahead a request's body may be read.
+"""What the server and the web layer share of ASGI; both stand on the same level and do not know each other.
 
-Both stand on the same level and do not know each other. Under another server the extension is not there, and an upload
+One extension of it says how far ahead a request's body may be read. Under another server it is not there, and an upload
 goes as well, only at the price of more CPU.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 WINDOW = "recipe_api.window"
@@ -42,3 +42,15 @@ def window_of(scope: Mapping[str, Any]) -> Window:
     """The window of a request."""
     window: Window = scope.get("extensions", {}).get(WINDOW, NO_WINDOW)
     return window
+
+
+def content_length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
+    """Bytes of a body, as the headers of its request announce it; None where they do not.
+
+    Args:
+        headers: As ASGI has them, the names in lower case.
+    """
+    for name, value in headers:
+        if name == b"content-length" and (digits := value.strip()).isdigit():
+            return int(digits.lstrip(b"0") or b"0")  # Python makes no number of more than 4300 digits
+    return None

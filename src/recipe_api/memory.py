@@ -10,8 +10,8 @@ again for the next photo, which cost a twentieth of the CPU of any upload (docs/
 The collector is told to leave alone what has been there from the start: code, settings, the models of SQLAlchemy and
 botocore, some 150,000 objects that live as long as the process. Looking through all of them for garbage, again and
 again, took a third of the CPU of small uploads, 70 ms at a time (docs/benchmarks.md, "What was tried"). And it is told
-to come by more rarely. An upload leaves nothing to it, yet it came by for every eighth of them, since those that are
-under way at once make more than Python's default of 700.
+to come by more rarely. An upload leaves nothing to it, yet it came by for every eighth of them: those that are under
+way at once make more objects than Python's default allows, 700 before 3.13.
 """
 
 import ctypes
@@ -27,7 +27,7 @@ KEPT_BYTES = 64 * 1024 * 1024
 """Of the heap's free end: what `UPLOAD_BUFFER_BYTES` grants by default, and some more."""
 
 MADE_OBJECTS = 10_000
-"""So many more made than unmade, and the collector comes by. A large upload that fails leaves some hundred to it."""
+"""The collector comes by when so many more were made than freed. A large upload that fails leaves it some hundred."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 

@@ -170,6 +170,13 @@ class TestWhole:
                 assert await client.read() == body
 
     @on_both_loops
+    async def test_arrives_however_many_digits_its_length_has(self) -> None:
+        async with listening(echo()) as connect:
+            client = await connect()
+            await client.send(request("/", b"12345").replace(b"Length: 5", b"Length: " + b"0" * 5000 + b"5"))
+            assert await client.read() == b"12345"
+
+    @on_both_loops
     async def test_arrives_after_it_was_asked_for(self) -> None:
         body = pattern(2 * MIB)
         async with listening(echo(MIB, MIB)) as connect:
@@ -356,6 +363,43 @@ class TestTheEnd:
                 assert await client.read() == b"unread"
                 client.writer.close()
                 await until(lambda: kept[0]() is None)
+
+    @on_both_loops
+    async def test_of_bodies_that_wait_for_one_another_leaves_nothing(self) -> None:
+        kept: list[weakref.ref[Any]] = []
+        gone = asyncio.Event()
+
+        async def app(scope: dict[str, Any], _: Messages, send: Callable[..., Awaitable[None]]) -> None:
+            kept.append(weakref.ref(window_of(scope)))
+            await gone.wait()
+            await answer(send, b"unread")
+
+        with uncollected():
+            async with listening(app) as connect:
+                client = await connect()
+                await client.send(request("/", pattern(1000)) + request("/", b"", length=1000), pause=QUIET_SECONDS)
+                client.writer.close()
+                await client.writer.wait_closed()
+                gone.set()
+                await until(lambda: kept[0]() is None)
+
+    @on_both_loops
+    async def test_room_that_comes_after_that_keeps_nothing(self) -> None:
+        kept: list[weakref.ref[Any]] = []
+
+        async def app(scope: dict[str, Any], receive: Messages, _: Callable[..., Awaitable[None]]) -> None:
+            window = window_of(scope)
+            kept.append(weakref.ref(window))
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            window.widen(100 * MIB)
+
+        with uncollected():
+            async with listening(app) as connect:
+                client = await connect()
+                await client.send(request("/", pattern(MIB), length=2 * MIB), pause=QUIET_SECONDS)
+                client.writer.close()
+                await until(lambda: kept and kept[0]() is None)
 
     @on_both_loops
     async def test_of_a_connection_that_is_reset_leaves_nothing(self) -> None:

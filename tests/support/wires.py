@@ -21,7 +21,7 @@ TWO = OK.replace(b'"1"', b'"2"')
 BUSY = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 4\r\n\r\nbusy"
 LONG = 16 * 1024 * 1024
 """More than two sockets' buffers take, so that the sending has to wait."""
-FREED_SECONDS = 10
+FREED_SECONDS = UNTIL_SECONDS = 10
 LOOPS = [pytest.param(asyncio.new_event_loop, id="asyncio"), pytest.param(uvloop.new_event_loop, id="uvloop")]
 
 Test = Callable[..., Coroutine[Any, Any, None]]
@@ -68,9 +68,10 @@ async def put(wire: Wire, body: bytes | bytearray = b"a photo") -> Answer:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Returns when it holds; the time limit of a test bounds it."""
-    while not condition():  # noqa: ASYNC110 - what it looks at lies in transports, which tell of no event
-        await asyncio.sleep(0)
+    """Returns when it holds."""
+    async with asyncio.timeout(UNTIL_SECONDS):
+        while not condition():  # noqa: ASYNC110 - what it looks at lies in transports, which tell of no event
+            await asyncio.sleep(0)
 
 
 async def until_free(body: bytearray) -> None:

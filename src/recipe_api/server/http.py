@@ -12,6 +12,7 @@ from typing import cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from recipe_api.asgi import content_length
 from recipe_api.errors import HeadersTooLarge, RequestRefused
 from recipe_api.server.inflow import Inflow
 from recipe_api.server.joining import JoiningTransport
@@ -37,16 +38,14 @@ class BoundedHttp(HttpToolsProtocol):
         self._in_head = False
         self._refused = False
         self._progressed = False
-        self._inflow: Inflow | None = None
+        self._inflows: list[Inflow] = []  # of the requests that are not all answered
         self._timer = self.loop.call_later(KEEP_ALIVE_SECONDS, self.transport.close)  # until a first request begins
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()  # which uvicorn leaves running where the client has reset the connection
-        if self._inflow is not None:
-            self._inflow.close()
-            self._inflow = None
+        self._close_inflows()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -73,8 +72,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._progressed = True
-        if not self._refused and self._inflow is not None:
-            self._inflow.take(body)
+        if not self._refused and self._inflows:
+            self._inflows[-1].take(body)
 
     def on_message_complete(self) -> None:
         self._progressed = True
@@ -102,19 +101,21 @@ class BoundedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._timer.cancel()
-        length, coded = None, False
-        for name, value in self.headers:
-            if name == b"content-length":
-                length = _number(value)
-            elif name == b"transfer-encoding":
-                coded = True
+        length = content_length(self.headers)
+        coded = length is None and any(name == b"transfer-encoding" for name, _ in self.headers)
         if self.parser.should_upgrade() and (coded or length is not None):
             # The parser would take the body for a next request.
             self._refuse(RequestRefused("A request with a body cannot ask for another protocol; leave Upgrade out."))
             return
+        if not self._answering():
+            self._close_inflows()
         super().on_headers_complete()
         if coded or length:
-            self._inflow = Inflow(self, length=length or 0, at_end=self._body_passed_by)
+            self._inflows.append(Inflow(self, length=length or 0, at_end=self._body_passed_by))
+
+    def _close_inflows(self) -> None:
+        while self._inflows:
+            self._inflows.pop().close()
 
     def send_400_response(self, msg: str) -> None:
         """The answer of uvicorn to what is no HTTP."""
@@ -139,10 +140,6 @@ class BoundedHttp(HttpToolsProtocol):
     def _answering(self) -> bool:
         cycle = cast("RequestResponseCycle | None", self.cycle)  # none before the first request
         return cycle is not None and not cycle.response_complete
-
-
-def _number(digits: bytes) -> int:
-    return int(digits.strip().lstrip(b"0") or b"0")  # Python makes no number of more than 4300 digits
 
 
 def _answer(error: RequestRefused) -> bytes:

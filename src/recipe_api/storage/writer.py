@@ -71,7 +71,7 @@ class ObjectWriter:
         self._attributes = attributes
         self._part_size = part_size
         self._slots = asyncio.Semaphore(parts_in_flight)
-        self._tasks: asyncio.TaskGroup | None = None  # from the first part on
+        self._tasks: asyncio.TaskGroup | None = None  # for parts; a small object has none
         self._sending: list[asyncio.Task[Part]] = []
         self._upload: Upload | None = None
         self._body = Body()
@@ -148,7 +148,7 @@ class ObjectWriter:
             self._divided = True
             self._upload = await self._store.create_upload(self._key, self._attributes)
         if self._tasks is None:
-            self._tasks = await asyncio.TaskGroup().__aenter__()
+            self._tasks = await asyncio.TaskGroup().__aenter__()  # which never waits, so no cancellation comes between
         await self._slots.acquire()
         body, self._body, self._room = self._body, Body(), 0
         self._lease.send_off(len(body))

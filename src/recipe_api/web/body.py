@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
+from recipe_api.asgi import content_length
 from recipe_api.errors import BodyStalled, BodyTooLarge, ClientDisconnected, InvalidField, MalformedBody, NotJson
 
 Answer = TypeVar("Answer")
@@ -23,13 +24,10 @@ def announced_bytes(request: Request, *, limit: int) -> int | None:
     Raises:
         BodyTooLarge: It is over the limit.
     """
-    announced = request.headers.get("content-length", "")
-    if not announced.isdecimal():
-        return None
-    size = int(announced.lstrip("0") or "0")  # Python makes no number of more than 4300 digits
-    if size > limit:
+    announced = content_length(request.scope["headers"])
+    if announced is not None and announced > limit:
         raise _too_large(limit)
-    return size
+    return announced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

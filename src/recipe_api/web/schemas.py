@@ -63,6 +63,7 @@ class CreatedRecipeOut(RecipeOut):
     @classmethod
     def created(cls, recipe: RecipeBase, *, manage_token: str) -> Self:
         """The answer to an upload."""
+        # A row, which a replay answers with, holds more than its columns; what is none of ours is passed over.
         return cls.model_validate(vars(recipe) | {"manage_token": manage_token})
 
 
