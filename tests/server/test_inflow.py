@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.server import ServerState
 
 from recipe_api.asgi import window_of
@@ -27,6 +28,7 @@ HOST = "127.0.0.1"
 READ_BYTES = 256 * KIB
 """The most that one read of uvloop's or asyncio's brings, where no buffer is given for it."""
 QUIET_SECONDS = 0.3
+KEEP_ALIVE_SECONDS = 10
 LONG = 32 * MIB
 """More than two sockets' buffers take."""
 
@@ -56,7 +58,9 @@ class Client:
 @asynccontextmanager
 async def listening(app: App, *, tls: Authority | None = None) -> AsyncIterator[Callable[[], Awaitable[Client]]]:
     """Serves an app; connects to it as often as asked."""
-    config = uvicorn.Config(app, http=BoundedHttp, lifespan="off", log_config=None)
+    config = uvicorn.Config(
+        app, http=BoundedHttp, lifespan="off", log_config=None, timeout_keep_alive=KEEP_ALIVE_SECONDS
+    )
     config.load()
     state = ServerState()
     server = await asyncio.get_running_loop().create_server(
@@ -312,6 +316,45 @@ class TestTheEnd:
             await until(lambda: "http.disconnect" in told)
 
         assert told.count("http.disconnect") == 1
+
+    @pytest.mark.parametrize("sizes", [[0], [1000], [300 * KIB], [5 * MIB], [1000, 0, 2000]])
+    @pytest.mark.parametrize("window", [0, 100 * MIB])
+    @on_both_loops
+    async def test_of_what_a_client_sends_is_not_that_of_its_waiting(self, *, sizes: list[int], window: int) -> None:
+        async def app(scope: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
+            await echo(window)(scope, late(receive), send)
+
+        def late(receive: Messages) -> Messages:
+            async def received() -> dict[str, Any]:
+                message = await receive()
+                await asyncio.sleep(0 if message["more_body"] else QUIET_SECONDS)
+                return message
+
+            return received
+
+        async with listening(app) as connect:
+            client = await connect()
+            await client.send(*(request("/", pattern(size)) for size in sizes))
+            client.writer.write_eof()
+            for size in sizes:
+                assert await client.read() == pattern(size)
+            async with asyncio.timeout(KEEP_ALIVE_SECONDS / 2):
+                assert await client.reader.read() == b""
+
+    @on_both_loops
+    async def test_of_what_a_client_sends_cuts_off_no_answer_that_goes_out_just_then(self) -> None:
+        async def app(_: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
+            await asyncio.sleep(QUIET_SECONDS)
+            while (await receive())["more_body"]:
+                pass
+            await answer(send, b"whole")
+
+        async with listening(app) as connect:
+            client = await connect()
+            # With the last byte the reading stops, so that the end is seen when the answer has been given.
+            await client.send(request("/", pattern(HIGH_WATER_LIMIT)))
+            client.writer.write_eof()
+            assert await client.read() == b"whole"
 
     @on_both_loops
     async def test_of_an_app_that_has_read_enough_reaches_the_client(self) -> None:

@@ -53,6 +53,14 @@ async def test_what_is_written_in_one_turn_goes_out_in_one_piece(joining: Joinin
     assert recorder.told == [b"head 1 body", b"head 2 body"]
 
 
+async def test_what_was_written_goes_out_at_once_where_that_is_asked(
+    joining: JoiningTransport, recorder: Recorder
+) -> None:
+    joining.write(b"head")
+    joining.flush()
+    assert recorder.told == [b"head"]
+
+
 async def test_what_is_long_does_not_wait(joining: JoiningTransport, recorder: Recorder) -> None:
     joining.write(b"head")
     joining.write(bytes(JOINED_BYTES))

@@ -47,6 +47,14 @@ class BoundedHttp(HttpToolsProtocol):
         self._unset_keepalive_if_required()  # which uvicorn leaves running where the client has reset the connection
         self._close_inflows()
 
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's keeps no connection open
+        """A client that has sent all it will may still wait for its answer (RFC 9112 §9.6); over TLS it cannot."""
+        cast("JoiningTransport", self.transport).flush()  # else what closes beneath it would cut the answer off
+        if self.scheme == "https" or self._refused or not self._answering() or self.cycle.more_body:
+            return False
+        self.cycle.keep_alive = False  # the last one, where several wait
+        return True
+
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return

@@ -145,6 +145,10 @@ class Inflow(asyncio.BufferedProtocol):
         """The protocol's; as for all else that is no body, `http` knows what to do."""
         self._http.connection_lost(exc)
 
+    def eof_received(self) -> None:
+        """The protocol's."""
+        self._http.eof_received()
+
     def pause_writing(self) -> None:
         """The protocol's."""
         self._http.pause_writing()

@@ -23,13 +23,14 @@ class JoiningTransport:
     def write(self, data: bytes) -> None:
         """Sends `data` before the next turn."""
         if not self._held:
-            self._loop.call_soon(self._send)
+            self._loop.call_soon(self.flush)
         self._held.append(data)
         self._size += len(data)
         if self._size > JOINED_BYTES:
-            self._send()
+            self.flush()
 
-    def _send(self) -> None:
+    def flush(self) -> None:
+        """Sends what was written."""
         if self._held and not self._transport.is_closing():  # else the client is gone
             self._transport.write(b"".join(self._held))
         self._held.clear()
@@ -37,12 +38,12 @@ class JoiningTransport:
 
     def write_eof(self) -> None:
         """Ends the sending, after all that was written."""
-        self._send()
+        self.flush()
         self._transport.write_eof()
 
     def close(self) -> None:
         """Closes the connection, after all that was written."""
-        self._send()
+        self.flush()
         self._transport.close()
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the transport has
