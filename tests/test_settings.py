@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from annotated_types import Ge, Le
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
@@ -458,6 +459,21 @@ def test_the_example_holds_when_all_of_it_is_uncommented() -> None:
     documented = dict(_documented())
     assert documented.pop("SECRET_KEY") == "", "whoever copies it makes a key of their own"
     assert settings_of(documented).s3_bucket == documented["S3_BUCKET"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "bounds"),
+    [
+        (str(field.validation_alias), [mark.ge if isinstance(mark, Ge) else mark.le for mark in field.metadata])
+        for field in Settings.model_fields.values()
+        if {type(mark) for mark in field.metadata} == {Ge, Le}
+    ],
+)
+def test_the_example_tells_the_bounds(variable: str, bounds: list[int]) -> None:
+    before = EXAMPLE[: EXAMPLE.index(f"\n# {variable}=")]
+    comment = before.rpartition("\n\n")[2].replace("\n# ", " ")
+    low, high = bounds
+    assert f"from {low} to {high}" in comment
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def _store(results: Results) -> str:
         shares = [results.spread(load, name, "store_share") for name in ("service", "express", "naive")]
         if limit:
             rows.append((title, f"{_cell(limit)}", *(f"{share.median:.0%}" if share else "" for share in shares)))
-    headings = ("load", "the store alone, MB/s", "share of a core: recipe_api", "Express", "`UploadFile`")
+    headings = ("load", "the store alone, MB/s", "how busy it was, of a core: recipe_api", "Express", "`UploadFile`")
     return f"### The store's own limit\n\n{_table(headings, rows)}" if rows else ""
 
 

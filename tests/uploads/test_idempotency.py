@@ -258,6 +258,15 @@ def test_a_recipe_that_is_deleted_while_it_is_sent_again_is_not_claimed_to_be_th
     assert len(backstage.rows()) == len(backstage.objects()) == (answer.status == 201)
 
 
+def test_two_keys_are_none(service: Service, backstage: Backstage) -> None:
+    with service.connect() as wire:
+        wire.send(request("/recipe", BODY, HEADER, "Idempotency-Key: one", "Idempotency-Key: other"))
+        answer = wire.read()
+
+    assert_problem(answer, 422, "invalid-parameter", field="Idempotency-Key")
+    assert backstage.nothing_is_left()
+
+
 @pytest.mark.parametrize("key", ["", "x" * 256, "caf\xe9", "a\tb"], ids=["empty", "too long", "not ASCII", "a tab"])
 def test_a_key_that_is_none_is_refused(service: Service, backstage: Backstage, key: str) -> None:
     with service.connect() as wire:

@@ -46,7 +46,7 @@ class TestPaths:
             wire.send(f"GET /nowhere HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
             problem = assert_problem(wire.read(method="GET"), 404, "not-found")
 
-        assert problem["detail"] == "GET /nowhere: Not Found."
+        assert problem["detail"] == "GET /nowhere: Not Found. See /docs for what there is."
 
     def test_of_uploads_redirect_nowhere(self, service: Service, backstage: Backstage) -> None:
         with service.connect() as wire:
@@ -74,8 +74,9 @@ class TestPaths:
     ) -> None:
         answer = client.request(method, path)
 
-        assert_problem(answer, 405, "method-not-allowed")
+        problem = assert_problem(answer, 405, "method-not-allowed")
         assert set(answer.headers["Allow"].split(", ")) == allowed
+        assert problem["detail"] == f"{method} {path}: Method Not Allowed. Use one of {answer.headers['Allow']}."
 
     @pytest.mark.parametrize(
         "path", ["/", "/docs", "/openapi.json", "/healthz", "/readyz", "/recipe", "/static/page.css"]

@@ -82,6 +82,16 @@ def test_every_error_is_a_problem_with_examples(document: dict[str, Any]) -> Non
                 assert str(example["value"]["status"]) == status
 
 
+def test_it_names_the_headers_that_a_client_goes_by(document: dict[str, Any]) -> None:
+    answers = document["paths"]["/recipe"]["post"]["responses"]
+
+    assert set(answers["201"]["headers"]) == {"Location", "Idempotency-Replayed"}
+    assert {status for status, answer in answers.items() if "Retry-After" in answer.get("headers", {})} == {
+        "409",
+        "503",
+    }
+
+
 def test_every_example_is_what_its_schema_says(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     examples = {name: schema.get("examples", []) for name, schema in schemas.items()}

@@ -38,6 +38,10 @@ HTTP_CODES = {404: "not-found", 405: "method-not-allowed"}
 TEXT_ERRORS = (FieldMissing, FieldEmpty, InvalidText)
 """What can be wrong with a label, wherever one is sent."""
 
+_RETRY_AFTER: dict[str, Any] = {
+    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}
+}
+
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 _CHALLENGES: dict[type[RecipeApiError], str] = {  # RFC 6750 §3.1; of two that fit, the later one holds
@@ -81,6 +85,8 @@ def responses(*errors: type[RecipeApiError]) -> dict[int | str, dict[str, Any]]:
             {"description": HTTPStatus(error.status).phrase, "content": {MEDIA_TYPE: {"examples": {}}}},
         )
         entry["content"][MEDIA_TYPE]["schema"] = {"$ref": "#/components/schemas/Problem"}
+        if error.retry_after is not None:
+            entry["headers"] = _RETRY_AFTER
         entry["content"][MEDIA_TYPE]["examples"][error.code] = {"summary": error.title, "value": example}
     return by_status
 
@@ -119,14 +125,19 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - the handler is registered for nothing else
     phrase = HTTPStatus(error.status_code).phrase
     code = request.scope["log"]["problem"] = HTTP_CODES.get(error.status_code, "http-error")
-    headers = dict(error.headers or {})
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and (allowed := _allowed(request)):
-        headers["Allow"] = ", ".join(allowed)
+    headers, advice = dict(error.headers or {}), ""
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        advice = " See /docs for what there is."
+    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        if allowed := _allowed(request):
+            headers["Allow"] = ", ".join(allowed)
+        advice = f" Use one of {headers['Allow']}."
     return problem(
         status=error.status_code,
         code=code,
         title=phrase,
-        detail=f"{request.method} {request.scope['path']}: {phrase}.",  # not its url, which the Host header has part in
+        # Not its url, which the Host header has part in.
+        detail=f"{request.method} {request.scope['path']}: {phrase}.{advice}",
         headers=headers,
     )
 

@@ -77,6 +77,15 @@ _DESCRIBED: dict[str, Any] = {
 }
 
 
+_ANSWERED: dict[str, Any] = {
+    "Location": {"description": "Path of the recipe.", "required": True, "schema": {"type": "string"}},
+    "Idempotency-Replayed": {
+        "description": "There where an earlier upload with the same key was answered again.",
+        "schema": {"type": "string", "const": "true"},
+    },
+}
+
+
 def install(app: FastAPI) -> None:
     """Makes `app` take uploads; not by way of a router, which would look for the route once more for each of them."""
     app.router.add_api_route(
@@ -89,7 +98,7 @@ def install(app: FastAPI) -> None:
         status_code=201,
         response_description="The photo is stored and recorded.",
         response_model=CreatedRecipeOut,
-        responses=responses(*_REFUSALS),
+        responses={201: {"headers": _ANSWERED}, **responses(*_REFUSALS)},
         openapi_extra=_DESCRIBED,
         route_class_override=DirectRoute,
     )
@@ -144,9 +153,12 @@ async def upload_recipe(request: Request) -> Response:
 
 def _upload_key(request: Request, caller: str | None) -> UploadKey | None:
     """The idempotency key, in the scope of the token that the upload came with."""
-    key = request.headers.get(_KEY_HEADER)
-    if key is None:
+    keys = request.headers.getlist(_KEY_HEADER)
+    if not keys:
         return None
+    if len(keys) > 1:
+        raise errors.InvalidParameter(f"{_KEY_HEADER}: send one, not {len(keys)}.", field=_KEY_HEADER)
+    key = keys[0]
     if len(key) > MAX_KEY_LENGTH or not _KEY.fullmatch(key):
         raise errors.InvalidParameter(
             f"{_KEY_HEADER}: send 1 to {MAX_KEY_LENGTH} printable characters of ASCII.", field=_KEY_HEADER
