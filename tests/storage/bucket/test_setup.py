@@ -1,10 +1,8 @@
 """From nothing to a bucket whose photos anyone can fetch, and no further."""
 
 import json
-import urllib.request
-from http.client import HTTPResponse
-from urllib.error import HTTPError
 
+import httpx
 import pytest
 
 from recipe_api.errors import StorageUnavailable
@@ -37,12 +35,9 @@ def unwell(reports: dict[str, Report]) -> dict[str, Outcome]:
     return {name: report.outcome for name, report in reports.items() if report.outcome not in well}
 
 
-def anonymous(url: str, *, method: str = "GET", **headers: str) -> HTTPResponse:
-    request = urllib.request.Request(
-        url, method=method, headers={name.replace("_", "-"): v for name, v in headers.items()}
-    )
-    answer: HTTPResponse = urllib.request.urlopen(request, timeout=10)
-    return answer
+def anonymous(url: str, *, method: str = "GET", **headers: str) -> httpx.Response:
+    told = {name.replace("_", "-"): value for name, value in headers.items()}
+    return httpx.request(method, url, headers=told, timeout=10, trust_env=False)
 
 
 class TestOnAmazon:
@@ -289,7 +284,7 @@ class TestOnSeaweedFS:
             s3.put_object(Bucket=bucket, Key=key, Body=b"bytes")
         address = f"{seaweed['S3_ENDPOINT_URL']}/{bucket}"
 
-        assert anonymous(f"{address}/{PUBLIC_KEY}").read() == b"bytes"
+        assert anonymous(f"{address}/{PUBLIC_KEY}").content == b"bytes"
         for refused, method in (
             (f"{address}/{PRIVATE_KEY}", "GET"),
             (f"{address}?list-type=2", "GET"),
@@ -298,8 +293,7 @@ class TestOnSeaweedFS:
             (f"{address}/{PUBLIC_KEY}", "DELETE"),
             (f"{address}?policy", "GET"),
         ):
-            with pytest.raises(HTTPError, match="403"):
-                anonymous(refused, method=method)
+            assert anonymous(refused, method=method).status_code == 403
 
     async def test_scripts_of_the_configured_origin_read_photos_and_others_do_not(
         self, seaweed: dict[str, str]
@@ -314,8 +308,9 @@ class TestOnSeaweedFS:
         assert {"ETag", "Location"} <= set(got.headers["Access-Control-Expose-Headers"].split(", "))
         writing = anonymous(photo, method="OPTIONS", Origin=ORIGIN, Access_Control_Request_Method="PUT")
         assert "PUT" not in writing.headers.get("Access-Control-Allow-Methods", "")
-        with pytest.raises(HTTPError, match="403"):
-            anonymous(photo, method="OPTIONS", Origin="https://other.example.com", Access_Control_Request_Method="GET")
+        other = "https://other.example.com"
+        refused = anonymous(photo, method="OPTIONS", Origin=other, Access_Control_Request_Method="GET")
+        assert refused.status_code == 403
 
     async def test_a_second_run_changes_nothing(self, seaweed: dict[str, str]) -> None:
         variables = {**seaweed, "CORS_ORIGINS": ORIGIN}
