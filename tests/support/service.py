@@ -3,7 +3,6 @@
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,6 +55,24 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
+class _Server(uvicorn.Server):
+    """Tells when it has started, or has ended without."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.decided = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.decided.set()
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            super().run(sockets)
+        finally:
+            self.decided.set()
+
+
 @contextmanager
 def running(settings: Settings, **options: object) -> Iterator[Service]:
     """Runs the service on a free port until the block ends; it must stop within its own grace.
@@ -66,13 +83,14 @@ def running(settings: Settings, **options: object) -> Iterator[Service]:
         listener.bind((HOST, 0))
         listener.listen(128)
         port = listener.getsockname()[1]
-        server = uvicorn.Server(
+        server = _Server(
             uvicorn.Config(create_app(settings), **cast("dict[str, Any]", {**server_options(settings), **options}))
         )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name=f"uvicorn-{port}")
         thread.start()
         try:
-            _wait_until_started(server, thread)
+            assert server.decided.wait(_START_SECONDS), "the service does not start"
+            assert server.started, "the service ended while it started"
             yield Service(settings=settings, port=port)
         finally:
             server.should_exit = True
@@ -86,11 +104,3 @@ def closed_port() -> int:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while not server.started:
-        assert thread.is_alive(), "the service ended while it started"
-        assert time.monotonic() < deadline, "the service does not start"
-        time.sleep(0.01)
