@@ -116,6 +116,16 @@ def uncollected() -> Iterator[None]:
         gc.enable()
 
 
+async def left(app: App, sent: bytes, kept: list[weakref.ref[Any]]) -> None:
+    """Sends to an app and leaves; what the app has noted must go without Python's collector."""
+    with uncollected():
+        async with listening(app) as connect:
+            client = await connect()
+            await client.send(sent, pause=QUIET_SECONDS)
+            client.writer.close()
+            await until(lambda: kept and kept[0]() is None)
+
+
 def echo(*windows: int) -> App:
     """Answers with the body, for which it gives room piece by piece, whenever all before has come."""
 
@@ -384,12 +394,7 @@ class TestTheEnd:
             if message["type"] == "http.request":
                 await answer(send, b"")
 
-        with uncollected():
-            async with listening(app) as connect:
-                client = await connect()
-                await client.send(request("/", pattern(sent), length=2 * MIB), pause=QUIET_SECONDS)
-                client.writer.close()
-                await until(lambda: kept and kept[0]() is None)
+        await left(app, request("/", pattern(sent), length=2 * MIB), kept)
 
     @on_both_loops
     async def test_of_a_body_that_nobody_reads_leaves_nothing_either(self) -> None:
@@ -437,12 +442,7 @@ class TestTheEnd:
                 pass
             window.widen(100 * MIB)
 
-        with uncollected():
-            async with listening(app) as connect:
-                client = await connect()
-                await client.send(request("/", pattern(MIB), length=2 * MIB), pause=QUIET_SECONDS)
-                client.writer.close()
-                await until(lambda: kept and kept[0]() is None)
+        await left(app, request("/", pattern(MIB), length=2 * MIB), kept)
 
     @on_both_loops
     async def test_of_a_connection_that_is_reset_leaves_nothing(self) -> None:
