@@ -1,7 +1,8 @@
 """uvicorn's HTTP/1.1, with bounds, with bodies that go their own way (`inflow`), and answers in one piece (`joining`).
 
 uvicorn bounds neither the size of a request's head nor the time it may take. A dyno's router bounds both, but the
-service is to stand without one. What is no HTTP is told by a problem document, as all else that is refused.
+service is to stand without one. What is no HTTP is told by a problem document, as all else that is refused. A client
+that ends its sending after a whole request is answered; of a connection that is lost, however it was, nothing stays.
 """
 
 import asyncio

@@ -131,7 +131,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         if allowed := _allowed(request):
             headers["Allow"] = ", ".join(allowed)
-        advice = f" Use one of {headers['Allow']}."
+        advice = f" Use one of {headers['Allow']}." if "Allow" in headers else ""
     return problem(
         status=error.status_code,
         code=code,
