@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from recipe_api.memory import MADE_OBJECTS, rarely_collected, settle_malloc
+from recipe_api.memory import CREATED_OBJECTS, rarely_collected, settle_malloc
 
 PROBE = """
 import ctypes
@@ -64,6 +64,6 @@ def test_the_collector_comes_rarely_and_passes_over_what_was_there_for_as_long_a
         assert gc.get_freeze_count() > 1000
         late: list[object] = []
         assert any(late is found for found in gc.get_objects())
-        assert gc.get_threshold()[0] == MADE_OBJECTS
+        assert gc.get_threshold()[0] == CREATED_OBJECTS
     assert gc.get_freeze_count() == 0
     assert gc.get_threshold() == default

@@ -1,17 +1,17 @@
-"""What is told to those who look after a process's memory: the C library's allocator, and Python's collector.
+"""Tunes the C library's memory allocator and Python's garbage collector.
 
-The allocator is told which memory to give back. glibc takes large blocks from the system and returns them as soon as
-they are free, but it raises its notion of large with each block that is freed, up to 32 MiB. After a while large blocks
-come out of the common heap, which cannot shrink below its last live byte: measured, 30 MB a process under load. A fixed
-bound keeps them apart. The blocks of photos, below that bound, come out of the heap. What is free at its end stays with
-the process, as much as photos take at once; with the first bound fixed, glibc would keep 128 KiB, and fetch the rest
-again for the next photo, which cost a twentieth of the CPU of any upload (docs/benchmarks.md, "What was tried").
+Allocator: glibc allocates large blocks with mmap and returns them to the system once they are free. But each freed
+block raises the threshold for "large", up to 32 MiB. Then large blocks come from the heap as well, which cannot shrink
+below its last used byte; this cost 30 MB per process under load. A fixed threshold prevents that. The blocks of photos
+are below the threshold and come from the heap. A fixed threshold would also make glibc return all but 128 KiB of free
+memory at the end of the heap, only to allocate it again for the next photo, which cost a twentieth of the CPU time of
+any upload (docs/benchmarks.md, "What was tried"). So the process keeps as much as concurrent uploads need.
 
-The collector is told to leave alone what has been there from the start: code, settings, the models of SQLAlchemy and
-botocore, some 150,000 objects that live as long as the process. Looking through all of them for garbage, again and
-again, took a third of the CPU of small uploads, 70 ms at a time (docs/benchmarks.md, "What was tried"). And it is told
-to come by more rarely. An upload leaves nothing to it, yet it came by for every eighth of them: those that are under
-way at once make more objects than Python's default allows, 700 before 3.13.
+Collector: about 150,000 objects are created at startup and live as long as the process: code, settings, the models of
+SQLAlchemy and botocore. Scanning them again and again took a third of the CPU time of small uploads, 70 ms at a time,
+so they are frozen. And collections are rarer. An upload leaves no garbage for the collector, but every eighth upload
+triggered a collection, because concurrent uploads create more objects than Python's default threshold (700 before
+3.13).
 """
 
 import ctypes
@@ -21,19 +21,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 LARGE_BYTES = 2 * 1024 * 1024
-"""Above any block that is read into, below any that is worth the calls."""
+"""The mmap threshold: larger than any read buffer, so that those come from the heap."""
 
 KEPT_BYTES = 64 * 1024 * 1024
-"""Of the heap's free end: what `UPLOAD_BUFFER_BYTES` grants by default, and some more."""
+"""Free memory at the end of the heap that is not returned: the default of `UPLOAD_BUFFER_BYTES`, and a margin."""
 
-MADE_OBJECTS = 10_000
-"""The collector comes by when so many more were made than freed. A large upload that fails leaves it some hundred."""
+CREATED_OBJECTS = 10_000
+"""A collection starts when this many more objects were created than freed. A failed large upload leaves some hundred
+to the collector."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 def settle_malloc() -> None:
-    """Does so for this process, from now on; elsewhere than on glibc, nothing."""
+    """Set the thresholds of the allocator for this process; do nothing without glibc."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)
@@ -42,11 +43,11 @@ def settle_malloc() -> None:
 
 @contextmanager
 def rarely_collected() -> Iterator[None]:
-    """Has the collector pass over all that is there now, and come by rarely, for as long as the block lasts."""
+    """Exempt all present objects from garbage collection, and make collections rare, while the block lasts."""
     thresholds = gc.get_threshold()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(MADE_OBJECTS, *thresholds[1:])
+    gc.set_threshold(CREATED_OBJECTS, *thresholds[1:])
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Where anyone can fetch an object."""
+"""Public addresses of objects."""
 
 from urllib.parse import unquote, urlsplit
 
@@ -43,15 +43,15 @@ def test_a_bucket_has_one_public_address(
         ("ä?#%", "/%C3%A4%3F%23%25"),
     ],
 )
-def test_a_key_is_escaped_but_for_its_slashes(key: str, expected: str) -> None:
+def test_a_key_is_escaped_except_for_its_slashes(key: str, expected: str) -> None:
     assert location_of(key, base_url="https://cdn.example.com") == f"https://cdn.example.com{expected}"
 
 
-def test_every_region_of_amazon_is_of_the_partition_that_botocore_says() -> None:
+def test_every_amazon_region_is_in_the_same_partition_as_in_botocore() -> None:
     partitions = Session().get_data("endpoints")["partitions"]
-    told = {region: partition_of(region) for partition in partitions for region in partition["regions"]}
-    assert len(told) > 40
-    assert told == {
+    ours = {region: partition_of(region) for partition in partitions for region in partition["regions"]}
+    assert len(ours) > 40
+    assert ours == {
         region: Partition(partition["partition"], partition["dnsSuffix"])
         for partition in partitions
         for region in partition["regions"]
@@ -60,7 +60,7 @@ def test_every_region_of_amazon_is_of_the_partition_that_botocore_says() -> None
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 @settings(deadline=None, max_examples=200)
-def test_whatever_the_key_its_address_leads_to_it(key: str) -> None:
+def test_the_address_of_any_key_leads_to_its_object(key: str) -> None:
     parts = urlsplit(location_of(key, base_url="https://cdn.example.com"))
     assert (parts.netloc, parts.query, parts.fragment) == ("cdn.example.com", "", "")
     assert unquote(parts.path) == f"/{key}"

@@ -1,4 +1,4 @@
-"""A body in blocks: the bytes as they came, whatever they came in."""
+"""A body in blocks has the bytes that were appended, whatever their chunks."""
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ sizes = st.lists(st.sampled_from([0, 1, 1000, KEPT_BYTES - 1, KEPT_BYTES, BLOCK_
 
 
 @given(sizes=sizes)
-async def test_is_the_bytes_it_was_given_in_pieces_that_are_not_too_large(sizes: list[int]) -> None:
+async def test_yields_the_appended_bytes_in_pieces_of_limited_size(sizes: list[int]) -> None:
     chunks = [bytes([number % 251]) * size for number, size in enumerate(sizes)]
     whole = b"".join(chunks)
 
@@ -36,7 +36,7 @@ async def test_is_the_bytes_it_was_given_in_pieces_that_are_not_too_large(sizes:
     assert await body.sha256() == hashlib.sha256(whole).hexdigest()
 
 
-def test_keeps_a_large_chunk_as_it_came_and_gathers_small_ones() -> None:
+def test_keeps_large_chunks_and_joins_small_ones() -> None:
     large = bytes(KEPT_BYTES)
 
     body = body_of(large, *[b"x"] * 10_000, large)
@@ -47,12 +47,12 @@ def test_keeps_a_large_chunk_as_it_came_and_gathers_small_ones() -> None:
     assert len(gathered) == 10_000
 
 
-def test_is_never_taken_for_as_many_pieces_as_it_has_bytes() -> None:
+def test_is_not_iterable() -> None:
     with pytest.raises(TypeError):
         [*cast("Any", body_of(b"bytes"))]
 
 
-async def test_a_long_one_is_hashed_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hashes_a_long_body_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     in_threads = []
 
     async def noted(function: object) -> str:
@@ -66,7 +66,7 @@ async def test_a_long_one_is_hashed_beside_the_loop(monkeypatch: pytest.MonkeyPa
 
 
 @given(sizes=sizes, reads=st.lists(st.integers(0, 600_000), max_size=6))
-def test_reads_as_a_file_does(sizes: list[int], reads: list[int]) -> None:
+def test_reads_like_a_file(sizes: list[int], reads: list[int]) -> None:
     chunks = [bytes([number % 251]) * size for number, size in enumerate(sizes)]
     whole = b"".join(chunks)
     file = BodyFile(body_of(*chunks))
@@ -80,7 +80,7 @@ def test_reads_as_a_file_does(sizes: list[int], reads: list[int]) -> None:
     assert file.seek(-1, os.SEEK_CUR) == len(whole) - 1
 
 
-async def test_can_be_iterated_over_again() -> None:
+async def test_can_be_iterated_over_repeatedly() -> None:
     file = BodyFile(body_of(b"a", bytes(KEPT_BYTES)))
     for _ in range(2):
         assert b"".join([piece async for piece in file]) == b"a" + bytes(KEPT_BYTES)

@@ -1,8 +1,9 @@
-"""The memory that uploads share: never more than there is, nobody waits for ever, nobody's slowness is another's."""
+"""The memory budget: it is never exceeded, no upload waits for ever, and slow clients do not slow others."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import settings
@@ -10,22 +11,22 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
 from recipe_api.errors import ServiceFull
-from recipe_api.settings import KIB, MIB
-from recipe_api.storage.budget import SMALL, BufferBudget, Lease
+from recipe_api.storage.budget import SMALL, WAIT_SECONDS, BufferBudget, Lease
+from recipe_api.units import KIB, MIB
 from tests.support.virtual_time import run_in_virtual_time
 
 PART = 1 * MIB
 
 
 async def turns(count: int = 5) -> None:
-    """Lets whatever can go on go on: a grant takes one turn of the loop to be noticed."""
+    """Let tasks continue: a grant takes one iteration of the event loop to arrive."""
     for _ in range(count):
         await asyncio.sleep(0)
 
 
 @asynccontextmanager
 async def asking(lease: Lease) -> AsyncIterator[asyncio.Task[int]]:
-    """A lease that asks for room for a part, within the block."""
+    """A lease that requests memory for a part, within the block."""
     task = asyncio.create_task(lease.next_part())
     try:
         await turns()
@@ -35,50 +36,52 @@ async def asking(lease: Lease) -> AsyncIterator[asyncio.Task[int]]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def holding(budget: BufferBudget, *, at_most: int | None = None) -> Lease:
-    """A lease with room for a part, which must be there at once."""
-    lease = budget.lease(at_most=at_most)
+async def holding(
+    budget: BufferBudget, *, at_most: int | None = None, client: str | None = None, arrival: "Paced | None" = None
+) -> Lease:
+    """A lease with memory for a part, which must be free."""
+    lease = budget.lease(at_most=at_most, clients=(client,) if client else (), arrival=arrival)
     async with asking(lease) as asked:
         assert asked.done()
     return lease
 
 
-def test_it_holds_two_parts_at_least() -> None:
+def test_a_budget_must_hold_at_least_two_parts() -> None:
     with pytest.raises(ValueError, match="two parts"):
         BufferBudget(total=2 * PART - 1, part_size=PART)
 
 
 class Told:
-    """A window that notes what it is told."""
+    """A read-ahead that records its calls."""
 
     def __init__(self) -> None:
-        self.told: list[int | str] = []
+        self.calls: list[int | str] = []
 
     def widen(self, size: int) -> None:
-        self.told.append(size)
+        self.calls.append(size)
 
     def shut(self) -> None:
-        self.told.append("shut")
+        self.calls.append("shut")
 
 
-async def test_a_window_is_widened_by_what_is_granted_when_it_is_granted_and_shut_at_the_end() -> None:
+async def test_each_grant_widens_the_read_ahead_and_close_shuts_it() -> None:
     budget, window = BufferBudget(total=2 * PART, part_size=PART), Told()
     other = await holding(budget)
-    lease = budget.lease(at_most=PART + 300, window=window)
+    lease = budget.lease(at_most=PART + 300, read_ahead=window)
 
     async with asking(lease) as first:
-        assert window.told == []
+        assert window.calls == []
         other.close()
         assert await first == PART
-    assert window.told == [PART]
+    assert window.calls == [PART]
 
     lease.send_off(PART)
     assert await lease.next_part() == 300
     lease.close()
-    assert window.told == [PART, 300, "shut"]
+    assert window.calls == [PART, 300, "shut"]
 
 
-async def test_room_is_for_a_whole_part_or_for_all_that_can_come() -> None:
+async def test_a_lease_acquires_a_whole_part_or_the_rest_of_the_upload() -> None:
     budget = BufferBudget(total=8 * PART, part_size=PART)
 
     assert await budget.lease().next_part() == PART
@@ -92,7 +95,7 @@ async def test_room_is_for_a_whole_part_or_for_all_that_can_come() -> None:
         await large.next_part()
 
 
-async def test_room_that_a_part_did_not_use_is_free_when_it_is_sent() -> None:
+async def test_memory_that_a_part_did_not_use_is_released_when_it_is_sent() -> None:
     budget = BufferBudget(total=2 * PART, part_size=PART)
     lease = await holding(budget)
 
@@ -103,7 +106,7 @@ async def test_room_that_a_part_did_not_use_is_free_when_it_is_sent() -> None:
     assert budget.free == 2 * PART
 
 
-def test_who_waits_for_too_long_is_told_to_come_again() -> None:
+def test_an_upload_that_waits_too_long_is_rejected() -> None:
     async def wait() -> None:
         budget = BufferBudget(total=2 * PART, part_size=PART)
         held = await holding(budget)
@@ -116,7 +119,7 @@ def test_who_waits_for_too_long_is_told_to_come_again() -> None:
     run_in_virtual_time(wait())
 
 
-async def test_who_waits_goes_on_when_a_part_has_arrived() -> None:
+async def test_a_waiting_upload_continues_when_a_part_has_arrived() -> None:
     budget = BufferBudget(total=2 * PART, part_size=PART)
     first = await holding(budget)
     async with asking(budget.lease()) as second:
@@ -129,7 +132,7 @@ async def test_who_waits_goes_on_when_a_part_has_arrived() -> None:
         assert second.done()
 
 
-async def test_a_client_that_stops_keeps_no_other_from_going_on() -> None:
+async def test_a_client_that_stops_does_not_block_others() -> None:
     budget = BufferBudget(total=4 * PART, part_size=PART)
     await holding(budget)  # and nothing ever comes of it
 
@@ -140,7 +143,7 @@ async def test_a_client_that_stops_keeps_no_other_from_going_on() -> None:
         other.close()
 
 
-async def test_small_photos_pass_by_the_large_ones_that_wait() -> None:
+async def test_small_photos_overtake_large_ones_that_wait() -> None:
     budget = BufferBudget(total=8 * PART, part_size=PART)
     for _ in range(7):
         await holding(budget)
@@ -151,7 +154,7 @@ async def test_small_photos_pass_by_the_large_ones_that_wait() -> None:
         assert not unannounced.done()
 
 
-async def test_an_eighth_stays_free_for_the_small_and_counts_what_they_have() -> None:
+async def test_an_eighth_is_reserved_for_small_photos_including_what_they_hold() -> None:
     budget = BufferBudget(total=8 * PART, part_size=PART)
     for _ in range(2):
         await holding(budget, at_most=SMALL)  # their eighth is in use, so it need not be kept
@@ -160,7 +163,7 @@ async def test_an_eighth_stays_free_for_the_small_and_counts_what_they_have() ->
     assert budget.free == 0
 
 
-async def test_the_small_do_not_starve_the_large() -> None:
+async def test_small_photos_do_not_starve_large_ones() -> None:
     budget = BufferBudget(total=4 * PART, part_size=PART)
     small = [await holding(budget, at_most=SMALL) for _ in range(8)]
     assert budget.free == 0
@@ -175,7 +178,7 @@ async def test_the_small_do_not_starve_the_large() -> None:
         assert large.done()
 
 
-async def test_of_those_who_wait_the_upload_that_began_first_goes_first() -> None:
+async def test_the_upload_that_began_first_has_priority() -> None:
     budget = BufferBudget(total=2 * PART, part_size=PART)
     holder = await holding(budget)
     early, late = budget.lease(), budget.lease()
@@ -186,7 +189,7 @@ async def test_of_those_who_wait_the_upload_that_began_first_goes_first() -> Non
         assert not second.done()
 
 
-async def test_whoever_gives_up_waiting_takes_nothing_along() -> None:
+async def test_a_cancelled_wait_acquires_nothing() -> None:
     budget = BufferBudget(total=2 * PART, part_size=PART)
     holder = await holding(budget)
     async with asking(budget.lease()) as gone:
@@ -197,7 +200,7 @@ async def test_whoever_gives_up_waiting_takes_nothing_along() -> None:
     assert budget.free == 2 * PART
 
 
-async def test_room_that_came_together_with_a_cancellation_is_not_lost() -> None:
+async def test_memory_granted_together_with_a_cancellation_is_not_lost() -> None:
     budget = BufferBudget(total=2 * PART, part_size=PART)
     holder = await holding(budget)
     async with asking(budget.lease()) as cancelled:
@@ -209,7 +212,7 @@ async def test_room_that_came_together_with_a_cancellation_is_not_lost() -> None
     assert budget.free == 2 * PART
 
 
-async def test_when_the_first_gives_up_the_next_may_fit_in() -> None:
+async def test_when_the_first_is_cancelled_the_next_may_get_its_memory() -> None:
     budget = BufferBudget(total=2 * PART, part_size=PART)
     await holding(budget)
     async with asking(budget.lease()) as wants_much, asking(budget.lease(at_most=SMALL + 1)) as wants_less:
@@ -219,7 +222,7 @@ async def test_when_the_first_gives_up_the_next_may_fit_in() -> None:
         assert wants_less.done()
 
 
-async def test_the_small_have_no_bound_again_when_the_large_give_up() -> None:
+async def test_small_photos_are_unlimited_again_when_no_large_one_waits() -> None:
     budget = BufferBudget(total=4 * PART, part_size=PART)
     await holding(budget)
     await holding(budget, at_most=SMALL + 2)
@@ -235,8 +238,99 @@ async def test_the_small_have_no_bound_again_when_the_large_give_up() -> None:
         assert one_more.done()
 
 
+async def test_a_client_with_a_quarter_of_the_memory_leaves_the_last_quarter_to_others() -> None:
+    budget = BufferBudget(total=64 * SMALL, part_size=2 * SMALL)
+    held = [await holding(budget, at_most=SMALL, client="a") for _ in range(48)]
+    async with asking(budget.lease(at_most=SMALL, clients=("a",))) as more:
+        assert not more.done()
+        for _ in range(2):  # who waits for its own uploads stops nobody else, of either sort
+            await holding(budget, at_most=SMALL, client="b")
+        await holding(budget, client="b")
+        async with asking(budget.lease(at_most=SMALL, clients=("b", "a"))) as by_token:
+            assert not by_token.done()
+
+        for lease in held[:5]:
+            lease.close()
+        await turns()
+        assert more.done()
+
+
+async def test_one_client_may_always_have_one_part() -> None:
+    budget = BufferBudget(total=2 * PART, part_size=PART)
+    first = await holding(budget, client="a")
+    first.send_off(PART)
+    async with asking(budget.lease(clients=("a",))) as second:
+        assert not second.done()
+        first.arrived(PART)
+        await turns()
+        assert second.done()
+
+
+@dataclass
+class Paced:
+    """An arrival with a given rate."""
+
+    bytes_per_second: float
+    is_slow: bool = True
+    lease: Lease | None = None
+    is_given_up: bool = False
+
+    def give_up(self) -> None:
+        self.is_given_up = True
+        self.is_slow = False
+        if self.lease is not None:
+            self.lease.close()
+
+
+def test_while_others_wait_the_slowest_uploads_are_given_up_until_there_is_enough() -> None:
+    async def wait() -> None:
+        budget = BufferBudget(total=64 * SMALL, part_size=4 * SMALL)
+        paces = [Paced(pace, is_slow=pace != 1) for pace in range(64)]
+        for pace in paces:
+            pace.lease = await holding(budget, at_most=SMALL, client=f"{pace}", arrival=pace)
+        assert budget.free == 0
+
+        assert await budget.lease(at_most=2 * SMALL, clients=("other",)).next_part() == 2 * SMALL
+
+        # Large photos leave an eighth to small ones, who have it and more.
+        assert [pace.bytes_per_second for pace in paces if pace.is_given_up] == [0, 2]
+
+    run_in_virtual_time(wait())
+
+
+def test_no_upload_is_given_up_for_a_client_that_has_its_share() -> None:
+    async def wait() -> None:
+        budget = BufferBudget(total=64 * SMALL, part_size=4 * SMALL)
+        paces = [Paced(pace) for pace in range(48)]
+        for pace in paces:
+            await holding(budget, at_most=SMALL, client="a", arrival=pace)
+
+        with pytest.raises(ServiceFull):
+            await budget.lease(at_most=SMALL, clients=("a",)).next_part()
+
+        assert not any(pace.is_given_up for pace in paces)
+
+    run_in_virtual_time(wait())
+
+
+def test_an_upload_whose_part_is_in_transit_is_not_given_up() -> None:
+    async def wait() -> None:
+        budget = BufferBudget(total=2 * PART, part_size=PART)
+        sent, filling = Paced(1), Paced(2)
+        travelling = await holding(budget, arrival=sent)
+        travelling.send_off(PART)
+        filling.lease = await holding(budget, at_most=SMALL, arrival=filling)
+
+        async with asking(budget.lease()):
+            await asyncio.sleep(WAIT_SECONDS / 2)
+
+        assert (sent.is_given_up, filling.is_given_up) == (False, True)
+
+    run_in_virtual_time(wait())
+
+
 class Schedules(RuleBasedStateMachine):
-    """Any order of asking, sending, arriving, giving up and closing."""
+    """Any order of requesting, sending, arriving, cancelling and closing."""
 
     leases = Bundle("leases")
 
@@ -250,9 +344,13 @@ class Schedules(RuleBasedStateMachine):
         self.known: list[Lease] = []
         self.left: dict[Lease, int] = {}
 
-    @rule(target=leases, at_most=st.none() | st.integers(1, 4 * PART) | st.integers(1, 50 * KIB))
-    def open(self, at_most: int | None) -> Lease:
-        lease = self.budget.lease(at_most=at_most)
+    @rule(
+        target=leases,
+        at_most=st.none() | st.integers(1, 4 * PART) | st.integers(1, 50 * KIB),
+        clients=st.sampled_from([(), ("address",), ("address", "token"), ("other address", "token")]),
+    )
+    def open(self, at_most: int | None, clients: tuple[str, ...]) -> Lease:
+        lease = self.budget.lease(at_most=at_most, clients=clients)
         self.known.append(lease)
         self.left[lease] = 10 * PART if at_most is None else at_most
         return lease
@@ -305,7 +403,7 @@ class Schedules(RuleBasedStateMachine):
         assert self.budget.free + held + travelling == self.total
 
     def teardown(self) -> None:
-        """What waits at the end goes on to its own end, however slow, as long as what travels arrives."""
+        """Uploads that wait at the end finish, however slow, as long as parts in transit arrive."""
         if not hasattr(self, "budget"):
             return
         for _ in range(len(self.known) + 1):
@@ -322,6 +420,7 @@ class Schedules(RuleBasedStateMachine):
         for lease, size in self.travelling:
             lease.arrived(size)
         assert self.budget.free == self.total
+        assert not self.budget._held
         self.runner.close()
 
     def _send_all(self, lease: Lease) -> None:

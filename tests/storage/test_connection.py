@@ -1,4 +1,4 @@
-"""What a connection to the bucket makes of the settings."""
+"""How the settings configure the connection to the bucket."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +27,7 @@ from recipe_api.storage.connection import open_s3_client, signs_payload
         ("http://127.0.0.1:8333", "off", True),
     ],
 )
-async def test_a_body_is_part_of_the_signature_unless_something_else_guards_it(
+async def test_a_body_is_signed_unless_something_else_protects_it(
     make_settings: Callable[..., Settings], endpoint: str | None, checksum: str, *, expected: bool
 ) -> None:
     settings = make_settings(S3_ENDPOINT_URL=endpoint or "", AWS_REGION="eu-central-1", S3_CHECKSUM=checksum)
@@ -38,7 +38,7 @@ async def test_a_body_is_part_of_the_signature_unless_something_else_guards_it(
         assert config.s3["payload_signing_enabled"] is expected
 
 
-def test_a_proxy_takes_even_what_is_meant_for_the_loopback_elsewhere(
+def test_behind_a_proxy_even_loopback_traffic_is_signed(
     make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = make_settings(S3_ENDPOINT_URL="http://127.0.0.1:8333")

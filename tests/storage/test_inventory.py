@@ -1,4 +1,4 @@
-"""A bucket as a whole, on a real store: every page of it, in order of bytes, and clearing away."""
+"""A whole bucket on a real store: listing every page, in byte order, and deleting."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
 
 KEYS = ["a", "b/1", "b/2", "b/é", "b/\ufffd", "b/\U00010000", "c"]
-"""In order of their UTF-8 bytes; the last two of b/ come the other way round in UTF-16."""
+"""In the order of their UTF-8 bytes; in UTF-16, the last two under b/ would be reversed."""
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ async def filled(inventory: S3Inventory, seen: Seen) -> AsyncIterator[S3Inventor
 
 @contextmanager
 def pages_of(client: "S3Client", operation: str, **limit: int) -> Iterator[list[dict[str, Any]]]:
-    """Makes the store answer in pages of so many; gathers what it was asked."""
+    """Set the store's page size, and record the requests."""
     asked: list[dict[str, Any]] = []
 
     def limited(params: dict[str, Any], **_: object) -> dict[str, Any]:
@@ -57,14 +57,14 @@ async def listed(inventory: S3Inventory, *, prefix: str = "", after: str = "", u
     return [found.key async for found in inventory.objects(prefix=prefix, after=after, until=until)]
 
 
-async def test_a_listing_tells_key_size_and_time(filled: S3Inventory) -> None:
+async def test_a_listing_has_keys_sizes_and_times(filled: S3Inventory) -> None:
     found = [each async for each in filled.objects(prefix="", after="", until=None)]
 
     assert [(each.key, each.size) for each in found] == [(key, size) for size, key in enumerate(KEYS)]
     assert all(each.modified.tzinfo for each in found)
 
 
-async def test_it_ends_at_its_bounds(filled: S3Inventory) -> None:
+async def test_a_listing_ends_at_its_bounds(filled: S3Inventory) -> None:
     assert await listed(filled, prefix="b/") == KEYS[1:6]
     assert await listed(filled, prefix="b/", after="b/1") == KEYS[2:6]  # neither of the two is in it
     assert await listed(filled, prefix="b/", after="b/", until="b/2") == ["b/1"]
@@ -74,14 +74,14 @@ async def test_it_ends_at_its_bounds(filled: S3Inventory) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
-async def test_pages_of_any_size_make_the_same_listing(filled: S3Inventory, seen: Seen, size: int) -> None:
+async def test_the_page_size_does_not_change_the_listing(filled: S3Inventory, seen: Seen, size: int) -> None:
     with pages_of(seen.client, "ListObjectsV2", MaxKeys=size) as asked:
         assert await listed(filled) == KEYS
 
     assert len(asked) >= -(-len(KEYS) // size)
 
 
-async def test_no_page_is_asked_for_before_it_is_needed(filled: S3Inventory, seen: Seen) -> None:
+async def test_no_page_is_requested_before_it_is_needed(filled: S3Inventory, seen: Seen) -> None:
     with pages_of(seen.client, "ListObjectsV2", MaxKeys=2) as asked:
         stream = filled.objects(prefix="", after="", until="b/é")
         assert [(await anext(stream)).key for _ in range(2)] == KEYS[:2]
@@ -108,27 +108,27 @@ async def test_multipart_uploads_are_listed_page_by_page_and_aborted(inventory: 
     assert await seen.nothing()
 
 
-async def test_it_knows_whether_an_object_is_there(filled: S3Inventory) -> None:
+async def test_it_knows_whether_an_object_exists(filled: S3Inventory) -> None:
     assert await filled.exists("b/é")
     assert not await filled.exists("b/3")
     assert not await filled.exists("d")
 
 
-async def test_not_to_learn_whether_an_object_is_there_is_no_answer(make_settings: Callable[..., Settings]) -> None:
+async def test_a_failure_does_not_count_as_a_missing_object(make_settings: Callable[..., Settings]) -> None:
     settings = make_settings(AWS_SECRET_ACCESS_KEY="not-the-one-that-it-knows")
     async with open_s3_client(settings) as stranger:
         with pytest.raises(StorageUnavailable):
             await S3Inventory(stranger, bucket=settings.s3_bucket).exists("a")
 
 
-async def test_objects_are_deleted_by_the_thousand(filled: S3Inventory, seen: Seen) -> None:
+async def test_a_thousand_objects_are_deleted_at_once(filled: S3Inventory, seen: Seen) -> None:
     await filled.delete_all([*KEYS[:-1], *(f"not-there-{number}" for number in range(993))])
 
     assert await seen.keys() == [KEYS[-1]]
 
 
 @pytest.mark.parametrize("call", ["objects", "uploads", "delete_all", "abort"])
-async def test_a_bucket_that_is_not_there_is_a_failure(s3_client: "S3Client", call: str) -> None:
+async def test_a_missing_bucket_is_a_failure(s3_client: "S3Client", call: str) -> None:
     nowhere = S3Inventory(s3_client, bucket="nobodys")
     begun = ListedUpload("a", "no-such-upload", datetime.now(UTC))
     calls: dict[str, Callable[[], Awaitable[object]]] = {

@@ -1,4 +1,4 @@
-"""Keys sort by time, never meet and tell when they were made."""
+"""Keys sort by time, are unique and contain their time."""
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recipe_api.kinds import KNOWN
-from recipe_api.storage.keys import RANDOM_BYTES, lowest_of, new_key, now, time_of
+from recipe_api.storage.keys import RANDOM_BYTES, creation_time, lower_bound, new_key, now
 
 # From the first time of 13 digits (before it, zeros fill them up) to the last.
 FIRST, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2286, 11, 20, 17, 46, 39, 999_999, tzinfo=UTC)
@@ -17,7 +17,7 @@ prefixes = st.sampled_from(["", "public/", "a/b.c/", "2026-", "1795332567934-"])
 extensions = st.sampled_from(sorted(kind.extension for kind in KNOWN.values()))
 
 
-def test_a_key_is_made_of_milliseconds_randomness_and_extension() -> None:
+def test_a_key_consists_of_milliseconds_random_digits_and_extension() -> None:
     created_at = datetime(2026, 11, 22, 7, 29, 27, 934_000, tzinfo=UTC)
     key = new_key(created_at, prefix="public/", extension="jpg")
     assert re.fullmatch(r"public/1795332567934-[0-9a-f]{32}\.jpg", key)
@@ -26,14 +26,14 @@ def test_a_key_is_made_of_milliseconds_randomness_and_extension() -> None:
 
 @given(time=times, prefix=prefixes, extension=extensions)
 @settings(deadline=None, max_examples=200)
-def test_a_key_tells_the_millisecond_in_which_it_was_made(time: datetime, prefix: str, extension: str) -> None:
-    told = time_of(new_key(time, prefix=prefix, extension=extension), prefix=prefix)
-    assert told == time.replace(microsecond=time.microsecond // 1000 * 1000)
+def test_a_key_contains_the_millisecond_of_its_creation(time: datetime, prefix: str, extension: str) -> None:
+    moment = creation_time(new_key(time, prefix=prefix, extension=extension), prefix=prefix)
+    assert moment == time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 
 @given(one=times, other=times, prefix=prefixes)
 @settings(deadline=None, max_examples=200)
-def test_keys_sort_as_their_times_do(one: datetime, other: datetime, prefix: str) -> None:
+def test_keys_sort_like_their_times(one: datetime, other: datetime, prefix: str) -> None:
     earlier, later = sorted([one, other])
     if later - earlier >= timedelta(milliseconds=1):
         assert new_key(earlier, prefix=prefix, extension="webp") < new_key(later, prefix=prefix, extension="avif")
@@ -41,12 +41,10 @@ def test_keys_sort_as_their_times_do(one: datetime, other: datetime, prefix: str
 
 @given(time=times, other=times)
 @settings(deadline=None, max_examples=200)
-def test_the_lowest_key_of_a_time_parts_what_was_made_before_from_what_was_made_since(
-    time: datetime, other: datetime
-) -> None:
+def test_the_lower_bound_of_a_time_separates_earlier_keys_from_later_ones(time: datetime, other: datetime) -> None:
     time = time.replace(microsecond=time.microsecond // 1000 * 1000)
-    assert (lowest_of(time) <= new_key(other, prefix="", extension="jpg")) == (time <= other)
-    assert lowest_of(time) <= new_key(time, prefix="", extension="jpg")
+    assert (lower_bound(time) <= new_key(other, prefix="", extension="jpg")) == (time <= other)
+    assert lower_bound(time) <= new_key(time, prefix="", extension="jpg")
 
 
 @pytest.mark.parametrize(
@@ -58,9 +56,11 @@ def test_the_lowest_key_of_a_time_parts_what_was_made_before_from_what_was_made_
         (datetime.max.replace(tzinfo=UTC), [True, True, False]),
     ],
 )
-def test_a_time_that_no_key_has_parts_them_as_well(time: datetime, before_it: list[bool]) -> None:
+def test_the_lower_bound_of_a_time_outside_the_range_of_keys_separates_them_too(
+    time: datetime, before_it: list[bool]
+) -> None:
     keys = [new_key(made, prefix="", extension="jpg") for made in (FIRST, now(), LAST)]
-    assert [key < lowest_of(time) for key in keys] == before_it
+    assert [key < lower_bound(time) for key in keys] == before_it
 
 
 def test_keys_of_one_millisecond_are_all_different() -> None:
@@ -68,11 +68,11 @@ def test_keys_of_one_millisecond_are_all_different() -> None:
     assert len({new_key(time, prefix="", extension="jpg") for _ in range(10_000)}) == 10_000
 
 
-def test_a_key_tells_universal_time_whatever_the_zone_it_was_made_in() -> None:
+def test_a_key_contains_utc_in_every_time_zone() -> None:
     time = datetime(2026, 11, 22, 8, 29, 27, tzinfo=timezone(timedelta(hours=1)))
-    told = time_of(new_key(time, prefix="", extension="jpg"), prefix="")
-    assert told == time
-    assert told.tzinfo is UTC
+    moment = creation_time(new_key(time, prefix="", extension="jpg"), prefix="")
+    assert moment == time
+    assert moment.tzinfo is UTC
 
 
 KEY = "1795332567934-4f9a1c2b7d3e8a605f9b1c2d3e4f5a6b.jpg"
@@ -104,19 +104,19 @@ KEY = "1795332567934-4f9a1c2b7d3e8a605f9b1c2d3e4f5a6b.jpg"
         (KEY.replace("1795332567934", "１７９５３３２５６７９３４"), ""),  # noqa: RUF001 - digits, and no ASCII
     ],
 )
-def test_a_key_of_another_form_tells_no_time(key: str, prefix: str) -> None:
-    assert time_of(key, prefix=prefix) is None
+def test_a_key_of_another_form_has_no_time(key: str, prefix: str) -> None:
+    assert creation_time(key, prefix=prefix) is None
 
 
 @given(key=st.text() | st.from_regex(r"[0-9]{12,14}-[0-9a-f]{31,33}\.[a-z0-9]{0,9}"), prefix=prefixes)
 @settings(deadline=None, max_examples=300)
-def test_any_text_tells_a_time_only_if_it_has_the_form_of_a_key(key: str, prefix: str) -> None:
-    told = time_of(key, prefix=prefix)
+def test_text_has_a_time_only_if_it_has_the_form_of_a_key(key: str, prefix: str) -> None:
+    moment = creation_time(key, prefix=prefix)
     form = re.escape(prefix) + r"[0-9]{13}-[0-9a-f]{32}\.[a-z0-9]{1,8}"
-    assert (told is not None) == bool(re.fullmatch(form, key))
+    assert (moment is not None) == bool(re.fullmatch(form, key))
 
 
-def test_now_has_no_more_than_the_milliseconds_that_a_key_carries() -> None:
+def test_now_is_truncated_to_milliseconds() -> None:
     time = now()
-    assert time_of(new_key(time, prefix="", extension="jpg"), prefix="") == time
+    assert creation_time(new_key(time, prefix="", extension="jpg"), prefix="") == time
     assert timedelta() <= datetime.now(UTC) - time < timedelta(minutes=1)

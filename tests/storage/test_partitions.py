@@ -1,4 +1,4 @@
-"""Addresses in every region that Amazon has, against what botocore itself makes of them."""
+"""Addresses in every Amazon region, compared with botocore's."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +21,7 @@ def regions() -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("partition", "region"), tuple(regions()))
-def test_an_address_is_botocores_own_in_every_region(partition: str, region: str) -> None:
+def test_addresses_equal_botocores_in_every_region(partition: str, region: str) -> None:
     client: Any = Session().create_client(
         "s3", region_name=region, config=Config(signature_version=UNSIGNED, s3={"addressing_style": "virtual"})
     )
@@ -34,5 +34,5 @@ def test_an_address_is_botocores_own_in_every_region(partition: str, region: str
         assert location_of(KEY, base_url=base_url) == expected
 
 
-def test_a_region_that_is_not_there_yet_is_taken_for_one_of_the_first_partition() -> None:
+def test_an_unknown_region_belongs_to_the_first_partition() -> None:
     assert partition_of("eu-nowhere-9").domain == "amazonaws.com"

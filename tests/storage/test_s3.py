@@ -1,20 +1,23 @@
-"""`S3Store` against a real S3 API: what it writes, what it refuses to overwrite, and what it says when it cannot."""
+"""`S3Store` with a real S3 API: writing, not overwriting, and failing."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
 from recipe_api.errors import StorageUnavailable
 from recipe_api.settings import PART_SIZE, Settings
+from recipe_api.storage import s3
 from recipe_api.storage.body import Body
-from recipe_api.storage.connection import open_s3_client
+from recipe_api.storage.connection import open_s3_client, open_s3_store
 from recipe_api.storage.protocol import Part
 from recipe_api.storage.s3 import S3Store
+from tests.support.amazon import REGION, Amazon, Refusal, amazon_running
 from tests.support.forms import jpeg
 from tests.support.service import HOST, closed_port
-from tests.support.store import ATTRIBUTES, OTHERS, Seen
+from tests.support.store import ATTRIBUTES, OTHERS, Seen, sdk_store
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
@@ -30,7 +33,7 @@ async def written_in_parts(store: S3Store, key: str, *bodies: bytes) -> str:
 
 class TestWriting:
     @pytest.mark.parametrize("key", KEYS)
-    async def test_puts_an_object_with_all_its_attributes(self, store: S3Store, seen: Seen, key: str) -> None:
+    async def test_writes_an_object_with_all_its_attributes(self, store: S3Store, seen: Seen, key: str) -> None:
         etag = await store.put(key, Body(b"a photo"), ATTRIBUTES)
 
         found = await seen.object(key)
@@ -43,7 +46,7 @@ class TestWriting:
         assert "ContentEncoding" not in found
 
     @pytest.mark.parametrize("key", KEYS)
-    async def test_makes_an_object_of_parts(self, store: S3Store, seen: Seen, key: str) -> None:
+    async def test_writes_an_object_from_parts(self, store: S3Store, seen: Seen, key: str) -> None:
         first, second = jpeg(PART_SIZE), jpeg(100)
 
         etag = await written_in_parts(store, key, first, second)
@@ -57,15 +60,15 @@ class TestWriting:
         assert await seen.multipart_uploads() == []
 
     @pytest.mark.parametrize("size", [0, 1, PART_SIZE])
-    async def test_puts_bodies_of_any_size(self, store: S3Store, seen: Seen, size: int) -> None:
+    async def test_writes_bodies_of_any_size(self, store: S3Store, seen: Seen, size: int) -> None:
         await store.put("a.jpg", Body(bytes(size)), ATTRIBUTES)
 
         assert await seen.body("a.jpg") == bytes(size)
 
-    async def test_does_without_checksums_and_conditions_where_a_store_knows_none(
+    async def test_works_without_checksums_and_conditions(
         self, s3_client: "S3Client", store: S3Store, seen: Seen
     ) -> None:
-        plain = S3Store(s3_client, bucket=seen.bucket, checksums=False, conditional_writes=False)
+        plain = sdk_store(s3_client, seen.bucket, checksums=False, conditional=False)
         await store.put("a.jpg", Body(b"one"), ATTRIBUTES)
 
         await plain.put("a.jpg", Body(b"two"), ATTRIBUTES)
@@ -75,7 +78,7 @@ class TestWriting:
 
 
 class TestNeverOverwriting:
-    async def test_refuses_to_put_over_what_is_somebody_elses(self, store: S3Store, seen: Seen) -> None:
+    async def test_a_put_does_not_overwrite_another_object(self, store: S3Store, seen: Seen) -> None:
         await store.put("a.jpg", Body(b"theirs"), OTHERS)
 
         with pytest.raises(StorageUnavailable):
@@ -83,7 +86,7 @@ class TestNeverOverwriting:
 
         assert await seen.body("a.jpg") == b"theirs"
 
-    async def test_refuses_to_complete_over_what_is_somebody_elses(self, store: S3Store, seen: Seen) -> None:
+    async def test_a_completion_does_not_overwrite_another_object(self, store: S3Store, seen: Seen) -> None:
         upload = await store.create_upload("a.jpg", ATTRIBUTES)
         part = await store.put_part(upload, 1, Body(b"ours"))
         await store.put("a.jpg", Body(b"theirs"), OTHERS)
@@ -93,14 +96,12 @@ class TestNeverOverwriting:
 
         assert await seen.body("a.jpg") == b"theirs"
 
-    async def test_takes_its_own_object_for_the_success_of_a_put_whose_answer_was_lost(self, store: S3Store) -> None:
+    async def test_a_put_whose_response_was_lost_succeeds_if_its_object_exists(self, store: S3Store) -> None:
         first = await store.put("a.jpg", Body(b"ours"), ATTRIBUTES)
 
         assert await store.put("a.jpg", Body(b"ours"), ATTRIBUTES) == first
 
-    async def test_takes_its_own_object_for_the_success_of_a_complete_whose_answer_was_lost(
-        self, store: S3Store
-    ) -> None:
+    async def test_a_completion_whose_response_was_lost_succeeds_if_its_object_exists(self, store: S3Store) -> None:
         upload = await store.create_upload("a.jpg", ATTRIBUTES)
         part = await store.put_part(upload, 1, Body(b"ours"))
         first = await store.complete_upload(upload, [part])
@@ -117,7 +118,7 @@ class TestUndoing:
 
         assert await seen.nothing()
 
-    async def test_takes_an_upload_that_is_gone_for_aborted(self, store: S3Store, seen: Seen) -> None:
+    async def test_aborting_a_missing_upload_succeeds(self, store: S3Store, seen: Seen) -> None:
         upload = await store.create_upload("a.jpg", ATTRIBUTES)
         await store.abort_upload(upload)
 
@@ -125,7 +126,7 @@ class TestUndoing:
 
         assert await seen.nothing()
 
-    async def test_an_aborted_upload_takes_no_part_and_is_not_completed(self, store: S3Store, seen: Seen) -> None:
+    async def test_an_aborted_upload_accepts_no_part_and_no_completion(self, store: S3Store, seen: Seen) -> None:
         upload = await store.create_upload("a.jpg", ATTRIBUTES)
         part = await store.put_part(upload, 1, Body(b"ours"))
         await store.abort_upload(upload)
@@ -136,7 +137,7 @@ class TestUndoing:
         assert await seen.nothing()
 
     @pytest.mark.parametrize("key", KEYS)
-    async def test_deletes_an_object_and_what_is_none(self, store: S3Store, seen: Seen, key: str) -> None:
+    async def test_deletes_an_object_and_accepts_a_missing_one(self, store: S3Store, seen: Seen, key: str) -> None:
         await store.put(key, Body(b"ours"), ATTRIBUTES)
 
         await store.delete(key)
@@ -148,13 +149,11 @@ class TestUndoing:
 class TestChecksums:
     @staticmethod
     def spoil(monkeypatch: pytest.MonkeyPatch, store: S3Store) -> None:
-        """From now on a body is another one than its checksum was made of, as if a bit fell over on its way."""
+        """Compute checksums of other bytes from now on, as if a body were damaged in transit."""
         checksum = store._checksum
         monkeypatch.setattr(store, "_checksum", lambda body: checksum(Body(b"".join([*body.blocks(), b"!"]))))
 
-    async def test_refuse_a_put_that_was_spoilt(
-        self, store: S3Store, seen: Seen, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_reject_a_damaged_object(self, store: S3Store, seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
         self.spoil(monkeypatch, store)
 
         with pytest.raises(StorageUnavailable):
@@ -162,7 +161,7 @@ class TestChecksums:
 
         assert await seen.nothing()
 
-    async def test_refuse_a_part_that_was_spoilt(self, store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_reject_a_damaged_part(self, store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
         upload = await store.create_upload("a.jpg", ATTRIBUTES)
         self.spoil(monkeypatch, store)
 
@@ -171,7 +170,7 @@ class TestChecksums:
 
         await store.abort_upload(upload)
 
-    async def test_refuse_a_part_that_is_another_one(self, store: S3Store, seen: Seen) -> None:
+    async def test_reject_completion_with_another_part(self, store: S3Store, seen: Seen) -> None:
         upload = await store.create_upload("a.jpg", ATTRIBUTES)
         part = await store.put_part(upload, 1, Body(b"ours"))
 
@@ -182,7 +181,7 @@ class TestChecksums:
         await store.abort_upload(upload)
 
 
-class TestStoresThatRefuse:
+class TestStoresThatReject:
     @pytest.fixture(params=["nobody listens", "wrong secret", "unknown key", "no such bucket"])
     async def refusing(
         self, request: pytest.FixtureRequest, make_settings: Callable[..., Settings]
@@ -196,9 +195,15 @@ class TestStoresThatRefuse:
         settings = make_settings(**environment)
         async with AsyncExitStack() as opened:
             client = await opened.enter_async_context(open_s3_client(settings))
-            yield S3Store(client, bucket=settings.s3_bucket, checksums=True, conditional_writes=True)
+            yield sdk_store(client, settings.s3_bucket)
 
-    async def test_are_unavailable_and_the_message_tells_no_secret(self, refusing: S3Store) -> None:
+    async def test_have_stored_nothing(self, refusing: S3Store) -> None:
+        with pytest.raises(StorageUnavailable) as raised:
+            await refusing.put("a.jpg", Body(b"ours"), ATTRIBUTES)
+
+        assert raised.value.had_no_effect
+
+    async def test_are_unavailable_and_the_message_contains_no_secret(self, refusing: S3Store) -> None:
         for call in (
             refusing.check(),
             refusing.put("a.jpg", Body(b"ours"), ATTRIBUTES),
@@ -210,5 +215,61 @@ class TestStoresThatRefuse:
             assert raised.value.__cause__ is not None
 
 
-async def test_a_bucket_that_is_there_answers(store: S3Store) -> None:
+async def test_the_check_of_an_existing_bucket_succeeds(store: S3Store) -> None:
     await store.check()
+
+
+class TestReadOnlyCredentials:
+    """S3 has no call that asks for permission to write, so the outcome of the last upload has to do."""
+
+    @pytest.fixture
+    async def guarded(self, make_settings: Callable[..., Settings]) -> AsyncIterator[tuple[S3Store, Amazon]]:
+        bucket = f"guarded-{uuid4()}"  # moto keeps its buckets from one server to the next
+        with amazon_running() as amazon:
+            async with open_s3_store(make_settings(**amazon.environment(bucket))) as (store, client):
+                where: Any = {"LocationConstraint": REGION}
+                await client.create_bucket(Bucket=bucket, CreateBucketConfiguration=where)
+                yield store, amazon
+
+    @pytest.mark.parametrize(
+        ("call", "write"),
+        [
+            ("PUT object", lambda store: store.put("a.jpg", Body(b"ours"), ATTRIBUTES)),
+            ("POST ?uploads", lambda store: store.create_upload("a.jpg", ATTRIBUTES)),
+        ],
+    )
+    async def test_fail_the_check_until_a_write_succeeds(
+        self, guarded: tuple[S3Store, Amazon], call: str, write: Callable[[S3Store], Awaitable[object]]
+    ) -> None:
+        store, amazon = guarded
+        await store.check()
+        amazon.odd.refused[call] = Refusal(status="403 Forbidden", code="AccessDenied")
+        with pytest.raises(StorageUnavailable):
+            await write(store)
+
+        with pytest.raises(StorageUnavailable, match="rejected a recent upload") as raised:
+            await store.check()
+        assert "recipe-api bucket policy" in raised.value.reason
+
+        amazon.odd.refused.clear()
+        await write(store)
+        await store.check()
+
+    async def test_let_the_check_pass_after_a_minute_without_uploads(
+        self, guarded: tuple[S3Store, Amazon], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store, amazon = guarded
+        monkeypatch.setattr(s3, "DENIED_SECONDS", 0)
+        amazon.odd.refused["PUT object"] = Refusal(status="403 Forbidden", code="AccessDenied")
+        with pytest.raises(StorageUnavailable):
+            await store.put("a.jpg", Body(b"ours"), ATTRIBUTES)
+
+        await store.check()
+
+    async def test_do_not_matter_to_a_failure_of_another_kind(self, guarded: tuple[S3Store, Amazon]) -> None:
+        store, amazon = guarded
+        amazon.odd.refused["PUT object"] = Refusal(status="400 Bad Request", code="InvalidRequest")
+        with pytest.raises(StorageUnavailable):
+            await store.put("a.jpg", Body(b"ours"), ATTRIBUTES)
+
+        await store.check()

@@ -1,4 +1,4 @@
-"""The writer: any size arrives whole, memory is bounded, and what fails leaves nothing."""
+"""The writer: objects of any size arrive complete, memory is limited, and failures leave nothing."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -17,15 +17,15 @@ from recipe_api.storage.s3 import S3Store
 from recipe_api.storage.writer import ObjectWriter
 from recipe_api.undo import Undo
 from tests.support.forms import jpeg
-from tests.support.store import ATTRIBUTES, Seen
+from tests.support.store import ATTRIBUTES, Seen, sdk_store
 
 PART = 1000
-"""Small, so that there can be many; only what is completed has to be of S3's 5 MiB."""
+"""Small, so that there can be many parts; S3's 5 MiB apply only to completed uploads."""
 IN_FLIGHT = 3
 
 
 class Gate:
-    """The real store, with its parts held back and counted on their way."""
+    """The real store, which holds parts back and counts them."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
@@ -101,7 +101,7 @@ def gate(store: S3Store) -> Gate:
 @pytest.fixture
 async def lenient_gate(lenient: Seen) -> Gate:
     await lenient.clear()
-    return Gate(S3Store(lenient.client, bucket=lenient.bucket, checksums=True, conditional_writes=True))
+    return Gate(sdk_store(lenient.client, lenient.bucket))
 
 
 @asynccontextmanager
@@ -131,9 +131,9 @@ async def writing(
 @example(sizes=[PART - 1, 1, PART, PART + 1])
 @example(sizes=[5 * PART])
 @given(sizes=st.lists(st.integers(1, 3 * PART), max_size=8))
-async def test_whatever_is_written_arrives_whole(lenient: Seen, sizes: list[int]) -> None:
+async def test_an_object_of_any_size_arrives_complete(lenient: Seen, sizes: list[int]) -> None:
     await lenient.clear()
-    gate = Gate(S3Store(lenient.client, bucket=lenient.bucket, checksums=True, conditional_writes=True))
+    gate = Gate(sdk_store(lenient.client, lenient.bucket))
     chunks = [jpeg(size, seed=number) for number, size in enumerate(sizes)]
 
     async with writing(gate) as writer:
@@ -150,7 +150,7 @@ async def test_whatever_is_written_arrives_whole(lenient: Seen, sizes: list[int]
     assert gate.most_travelling <= IN_FLIGHT
 
 
-async def test_a_store_that_stalls_stops_the_writer_with_its_parts_full(lenient_gate: Gate, lenient: Seen) -> None:
+async def test_a_stalled_store_stops_the_writer_when_its_parts_are_full(lenient_gate: Gate, lenient: Seen) -> None:
     lenient_gate.close()
     taken = 0
 
@@ -174,7 +174,7 @@ async def test_a_store_that_stalls_stops_the_writer_with_its_parts_full(lenient_
     assert len(await lenient.body("a.jpg")) == 10 * PART
 
 
-async def test_a_budget_that_is_spent_stops_the_writer_too(lenient_gate: Gate, lenient: Seen) -> None:
+async def test_an_exhausted_budget_stops_the_writer_too(lenient_gate: Gate, lenient: Seen) -> None:
     budget = BufferBudget(total=2 * PART, part_size=PART)
     free = budget.free
 
@@ -188,7 +188,7 @@ async def test_a_budget_that_is_spent_stops_the_writer_too(lenient_gate: Gate, l
 
 
 @pytest.mark.parametrize("size", [PART_SIZE, PART_SIZE + 1, 3 * PART_SIZE + 7])
-async def test_parts_of_the_size_in_use_are_taken_by_a_store_that_insists_on_s3s_minimum(
+async def test_a_store_that_enforces_s3s_minimum_accepts_parts_of_the_real_size(
     store: S3Store, seen: Seen, size: int
 ) -> None:
     photo = jpeg(size)
@@ -203,7 +203,7 @@ async def test_parts_of_the_size_in_use_are_taken_by_a_store_that_insists_on_s3s
 
 
 @pytest.mark.parametrize("failing_part", [1, 2, 5])
-async def test_a_part_that_fails_undoes_all(gate: Gate, seen: Seen, failing_part: int) -> None:
+async def test_a_failed_part_undoes_everything(gate: Gate, seen: Seen, failing_part: int) -> None:
     gate.failing_part = failing_part
     budget = BufferBudget(total=20 * PART, part_size=PART)
     free = budget.free
@@ -224,7 +224,7 @@ async def test_a_part_that_fails_undoes_all(gate: Gate, seen: Seen, failing_part
 @pytest.mark.parametrize("size", [PART, 3 * PART + 1], ids=["one PUT", "parts"])
 @pytest.mark.parametrize("commits", [False, True], ids=["left", "committed"])
 @pytest.mark.parametrize("failing_part", [0, 1])
-async def test_a_body_is_emptied_with_its_room_whoever_still_holds_it(
+async def test_a_body_is_cleared_when_its_memory_is_released(
     lenient_gate: Gate, size: int, failing_part: int, *, commits: bool
 ) -> None:
     lenient_gate.failing_part = failing_part
@@ -245,7 +245,7 @@ async def test_a_body_is_emptied_with_its_room_whoever_still_holds_it(
 
 
 @pytest.mark.parametrize("waits_for", ["a slot", "the beginning"])
-async def test_a_store_that_is_too_slow_for_the_answer_fails_the_upload(
+async def test_an_upload_fails_if_the_store_misses_the_deadline(
     gate: Gate, seen: Seen, monkeypatch: pytest.MonkeyPatch, waits_for: str
 ) -> None:
     gate.close()
@@ -263,7 +263,7 @@ async def test_a_store_that_is_too_slow_for_the_answer_fails_the_upload(
 
 
 @pytest.mark.parametrize("size", [10, PART, PART + 1, 5 * PART])
-async def test_what_is_not_committed_is_undone(store: S3Store, seen: Seen, size: int) -> None:
+async def test_an_uncommitted_object_is_undone(store: S3Store, seen: Seen, size: int) -> None:
     async with writing(store) as writer:
         await writer.write(jpeg(size))
 
@@ -271,7 +271,7 @@ async def test_what_is_not_committed_is_undone(store: S3Store, seen: Seen, size:
 
 
 @pytest.mark.parametrize("size", [10, 5 * PART])
-async def test_an_error_of_the_one_who_writes_is_told_as_it_is(store: S3Store, seen: Seen, size: int) -> None:
+async def test_an_error_inside_the_block_is_raised_unchanged(store: S3Store, seen: Seen, size: int) -> None:
     async def write() -> None:
         async with writing(store) as writer:
             await writer.write(jpeg(size))
@@ -284,7 +284,7 @@ async def test_an_error_of_the_one_who_writes_is_told_as_it_is(store: S3Store, s
 
 
 @pytest.mark.parametrize(("size", "travelling"), [(PART // 2, 1), (PART + 1, 2), (9 * PART, IN_FLIGHT)])
-async def test_a_cancellation_in_the_middle_undoes_all(gate: Gate, seen: Seen, size: int, travelling: int) -> None:
+async def test_a_cancellation_undoes_everything(gate: Gate, seen: Seen, size: int, travelling: int) -> None:
     gate.close()
 
     async def write() -> None:

@@ -1,4 +1,4 @@
-"""Bytes into an object store: keys, public addresses, the store's protocol, S3, and the writer that streams.
+"""Storing objects: keys, public addresses, the store's protocol, S3, and the streaming writer.
 
-Nothing here knows of forms, of rows or of recipes.
+Nothing here depends on forms, rows or recipes.
 """

@@ -1,8 +1,8 @@
-"""A body on its way into the store: the bytes as they came, in blocks, and never copied to make one of them.
+"""A request body for the store: a chain of the chunks that arrived, never copied into one buffer.
 
-A chunk that came large is kept as it is. Small ones, as a slow client sends them, are gathered into blocks, so that a
-body costs little more memory than it has bytes. A buffer for a whole part would cost another copy of every byte, and
-three times as much in page faults as the copy (docs/benchmarks.md, "What was tried").
+Large chunks are kept as they are. Small ones, such as a slow client sends, are joined into blocks, so that a body takes
+little more memory than it has bytes. A buffer for a whole part would cost another copy of every byte and, in page
+faults, three times as much as the copy (docs/benchmarks.md, "What was tried").
 """
 
 import asyncio
@@ -12,22 +12,21 @@ from collections.abc import AsyncIterator, Iterator
 
 from isal import isal_zlib
 
-from recipe_api.settings import KIB, MIB
+from recipe_api.units import KIB, MIB
 
 KEPT_BYTES = 32 * KIB
-"""From this size on a chunk is kept as it came. It may be a slice that keeps all of a read in memory: up to 256 KiB are
-read beyond the room of a part, so at its two ends that is 224 KiB at most."""
+"""The smallest chunk that is kept as it is. It may be a slice that keeps a whole read in memory. Up to 256 KiB are read
+beyond the end of a part, so the waste at both ends is at most 224 KiB."""
 BLOCK_BYTES = 256 * KIB
-"""Small chunks are gathered up to this size. A connection that copies what it is given gets as much at once."""
+"""The size up to which small chunks are joined, and the most that a connection that copies, over TLS, gets at once."""
 LONG_BYTES = MIB
-"""A thread costs 0.1 ms; meanwhile the loop serves others."""
+"""The smallest body that is hashed in a thread. A thread costs 0.1 ms, but leaves the event loop to other requests."""
 
 
 class Body:
-    """Bytes in blocks, to which more can be added until it is sent.
+    """Bytes in blocks, to which more can be appended until it is sent.
 
-    It can be measured and is no iterable: `[*body]` would make room for as many pieces as it has bytes, half a megabyte
-    for a small photo.
+    It has a length but is not iterable: `[*body]` would allocate a list for as many items as the body has bytes.
     """
 
     def __init__(self, data: bytes | bytearray = b"") -> None:
@@ -38,9 +37,9 @@ class Body:
         self.append(memoryview(data))
 
     def append(self, data: memoryview) -> None:
-        """Adds bytes; they must not change any more."""
+        """Append bytes, which must not change afterwards."""
         self._size += len(data)
-        self._crc = isal_zlib.crc32(data, self._crc)  # at once, while a cache has the bytes: some 20 µs a MiB
+        self._crc = isal_zlib.crc32(data, self._crc)  # now, while the bytes are in a CPU cache: about 20 µs per MiB
         if len(data) >= KEPT_BYTES:
             self._blocks.append(data)
             self._gathered = None
@@ -51,7 +50,7 @@ class Body:
             self._gathered += data
 
     def clear(self) -> None:
-        """Lets go of the bytes. Whoever holds the body still, as the traceback of a failure may, holds nothing then."""
+        """Release the bytes, even if something, such as the traceback of a failure, still refers to the body."""
         self._blocks.clear()
         self._gathered = None
 
@@ -59,21 +58,21 @@ class Body:
         return self._size
 
     def pieces(self) -> Iterator[memoryview]:
-        """The bytes in pieces of `BLOCK_BYTES` at most."""
+        """Yield the bytes in pieces of at most `BLOCK_BYTES`."""
         for view in self.blocks():
             for start in range(0, len(view), BLOCK_BYTES):
                 yield view[start : start + BLOCK_BYTES]
 
     def blocks(self) -> Iterator[memoryview]:
-        """The bytes in pieces of any size."""
+        """Yield the bytes in pieces of any size."""
         return map(memoryview, self._blocks)
 
     def crc32(self) -> int:
-        """The CRC-32 of all bytes."""
+        """Return the CRC-32 of all bytes."""
         return self._crc
 
     async def sha256(self) -> str:
-        """The SHA-256 of all bytes, in hexadecimal; 600 µs a MiB, which a long body takes in a thread."""
+        """Return the SHA-256 of all bytes in hexadecimal. It takes 600 µs per MiB, for a long body in a thread."""
         return self._sha256() if len(self) < LONG_BYTES else await asyncio.to_thread(self._sha256)
 
     def _sha256(self) -> str:
@@ -84,9 +83,9 @@ class Body:
 
 
 class BodyFile:
-    """A body as botocore takes it: a file, to measure and to sign; and an async iterable, which aiohttp does not copy.
+    """A body for botocore: a file, to measure and to sign, and an async iterable, which aiohttp sends without a copy.
 
-    It can be iterated over as often as it takes: a kept connection may be closed when it is used.
+    It can be iterated over repeatedly, because a request is sent again if the server has closed a kept connection.
     """
 
     def __init__(self, body: Body) -> None:
@@ -97,7 +96,7 @@ class BodyFile:
         return len(self._body)
 
     def read(self, size: int | None = None) -> bytes:
-        """At most `size` bytes from the position on."""
+        """Read at most `size` bytes from the current position."""
         end = len(self._body) if size is None or size < 0 else min(len(self._body), self._position + size)
         data = b"".join(self._between(self._position, end))
         self._position += len(data)
@@ -111,12 +110,12 @@ class BodyFile:
             before += len(piece)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Moves the position."""
+        """Move the current position and return it."""
         self._position = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: len(self._body)}[whence] + offset
         return self._position
 
     def tell(self) -> int:
-        """The position."""
+        """Return the current position."""
         return self._position
 
     async def __aiter__(self) -> AsyncIterator[memoryview]:

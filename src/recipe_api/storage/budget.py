@@ -1,184 +1,286 @@
-"""The memory that the buffers of one process may take together, and who is given it first.
+"""The memory budget for the buffers of one process, and the order in which uploads get it.
 
-A part is sent when it is full, so it needs its room to the end once it has begun. An upload's *lease* therefore takes
-the room of a whole part before the part's first byte: five MiB, or less where the body was announced to be less. Who
-waits holds nothing, and who holds waits for nobody: no deadlock. A full budget slows the clients' sockets, and who has
-waited for `WAIT_SECONDS` is told to come again. Once a part is sent its bytes travel, and their room comes back when
-the store has answered.
+A part is sent when it is full, so it needs its memory until then. An upload's *lease* therefore acquires the memory of
+a whole part before the part's first byte: 5 MiB, or less if the request's length is less. An upload that waits holds
+nothing, and one that holds memory waits for no other: there is no deadlock. A full budget slows the clients' sockets,
+and an upload that has waited for `WAIT_SECONDS` is rejected. A part's memory is released when the store has responded.
 
-Small photos do not queue behind large ones. An eighth of the room is left to them, and they go first in whatever
-becomes free; while large ones wait, the small take no more than half. Within each of the two, the upload that began
-first goes first, so that some are done early rather than all late.
+Small photos do not queue behind large ones. An eighth of the memory is reserved for them, and they have priority for
+whatever becomes free; while large ones wait, the small ones get at most half. Within each class, the upload that began
+first has priority, so that some finish early rather than all late.
 
-Considerations: counting byte by byte would admit more at once, but then a hundred clients of a mobile network share
-all room among half-filled parts of which one at a time can go on (docs/benchmarks.md, "Memory"). A body that does not
-announce its length counts as large.
+A slow client keeps its memory for as long as it sends, within limits, so two more rules keep it from blocking others. A
+client that has a quarter of the memory leaves the last quarter to others. And while others wait, the slowest uploads
+that hold memory are given up, once they have had their fair time.
+
+Considerations: counting single bytes would admit more uploads at once, but then a hundred clients of a mobile network
+would fill all memory with incomplete parts, of which only one at a time could continue (docs/benchmarks.md, "Who waits
+for memory"). A body without `Content-Length` counts as large.
 """
 
 import asyncio
-import heapq
+from bisect import insort
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
+from typing import Protocol
 
-from recipe_api.asgi import NO_WINDOW, Window
 from recipe_api.errors import ServiceFull
-from recipe_api.settings import KIB
+from recipe_api.units import KIB
 
 SMALL = 512 * KIB
-"""Bytes up to which a body counts as small: most photos that a page shows."""
+"""The largest body, in bytes, that counts as small: most photos on web pages do."""
 WAIT_SECONDS = 50
-"""How long an upload waits for room. Nobody sees meanwhile whether its client is still there; and Heroku's router ends
-a body in which nothing moves for 55 s."""
+"""How long an upload waits for memory. Meanwhile the service cannot notice that the client has disconnected, and
+Heroku's router closes a connection that is idle for 55 s."""
+LOOK_SECONDS = 0.5
+"""The interval of looking for slow uploads while others wait for memory."""
+
+
+class ReadAhead(Protocol):
+    """Reads the bytes of an upload ahead, as far as its lease has memory for them."""
+
+    def widen(self, size: int) -> None:
+        """Allow `size` more bytes to be read ahead."""
+
+    def shut(self) -> None:
+        """Release the bytes that were read ahead, and read no more."""
+
+
+class Arrival(Protocol):
+    """The arrival of the bytes of an upload."""
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the process waits for the client, which has had its fair time and sent less than the fair rate."""
+
+    @property
+    def bytes_per_second(self) -> float:
+        """The client's average rate while the process waited for it."""
+
+    def give_up(self) -> None:
+        """Stop reading, so that the lease is closed."""
 
 
 @dataclass(slots=True, order=True)
 class _Waiting:
     turn: int
     size: int = field(compare=False)
+    lease: "Lease" = field(compare=False)
     granted: asyncio.Future[None] = field(compare=False)
 
 
 class BufferBudget:
-    """Bytes of buffer that all uploads of a process share.
+    """Buffer memory that all uploads of a process share.
 
     Args:
-        total: All there are; at least two parts.
-        part_size: The most that one part takes.
+        total: Bytes of memory; at least two parts.
+        part_size: The maximum size of a part, in bytes.
     """
 
     def __init__(self, *, total: int, part_size: int) -> None:
         if total < 2 * part_size:
-            raise ValueError("a budget must hold two parts: one that fills, one that travels")
+            raise ValueError("a budget must hold two parts: one that fills and one in transit")
         self.free = total
         self.part_size = part_size
-        self._kept_for_small = total // 8
+        self._reserved_for_small = total // 8
         self._small_limit = total // 2
         self._small_taken = 0
-        self._small_waiting: list[_Waiting] = []  # heaps: the lowest turn first
+        self._share = max(total // 4, part_size)  # at least one part
+        self._held: Counter[str] = Counter()
+        self._filling: set[Lease] = set()
+        self._small_waiting: list[_Waiting] = []  # sorted by turn, lowest first
         self._large_waiting: list[_Waiting] = []
+        self._timer: asyncio.TimerHandle | None = None
         self._leases = 0
 
-    def lease(self, *, at_most: int | None = None, window: Window = NO_WINDOW) -> "Lease":
-        """A lease of no room yet; close it.
+    def lease(
+        self,
+        *,
+        at_most: int | None = None,
+        read_ahead: ReadAhead | None = None,
+        clients: Sequence[str] = (),
+        arrival: Arrival | None = None,
+    ) -> "Lease":
+        """Return a lease without memory yet; the caller must close it.
 
         Args:
-            at_most: Bytes of the whole upload, where it is known that more cannot come.
-            window: Of whoever reads the bytes, into this room: widened by all that is granted, shut when it is closed.
+            at_most: The maximum size of the whole upload in bytes, if known.
+            read_ahead: Reads the bytes of the upload into this memory: widened by each grant, shut by `close`.
+            clients: Those whose share the memory counts towards.
+            arrival: Of the upload's bytes; if None, the upload is never given up.
         """
         self._leases += 1
-        return Lease(self, turn=self._leases, at_most=at_most, window=window)
+        return Lease(self, turn=self._leases, at_most=at_most, read_ahead=read_ahead, clients=clients, arrival=arrival)
 
-    async def take(self, size: int, *, turn: int, small: bool, until: float | None = None) -> None:
-        """Gives `size` bytes as soon as they are there and no earlier turn of its sort wants them.
+    async def acquire(self, lease: "Lease", size: int, *, until: float | None = None) -> None:
+        """Acquire `size` bytes as soon as they are free and no earlier upload of the same class waits for any.
 
         Raises:
-            ServiceFull: They were not there for `WAIT_SECONDS`, or `until` then, in the loop's time.
+            ServiceFull: They did not become free within `WAIT_SECONDS`, or before `until` in the event loop's time.
         """
-        if self._taken_at_once(size, small=small):
+        if self._acquired_at_once(lease, size):
             return
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(turn, size, loop.create_future())
-        heapq.heappush(self._small_waiting if small else self._large_waiting, waiting)
+        waiting = _Waiting(lease.turn, size, lease, loop.create_future())
+        queue = self._small_waiting if lease.is_small else self._large_waiting
+        insort(queue, waiting)
         self._wake()
+        if self._timer is None:
+            self._timer = loop.call_later(LOOK_SECONDS, self._give_up_slow)
         try:
             async with asyncio.timeout_at(min(loop.time() + WAIT_SECONDS, until or inf)):
-                await self._granted(waiting, small=small)
+                await self._granted(waiting)
         except TimeoutError:
-            raise ServiceFull("All memory for photos is taken; try again in a moment.") from None
+            raise ServiceFull("All memory for uploads is in use. Try again in a moment.") from None
+        finally:
+            if waiting in queue:
+                queue.remove(waiting)
 
-    def _taken_at_once(self, size: int, *, small: bool) -> bool:
-        """Whether there was room, and nobody of the same sort who waits for it."""
-        if _first(self._small_waiting if small else self._large_waiting) is not None:
+    def _acquired_at_once(self, lease: "Lease", size: int) -> bool:
+        """Acquire the memory if it is free and no upload of the same class waits; return whether it did."""
+        if self._first(self._small_waiting if lease.is_small else self._large_waiting) is not None:
             return False
-        if not (self._may_take_small(size) if small else self._may_take_large(size)):
+        if not self._is_within_share(lease, size):
             return False
-        self.free -= size
-        self._small_taken += size if small else 0
+        if not (self._may_take_small(size) if lease.is_small else self._may_take_large(size)):
+            return False
+        self._count(lease, size)
         return True
 
-    async def _granted(self, waiting: _Waiting, *, small: bool) -> None:
+    async def _granted(self, waiting: _Waiting) -> None:
         try:
             await waiting.granted
         except asyncio.CancelledError:
-            if not waiting.granted.cancelled():  # granted and cancelled in the same turn of the loop
-                self.give_back(waiting.size, small=small)
+            if not waiting.granted.cancelled():  # granted and cancelled in the same iteration of the event loop
+                self.release(waiting.lease, waiting.size)
             else:
-                self._wake()  # it may have been the one that those behind it waited for
+                self._wake()  # those behind it in the queue may be next
             raise
 
-    def give_back(self, size: int, *, small: bool) -> None:
-        """Takes bytes back."""
-        self.free += size
-        if small:
-            self._small_taken -= size
+    def release(self, lease: "Lease", size: int) -> None:
+        """Release bytes."""
+        self._count(lease, -size)
         self._wake()
 
+    def filling(self, lease: "Lease") -> None:
+        """Record whether a lease holds memory that its client has yet to fill."""
+        if lease.held:
+            self._filling.add(lease)
+        else:
+            self._filling.discard(lease)
+
     def _wake(self) -> None:
-        while (first := _first(self._small_waiting)) and self._may_take_small(first.size):
-            self._small_taken += first.size
-            self._grant(heapq.heappop(self._small_waiting))
-        while (first := _first(self._large_waiting)) and self._may_take_large(first.size):
-            self._grant(heapq.heappop(self._large_waiting))
+        while (first := self._first(self._small_waiting)) and self._may_take_small(first.size):
+            self._grant(first, self._small_waiting)
+        while (first := self._first(self._large_waiting)) and self._may_take_large(first.size):
+            self._grant(first, self._large_waiting)
+
+    def _first(self, queue: list[_Waiting]) -> _Waiting | None:
+        """Return the first in the queue that is not cancelled and whose client may have more."""
+        return next((one for one in queue if self._is_eligible(one)), None)
+
+    def _is_eligible(self, waiting: _Waiting) -> bool:
+        return not waiting.granted.cancelled() and self._is_within_share(waiting.lease, waiting.size)
+
+    def _is_within_share(self, lease: "Lease", size: int) -> bool:
+        """Return whether its clients stay within their share, or leave as much to others."""
+        return self.free - size >= self._share or all(self._held[one] + size <= self._share for one in lease.clients)
 
     def _may_take_small(self, size: int) -> bool:
-        contended = _first(self._large_waiting) is not None
+        contended = self._first(self._large_waiting) is not None
         return size <= self.free and (not contended or self._small_taken + size <= self._small_limit)
 
     def _may_take_large(self, size: int) -> bool:
-        return size <= self.free - max(0, self._kept_for_small - self._small_taken)
+        return size <= self.free - max(0, self._reserved_for_small - self._small_taken)
 
-    def _grant(self, waiting: _Waiting) -> None:
-        self.free -= waiting.size
+    def _grant(self, waiting: _Waiting, queue: list[_Waiting]) -> None:
+        queue.remove(waiting)
+        self._count(waiting.lease, waiting.size)
         waiting.granted.set_result(None)
 
+    def _count(self, lease: "Lease", size: int) -> None:
+        self.free -= size
+        self._small_taken += size if lease.is_small else 0
+        for client in lease.clients:
+            self._held[client] += size
+            if not self._held[client]:
+                del self._held[client]
 
-def _first(heap: list[_Waiting]) -> _Waiting | None:
-    """The first who still waits; those before, who were cancelled, are dropped."""
-    while heap and heap[0].granted.cancelled():
-        heapq.heappop(heap)
-    return heap[0] if heap else None
+    def _give_up_slow(self) -> None:
+        """Give up slow uploads, the slowest first, until they free what others wait for."""
+        queues = (self._small_waiting, self._large_waiting)
+        self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._give_up_slow) if any(queues) else None
+        wanted = sum(one.size for queue in queues for one in queue if self._is_eligible(one))
+        if not wanted:
+            return
+        slow = [(lease.arrival, lease.held) for lease in self._filling if lease.arrival and lease.arrival.is_slow]
+        for arrival, held in sorted(slow, key=lambda one: one[0].bytes_per_second):
+            arrival.give_up()
+            wanted -= held
+            if wanted <= 0:
+                return
 
 
 class Lease:
-    """The room of the part that one upload fills."""
+    """The memory for the part that an upload is filling."""
 
-    __slots__ = ("_budget", "_left", "_small", "_turn", "_window", "held")
+    __slots__ = ("_budget", "_left", "_read_ahead", "arrival", "clients", "held", "is_small", "turn")
 
-    def __init__(self, budget: BufferBudget, *, turn: int, at_most: int | None, window: Window) -> None:
+    def __init__(
+        self,
+        budget: BufferBudget,
+        *,
+        turn: int,
+        at_most: int | None,
+        read_ahead: ReadAhead | None,
+        clients: Sequence[str],
+        arrival: Arrival | None,
+    ) -> None:
         self._budget = budget
-        self._turn = turn
-        self._window = window
+        self._read_ahead = read_ahead
         self._left = at_most
-        self._small = at_most is not None and at_most <= SMALL
+        self.turn = turn
+        self.is_small = at_most is not None and at_most <= SMALL
+        self.clients = clients
+        self.arrival = arrival
         self.held = 0
 
     async def next_part(self, *, until: float | None = None) -> int:
-        """Waits for room for one more part; answers how many bytes it may have.
+        """Acquire memory for one more part and return its size in bytes.
 
         Raises:
-            ServiceFull: There was none, as `BufferBudget.take` has it.
-            ValueError: All bytes that could come have been given room.
+            ServiceFull: As `BufferBudget.acquire` does.
+            ValueError: The upload already has memory for `at_most` bytes.
         """
         if self._left == 0:
-            raise ValueError("more bytes than were announced")
+            raise ValueError("the upload is longer than announced")
         size = self._budget.part_size if self._left is None else min(self._left, self._budget.part_size)
-        await self._budget.take(size, turn=self._turn, small=self._small, until=until)
-        self.held = size
+        await self._budget.acquire(self, size, until=until)
+        self._hold(size)
         if self._left is not None:
             self._left -= size
-        self._window.widen(size)
+        if self._read_ahead is not None:
+            self._read_ahead.widen(size)
         return size
 
     def send_off(self, size: int) -> None:
-        """The part of `size` bytes travels now, until `arrived` is told of as many; what it left unused is free."""
-        unused, self.held = self.held - size, 0
-        self._budget.give_back(unused, small=self._small)
+        """Mark the part of `size` bytes as in transit until `arrived`, and release the memory that it did not use."""
+        unused = self.held - size
+        self._hold(0)
+        self._budget.release(self, unused)
 
     def arrived(self, size: int) -> None:
-        """Gives back the room of bytes that travelled."""
-        self._budget.give_back(size, small=self._small)
+        """Release the memory of a part that was sent."""
+        self._budget.release(self, size)
 
     def close(self) -> None:
-        """Gives back all that is held."""
-        self._window.shut()
+        """Release all memory that the lease holds."""
+        if self._read_ahead is not None:
+            self._read_ahead.shut()
         self.send_off(0)
+
+    def _hold(self, size: int) -> None:
+        self.held = size
+        self._budget.filling(self)

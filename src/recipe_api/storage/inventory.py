@@ -1,4 +1,4 @@
-"""A bucket as a whole: what is in it, page by page, and clearing away."""
+"""The whole bucket: listing it page by page, and deleting from it."""
 
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from recipe_api.errors import StorageUnavailable
+from recipe_api.storage.failures import translated
 from recipe_api.storage.protocol import Listed, ListedUpload
-from recipe_api.storage.retries import tried
-from recipe_api.storage.s3 import translated
+from recipe_api.storage.retries import retry
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
@@ -25,9 +25,9 @@ class S3Inventory:
         self._bucket = bucket
 
     async def objects(self, *, prefix: str, after: str, until: str | None) -> AsyncIterator[Listed]:
-        with translated("ListObjectsV2", prefix):
+        with translated("ListObjectsV2", prefix, bucket=self._bucket):
             while True:
-                page = await tried(
+                page = await retry(
                     partial(self._client.list_objects_v2, Bucket=self._bucket, Prefix=prefix, StartAfter=after)
                 )
                 for found in page.get("Contents", []):
@@ -40,23 +40,23 @@ class S3Inventory:
 
     async def uploads(self, *, prefix: str) -> AsyncIterator[ListedUpload]:
         marker: dict[str, Any] = {}
-        with translated("ListMultipartUploads", prefix):
+        with translated("ListMultipartUploads", prefix, bucket=self._bucket):
             while True:
-                page = await tried(
+                page = await retry(
                     partial(self._client.list_multipart_uploads, Bucket=self._bucket, Prefix=prefix, **marker)
                 )
                 for found in page.get("Uploads", []):
                     yield ListedUpload(found["Key"], found["UploadId"], found["Initiated"])
                 if not page["IsTruncated"]:
                     return
-                # SeaweedFS sorts by the uploads' ids, and names no key to go on from.
+                # SeaweedFS sorts by upload ID, and returns no key marker.
                 following = {"KeyMarker": page.get("NextKeyMarker"), "UploadIdMarker": page.get("NextUploadIdMarker")}
                 marker = {name: value for name, value in following.items() if value}
 
     async def exists(self, key: str) -> bool:
-        with translated("HeadObject", key):
+        with translated("HeadObject", key, bucket=self._bucket):
             try:
-                await tried(lambda: self._client.head_object(Bucket=self._bucket, Key=key))
+                await retry(lambda: self._client.head_object(Bucket=self._bucket, Key=key))
             except ClientError as error:
                 if error.response["Error"]["Code"] in _GONE:
                     return False
@@ -64,16 +64,16 @@ class S3Inventory:
         return True
 
     async def delete_all(self, keys: Sequence[str]) -> None:
-        doomed: Any = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
-        with translated("DeleteObjects", keys[0]):
-            answer = await tried(lambda: self._client.delete_objects(Bucket=self._bucket, Delete=doomed))
-        if errors := answer.get("Errors"):
+        deletion: Any = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
+        with translated("DeleteObjects", keys[0], bucket=self._bucket):
+            response = await retry(lambda: self._client.delete_objects(Bucket=self._bucket, Delete=deletion))
+        if errors := response.get("Errors"):
             raise StorageUnavailable(f"{len(errors)} objects could not be deleted: {errors[0].get('Code')}")
 
     async def abort(self, upload: ListedUpload) -> None:
-        with translated("AbortMultipartUpload", upload.key):
+        with translated("AbortMultipartUpload", upload.key, bucket=self._bucket):
             try:
-                await tried(
+                await retry(
                     lambda: self._client.abort_multipart_upload(
                         Bucket=self._bucket, Key=upload.key, UploadId=upload.upload_id
                     )

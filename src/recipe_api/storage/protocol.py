@@ -1,11 +1,12 @@
-"""What the service asks of an object store: eight calls to write one object, five to look after all of them.
+"""The interface of an object store: eight operations on one object, five on the whole bucket.
 
-`S3Store` keeps these promises over the network. Whoever writes another one has to keep them too:
+`S3Store` and `S3Inventory` implement it. Every implementation guarantees:
 
-- A write never replaces an object that is there (`If-None-Match: *`).
-- An object is there whole or not at all; the parts of a multipart upload are no object before it is completed.
-- Every failure is a `StorageUnavailable` or a cancellation; after either, the call may or may not have happened.
+- A write never replaces an existing object (`If-None-Match: *`).
+- An object exists whole or not at all; the parts of a multipart upload become an object only when it is completed.
+- Every failure is a `StorageUnavailable` or a cancellation; after either, the operation may have been performed.
 - `delete`, `abort_upload` and `abort_uploads` succeed when there is nothing to delete or abort.
+- If `put` or `create_upload` raises a `StorageUnavailable` whose `had_no_effect` is true, it left nothing behind.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -18,12 +19,11 @@ from recipe_api.storage.body import Body
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attributes:
-    """What is stored with an object's bytes and answered with them."""
+    """What is stored with an object's bytes and sent with them."""
 
     content_type: str
     content_disposition: str
-    cache_control: str = "public, max-age=31536000, immutable"
-    """A key is never written twice, so what it answers may be kept for a year (RFC 8246)."""
+    cache_control: str = "no-cache"
     metadata: dict[str, str] = field(default_factory=dict)
     """ASCII names and values, sent as `x-amz-meta-…`."""
 
@@ -48,44 +48,48 @@ class Part:
 
 
 class ObjectStore(Protocol):
-    """One bucket of an S3-like store. Entity tags are given without their quotes."""
+    """One bucket of an S3-like store. Entity tags have no quotes."""
 
     async def put(self, key: str, body: Body, attributes: Attributes) -> str:
-        """Writes a whole object; answers its entity tag."""
+        """Write a whole object and return its entity tag."""
         ...
 
     async def create_upload(self, key: str, attributes: Attributes) -> Upload:
-        """Begins a multipart upload."""
+        """Begin a multipart upload."""
         ...
 
     async def put_part(self, upload: Upload, number: int, body: Body) -> Part:
-        """Sends part `number` (from 1); all but the last have the same size, of 5 MiB at least."""
+        """Send part `number` (from 1); all but the last have the same size, at least 5 MiB."""
         ...
 
     async def complete_upload(self, upload: Upload, parts: Sequence[Part]) -> str:
-        """Makes the parts, in order of their numbers, into the object; answers its entity tag."""
+        """Complete the object from its parts, in order of their numbers, and return its entity tag."""
         ...
 
     async def abort_upload(self, upload: Upload) -> None:
-        """Ends a multipart upload and frees its parts."""
+        """Abort a multipart upload and delete its parts."""
         ...
 
     async def abort_uploads(self, key: str, *, but: Upload | None = None) -> None:
-        """Ends every multipart upload of `key`, also one of whose beginning nobody was told; `but` goes on."""
+        """Abort every multipart upload of `key` except `but`, including those whose ID was lost."""
         ...
 
     async def delete(self, key: str) -> None:
-        """Deletes an object."""
+        """Delete an object."""
         ...
 
     async def check(self) -> None:
-        """Returns when the bucket answers."""
+        """Check that the bucket exists and can be reached, and that the store has not denied a write lately.
+
+        Raises:
+            StorageUnavailable: One of these is not so.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An object as a listing names it."""
+    """An object in a listing."""
 
     key: str
     size: int
@@ -94,7 +98,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class ListedUpload:
-    """A multipart upload that is neither completed nor aborted, as a listing names it."""
+    """A multipart upload in a listing, neither completed nor aborted."""
 
     key: str
     upload_id: str
@@ -102,24 +106,24 @@ class ListedUpload:
 
 
 class Inventory(Protocol):
-    """The same bucket as a whole, in pages that are fetched as they are asked for."""
+    """The whole bucket, in pages that are fetched as needed."""
 
     def objects(self, *, prefix: str, after: str, until: str | None) -> AsyncIterator[Listed]:
-        """The objects under `prefix` whose keys are greater than `after` and less than `until`, in order of bytes."""
+        """Yield the objects under `prefix` with keys above `after` and below `until`, in byte order."""
         ...
 
     def uploads(self, *, prefix: str) -> AsyncIterator[ListedUpload]:
-        """The multipart uploads under `prefix` that are going on, or were left."""
+        """Yield the multipart uploads under `prefix` that are in progress or abandoned."""
         ...
 
     async def exists(self, key: str) -> bool:
-        """Whether an object is there, surely: a failure to learn it is no answer."""
+        """Return whether an object exists; raise if that cannot be determined."""
         ...
 
     async def delete_all(self, keys: Sequence[str]) -> None:
-        """Deletes up to 1,000 objects."""
+        """Delete up to 1,000 objects."""
         ...
 
     async def abort(self, upload: ListedUpload) -> None:
-        """Ends a multipart upload and frees its parts; fine if it has ended."""
+        """Abort a multipart upload and delete its parts; succeed if it no longer exists."""
         ...

@@ -1,28 +1,24 @@
-"""An `ObjectStore` on Amazon S3 or any store with its API, through aioboto3, and `lean` for what makes an object.
+"""An `ObjectStore` on Amazon S3 or any store with its API.
 
-Considerations: the CRC-32 goes as a header of the body it covers. botocore's own default would send it as a trailer,
-which some stores keep as part of the object's `Content-Encoding` and others refuse.
-
-A write can fail though it worked: its answer was lost, and a new try is refused by what the first one wrote, or finds
-the multipart upload gone. So every failed write is followed by a look at what is there: our own metadata under a key
-of 128 random bits is our own object.
+A write can fail although it worked: the response was lost, and the next attempt is rejected because of the object that
+the first one wrote, or finds the multipart upload gone. So after every failed write the store is asked what is there:
+an object with our own metadata under a key of 128 random bits is our own.
 """
 
 import asyncio
 import base64
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-import structlog
-from aiohttp import ClientError as HttpError
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from recipe_api.errors import StorageUnavailable
-from recipe_api.storage.body import Body, BodyFile
-from recipe_api.storage.lean import LeanCalls, OutOfTheOrdinary, Unreadable
+from recipe_api.storage.body import Body
+from recipe_api.storage.failures import FAILURES, code_of, is_denied, translated
 from recipe_api.storage.protocol import Attributes, Part, Upload
-from recipe_api.storage.retries import tried
+from recipe_api.storage.retries import Effect, retry
+from recipe_api.storage.s3_writer import Fallback, S3Writer, WriteOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,203 +26,151 @@ if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
 
 
-LOOK_SECONDS = 3
+LOOKUP_SECONDS = 3
+"""The time to find out whether the object of a failed write exists."""
 
+DENIED_SECONDS = 60
+"""How long the service is not ready after the store denied a write and none has succeeded since."""
+
+_WRITES = {"PutObject", "CreateMultipartUpload"}
 _UPLOAD_GONE = {"NoSuchUpload", "404"}
-_FAILURES = (BotoCoreError, ClientError, HttpError, OSError, TimeoutError)
-
-_log = structlog.get_logger(__name__)
+_OBJECT_GONE = {"NoSuchKey"}
+"""A bare 404 proves nothing: a proxy that cannot reach its store sends one too."""
 
 
 class S3Store:
-    """One bucket."""
+    """One bucket.
 
-    def __init__(
-        self,
-        client: "S3Client",
-        *,
-        bucket: str,
-        checksums: bool,
-        conditional_writes: bool,
-        acl: str | None = None,
-        lean: LeanCalls | None = None,
-    ) -> None:
+    Args:
+        client: aioboto3's, for everything but writing.
+        writer: Writes the objects.
+        options: Of all objects; the writer's own.
+    """
+
+    def __init__(self, client: "S3Client", writer: Fallback, options: WriteOptions) -> None:
         self._client = client
-        self._lean = lean if checksums else None
-        self._bucket = bucket
-        self._checksums = checksums
-        self._condition: dict[str, Any] = {"IfNoneMatch": "*"} if conditional_writes else {}
-        self._acl: dict[str, Any] = {"ACL": acl} if acl else {}
+        self._writer = writer
+        self._bucket = options.bucket
+        self._checksums = options.checksums
+        self._denied_until = 0.0
+        self._denial = ""
+
+    @property
+    def fallback_reason(self) -> str:
+        """Why the last operation that fell back to aioboto3 did so; empty if none has."""
+        return self._writer.reason
 
     async def put(self, key: str, body: Body, attributes: Attributes) -> str:
         checksum = self._checksum(body)
-        with translated("PutObject", key):
+        effect = Effect()
+
+        def operation(writer: S3Writer) -> Awaitable[str]:
+            return writer.put(key, body, attributes, checksum=checksum)
+
+        with self._translated("PutObject", key, effect):
             try:
-                return _unquoted(await tried(lambda: self._put(key, body, attributes, checksum)))
-            except _FAILURES:
-                if etag := await self._own(key, attributes):
+                return _unquoted(await retry(lambda: effect.of(self._writer.run(operation, effect=effect, key=key))))
+            except FAILURES:
+                if effect.is_possible and (etag := await self._own(key, attributes)):
                     return etag
                 raise
 
     async def create_upload(self, key: str, attributes: Attributes) -> Upload:
-        algorithm: dict[str, Any] = {"ChecksumAlgorithm": "CRC32"} if self._checksums else {}
-        tries = 0
+        effect = Effect()
 
-        async def create() -> str:
-            nonlocal tries
-            tries += 1
-            if self._lean is not None:
-                try:
-                    return await self._lean.create_upload(key, attributes)
-                except OutOfTheOrdinary as odd:
-                    _log.info("beginning it again through aioboto3", key=key, reason=str(odd))
-                    tries += isinstance(odd, Unreadable)  # which may have begun one
-            answer = await self._client.create_multipart_upload(
-                Bucket=self._bucket, Key=key, **_headers(attributes), **self._acl, **algorithm
-            )
-            return answer["UploadId"]
+        def operation(writer: S3Writer) -> Awaitable[str]:
+            return writer.create_upload(key, attributes)
 
-        with translated("CreateMultipartUpload", key):
-            upload = Upload(key, await tried(create), attributes)
-        if tries > 1:  # a try whose answer was lost has begun another one
-            with suppress(StorageUnavailable):  # which is no reason to fail; the sweep will find it
+        with self._translated("CreateMultipartUpload", key, effect):
+            upload_id = await retry(lambda: effect.of(self._writer.run(operation, effect=effect, key=key)))
+        upload = Upload(key, upload_id, attributes)
+        if effect.is_possible:  # an attempt whose response was lost may have begun another upload
+            with suppress(StorageUnavailable):  # no reason to fail: the sweep will find it
                 await self.abort_uploads(key, but=upload)
         return upload
 
     async def put_part(self, upload: Upload, number: int, body: Body) -> Part:
         checksum = self._checksum(body)
-        with translated("UploadPart", upload.key):
-            etag = await tried(lambda: self._put_part(upload, number, body, checksum))
+
+        def operation(writer: S3Writer) -> Awaitable[str]:
+            return writer.put_part(upload, number, body, checksum=checksum)
+
+        with self._translated("UploadPart", upload.key):
+            etag = await retry(lambda: self._writer.run(operation, key=upload.key, part=number))
         return Part(number, etag, checksum)
 
     async def complete_upload(self, upload: Upload, parts: Sequence[Part]) -> str:
-        with translated("CompleteMultipartUpload", upload.key):
+        def operation(writer: S3Writer) -> Awaitable[str]:
+            return writer.complete_upload(upload, parts)
+
+        with self._translated("CompleteMultipartUpload", upload.key):
             try:
-                return _unquoted(await tried(lambda: self._complete_upload(upload, parts)))
-            except _FAILURES:
+                return _unquoted(await retry(lambda: self._writer.run(operation, key=upload.key)))
+            except FAILURES:
                 if etag := await self._own(upload.key, upload.attributes):
                     return etag
                 raise
 
     async def abort_upload(self, upload: Upload) -> None:
-        with translated("AbortMultipartUpload", upload.key):
+        with self._translated("AbortMultipartUpload", upload.key):
             try:
-                await tried(
+                await retry(
                     lambda: self._client.abort_multipart_upload(
                         Bucket=self._bucket, Key=upload.key, UploadId=upload.upload_id
                     )
                 )
             except ClientError as error:
-                if _code(error) not in _UPLOAD_GONE:
+                if code_of(error) not in _UPLOAD_GONE:
                     raise
 
     async def abort_uploads(self, key: str, *, but: Upload | None = None) -> None:
-        with translated("ListMultipartUploads", key):
-            found = await tried(lambda: self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=key))
+        with self._translated("ListMultipartUploads", key):
+            found = await retry(lambda: self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=key))
         for listed in found.get("Uploads", []):
             upload = Upload(listed["Key"], listed["UploadId"], Attributes(content_type="", content_disposition=""))
             if upload.key == key and not (but and upload.upload_id == but.upload_id):
                 await self.abort_upload(upload)
 
     async def delete(self, key: str) -> None:
-        with translated("DeleteObject", key):
-            await tried(lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
+        with self._translated("DeleteObject", key):
+            try:
+                await retry(lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
+            except ClientError as error:
+                if code_of(error) not in _OBJECT_GONE:  # S3 itself sends 204
+                    raise
 
     async def check(self) -> None:
-        with translated("HeadBucket", self._bucket):
+        with self._translated("HeadBucket", self._bucket):
             await self._client.head_bucket(Bucket=self._bucket)
+        if asyncio.get_running_loop().time() < self._denied_until:
+            raise StorageUnavailable("The object store rejected a recent upload.", reason=self._denial)
+
+    @contextmanager
+    def _translated(self, operation: str, key: str, effect: Effect | None = None) -> "Iterator[None]":
+        try:
+            with translated(operation, key, bucket=self._bucket):
+                yield
+        except StorageUnavailable as failure:
+            failure.had_no_effect = effect is not None and not effect.is_possible
+            if operation in _WRITES and is_denied(failure.__cause__):
+                self._denied_until = asyncio.get_running_loop().time() + DENIED_SECONDS
+                self._denial = failure.reason
+            raise
+        if operation in _WRITES:
+            self._denied_until = 0.0
 
     async def _own(self, key: str, attributes: Attributes) -> str | None:
-        """The entity tag of the object under `key` if it is the one these attributes belong to."""
+        """Return the entity tag of the object under `key` if it has these attributes."""
         try:
-            async with asyncio.timeout(LOOK_SECONDS):
+            async with asyncio.timeout(LOOKUP_SECONDS):
                 found = await self._client.head_object(Bucket=self._bucket, Key=key)
-        except _FAILURES:
+        except FAILURES:
             return None
         return _unquoted(found["ETag"]) if found["Metadata"] == attributes.metadata else None
-
-    async def _put(self, key: str, body: Body, attributes: Attributes, checksum: str | None) -> str:
-        if self._lean is not None and checksum is not None:
-            try:
-                return await self._lean.put(key, body, attributes, checksum=checksum)
-            except OutOfTheOrdinary as odd:
-                _log.info("sending it again through aioboto3", key=key, reason=str(odd))
-        answer = await self._client.put_object(
-            Bucket=self._bucket,
-            Key=key,
-            Body=cast("Any", BodyFile(body)),
-            **_headers(attributes),
-            **self._acl,
-            **_crc32(checksum),
-            **self._condition,
-        )
-        return answer["ETag"]
-
-    async def _complete_upload(self, upload: Upload, parts: Sequence[Part]) -> str:
-        if self._lean is not None:
-            try:
-                return await self._lean.complete_upload(upload, parts)
-            except OutOfTheOrdinary as odd:
-                _log.info("completing it again through aioboto3", key=upload.key, reason=str(odd))
-        listed: list[Any] = [
-            {"PartNumber": part.number, "ETag": part.etag} | ({"ChecksumCRC32": part.checksum} if part.checksum else {})
-            for part in parts
-        ]
-        answer = await self._client.complete_multipart_upload(
-            Bucket=self._bucket,
-            Key=upload.key,
-            UploadId=upload.upload_id,
-            MultipartUpload={"Parts": listed},
-            **self._condition,
-        )
-        return answer["ETag"]
-
-    async def _put_part(self, upload: Upload, number: int, body: Body, checksum: str | None) -> str:
-        if self._lean is not None and checksum is not None:
-            try:
-                return await self._lean.put_part(upload, number, body, checksum=checksum)
-            except OutOfTheOrdinary as odd:
-                _log.info("sending it again through aioboto3", key=upload.key, part=number, reason=str(odd))
-        answer = await self._client.upload_part(
-            Bucket=self._bucket,
-            Key=upload.key,
-            UploadId=upload.upload_id,
-            PartNumber=number,
-            Body=cast("Any", BodyFile(body)),
-            **_crc32(checksum),
-        )
-        return answer["ETag"]
 
     def _checksum(self, body: Body) -> str | None:
         return base64.b64encode(body.crc32().to_bytes(4, "big")).decode("ascii") if self._checksums else None
 
 
-def _headers(attributes: Attributes) -> dict[str, Any]:
-    return {
-        "ContentType": attributes.content_type,
-        "ContentDisposition": attributes.content_disposition,
-        "CacheControl": attributes.cache_control,
-        "Metadata": attributes.metadata,
-    }
-
-
-def _crc32(checksum: str | None) -> dict[str, Any]:
-    return {"ChecksumCRC32": checksum} if checksum else {}
-
-
 def _unquoted(etag: str) -> str:
     return etag.strip('"')
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-@contextmanager
-def translated(operation: str, key: str) -> "Iterator[None]":
-    """Makes the vendor's failures of an operation on a key into ours, and logs them."""
-    try:
-        yield
-    except _FAILURES as error:
-        _log.warning("object store failed", operation=operation, key=key, error=str(error) or type(error).__name__)
-        raise StorageUnavailable("The object store does not answer as it should; try again in a moment.") from error

@@ -1,9 +1,9 @@
-"""AWS's Signature Version 4 of a request to S3, for requests whose form is known.
+"""AWS Signature Version 4 for requests to S3 whose form is known.
 
-botocore's own signer is right for any request, and for that takes it apart and builds it anew: a sixth of all the CPU
-of a small upload (docs/benchmarks.md, "One PUT"). This one takes path and query as they go on the wire and signs every
-header it is given. A test holds the two to the same signature. The rule is Amazon's ("Authenticating Requests: Using
-the Authorization Header", S3 API reference).
+botocore's signer is correct for any request, and therefore parses and rebuilds it: a sixth of the CPU time
+of a small upload (docs/benchmarks.md, "One PUT"). This one takes path and query as they are sent and signs every
+header it gets. A test compares its signatures with botocore's. Source: Amazon's "Authenticating Requests: Using
+the Authorization Header", S3 API reference.
 """
 
 import hashlib
@@ -14,20 +14,20 @@ from functools import lru_cache
 from typing import Protocol
 
 UNSIGNED = "UNSIGNED-PAYLOAD"
-"""In place of a body's SHA-256, where TLS and a checksum guard the body."""
+"""Replaces a body's SHA-256 if TLS and a checksum protect the body."""
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _TO_SECONDS = len("2026-11-22T07:29:27")
 
 
 class Credentials(Protocol):
-    """botocore's, frozen: what one signature goes by."""
+    """botocore's frozen credentials, for one signature."""
 
     access_key: str
     secret_key: str
     token: str | None
 
 
-def signed(
+def sign(
     method: str,
     path: str,
     query: str,
@@ -38,17 +38,17 @@ def signed(
     credentials: Credentials,
     time: datetime,
 ) -> dict[str, str]:
-    """The headers, and with them those of the signature.
+    """Return the headers, with those of the signature added.
 
     Args:
-        method: PUT, say.
-        path: As it goes on the wire, escaped once.
-        query: Escaped, its parameters in order of their names.
-        headers: In lower case, `host` among them.
+        method: Such as PUT.
+        path: Escaped once, as it is sent.
+        query: Escaped, with its parameters sorted by name.
+        headers: In lower case, with `host`.
         payload: The body's SHA-256 in hexadecimal, or `UNSIGNED`.
         region: Where the bucket is.
-        credentials: Whose signature it is.
-        time: Now, in UTC.
+        credentials: To sign with.
+        time: The current time, in UTC.
     """
     moment = time.isoformat(timespec="seconds")[:_TO_SECONDS].replace("-", "").replace(":", "") + "Z"
     everything = {**headers, "x-amz-content-sha256": payload, "x-amz-date": moment}
@@ -56,11 +56,11 @@ def signed(
         everything["x-amz-security-token"] = credentials.token
     names = sorted(everything)
     listed = ";".join(names)
-    told = [f"{name}:{' '.join(everything[name].split())}" for name in names]
-    canonical = "\n".join([method, path, query, *told, "", listed, payload])
+    lines = [f"{name}:{' '.join(everything[name].split())}" for name in names]
+    canonical = "\n".join([method, path, query, *lines, "", listed, payload])
     scope = f"{moment[:8]}/{region}/s3/aws4_request"
     digest = hashlib.sha256(canonical.encode("utf-8")).hexdigest()
-    keyed = _keyed(credentials.secret_key, moment[:8], region).copy()
+    keyed = _signing_hmac(credentials.secret_key, moment[:8], region).copy()
     keyed.update(f"{_ALGORITHM}\n{moment}\n{scope}\n{digest}".encode("ascii"))
     signature = keyed.hexdigest()
     everything["authorization"] = (
@@ -70,10 +70,10 @@ def signed(
 
 
 @lru_cache(maxsize=4)
-def _keyed(secret_key: str, day: str, region: str) -> hmac.HMAC:
-    """An HMAC with the key of a day, to be copied; that takes half the time of a new one.
+def _signing_hmac(secret_key: str, day: str, region: str) -> hmac.HMAC:
+    """Return an HMAC with a day's signing key, to be copied, which takes half the time of a new one.
 
-    The former credentials' stay in use for a moment when they are refreshed.
+    The cache has room for former credentials too, which stay in use for a moment after a refresh.
     """
     key = f"AWS4{secret_key}".encode()
     for step in (day, region, "s3", "aws4_request"):

@@ -1,18 +1,18 @@
-"""One object, written while its bytes arrive.
+"""Writing one object while its bytes arrive.
 
-Configuration: a writer holds at most `parts_in_flight` parts that travel and one that fills, each of `part_size`
-bytes; all writers of a process share a `BufferBudget`. Slot and room are taken before more is accepted, so a slow
-store or a full process slows the reader and, through it, the client's socket.
+Configuration: a writer holds at most `parts_in_flight` parts that are being sent and one that fills, each of
+`part_size` bytes; all writers of a process share a `BufferBudget`. A writer acquires its slot and its memory before it
+accepts more bytes, so a slow store or a full process slows the reader and, through it, the client's socket.
 
-Implementation: what fits into one part becomes one PUT, sent by `commit`. Beyond that a multipart upload begins, whose
-parts travel while the next fills; `commit` sends the last and completes it. All parts but the last have the same size,
-as R2 demands.
+Implementation: an object that fits into one part is written with one PUT, by `commit`. A larger one becomes a multipart
+upload, whose parts are sent while the next one fills; `commit` sends the last and completes it. All parts but the last
+have the same size, as R2 requires.
 
-A body is emptied when its room is given back, and not only let go of: after a failure, tracebacks hold on to it until
-Python's collector comes by, which may be long after the room was given to others.
+When a body's memory is released, the body is cleared: after a failure, tracebacks refer to it until the garbage
+collector runs, which may be long after the memory was granted to another upload.
 
-Considerations: nothing becomes an object before `commit`. A writer that is left without one, or whose commit fails or
-is cancelled, undoes what it began, shielded from the cancellation.
+Considerations: nothing becomes an object before `commit`. If a writer's block ends without a commit, or the commit
+fails or is cancelled, the writer undoes what it began, shielded from cancellation.
 """
 
 import asyncio
@@ -33,23 +33,23 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """An object that is there, whole."""
+    """An object that was written completely."""
 
     etag: str
     size: int
 
 
 class ObjectWriter:
-    """Writes the object `key`, within an `async with`; what it has not committed when the block ends is undone.
+    """Writes one object, as an async context manager; undoes everything if it was not committed when the block ends.
 
     Args:
-        store: Where the object goes.
-        key: A key that nothing has yet.
-        attributes: What is stored with the object.
-        lease: Its share of the memory that the buffers of this process have; closed when the block ends.
-        undo: Runs what must be undone, to its end.
-        part_size: Bytes of a part, from 5 MiB up (S3's minimum for all parts but the last).
-        parts_in_flight: How many parts travel at once, besides the one that fills.
+        store: The object's store.
+        key: The object's key, not yet in use.
+        attributes: Stored with the object.
+        lease: The upload's memory; closed when the block ends.
+        undo: Runs the cleanup to its end.
+        part_size: Bytes of a part, at least 5 MiB (S3's minimum for all parts but the last).
+        parts_in_flight: The number of parts that may be in transit, besides the one that fills.
     """
 
     def __init__(
@@ -71,13 +71,13 @@ class ObjectWriter:
         self._attributes = attributes
         self._part_size = part_size
         self._slots = asyncio.Semaphore(parts_in_flight)
-        self._tasks: asyncio.TaskGroup | None = None  # for parts; a small object has none
+        self._tasks: asyncio.TaskGroup | None = None  # sends the parts; a small object has none
         self._sending: list[asyncio.Task[Part]] = []
         self._upload: Upload | None = None
         self._body = Body()
         self._size = 0
-        self._touched = False
-        self._divided = False
+        self._object_possible = False
+        self._upload_possible = False
         self._written: Written | None = None
 
     async def __aenter__(self) -> Self:
@@ -90,7 +90,7 @@ class ObjectWriter:
             if self._tasks is not None:
                 await self._tasks.__aexit__(kind, error, traceback)
         except BaseExceptionGroup as group:
-            # The group holds what failed first and, behind it, only what that failure tore down.
+            # The group has the first failure and, after it, only what that failure caused.
             raise group.exceptions[0] from group.exceptions[0].__cause__
         finally:
             self._body.clear()
@@ -99,15 +99,15 @@ class ObjectWriter:
                 await self._undo.run(self._discard(), what=f"discarding {self._key}")
 
     async def write(self, data: bytes | memoryview, *, until: float | None = None) -> None:
-        """Takes `data`, which must not change any more; returns when there is room for more.
+        """Append bytes to the object, and wait for memory and for the store as needed.
 
         Args:
-            data: Bytes of the object.
-            until: When waiting must end, for room or for the store, in the loop's time.
+            data: The bytes, which must not change afterwards.
+            until: The deadline, in the event loop's time.
 
         Raises:
-            StorageUnavailable: The store refused a part, this one or one before, or is too slow.
-            ServiceFull: There is no room.
+            StorageUnavailable: The store rejected this part or an earlier one, or is too slow.
+            ServiceFull: No memory became available.
         """
         rest = memoryview(data)
         while rest:
@@ -121,10 +121,10 @@ class ObjectWriter:
         self._size += len(data)
 
     async def commit(self, *, until: float | None = None) -> Written:
-        """Makes the object of all that was written; after it, the object is there.
+        """Complete the object.
 
         Args:
-            until: When waiting for the store must end, in the loop's time.
+            until: The deadline, in the event loop's time.
 
         Raises:
             StorageUnavailable: The store failed, or is too slow; nothing is left behind.
@@ -133,10 +133,13 @@ class ObjectWriter:
         return self._written
 
     async def _commit(self) -> str:
-        self._touched = True
+        self._object_possible = True
         if self._upload is None:
             try:
                 return await self._store.put(self._key, self._body, self._attributes)
+            except StorageUnavailable as error:
+                self._object_possible = not error.had_no_effect
+                raise
             finally:
                 self._body.clear()
         await self._send_part()
@@ -145,10 +148,14 @@ class ObjectWriter:
 
     async def _send_part(self) -> None:
         if self._upload is None:
-            self._divided = True
-            self._upload = await self._store.create_upload(self._key, self._attributes)
+            self._upload_possible = True
+            try:
+                self._upload = await self._store.create_upload(self._key, self._attributes)
+            except StorageUnavailable as error:
+                self._upload_possible = not error.had_no_effect
+                raise
         if self._tasks is None:
-            self._tasks = await asyncio.TaskGroup().__aenter__()  # which never waits, so no cancellation comes between
+            self._tasks = await asyncio.TaskGroup().__aenter__()  # does not wait, so it cannot be cancelled
         await self._slots.acquire()
         body, self._body, self._room = self._body, Body(), 0
         self._lease.send_off(len(body))
@@ -163,21 +170,21 @@ class ObjectWriter:
         self._slots.release()
 
     async def _discard(self) -> None:
-        """Undoes whatever was begun. The key is ours alone, so deleting it can hit nobody else's object."""
+        """Undo what was begun. The key is unique, so the object under it can only be ours."""
         try:
             if self._upload is not None:
                 await self._store.abort_upload(self._upload)
-            elif self._divided:  # it was begun, and nobody was told its id
+            elif self._upload_possible:  # an upload may have begun, but its ID was lost
                 await self._store.abort_uploads(self._key)
         finally:
-            if self._touched:
+            if self._object_possible:
                 await self._store.delete(self._key)
 
 
-async def _in_time(storing: Awaitable[Result], *, until: float | None) -> Result:
-    """What the store comes to, if it does before an answer is due, in the loop's time."""
+async def _in_time(operation: Awaitable[Result], *, until: float | None) -> Result:
+    """Return the result, unless the deadline passes first."""
     try:
         async with asyncio.timeout_at(until):
-            return await storing
+            return await operation
     except TimeoutError:
-        raise StorageUnavailable("Storing the photo took too long; try again in a moment.") from None
+        raise StorageUnavailable("Storing the photo took too long. Try again in a moment.") from None

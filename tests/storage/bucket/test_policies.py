@@ -1,4 +1,4 @@
-"""The least that an identity needs, on a store that refuses the rest: SeaweedFS, whose IAM takes the same policies."""
+"""The smallest policy for each job, on a store that enforces it: SeaweedFS, whose IAM accepts the same policies."""
 
 import json
 import secrets
@@ -13,10 +13,10 @@ from recipe_api.dev import seaweedfs as seaweedfs_module
 from recipe_api.dev.seaweedfs import ACCESS_KEY_ID, REGION, seaweedfs
 from recipe_api.settings import S3Settings, Settings
 from recipe_api.storage.body import Body
+from recipe_api.storage.bucket.context import Verdict
+from recipe_api.storage.bucket.desired import DesiredState
 from recipe_api.storage.bucket.policies import JOBS, iam_policy
-from recipe_api.storage.bucket.setup import BucketRefused, Outcome
-from recipe_api.storage.bucket.visit import Verdict
-from recipe_api.storage.bucket.wish import Wish
+from recipe_api.storage.bucket.reports import BucketRefused, Outcome
 from recipe_api.storage.connection import open_s3_client
 from recipe_api.storage.inventory import S3Inventory
 from recipe_api.storage.protocol import Attributes
@@ -26,6 +26,7 @@ from tests.support.bucket import contents, examined, not_ok, s3_client, set_up
 from tests.support.calls import post
 from tests.support.forms import CONTENT_TYPE, jpeg, recipe_form
 from tests.support.service import running
+from tests.support.store import sdk_store
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # aiohttp, of a part's 5 MiB
 
@@ -36,7 +37,7 @@ Identity = Callable[..., dict[str, str]]
 
 @pytest.fixture(scope="session")
 def _owner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The variables of the owner of a SeaweedFS whose identities can be made; the stack's cannot."""
+    """The settings of the owner of a SeaweedFS on which identities can be created; the stack's does not allow that."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(seaweedfs_module, "_UNWANTED", (*seaweedfs_module._UNWANTED, "-s3.iam.readOnly=false"))
         with seaweedfs(tmp_path_factory.mktemp("owned")) as store:
@@ -57,7 +58,7 @@ def owner(_owner: dict[str, str], name: str) -> dict[str, str]:
 
 @pytest.fixture
 def identity(owner: dict[str, str]) -> Identity:
-    """Makes an identity with a policy, and answers the variables with its credentials."""
+    """Create an identity with a policy, and return the settings with its credentials."""
 
     def made(policy: dict[str, Any]) -> dict[str, str]:
         iam, user = s3_client(owner, service="iam"), f"user-{secrets.token_hex(4)}"
@@ -72,7 +73,7 @@ def identity(owner: dict[str, str]) -> Identity:
 
 
 def policy_for(variables: dict[str, str], *jobs: str) -> dict[str, Any]:
-    return iam_policy(Wish.of(S3Settings.from_environment(variables)), jobs)
+    return iam_policy(DesiredState.of(S3Settings.from_environment(variables)), jobs)
 
 
 @asynccontextmanager
@@ -80,7 +81,7 @@ async def store_of(variables: dict[str, str]) -> AsyncIterator[tuple[S3Store, S3
     settings = S3Settings.from_environment(variables)
     async with open_s3_client(settings) as client:
         yield (
-            S3Store(client, bucket=settings.s3_bucket, checksums=True, conditional_writes=True),
+            sdk_store(client, settings.s3_bucket),
             S3Inventory(client, bucket=settings.s3_bucket),
         )
 
@@ -115,7 +116,7 @@ def test_the_service_runs_under_the_policy_of_the_service(
     assert contents(s3_client(owner), owner["S3_BUCKET"]) == []
 
 
-async def test_the_doctor_finds_the_service_well_and_says_what_it_may_not_see(
+async def test_the_doctor_passes_the_service_and_reports_what_it_may_not_read(
     owner: dict[str, str], identity: Identity
 ) -> None:
     await set_up(owner)
@@ -125,7 +126,7 @@ async def test_the_doctor_finds_the_service_well_and_says_what_it_may_not_see(
     assert Verdict.SKIP not in not_ok(found).values()
 
 
-async def test_the_service_may_do_nothing_else(owner: dict[str, str], identity: Identity) -> None:
+async def test_the_service_has_no_other_permission(owner: dict[str, str], identity: Identity) -> None:
     await set_up(owner)
     other = {**owner, "S3_BUCKET": f"other-{owner['S3_BUCKET']}"}
     await set_up(other)
@@ -169,18 +170,20 @@ async def test_the_sweep_finds_and_mends_under_its_policy_and_writes_nothing(
         s3_client(variables).put_object(Bucket=owner["S3_BUCKET"], Key=KEY, Body=b"")
 
 
-async def test_the_setup_sets_up_under_its_policy_and_reads_no_photo(owner: dict[str, str], identity: Identity) -> None:
+async def test_setup_works_under_its_policy_and_has_no_other_permission(
+    owner: dict[str, str], identity: Identity
+) -> None:
     variables = {**identity(policy_for(owner, "setup")), "CORS_ORIGINS": "https://app.example.com"}
     reports = await set_up(variables)
     assert {report.outcome for report in reports.values()} == {
         Outcome.CHANGED,
-        Outcome.AS_WISHED,
+        Outcome.AS_DESIRED,
         Outcome.UNSUPPORTED,  # the block of public access, which SeaweedFS has not
     }
     s3 = s3_client(variables)
     refusals: list[Callable[[], object]] = [
-        lambda: s3.put_object(Bucket=owner["S3_BUCKET"], Key=KEY, Body=b""),
-        lambda: s3.delete_object(Bucket=owner["S3_BUCKET"], Key=KEY),
+        lambda: s3.put_object(Bucket=owner["S3_BUCKET"], Key="private.txt", Body=b""),
+        lambda: s3.delete_object(Bucket=owner["S3_BUCKET"], Key="private.txt"),
         lambda: s3.get_object(Bucket=owner["S3_BUCKET"], Key="private.txt"),
     ]
     for refused in refusals:
@@ -188,7 +191,9 @@ async def test_the_setup_sets_up_under_its_policy_and_reads_no_photo(owner: dict
             refused()
 
 
-async def test_a_setup_that_may_not_says_so_and_what_follows(owner: dict[str, str], identity: Identity) -> None:
+async def test_setup_reports_missing_permissions_with_their_consequence(
+    owner: dict[str, str], identity: Identity
+) -> None:
     await set_up(owner)
     changed = {**identity(policy_for(owner, "service")), "S3_KEY_PREFIX": "elsewhere/"}
     reports = await set_up(changed)
@@ -206,9 +211,7 @@ NEEDED: dict[str, Callable[[Any, str], Any]] = {
 
 
 @pytest.mark.parametrize("action", NEEDED)
-async def test_the_policy_of_the_service_has_nothing_to_spare(
-    owner: dict[str, str], identity: Identity, action: str
-) -> None:
+async def test_the_service_needs_all_of_its_policy(owner: dict[str, str], identity: Identity, action: str) -> None:
     s3_client(owner).create_bucket(Bucket=owner["S3_BUCKET"])
     s3_client(owner).put_object(Bucket=owner["S3_BUCKET"], Key=KEY, Body=b"")
     policy = policy_for(owner, "service")
@@ -217,7 +220,7 @@ async def test_the_policy_of_the_service_has_nothing_to_spare(
         NEEDED[action](s3_client(identity(without(action, policy))), owner["S3_BUCKET"])
 
 
-def test_what_each_permission_of_the_service_is_for_is_known() -> None:
+def test_the_purpose_of_each_permission_of_the_service_is_known() -> None:
     policy = policy_for({"S3_BUCKET": "photos", "AWS_REGION": "eu-central-1"}, "service")
     assert {action for statement in policy["Statement"] for action in statement["Action"]} == {
         *NEEDED,
@@ -228,6 +231,7 @@ def test_what_each_permission_of_the_service_is_for_is_known() -> None:
 @pytest.mark.parametrize(
     "action",
     [
+        "s3:PutObject",
         "s3:CreateBucket",
         "s3:ListBucket",
         "s3:GetBucketOwnershipControls",
@@ -240,9 +244,7 @@ def test_what_each_permission_of_the_service_is_for_is_known() -> None:
         "s3:GetEncryptionConfiguration",
     ],
 )
-async def test_the_policy_of_the_setup_has_nothing_to_spare(
-    owner: dict[str, str], identity: Identity, action: str
-) -> None:
+async def test_setup_needs_all_of_its_policy(owner: dict[str, str], identity: Identity, action: str) -> None:
     poorer = {**identity(without(action, policy_for(owner, "setup"))), "CORS_ORIGINS": "https://app.example.com"}
     try:
         reports = await set_up(poorer)
@@ -251,7 +253,7 @@ async def test_the_policy_of_the_setup_has_nothing_to_spare(
     assert Outcome.REFUSED in {report.outcome for report in reports.values()}
 
 
-def test_an_acl_wants_one_permission_more() -> None:
+def test_an_acl_requires_one_more_permission() -> None:
     variables = {"S3_BUCKET": "photos", "AWS_REGION": "cn-north-1", "S3_ACL": "public-read"}
     photos, bucket = policy_for(variables, "service")["Statement"]
     assert "s3:PutObjectAcl" in photos["Action"]
@@ -259,7 +261,7 @@ def test_an_acl_wants_one_permission_more() -> None:
     assert "s3:PutObjectAcl" not in policy_for(variables, "sweep")["Statement"][0]["Action"]
 
 
-def test_jobs_together_make_one_policy_of_all_that_each_needs() -> None:
+def test_several_jobs_share_one_policy() -> None:
     variables = {"S3_BUCKET": "photos", "AWS_REGION": "eu-central-1"}
     together = {statement["Sid"]: set(statement["Action"]) for statement in policy_for(variables, *JOBS)["Statement"]}
     for job in JOBS:

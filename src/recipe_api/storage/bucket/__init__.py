@@ -1,5 +1,6 @@
-"""The bucket itself: what it should be like, bringing it there, what to permit whom, and what is wrong with it.
+"""The bucket's configuration: its desired state, setting it up, the permissions that each job needs, and diagnosis.
 
-`wish` and `policies` are documents and know of no network; `steps` and `setup` look and change; `doctor` walks the path
-of a photo with `checks`. The service itself needs none of this: it takes the bucket as it is.
+`desired` and `policies` produce documents and use no network. `steps` and `setup` read and change the bucket. `doctor`
+runs `checks` along the path of a photo. `trial` writes and fetches the test photo of both. The service imports none of
+this.
 """

@@ -1,37 +1,25 @@
-"""Walks the path of a photo as the service would, with its settings and credentials, and tells what is wrong.
+"""Diagnosis of a bucket: checks along the path of a photo, with the service's settings, credentials and store.
 
-Guarantees: a check that cannot be made is told as skipped, with no guess in its place; what was written is removed when
-the walk ends, in order, by a failure or by a cancellation. Keys are of the service's own form, so that even after a
-kill -9 the sweep takes them for the orphans they are.
+Guarantees: a check that cannot be made is reported as skipped; everything that the checks wrote is deleted when they
+end, also after a failure or a cancellation.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-import aiohttp
-import structlog
-from botocore.exceptions import BotoCoreError, ClientError
-
-from recipe_api.errors import StorageUnavailable
 from recipe_api.settings import S3Settings
-from recipe_api.storage import keys
 from recipe_api.storage.bucket.checks import CHECKS
-from recipe_api.storage.bucket.checks.greeting import greet
-from recipe_api.storage.bucket.visit import Check, Result, Verdict, Visit
-from recipe_api.storage.connection import open_s3_client
-from recipe_api.undo import Undo
-
-FETCH_SECONDS = 10
-"""One request of a stranger's, from its beginning to its end."""
-
-_FAILURES = (BotoCoreError, ClientError, aiohttp.ClientError, OSError, TimeoutError)
-
-_log = structlog.get_logger(__name__)
+from recipe_api.storage.bucket.commands import Commands
+from recipe_api.storage.bucket.context import Check, DoctorContext, Result, Verdict, fail, skip
+from recipe_api.storage.bucket.greeting import greet
+from recipe_api.storage.bucket.trial import TrialObjects, deleting_test_objects, new_key, open_public_http
+from recipe_api.storage.connection import open_s3_store
+from recipe_api.storage.failures import FAILURES, described
 
 
 class Doctor:
-    """Examines the bucket of these settings."""
+    """Checks the bucket of these settings."""
 
     def __init__(
         self,
@@ -47,69 +35,43 @@ class Doctor:
         self._checks = checks
 
     async def examine(self) -> AsyncGenerator[Result, None]:
-        """A result a check, in order. Close the iterator if you leave it early: it has something to remove."""
-        missed: set[str] = set()
-        async with self._visit() as visit:
-            await greet(visit)
+        """Yield a result for each check, in order. Close the iterator if you stop early: it has photos to delete."""
+        failed: set[str] = set()
+        async with self._context() as context:
             for check in self._checks:
-                missing = next((name for name in check.needs if name in missed), None)
-                result = await _examined(check, visit) if missing is None else _skipped(check, missing)
+                missing = next((name for name in check.needs if name in failed), None)
+                result = await _examined(check, context) if missing is None else _skipped(check, missing)
                 if result.verdict is Verdict.FAIL or missing:
-                    missed.add(check.name)
+                    failed.add(check.name)
                 yield result
 
     @asynccontextmanager
-    async def _visit(self) -> AsyncIterator[Visit]:
-        now, prefix = keys.now(), self._settings.s3_key_prefix
-        async with AsyncExitStack() as opened:
-            visit = Visit(
-                settings=self._settings,
-                client=await opened.enter_async_context(open_s3_client(self._settings)),
-                http=await opened.enter_async_context(
-                    aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=FETCH_SECONDS), trust_env=True)
-                ),
-                key=keys.new_key(now, prefix=prefix, extension="gif"),
-                second_key=keys.new_key(now, prefix=prefix, extension="gif"),
+    async def _context(self) -> AsyncIterator[DoctorContext]:
+        settings = self._settings
+        async with open_s3_store(settings) as (store, client), open_public_http(settings) as http:
+            traces = TrialObjects(store, client, bucket=settings.s3_bucket)
+            context = DoctorContext(
+                settings=settings,
+                store=store,
+                client=client,
+                http=http,
+                traces=traces,
+                key=new_key(settings),
+                second_key=new_key(settings),
+                greeting=await greet(client, bucket=settings.s3_bucket, prefix=settings.s3_key_prefix),
+                commands=Commands.of(settings, on_heroku=self._on_heroku),
                 clock=self._clock,
-                on_heroku=self._on_heroku,
             )
-            undo = Undo()
-            try:
-                yield visit
-            finally:
-                await undo.run(_clear(visit), what="removing what the doctor wrote")
-                await undo.close()
+            async with deleting_test_objects(traces):
+                yield context
 
 
-async def _examined(check: Check, visit: Visit) -> Result:
+async def _examined(check: Check, context: DoctorContext) -> Result:
     try:
-        return await check.run(visit)
-    except _FAILURES as failure:
-        return Result(check=check.name, verdict=Verdict.FAIL, detail=f"The store failed meanwhile: {failure}")
+        return await check.run(context)
+    except FAILURES as failure:
+        return fail(check.name, f"The store failed during the check: {described(failure)}")
 
 
 def _skipped(check: Check, missing: str) -> Result:
-    return Result(check=check.name, verdict=Verdict.SKIP, detail=f"cannot be looked at without {missing}")
-
-
-async def _clear(visit: Visit) -> None:
-    """Removes whatever the checks may have written, versions included, as far as the credentials reach."""
-    for upload in tuple(visit.uploads):
-        try:
-            await visit.abort(upload)
-        except StorageUnavailable:
-            _log.error("an upload of the doctor's is left; the sweep will abort it", key=upload.key)
-    for key in visit.written:
-        try:
-            await _remove(visit, key)
-        except _FAILURES as failure:
-            _log.error("an object of the doctor's may be left; the sweep will delete it", key=key, error=str(failure))
-
-
-async def _remove(visit: Visit, key: str) -> None:
-    bucket = visit.settings.s3_bucket
-    answer = await visit.client.delete_object(Bucket=bucket, Key=key)
-    if answer.get("DeleteMarker"):
-        page = await visit.client.list_object_versions(Bucket=bucket, Prefix=key)
-        for version in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
-            await visit.client.delete_object(Bucket=bucket, Key=key, VersionId=version["VersionId"])
+    return skip(check.name, f"not checked, because {missing} failed")

@@ -1,17 +1,20 @@
-"""The least that an identity must be permitted to do one of the jobs, as IAM policies. Pure documents.
+"""The smallest IAM policy for each job. Pure documents.
 
-Which call wants which permission: Amazon's "Required permissions for Amazon S3 API operations". What is easily missed:
+Which call needs which permission: Amazon's "Required permissions for Amazon S3 API operations". What is easily missed:
 
-- `HeadBucket` and `ListObjectsV2` want `s3:ListBucket`, which also makes a missing object a 404 and not a 403;
-- `HeadObject` wants `s3:GetObject`, though anyone may get these objects: a bucket policy need not be there yet;
-- an upload whose beginning was not answered is looked for with `ListMultipartUploads`, to be aborted;
-- removing CORS rules wants `s3:PutBucketCORS`, reading lifecycle rules `s3:GetLifecycleConfiguration`.
+- `HeadBucket` and `ListObjectsV2` need `s3:ListBucket`, which also makes a missing object a 404 and not a 403;
+- `s3:ListBucket` cannot be limited to the key prefix: a condition on `s3:prefix` fails for `HeadBucket` and for the
+  lookup of a missing object, neither of which has one, so both would get a 403;
+- `HeadObject` needs `s3:GetObject`, even though anyone may get these objects: the bucket policy may not be there yet;
+- a multipart upload whose creation was not acknowledged is found with `ListMultipartUploads`, to be aborted;
+- removing CORS rules needs `s3:PutBucketCORS`, reading lifecycle rules `s3:GetLifecycleConfiguration`;
+- setup writes and deletes a test photo after each change, and deletes a policy that it takes back.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from recipe_api.storage.bucket.wish import Document, Wish
+from recipe_api.storage.bucket.desired import DesiredState, Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +37,10 @@ _SWEEP = _Needs(
 )
 _DOCTOR = _SERVICE | _Needs(
     frozenset(),
-    frozenset({"s3:GetLifecycleConfiguration", "s3:GetEncryptionConfiguration"}),
+    frozenset({"s3:GetBucketPublicAccessBlock", "s3:GetLifecycleConfiguration", "s3:GetEncryptionConfiguration"}),
 )
 _SETUP = _Needs(
-    frozenset(),
+    frozenset({"s3:PutObject", "s3:DeleteObject"}),
     frozenset(
         {
             "s3:CreateBucket",
@@ -48,6 +51,7 @@ _SETUP = _Needs(
             "s3:PutBucketOwnershipControls",
             "s3:GetBucketPolicy",
             "s3:PutBucketPolicy",
+            "s3:DeleteBucketPolicy",
             "s3:GetBucketCORS",
             "s3:PutBucketCORS",
             "s3:GetLifecycleConfiguration",
@@ -60,17 +64,17 @@ _SETUP = _Needs(
 JOBS = {"service": _SERVICE, "sweep": _SWEEP, "doctor": _DOCTOR, "setup": _SETUP}
 
 
-def iam_policy(wish: Wish, jobs: Iterable[str]) -> Document:
-    """The policy of an identity that does these jobs on this bucket, and nothing else anywhere."""
+def iam_policy(state: DesiredState, jobs: Iterable[str]) -> Document:
+    """Return the policy of an identity that does these jobs on this bucket, and nothing else anywhere."""
     needs = _NOTHING
     for job in jobs:
         needs |= JOBS[job]
     objects = needs.objects
-    if wish.acl and "s3:PutObject" in objects:
+    if state.acl and "s3:PutObject" in objects:
         objects |= {"s3:PutObjectAcl"}
     statements = [
-        _allow("RecipeApiPhotos", objects, wish.objects),
-        _allow("RecipeApiBucket", needs.bucket, wish.arn),
+        _allow("RecipeApiPhotos", objects, state.objects),
+        _allow("RecipeApiBucket", needs.bucket, state.arn),
     ]
     return {"Version": "2012-10-17", "Statement": [statement for statement in statements if statement["Action"]]}
 

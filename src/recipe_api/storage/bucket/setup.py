@@ -1,255 +1,289 @@
-"""Brings a bucket to the wished state: look, compare, change where it differs, and look again.
+"""Bringing a bucket to the desired state, step by step: look, compare, change what differs, and look again.
 
-Guarantees: a second run changes nothing; a dry run changes nothing at all; what is not ours stays as it was. Objects of
-others that lie under the prefix are not published unawares: then the policy is held back until that is asked for.
-A property that the store does not know, or that these credentials may not change, is reported with what follows from
-it, and the other steps go on.
+Before the first change and after each one, setup tries a real upload and an anonymous download. A change that breaks
+either is taken back: some stores reject every write under a setting that is harmless on Amazon.
 
-Amazon's answers settle within seconds: a bucket just made may still be missing, and a block just lifted may still
-block. Calls that meet this are made again, within bounds.
+Guarantees: a second run changes nothing; a dry run changes nothing and writes nothing; other people's entries stay as
+they are. If objects of others lie under the prefix, the policy is held back until it is asked for explicitly. A
+property that the store lacks, or that these credentials may not change, is reported with its consequence, and the
+other steps go on.
+
+Amazon is eventually consistent here: for some seconds a new bucket may still be missing, and a lifted block may still
+block. Calls that meet this are retried, within bounds.
 """
 
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
-from difflib import ndiff
-from enum import StrEnum
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import stamina
+import aiohttp
 from botocore.exceptions import ClientError
 
+from recipe_api.settings import S3Settings
 from recipe_api.storage import keys
-from recipe_api.storage.bucket.steps import STEPS, Step, code_of, is_denied, is_unsupported
-from recipe_api.storage.bucket.wish import Document, Wish
-from recipe_api.storage.retries import is_transient, tried
-from recipe_api.storage.s3 import translated
+from recipe_api.storage.bucket.commands import Commands
+from recipe_api.storage.bucket.desired import DesiredState, Document
+from recipe_api.storage.bucket.greeting import Greeting, greet, region_of
+from recipe_api.storage.bucket.reports import (
+    BucketRefused,
+    Outcome,
+    Report,
+    difference,
+    held_back,
+    reason_for,
+    refusal,
+)
+from recipe_api.storage.bucket.steps import STEPS, Bucket, Step, Unsupported
+from recipe_api.storage.bucket.trial import Health, check_health
+from recipe_api.storage.failures import NOT_S3, code_of, described, is_missing_bucket, is_unsupported, translated
+from recipe_api.storage.retries import RetryPolicy, is_transient, retry
+from recipe_api.storage.s3 import S3Store
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
 
-SETTLE_ATTEMPTS = 10
-SETTLE_SECONDS = 20
-"""How long a change may take to be seen everywhere in S3; in fact some seconds."""
+SETTLE_POLICY = RetryPolicy(waits_seconds=(0.2, 0.4, 0.8, 1.6, 3.2, 4, 4, 4, 4), attempt_seconds=None, total_seconds=20)
+"""A change may take some seconds until it is visible everywhere in S3."""
 
-_PATIENCE = stamina.AsyncRetryingCaller(
-    attempts=SETTLE_ATTEMPTS, timeout=SETTLE_SECONDS, wait_initial=0.2, wait_max=4.0, wait_jitter=0.5
-)
-_NAMELESS = frozenset({"", "auto", "us-east-1"})  # S3 refuses its first region's name as a place; R2's is auto
+_NAMELESS = frozenset({"", "auto", "us-east-1"})  # S3 rejects its first region's name as a location; R2's is auto
 _ANYWHERE = frozenset({"", "auto"})
 
-Answer = TypeVar("Answer")
-
-
-class BucketRefused(Exception):
-    """The bucket cannot be set up; the message says why and what to do."""
-
-
-class Outcome(StrEnum):
-    """What became of a step."""
-
-    AS_WISHED = "as wished"
-    CHANGED = "changed"
-    WOULD_CHANGE = "would change"
-    UNSUPPORTED = "unsupported"
-    REFUSED = "refused"
-    HELD_BACK = "held back"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """One step's outcome."""
-
-    step: str
-    outcome: Outcome
-    detail: str = ""
-    changes: tuple[str, ...] = ()
-    """Lines of the document that go (-) and come (+)."""
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the bucket is as wished in this, as far as the store can be."""
-        return self.outcome in {Outcome.AS_WISHED, Outcome.CHANGED, Outcome.UNSUPPORTED}
+Result = TypeVar("Result")
 
 
 class Setup:
-    """The setting up of one bucket."""
+    """Sets up one bucket, with the store and client from `open_s3_store`."""
 
     def __init__(
-        self, client: "S3Client", wish: Wish, *, region: str, dry_run: bool = False, publish_others: bool = False
+        self,
+        settings: S3Settings,
+        store: S3Store,
+        client: "S3Client",
+        http: aiohttp.ClientSession,
+        *,
+        dry_run: bool = False,
+        publish_others: bool = False,
+        on_heroku: bool = False,
     ) -> None:
+        self._settings = settings
+        self._store = store
         self._client = client
-        self._wish = wish
-        self._region = region
+        self._http = http
+        self._state = DesiredState.of(settings)
+        self._commands = Commands.of(settings, on_heroku=on_heroku)
+        self._bucket = Bucket(client, settings.s3_bucket)
         self._dry_run = dry_run
         self._publish_others = publish_others
         self._made = False
+        self._health = Health()
+        """Whether uploads and downloads worked before the current step."""
         self._unsettled: set[str] = set()
-        """Codes of failures that may pass, because of what was changed a moment ago."""
+        """Codes of failures that may pass, because of a recent change."""
 
     async def run(self) -> AsyncIterator[Report]:
-        """A report for the bucket, then one a step.
+        """Yield a report for the bucket, one for each step, and one for the photo that was tried in the end.
 
         Raises:
-            BucketRefused: The bucket is another's, or in another region.
-            StorageUnavailable: The store is away.
+            BucketRefused: The bucket belongs to someone else, is in another region, or the server is no S3 store.
+            StorageUnavailable: The store does not respond.
         """
-        with translated("HeadBucket", self._wish.bucket):
-            yield await self._bucket()
+        with self._translated("ListObjectsV2"):
+            yield await self._bucket_report()
+        if not self._dry_run:
+            self._health = await self._check_health(expected=Health(fetch="not asked yet"))
         for step in STEPS:
-            with translated(f"setting {step.name}", self._wish.bucket):
+            with self._translated(f"setting {step.name}"):
                 yield await self._reported(step)
+        if not self._dry_run:
+            yield self._photo_report()
 
-    async def _bucket(self) -> Report:
-        try:
-            answer = await tried(lambda: self._client.head_bucket(Bucket=self._wish.bucket))
-        except ClientError as error:
-            if code_of(error) not in {"404", "NoSuchBucket", "NotFound"}:
-                raise refusal(error, self._wish.bucket) from error
+    def _translated(self, operation: str) -> AbstractContextManager[None]:
+        return translated(operation, self._state.bucket, bucket=self._state.bucket)
+
+    async def _bucket_report(self) -> Report:
+        greeting = await greet(self._client, bucket=self._state.bucket, prefix=self._state.prefix, retries=True)
+        if greeting.failure is not None and not greeting.has_response:
+            raise greeting.failure
+        if not greeting.is_from_s3:
+            why = f" ({described(greeting.failure)})" if greeting.failure else ""
+            raise BucketRefused(f"{NOT_S3}: {self._settings.s3_endpoint_url}{why}. Check S3_ENDPOINT_URL.")
+        if greeting.failure is not None and is_transient(greeting.failure):
+            raise greeting.failure
+        if is_missing_bucket(greeting.failure):
             return await self._bucket_made()
-        there = region_of(answer)
-        if there and there != self._region and self._region not in _ANYWHERE:
-            raise BucketRefused(f"The bucket {self._wish.bucket} is in the region {there}; set AWS_REGION={there}.")
-        return Report(step="bucket", outcome=Outcome.AS_WISHED)
+        if greeting.failure is not None:
+            raise refusal(greeting, self._state.bucket) from greeting.failure
+        there = greeting.region or region_of(await retry(lambda: self._client.head_bucket(Bucket=self._state.bucket)))
+        if there and there != self._settings.aws_region and self._settings.aws_region not in _ANYWHERE:
+            raise BucketRefused(f"The bucket {self._state.bucket} is in the region {there}; set AWS_REGION={there}.")
+        return Report(step="bucket", outcome=Outcome.AS_DESIRED)
 
     async def _bucket_made(self) -> Report:
         self._made = True
-        changes = (f"+ {self._wish.arn}",)
+        changes = (f"+ {self._state.arn}",)
         if self._dry_run:
             return Report(step="bucket", outcome=Outcome.WOULD_CHANGE, changes=changes)
-        place: Any = (
-            {} if self._region in _NAMELESS else {"CreateBucketConfiguration": {"LocationConstraint": self._region}}
-        )
+        region = self._settings.aws_region
+        place: Any = {} if region in _NAMELESS else {"CreateBucketConfiguration": {"LocationConstraint": region}}
         try:
-            await tried(lambda: self._client.create_bucket(Bucket=self._wish.bucket, **place))
+            await retry(lambda: self._client.create_bucket(Bucket=self._state.bucket, **place))
         except ClientError as error:
-            if code_of(error) != "BucketAlreadyOwnedByYou":  # by a first try whose answer was lost
-                raise refusal(error, self._wish.bucket) from error
+            if code_of(error) != "BucketAlreadyOwnedByYou":  # by a first try whose response was lost
+                raise refusal(Greeting(response=error.response, failure=error), self._state.bucket) from error
         self._unsettled.add("NoSuchBucket")
         return Report(step="bucket", outcome=Outcome.CHANGED, changes=changes)
 
     async def _reported(self, step: Step) -> Report:
         try:
             return await self._taken(step)
+        except Unsupported:
+            return Report(step=step.name, outcome=Outcome.UNSUPPORTED, detail=step.without)
         except ClientError as error:
             if is_unsupported(error):
                 return Report(step=step.name, outcome=Outcome.UNSUPPORTED, detail=step.without)
-            if is_transient(error) or code_of(error) == "NoSuchBucket":
+            if is_transient(error) or is_missing_bucket(error):
                 raise
-            return Report(step=step.name, outcome=Outcome.REFUSED, detail=_reason(step, error))
+            return Report(step=step.name, outcome=Outcome.REFUSED, detail=reason_for(step, error))
 
     async def _taken(self, step: Step) -> Report:
-        absent = self._made and self._dry_run
-        there = step.nothing if absent else await self._settled(lambda: step.look(self._client, self._wish.bucket))
-        wished = step.wished(there, self._wish, self._made)
-        report = partial(Report, step=step.name, detail=step.remark(wished, self._wish))
-        if wished == there:
-            return report(outcome=Outcome.AS_WISHED)
-        changes = tuple(_difference(there, wished))
-        if step.name == "policy" and not (self._made or self._publish_others) and (other := await self._others_key()):
-            return Report(step=step.name, outcome=Outcome.HELD_BACK, detail=_held_back(other), changes=changes)
+        is_absent = self._made and self._dry_run
+        found = step.nothing if is_absent else await self._settled(lambda: step.look(self._bucket))
+        target = step.desired(found, self._state, made=self._made)
+        remark = step.remark(target, self._state, self._commands)
+        if fault := step.fault(target, self._state):
+            return Report(step=step.name, outcome=Outcome.FAULTY, detail=f"{fault} {remark}")
+        if target == found:
+            unchanged = Report(step=step.name, outcome=Outcome.AS_DESIRED, detail=remark)
+            return await self._repaired(step, found) or unchanged
+        report = partial(Report, step=step.name, changes=tuple(difference(found, target)))
+        if step.name == "policy" and (other := await self._others_key()):
+            return report(outcome=Outcome.HELD_BACK, detail=held_back(other))
         if self._dry_run:
-            return report(outcome=Outcome.WOULD_CHANGE, changes=changes)
-        await self._settled(lambda: step.change(self._client, self._wish.bucket, wished))
-        if step.name == "access":
-            self._unsettled.add("AccessDenied")  # which a policy may meet until the block is lifted everywhere
-        if not await self._kept(step):
-            detail = f"The store took it and did not keep it. {step.without}"
+            return report(outcome=Outcome.WOULD_CHANGE, detail=remark)
+        return await self._changed(step, found, target, report=report, remark=remark)
+
+    async def _changed(
+        self, step: Step, found: Document, target: Document, *, report: Callable[..., Report], remark: str
+    ) -> Report:
+        if not await self._applied(step, target):
+            detail = f"The store accepted the change and did not keep it. {step.without}"
             return Report(step=step.name, outcome=Outcome.UNSUPPORTED, detail=detail)
-        return report(outcome=Outcome.CHANGED, changes=changes)
+        if broken := await self._broken_by(step, found):
+            return report(outcome=Outcome.TAKEN_BACK, detail=broken)
+        return report(outcome=Outcome.CHANGED, detail=remark)
 
-    async def _settled(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
-        """The call's answer, once what was changed before it is seen."""
-        return await _PATIENCE(self._may_pass, tried, call)
+    async def _repaired(self, step: Step, found: Document) -> Report | None:
+        """The report of a repair, if nothing could be written to the bucket before and can be now."""
+        target = step.repaired(found, self._state)
+        if self._dry_run or target is None or not self._health.write:
+            return None
+        await self._applied(step, target)
+        after = await self._check_health(expected=Health(fetch=self._health.fetch or "as before"))
+        if after.write:
+            await self._settled(lambda: step.undo(self._bucket, found))
+            return None
+        self._health = after
+        detail = "Under the former setting this store rejected every write."
+        return Report(step=step.name, outcome=Outcome.CHANGED, detail=detail, changes=tuple(difference(found, target)))
 
-    def _may_pass(self, error: Exception) -> bool:
-        return isinstance(error, ClientError) and code_of(error) in self._unsettled
-
-    async def _kept(self, step: Step) -> bool:
-        """Whether the change is there to be seen: some stores answer 200 to what they do not know."""
+    async def _applied(self, step: Step, target: Document) -> bool:
+        """Apply a change and return whether it is visible: some stores send 200 to requests that they ignore."""
+        await self._settled(lambda: step.apply(self._bucket, target))
+        if step.name == "access":
+            self._unsettled.add("AccessDenied")  # for a policy, until the block is lifted everywhere
         try:
-            await _PATIENCE(_NotSeen, self._see, step)
+            await retry(lambda: self._see(step), policy=SETTLE_POLICY, may_pass=_is_not_seen)
         except _NotSeen:
             return False
         return True
 
     async def _see(self, step: Step) -> None:
-        there = await self._settled(lambda: step.look(self._client, self._wish.bucket))
-        if step.wished(there, self._wish, self._made) != there:
+        there = await self._settled(lambda: step.look(self._bucket))
+        if step.desired(there, self._state, made=self._made) != there:
             raise _NotSeen
 
+    async def _broken_by(self, step: Step, found: Document) -> str:
+        """Undo the change if it broke something; return what it broke, or an empty string."""
+        before = self._health
+        expected = Health(write=before.write, fetch="" if step.name == "policy" else before.fetch)
+        after = await self._check_health(expected=expected)
+        if not after.is_worse_than(before):
+            self._health = after
+            return ""
+        what = f"written ({after.write})" if after.write else f"fetched ({after.fetch})"
+        try:
+            await self._settled(lambda: step.undo(self._bucket, found))
+        except ClientError as error:
+            raise BucketRefused(
+                f"With the change of {step.name}, no photo could be {what}. It could not be taken back: "
+                f"{described(error)}. Set it back by the store's own means."
+            ) from error
+        return f"With the change, no photo could be {what}. The bucket is as it was in this respect."
+
+    async def _check_health(self, *, expected: Health) -> Health:
+        """Return whether a photo can be written and fetched, after waiting for what is expected to work."""
+        health = Health()
+
+        async def try_out() -> None:
+            nonlocal health
+            health = await check_health(self._settings, self._store, self._client, self._http)
+            if (self._made and "NoSuchBucket" in health.write) or (
+                health.fetch and not health.write and not expected.fetch
+            ):
+                raise _NotSeen
+
+        with suppress(_NotSeen):
+            await retry(try_out, policy=SETTLE_POLICY, may_pass=_is_not_seen)
+        return health
+
+    def _photo_report(self) -> Report:
+        report = partial(Report, step="photo")
+        if self._health.write:
+            return report(
+                outcome=Outcome.REFUSED,
+                detail=f"No photo can be written: {self._health.write}. So the changes could not be tried. Run "
+                f"`{self._commands.recipe_api('bucket', 'doctor')}` with the service's credentials.",
+            )
+        if self._health.fetch:
+            return report(
+                outcome=Outcome.REFUSED,
+                detail=f"Photos can be written, but not fetched by anyone: {self._health.fetch}. "
+                f"`{self._commands.recipe_api('bucket', 'doctor')}` names the cause.",
+            )
+        return report(
+            outcome=Outcome.AS_DESIRED, detail="A photo was written, fetched without credentials and deleted."
+        )
+
+    async def _settled(self, call: Callable[[], Awaitable[Result]]) -> Result:
+        """Return the call's result, after earlier changes have taken effect."""
+        return await retry(lambda: retry(call), policy=SETTLE_POLICY, may_pass=self._may_pass)
+
+    def _may_pass(self, error: Exception) -> bool:
+        return isinstance(error, ClientError) and code_of(error) in self._unsettled
+
     async def _others_key(self) -> str | None:
-        """The key of an object under the prefix that is not ours, if the listing shows one at its beginning or end."""
-        prefix = self._wish.prefix
-        for after in ("", f"{prefix}:"):  # our keys begin with a digit, and a colon sorts behind those
-            page = await tried(
-                partial(self._client.list_objects_v2, Bucket=self._wish.bucket, Prefix=prefix, StartAfter=after)
+        """Return the key of an object under the prefix that the service did not write, if there is one.
+
+        Such objects must not be published unless requested. Only the start of the listing and the keys after ours are
+        read.
+        """
+        if self._made or self._publish_others:
+            return None
+        prefix = self._state.prefix
+        for after in ("", f"{prefix}:"):  # our keys begin with a digit, and a colon sorts after digits
+            page = await retry(
+                partial(self._client.list_objects_v2, Bucket=self._state.bucket, Prefix=prefix, StartAfter=after)
             )
             for item in page.get("Contents", []):
-                if keys.time_of(item["Key"], prefix=prefix) is None:
+                if keys.creation_time(item["Key"], prefix=prefix) is None:
                     return item["Key"]
         return None
 
 
 class _NotSeen(Exception):
-    """A change is not to be seen (yet)."""
+    """The change is not visible yet."""
 
 
-def region_of(answer: Mapping[str, Any]) -> str | None:
-    """The region that an answer about a bucket, or a refusal of one, names."""
-    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    region: str | None = answer.get("BucketRegion") or headers.get("x-amz-bucket-region")
-    return region
-
-
-def refusal(error: ClientError, bucket: str) -> BucketRefused:
-    """Why a bucket cannot be looked at or made, in words that help."""
-    code = code_of(error)
-    if code in {"BucketAlreadyExists", "403", "AccessDenied", "Forbidden"}:
-        return BucketRefused(
-            f"The bucket {bucket} exists and belongs to someone else, or these credentials may neither see nor make "
-            "it. Names of buckets are shared by all of Amazon's customers: choose another S3_BUCKET, or permit what "
-            "`recipe-api bucket policy setup` prints."
-        )
-    if code == "InvalidBucketName":
-        return BucketRefused(f"{bucket} is no name for a new bucket; use 3 to 63 small letters, digits and hyphens.")
-    if code in {"301", "400", "PermanentRedirect", "IllegalLocationConstraintException", "InvalidLocationConstraint"}:
-        there = region_of(error.response)
-        return BucketRefused(
-            f"The bucket {bucket} is in the region {there}; set AWS_REGION={there}."
-            if there
-            else f"The store refuses the request ({error}). Check AWS_REGION, S3_ENDPOINT_URL and the credentials."
-        )
-    return BucketRefused(f"The store refuses the request: {error}")
-
-
-def is_account_block(error: ClientError) -> bool:
-    """Whether a policy is refused by the account's own block of public access, which no bucket can lift."""
-    return "BlockPublicPolicy" in str(error)
-
-
-def _reason(step: Step, error: ClientError) -> str:
-    if is_account_block(error):
-        return (
-            "The block of public access for the whole account, or its organization, forbids public policies. Whoever "
-            "runs the account lifts it with: aws s3control put-public-access-block --account-id ACCOUNT "
-            "--public-access-block-configuration "
-            "BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=false,RestrictPublicBuckets=false. "
-            "Or leave the bucket private, and set PUBLIC_BASE_URL to a CDN that may read it."
-        )
-    said = "These credentials may not see or change it." if is_denied(error) else f"The store refuses it: {error}."
-    return f"{said} {step.denied}"
-
-
-def _held_back(key: str) -> str:
-    return (
-        f"{key!r} lies under the key prefix and is not of this service: with the policy anyone could read it. "
-        "Choose another S3_KEY_PREFIX, or publish it with --publish-others."
-    )
-
-
-def _difference(there: Document, wished: Document) -> Iterator[str]:
-    """The lines that go and those that come."""
-    before, after = (json.dumps(document, indent=2, default=str).splitlines() for document in (there, wished))
-    return (line for line in ndiff(before, after) if line.startswith(("- ", "+ ")))
+def _is_not_seen(error: Exception) -> bool:
+    return isinstance(error, _NotSeen)

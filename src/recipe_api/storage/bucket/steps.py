@@ -1,246 +1,315 @@
-"""The steps that bring a bucket to the wished state, each a small object: how to look, what to wish, how to change.
+"""The properties of a bucket that `bucket setup` manages, one step each: look, compare, apply, undo.
 
-A document that is not there at all is looked at as the one that means the same. What
-encrypts is looked at only.
+A property that is not set at all is read as the document that means the same (`nothing`).
 """
 
 import json
-from collections.abc import Awaitable, Callable
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
 
-from recipe_api.storage.bucket import wish as wishes
-from recipe_api.storage.bucket.wish import Document, Wish
+from recipe_api.storage.bucket import desired as want
+from recipe_api.storage.bucket.commands import Commands
+from recipe_api.storage.bucket.desired import DesiredState, Document
+from recipe_api.storage.failures import code_of, is_unsupported
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
 
-_UNSUPPORTED = frozenset({"NotImplemented", "MethodNotAllowed", "UnsupportedOperation", "501", "405"})
-
-Look = Callable[["S3Client", str], Awaitable[Document]]
-Change = Callable[["S3Client", str, Document], Awaitable[object]]
+KMS = "aws:kms"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Unsupported(Exception):
+    """The store lacks the property: its response is not the document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A client and the name of its bucket."""
+
+    client: "S3Client"
+    name: str
+
+
+class Step(ABC):
     """One property of a bucket."""
 
-    name: str
-    nothing: Document
-    """What a bucket has where nothing is set."""
-    look: Look
-    wished: Callable[[Document, Wish, bool], Document]
-    """What it should be; the flag says that the bucket was made just now."""
-    change: Change
-    without: str
-    """What it means where the store does not know this property."""
-    denied: str
-    """What it means where these credentials may not see or change it."""
-    remark: Callable[[Document, Wish], str] = lambda _document, _wish: ""
-    """What there is to say of the state that is left, if anything."""
+    name: ClassVar[str]
+    nothing: ClassVar[Document]
+    """The document of a bucket without the property."""
+    without: ClassVar[str]
+    """The consequence if the store lacks the property."""
+    denied: ClassVar[str]
+    """The consequence if the credentials may not read or change it."""
+
+    @abstractmethod
+    async def look(self, bucket: Bucket) -> Document:
+        """Return the property.
+
+        Raises:
+            ClientError: The store rejects the call.
+            Unsupported: The store does not have the property.
+        """
+
+    @abstractmethod
+    def desired(self, found: Document, state: DesiredState, *, made: bool) -> Document:
+        """Return what the property should be; `made` means that the bucket was created just now."""
+
+    @abstractmethod
+    async def apply(self, bucket: Bucket, document: Document) -> None:
+        """Set the property; delete it if the document is `nothing`."""
+
+    async def undo(self, bucket: Bucket, found: Document) -> None:
+        """Restore the document that was found."""
+        await self.apply(bucket, found)
+
+    def repaired(self, found: Document, state: DesiredState) -> Document | None:
+        """Return the document to try if nothing can be written to the bucket."""
+        del found, state
+        return None
+
+    def fault(self, document: Document, state: DesiredState) -> str:
+        """Return what is wrong with the property that a step does not change."""
+        del document, state
+        return ""
+
+    def remark(self, document: Document, state: DesiredState, commands: Commands) -> str:
+        """Return a remark for the operator about the resulting property."""
+        del document, state, commands
+        return ""
 
 
-def code_of(error: ClientError) -> str:
-    """S3's name of the failure."""
-    return str(error.response.get("Error", {}).get("Code", ""))
+class Access(Step):
+    """Amazon's block of public access."""
+
+    name = "access"
+    nothing = dict.fromkeys(want.SWITCHES, False)
+    without = "The store has no block of public access, so none is in the way."
+    denied = "If the bucket blocks public access, nobody can fetch photos."
+
+    async def look(self, bucket: Bucket) -> Document:
+        call = bucket.client.get_public_access_block(Bucket=bucket.name)
+        switches = await _part(call, "PublicAccessBlockConfiguration", unset="NoSuchPublicAccessBlockConfiguration")
+        return {name: bool((switches or {}).get(name)) for name in want.SWITCHES}
+
+    def desired(self, found: Document, state: DesiredState, *, made: bool) -> Document:
+        return want.access_block(found, state, made=made)
+
+    async def apply(self, bucket: Bucket, document: Document) -> None:
+        configuration: Any = document
+        if document == self.nothing:
+            await bucket.client.delete_public_access_block(Bucket=bucket.name)
+        else:
+            await bucket.client.put_public_access_block(
+                Bucket=bucket.name, PublicAccessBlockConfiguration=configuration
+            )
+
+    def repaired(self, found: Document, state: DesiredState) -> Document | None:
+        if state.is_amazon or not found[want.BLOCK_PUBLIC_ACLS]:
+            return None
+        return {**found, want.BLOCK_PUBLIC_ACLS: False}
 
 
-def is_unsupported(error: ClientError) -> bool:
-    """Whether the store does not know the call."""
-    return code_of(error) in _UNSUPPORTED
+class Ownership(Step):
+    """Whether objects have ACLs."""
+
+    name = "ownership"
+    nothing: ClassVar[Document] = {"ObjectOwnership": want.WITH_ACLS}
+    without = "The store decides whether objects have ACLs; the policy needs none."
+    denied = "Whether objects have ACLs stays as it is."
+
+    async def look(self, bucket: Bucket) -> Document:
+        call = bucket.client.get_bucket_ownership_controls(Bucket=bucket.name)
+        controls = await _part(call, "OwnershipControls", unset="OwnershipControlsNotFoundError")
+        return self.nothing if controls is None else {"ObjectOwnership": controls["Rules"][0]["ObjectOwnership"]}
+
+    def desired(self, found: Document, state: DesiredState, *, made: bool) -> Document:
+        return want.ownership(found, state, made=made)
+
+    async def apply(self, bucket: Bucket, document: Document) -> None:
+        controls: Any = {"Rules": [document]}
+        if document == self.nothing:
+            await bucket.client.delete_bucket_ownership_controls(Bucket=bucket.name)
+        else:
+            await bucket.client.put_bucket_ownership_controls(Bucket=bucket.name, OwnershipControls=controls)
+
+    def remark(self, document: Document, state: DesiredState, commands: Commands) -> str:
+        if state.acl or document["ObjectOwnership"] == want.NO_ACLS:
+            return ""
+        return (
+            "ACLs stay on, because objects in the bucket may rely on them. "
+            f"To turn them off: {commands.turn_acls_off(want.NO_ACLS)}"
+        )
 
 
-def is_denied(error: ClientError) -> bool:
-    """Whether the credentials may not."""
-    return code_of(error) in {"AccessDenied", "403", "Forbidden", "AllAccessDisabled"}
+class Policy(Step):
+    """The bucket policy."""
+
+    name = "policy"
+    nothing: ClassVar[Document] = {}
+    without = (
+        "Publish the bucket by the store's own means (on R2, a custom domain that you set as PUBLIC_BASE_URL), "
+        "or try S3_ACL=public-read."
+    )
+    denied = (
+        "This needs s3:PutBucketPolicy, and an account that allows public policies. Unless the bucket publishes the "
+        "key prefix already, nobody can fetch photos."
+    )
+
+    async def look(self, bucket: Bucket) -> Document:
+        response = await _found(bucket.client.get_bucket_policy(Bucket=bucket.name), unset="NoSuchBucketPolicy")
+        try:
+            document: Document = json.loads((response or {}).get("Policy") or "{}")
+        except ValueError as error:  # such as a listing, from a store that ignores ?policy
+            raise Unsupported from error
+        return document
+
+    def desired(self, found: Document, state: DesiredState, *, made: bool) -> Document:
+        del made
+        return want.policy(found, state)
+
+    async def apply(self, bucket: Bucket, document: Document) -> None:
+        if document == self.nothing:
+            await bucket.client.delete_bucket_policy(Bucket=bucket.name)
+        else:
+            await bucket.client.put_bucket_policy(Bucket=bucket.name, Policy=json.dumps(document))
+
+    def remark(self, document: Document, state: DesiredState, commands: Commands) -> str:
+        del document, commands
+        if state.prefix or state.acl:
+            return ""
+        return "S3_KEY_PREFIX is not set, so anyone can read every object in the bucket. Keep nothing else in it."
 
 
-async def found(answer: Awaitable[Any], *, nothing: str) -> Document | None:
-    """What a call answers, without its metadata; None where it fails with the code that means that nothing is set."""
+class Cors(Step):
+    """Which scripts may read photos."""
+
+    name = "cors"
+    nothing: ClassVar[Document] = {"CORSRules": []}
+    without = "Pages can show photos, but their scripts cannot read them."
+    denied = "Pages can show photos, but their scripts cannot read them unless a rule allows it already."
+
+    async def look(self, bucket: Bucket) -> Document:
+        response = await _found(bucket.client.get_bucket_cors(Bucket=bucket.name), unset="NoSuchCORSConfiguration")
+        return {"CORSRules": (response or {}).get("CORSRules", [])}
+
+    def desired(self, found: Document, state: DesiredState, *, made: bool) -> Document:
+        del made
+        return want.cors(found, state)
+
+    async def apply(self, bucket: Bucket, document: Document) -> None:
+        configuration: Any = document
+        if document["CORSRules"]:
+            await bucket.client.put_bucket_cors(Bucket=bucket.name, CORSConfiguration=configuration)
+        else:
+            await bucket.client.delete_bucket_cors(Bucket=bucket.name)
+
+    def remark(self, document: Document, state: DesiredState, commands: Commands) -> str:
+        del document, commands
+        return "" if state.origins else "CORS_ORIGINS is not set: pages can show photos, but scripts cannot read them."
+
+
+class Lifecycle(Step):
+    """The lifecycle rule for incomplete multipart uploads."""
+
+    name = "lifecycle"
+    nothing: ClassVar[Document] = {"Rules": []}
+    without = "Incomplete multipart uploads that a crash left stay until `recipe-api sweep --fix` aborts them."
+    denied = (
+        "Incomplete multipart uploads that a crash left stay, and are billed, until `recipe-api sweep --fix` aborts "
+        "them."
+    )
+
+    async def look(self, bucket: Bucket) -> Document:
+        call = bucket.client.get_bucket_lifecycle_configuration(Bucket=bucket.name)
+        return {"Rules": [], **(await _found(call, unset="NoSuchLifecycleConfiguration") or {})}
+
+    def desired(self, found: Document, state: DesiredState, *, made: bool) -> Document:
+        del made
+        return want.lifecycle(found, state)
+
+    async def apply(self, bucket: Bucket, document: Document) -> None:
+        if not document["Rules"]:
+            await bucket.client.delete_bucket_lifecycle(Bucket=bucket.name)
+            return
+        rest: Any = {name: value for name, value in document.items() if name != "Rules"}  # S3 resets what is left out
+        configuration: Any = {"Rules": document["Rules"]}
+        await bucket.client.put_bucket_lifecycle_configuration(
+            Bucket=bucket.name, LifecycleConfiguration=configuration, **rest
+        )
+
+
+class Encryption(Step):
+    """The default encryption; read only.
+
+    A store without a default is acceptable: Amazon encrypts every object, and others have their own rules.
+    """
+
+    name = "encryption"
+    nothing: ClassVar[Document] = {"SSEAlgorithm": ""}
+    without = ""
+    denied = "Whether a KMS key keeps photos from the public is not known."
+
+    async def look(self, bucket: Bucket) -> Document:
+        call = bucket.client.get_bucket_encryption(Bucket=bucket.name)
+        unset = "ServerSideEncryptionConfigurationNotFoundError"
+        try:
+            configuration = await _part(call, "ServerSideEncryptionConfiguration", unset=unset)
+        except Unsupported:
+            return self.nothing
+        except ClientError as error:
+            if is_unsupported(error):
+                return self.nothing
+            raise
+        rules = (configuration or {}).get("Rules", [])
+        defaults = (rule.get("ApplyServerSideEncryptionByDefault", {}) for rule in rules)
+        return {"SSEAlgorithm": next((default.get("SSEAlgorithm", "") for default in defaults), "")}
+
+    def desired(self, found: Document, state: DesiredState, *, made: bool) -> Document:
+        del state, made
+        return found
+
+    async def apply(self, bucket: Bucket, document: Document) -> None:
+        """Change nothing."""
+
+    def fault(self, document: Document, state: DesiredState) -> str:
+        del state
+        if not document["SSEAlgorithm"].startswith(KMS):
+            return ""
+        return "New photos are encrypted with a KMS key. Such objects take signed requests, so nobody can fetch them."
+
+    def remark(self, document: Document, state: DesiredState, commands: Commands) -> str:
+        return f"Fix, for new photos: {commands.encrypt_with_s3_keys}" if self.fault(document, state) else ""
+
+
+ACCESS, LIFECYCLE, ENCRYPTION = Access(), Lifecycle(), Encryption()
+STEPS: tuple[Step, ...] = (ACCESS, Ownership(), Policy(), Cors(), LIFECYCLE, ENCRYPTION)
+
+
+async def _found(response: Awaitable[Any], *, unset: str) -> Document | None:
+    """Return a response without its metadata; None if the call fails with the code `unset`."""
     try:
-        document: Document = dict(await answer)
+        document: Document = dict(await response)
     except ClientError as error:
-        if code_of(error) == nothing:
+        if code_of(error) == unset:
             return None
         raise
+    except ResponseParserError as error:
+        raise Unsupported from error
     document.pop("ResponseMetadata", None)
     return document
 
 
-async def _look_at_access_block(client: "S3Client", bucket: str) -> Document:
-    answer = await found(client.get_public_access_block(Bucket=bucket), nothing="NoSuchPublicAccessBlockConfiguration")
-    switches = (answer or {}).get("PublicAccessBlockConfiguration", {})
-    return {name: bool(switches.get(name)) for name in wishes.SWITCHES}
-
-
-async def _change_access_block(client: "S3Client", bucket: str, wished: Document) -> None:
-    configuration: Any = wished
-    await client.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=configuration)
-
-
-async def _look_at_ownership(client: "S3Client", bucket: str) -> Document:
-    answer = await found(client.get_bucket_ownership_controls(Bucket=bucket), nothing="OwnershipControlsNotFoundError")
-    rules = (answer or {}).get("OwnershipControls", {}).get("Rules", [])
-    return {"ObjectOwnership": rules[0]["ObjectOwnership"] if rules else wishes.WITH_ACLS}
-
-
-async def _change_ownership(client: "S3Client", bucket: str, wished: Document) -> None:
-    controls: Any = {"Rules": [wished]}
-    await client.put_bucket_ownership_controls(Bucket=bucket, OwnershipControls=controls)
-
-
-def _ownership_remark(document: Document, wish: Wish) -> str:
-    if wish.acl or document["ObjectOwnership"] == wishes.NO_ACLS:
-        return ""
-    return (
-        "ACLs stay in use, because objects that are there may rely on them. If none does: aws s3api "
-        f"put-bucket-ownership-controls --bucket {wish.bucket} "
-        f"--ownership-controls 'Rules=[{{ObjectOwnership={wishes.NO_ACLS}}}]'"
-    )
-
-
-async def look_at_policy(client: "S3Client", bucket: str) -> Document:
-    """The bucket's policy; empty where there is none."""
-    answer = await found(client.get_bucket_policy(Bucket=bucket), nothing="NoSuchBucketPolicy")
-    document: Document = json.loads((answer or {}).get("Policy") or "{}")
-    return document
-
-
-async def _change_policy(client: "S3Client", bucket: str, wished: Document) -> None:
-    await client.put_bucket_policy(Bucket=bucket, Policy=json.dumps(wished))
-
-
-def _policy_remark(_: Document, wish: Wish) -> str:
-    if wish.prefix or wish.acl:
-        return ""
-    return "S3_KEY_PREFIX is unset, so anyone can read every object of the bucket; keep nothing else in it."
-
-
-async def _look_at_cors(client: "S3Client", bucket: str) -> Document:
-    answer = await found(client.get_bucket_cors(Bucket=bucket), nothing="NoSuchCORSConfiguration")
-    return {"CORSRules": (answer or {}).get("CORSRules", [])}
-
-
-async def _change_cors(client: "S3Client", bucket: str, wished: Document) -> None:
-    configuration: Any = wished
-    if wished["CORSRules"]:
-        await client.put_bucket_cors(Bucket=bucket, CORSConfiguration=configuration)
-    else:
-        await client.delete_bucket_cors(Bucket=bucket)
-
-
-def _cors_remark(_: Document, wish: Wish) -> str:
-    return "" if wish.origins else "CORS_ORIGINS is unset: pages can show photos, but their scripts cannot read them."
-
-
-async def look_at_lifecycle(client: "S3Client", bucket: str) -> Document:
-    """The bucket's lifecycle rules, and the size below which they move nothing, where that is said."""
-    answer = await found(
-        client.get_bucket_lifecycle_configuration(Bucket=bucket), nothing="NoSuchLifecycleConfiguration"
-    )
-    return {"Rules": [], **(answer or {})}
-
-
-async def _change_lifecycle(client: "S3Client", bucket: str, wished: Document) -> None:
-    rest: Any = {name: value for name, value in wished.items() if name != "Rules"}  # what is left out is reset
-    configuration: Any = {"Rules": wished["Rules"]}
-    await client.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration=configuration, **rest)
-
-
-async def look_at_encryption(client: "S3Client", bucket: str) -> Document:
-    """How objects are encrypted that do not say it themselves: AES256, aws:kms, or empty."""
-    answer = await found(
-        client.get_bucket_encryption(Bucket=bucket), nothing="ServerSideEncryptionConfigurationNotFoundError"
-    )
-    rules = (answer or {}).get("ServerSideEncryptionConfiguration", {}).get("Rules", [])
-    defaults = (rule.get("ApplyServerSideEncryptionByDefault", {}) for rule in rules)
-    return {"SSEAlgorithm": next((default.get("SSEAlgorithm", "") for default in defaults), "")}
-
-
-async def _leave(_client: "S3Client", _bucket: str, _wished: Document) -> None:
-    """Encryption is looked at only."""
-
-
-def encryption_remark(document: Document, wish: Wish) -> str:
-    """What is wrong with a default encryption, and how to change that."""
-    if not document["SSEAlgorithm"].startswith("aws:kms"):
-        return ""
-    return (
-        "Photos are encrypted with a key of KMS, which Amazon does for signed requests only: nobody can fetch their "
-        f"location. Mend it, for photos to come, with: {plain_encryption(wish.bucket)}"
-    )
-
-
-def plain_encryption(bucket: str) -> str:
-    """The command that makes S3's own keys the default."""
-    rule = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
-    return (
-        f"aws s3api put-bucket-encryption --bucket {bucket} --server-side-encryption-configuration '{json.dumps(rule)}'"
-    )
-
-
-STEPS = (
-    Step(
-        name="access",
-        nothing=dict.fromkeys(wishes.SWITCHES, False),
-        look=_look_at_access_block,
-        wished=lambda document, wish, made: wishes.access_block(document, wish, made=made),
-        change=_change_access_block,
-        without="It blocks nothing, so nothing stands in the way.",
-        denied="Where the bucket blocks public reading, nobody can fetch a photo's location.",
-    ),
-    Step(
-        name="ownership",
-        nothing={"ObjectOwnership": wishes.WITH_ACLS},
-        look=_look_at_ownership,
-        wished=lambda document, wish, made: wishes.ownership(document, wish, made=made),
-        change=_change_ownership,
-        without="Whether objects have ACLs is the store's to say; a policy needs none.",
-        denied="Whether objects have ACLs stays as it is.",
-        remark=_ownership_remark,
-    ),
-    Step(
-        name="policy",
-        nothing={},
-        look=look_at_policy,
-        wished=lambda document, wish, _: wishes.policy(document, wish),
-        change=_change_policy,
-        without="Make it public with the store's own means (on R2: a custom domain, set as PUBLIC_BASE_URL), or try "
-        "S3_ACL=public-read.",
-        denied="It takes s3:PutBucketPolicy, and an account that does not block public policies as a whole. Unless the "
-        "bucket publishes the key prefix already, nobody can fetch a photo's location.",
-        remark=_policy_remark,
-    ),
-    Step(
-        name="cors",
-        nothing={"CORSRules": []},
-        look=_look_at_cors,
-        wished=lambda document, wish, _: wishes.cors(document, wish),
-        change=_change_cors,
-        without="Pages can show photos, but their scripts cannot read them.",
-        denied="Pages can show photos, but their scripts cannot read them unless a rule is there already.",
-        remark=_cors_remark,
-    ),
-    Step(
-        name="lifecycle",
-        nothing={"Rules": []},
-        look=look_at_lifecycle,
-        wished=lambda document, wish, _: wishes.lifecycle(document, wish),
-        change=_change_lifecycle,
-        without="Multipart uploads that a crash left half done stay until `recipe-api sweep --fix` aborts them.",
-        denied="Multipart uploads that a crash left half done stay, and are billed, until `recipe-api sweep --fix` "
-        "aborts them.",
-    ),
-    Step(
-        name="encryption",
-        nothing={"SSEAlgorithm": ""},
-        look=look_at_encryption,
-        wished=lambda document, _wish, _made: document,
-        change=_leave,
-        without="How photos are encrypted is the store's to say.",
-        denied="How photos are encrypted cannot be seen.",
-        remark=encryption_remark,
-    ),
-)
+async def _part(response: Awaitable[Any], part: str, *, unset: str) -> Document | None:
+    """Return one member of such a response. Stores that ignore the query return a listing, without that member."""
+    document = await _found(response, unset=unset)
+    if document is None:
+        return None
+    if not document.get(part):
+        raise Unsupported
+    found: Document = document[part]
+    return found

@@ -1,98 +1,60 @@
-"""What time does to a bucket: half-done uploads, and how photos lie there."""
+"""What happens to a bucket over time: incomplete uploads, and how photos are stored."""
 
 from datetime import timedelta
-from typing import Any
 
 from botocore.exceptions import ClientError
 
-from recipe_api.storage.bucket.steps import (
-    encryption_remark,
-    is_denied,
-    is_unsupported,
-    look_at_encryption,
-    look_at_lifecycle,
-    plain_encryption,
-)
-from recipe_api.storage.bucket.visit import SETUP, Result, Verdict, Visit
+from recipe_api.storage.bucket.context import DoctorContext, Result, fail, ok, skip, warn
+from recipe_api.storage.bucket.steps import ENCRYPTION, LIFECYCLE, Unsupported
+from recipe_api.storage.failures import described, is_denied, is_unsupported
 
 LEFT_AFTER = timedelta(hours=24)
-"""As the sweep's grace: no upload lives so long."""
+"""As the sweep's grace period: no upload lives so long."""
 
 
-async def lifecycle(visit: Visit) -> Result:
-    """Whether half-done uploads end by themselves."""
+async def lifecycle(context: DoctorContext) -> Result:
+    """Whether incomplete uploads are aborted by themselves."""
     try:
-        found = await look_at_lifecycle(visit.client, visit.settings.s3_bucket)
-    except ClientError as error:
-        return _unseen("lifecycle", error, "Uploads left half done stay until `recipe-api sweep --fix`")
-    if any(_ends_uploads(rule, visit.settings.s3_key_prefix) for rule in found["Rules"]):
-        return visit.ok("lifecycle", "multipart uploads left half done end by themselves")
-    return Result(
-        check="lifecycle",
-        verdict=Verdict.WARN,
-        detail="No rule ends multipart uploads that a crash left half done; they are billed until then.",
-        mend=SETUP,
-    )
+        found = await LIFECYCLE.look(context.bucket)
+    except (ClientError, Unsupported) as error:
+        return _unknown("lifecycle", error, LIFECYCLE.without)
+    if LIFECYCLE.desired(found, context.state, made=False) == found:
+        return ok("lifecycle", "incomplete multipart uploads are aborted by themselves")
+    detail = "No rule aborts the multipart uploads that a crash leaves incomplete; until then they are billed."
+    return warn("lifecycle", detail, context.commands.setup)
 
 
-def _ends_uploads(rule: dict[str, Any], prefix: str) -> bool:
-    filtered = rule.get("Filter", {})
-    reach = rule.get("Prefix", filtered.get("Prefix", ""))
-    whole = not filtered.keys() - {"Prefix"}  # tags and sizes do not fit uploads under way
-    ends = "AbortIncompleteMultipartUpload" in rule and rule.get("Status") == "Enabled"
-    return ends and whole and prefix.startswith(reach)
-
-
-async def encryption(visit: Visit) -> Result:
-    """Whether photos are encrypted where they lie, and not in a way that keeps them from the public."""
+async def encryption(context: DoctorContext) -> Result:
+    """Whether photos are encrypted in a way that keeps them from the public."""
     try:
-        found = await look_at_encryption(visit.client, visit.settings.s3_bucket)
-    except ClientError as error:
-        return _unseen("encryption", error, "Whether photos are encrypted is not known")
-    if remark := encryption_remark(found, visit.wish):
-        return Result(
-            check="encryption",
-            verdict=Verdict.FAIL,
-            detail=remark.partition(" Mend it")[0],
-            mend=plain_encryption(visit.settings.s3_bucket),
-        )
-    if not found["SSEAlgorithm"]:
-        return Result(
-            check="encryption",
-            verdict=Verdict.WARN,
-            detail="The bucket has no default encryption; whether photos are encrypted is the store's to say.",
-            mend=plain_encryption(visit.settings.s3_bucket),
-        )
-    return visit.ok("encryption", f"is {found['SSEAlgorithm']}")
+        found = await ENCRYPTION.look(context.bucket)
+    except (ClientError, Unsupported) as error:
+        return _unknown("encryption", error, ENCRYPTION.denied)
+    if fault := ENCRYPTION.fault(found, context.state):
+        return fail("encryption", fault, context.commands.encrypt_with_s3_keys)
+    return ok("encryption", found["SSEAlgorithm"] or "the bucket sets none; the store decides")
 
 
-async def leftovers(visit: Visit) -> Result:
-    """Whether uploads of more than a day ago lie about half done."""
+async def leftovers(context: DoctorContext) -> Result:
+    """Whether incomplete uploads of more than a day ago are left."""
     try:
-        page = await visit.client.list_multipart_uploads(
-            Bucket=visit.settings.s3_bucket, Prefix=visit.settings.s3_key_prefix
+        page = await context.client.list_multipart_uploads(
+            Bucket=context.settings.s3_bucket, Prefix=context.settings.s3_key_prefix
         )
     except ClientError as error:
-        return _unseen("leftovers", error, "Uploads left half done are not seen")
-    old = [found for found in page.get("Uploads", []) if visit.clock() - found["Initiated"] > LEFT_AFTER]
+        return _unknown("leftovers", error, "Incomplete uploads cannot be listed.")
+    old = [found for found in page.get("Uploads", []) if context.clock() - found["Initiated"] > LEFT_AFTER]
     if not old:
-        return visit.ok("leftovers", "no upload of more than a day ago is half done")
-    return Result(
-        check="leftovers",
-        verdict=Verdict.WARN,
-        detail=f"{len(old)}{' or more' if page['IsTruncated'] else ''} uploads of more than a day ago are half done, "
-        "and billed.",
-        mend="recipe-api sweep --fix",
-    )
+        return ok("leftovers", "no incomplete upload is older than a day")
+    count = f"{len(old)}{' or more' if page['IsTruncated'] else ''}"
+    detail = f"{count} incomplete uploads are older than a day, and are billed."
+    return warn("leftovers", detail, context.commands.recipe_api("sweep", "--fix"))
 
 
-def _unseen(check: str, error: ClientError, consequence: str) -> Result:
-    if is_unsupported(error):
-        return Result(check=check, verdict=Verdict.WARN, detail=f"The store does not know this. {consequence}.")
+def _unknown(check: str, error: Exception, consequence: str) -> Result:
+    if isinstance(error, Unsupported) or is_unsupported(error):
+        return warn(check, f"The store does not have this. {consequence}")
     if is_denied(error):
-        return Result(
-            check=check,
-            verdict=Verdict.SKIP,
-            detail=f"These credentials may not look; those of `recipe-api bucket policy doctor` may. {consequence}.",
-        )
-    return Result(check=check, verdict=Verdict.WARN, detail=f"{consequence}: {error}")
+        job = "`recipe-api bucket policy doctor`"
+        return skip(check, f"These credentials may not look at this; {job} prints what they lack.")
+    return warn(check, f"{consequence} The store rejects the request: {described(error)}")

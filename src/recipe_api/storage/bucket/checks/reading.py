@@ -1,101 +1,162 @@
-"""Whether strangers get what they should: a photo by its address, and nothing else."""
+"""Whether the public gets what it should: a photo at its address, and nothing else."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
+from http import HTTPStatus
 
 import aiohttp
-import stamina
 
-from recipe_api.storage.bucket.visit import BODY, SETUP, Result, Verdict, Visit
+from recipe_api.storage.bucket.context import DoctorContext, Result, fail, ok, warn
+from recipe_api.storage.bucket.trial import PHOTO, fetched, own_base_url
+from recipe_api.storage.failures import certificate_error, described, is_untrusted
+from recipe_api.storage.retries import RetryPolicy, retry
 
+FETCH_POLICY = RetryPolicy(waits_seconds=(0.5, 1, 2), attempt_seconds=None, total_seconds=10)
+"""Amazon takes some seconds until a new policy is in effect everywhere."""
 
-async def public(visit: Visit) -> Result:
-    """Whether anyone gets the photo by its location, as it was written."""
-    with _failures() as failed:
-        status, body = await _fetched(visit)
-    if failed:
-        detail, mend = f"{visit.location} does not answer: {failed[0]}", ""
-    elif status == 200 and body == BODY:
-        return visit.ok("public", f"anyone can fetch {visit.location}")
-    elif status == 200:
-        detail, mend = f"{visit.location} answers something else than the photo.", ""
-    else:
-        detail, mend = f"{visit.location} answers {status} to a stranger.", SETUP
-    if visit.settings.public_base_url and (mend != SETUP or status == 404):
-        detail += " PUBLIC_BASE_URL does not lead to this bucket; left empty, the bucket's own address is told."
-        mend = visit.variable("PUBLIC_BASE_URL", "")
-    return Result(check="public", verdict=Verdict.FAIL, detail=detail, mend=mend)
+_NETWORK = (aiohttp.ClientError, OSError, TimeoutError)
+_UNSETTLED = {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
 
 
-async def _fetched(visit: Visit) -> tuple[int, bytes]:
-    """Patient with what may settle: Amazon takes some seconds until a new policy holds everywhere."""
+async def public(context: DoctorContext) -> Result:
+    """Whether anyone gets the photo at its address, as it was written."""
+    complaint = await _complaint(context, context.location)
+    if not complaint:
+        return ok("public", f"anyone can fetch {context.location}")
+    if not context.settings.public_base_url:
+        return _own_address_fails(context, complaint)
+    own = await _complaint(context, context.own_location)
+    if own:
+        result = _own_address_fails(context, own)
+        detail = f"{result.detail} Through PUBLIC_BASE_URL, {context.location} {complaint}."
+        return fail("public", f"{detail} A CDN that may read the bucket itself needs no public bucket.", result.remedy)
+    detail = (
+        f"{context.location} {complaint}, but {context.own_location} works: PUBLIC_BASE_URL does not lead to this "
+        "bucket. If you unset it, photos get the bucket's own address."
+    )
+    return fail("public", detail, context.commands.unset_variable("PUBLIC_BASE_URL"))
+
+
+def _own_address_fails(context: DoctorContext, complaint: str) -> Result:
+    if "KMS" in complaint:
+        return fail("public", f"{context.own_location} {complaint}.", context.commands.encrypt_with_s3_keys)
+    remedy = context.commands.setup if "status 403" in complaint or "status 401" in complaint else ""
+    return fail("public", f"{context.own_location} {complaint}.", remedy)
+
+
+async def _complaint(context: DoctorContext, address: str) -> str:
+    """What is wrong with the response at an address; empty if it is the photo."""
+    try:
+        status, body = await _patiently_fetched(context, address)
+    except _NETWORK as failure:
+        if (rejected := certificate_error(failure)) is not None and is_untrusted(rejected):
+            return f"has a certificate that is not trusted ({rejected.verify_message}); browsers will reject it too"
+        return f"does not respond ({described(failure)})"
+    if status == 200:
+        return "" if body == PHOTO else "returns something other than the photo"
+    return f"returns status {status}" + (" because of its encryption with a KMS key" if b"KMS" in body else "")
+
+
+async def _patiently_fetched(context: DoctorContext, address: str) -> tuple[int, bytes]:
+    """Fetch an address, and retry while a new policy may not be in effect yet."""
     status, body = 0, b""
-    async for attempt in stamina.retry_context(on=_NotYet, attempts=4, timeout=10, wait_initial=0.5, wait_max=2.0):
-        with attempt:
-            async with visit.http.get(visit.location, allow_redirects=False) as answer:
-                status, body = answer.status, await answer.content.read(len(BODY) + 1)
-            if status in {403, 404} and attempt.num < 4:
-                raise _NotYet
+
+    async def fetch() -> None:
+        nonlocal status, body
+        status, body = await fetched(context.http, address)
+        if status in _UNSETTLED:
+            raise _Unsettled
+
+    with suppress(_Unsettled):
+        await retry(fetch, policy=FETCH_POLICY, may_pass=lambda error: isinstance(error, _Unsettled))
     return status, body
 
 
-class _NotYet(Exception):
-    """An answer that may be another in a moment."""
+class _Unsettled(Exception):
+    """The response may be another one in a moment."""
 
 
-async def listing(visit: Visit) -> Result:
-    """Whether strangers are kept from the list of all photos: an address that nobody can guess is a secret."""
-    address = f"{visit.base_url(own=True)}?list-type=2&max-keys=1&prefix={visit.settings.s3_key_prefix}"
-    with _failures() as failed:
-        async with visit.http.get(address, allow_redirects=False) as answer:
-            status = answer.status
-    if failed or status != 200:
-        return visit.ok("listing", "strangers cannot list the bucket")
-    return Result(
-        check="listing",
-        verdict=Verdict.WARN,
-        detail="Anyone can list the bucket, and so find every photo. A statement of its policy, or its ACL, says so; "
-        "take s3:ListBucket for everyone out of it.",
-        mend=f"aws s3api get-bucket-policy --bucket {visit.settings.s3_bucket} --query Policy --output text",
-    )
-
-
-async def cors(visit: Visit) -> Result:
-    """Whether scripts of each configured origin may read a photo and see its entity tag."""
-    origins = visit.settings.cors_origins
-    if not origins:
-        return visit.ok("cors", "CORS_ORIGINS is unset; no script of another origin is meant to read photos")
-    for origin in origins:
-        with _failures() as failed:
-            wrong = await _cors_complaint(visit, "https://example.com" if origin == "*" else origin)
-        if failed or wrong:
-            return Result(
-                check="cors",
-                verdict=Verdict.FAIL,
-                detail=f"Scripts of {origin} cannot read photos: {failed[0] if failed else wrong}",
-                mend=SETUP,
-            )
-    return visit.ok("cors", f"scripts of {', '.join(origins)} can read photos")
-
-
-async def _cors_complaint(visit: Visit, origin: str) -> str:
-    asks = {"Origin": origin, "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "range"}
-    async with visit.http.options(visit.location, headers=asks) as answer:
-        if answer.status >= 300 or answer.headers.get("Access-Control-Allow-Origin") not in {origin, "*"}:
-            return f"the preflight is answered {answer.status}, and does not allow them."
-    async with visit.http.get(visit.location, headers={"Origin": origin}) as answer:
-        shown = answer.headers.get("Access-Control-Expose-Headers", "").lower()
-        allowed = answer.headers.get("Access-Control-Allow-Origin") in {origin, "*"}
-        if not allowed or ("etag" not in shown and shown != "*"):
-            return "the photo itself is not allowed them, or hides its ETag; another rule may come before ours."
-    return ""
-
-
-@contextmanager
-def _failures() -> Iterator[list[Exception]]:
-    """Collects what a network can do to a plain request."""
-    failed: list[Exception] = []
+async def listing(context: DoctorContext) -> Result:
+    """Whether the public cannot list all photos: an address that nobody can guess is a secret."""
+    prefix = context.settings.s3_key_prefix
+    address = f"{own_base_url(context.settings)}?list-type=2&max-keys=1&prefix={prefix}"
     try:
-        yield failed
-    except (aiohttp.ClientError, OSError, TimeoutError) as failure:
-        failed.append(failure)
+        status, body = await fetched(context.http, address)
+    except _NETWORK as failure:
+        return warn("listing", f"Whether anyone can list the bucket is not known: {described(failure)}")
+    if status != 200 or b"<ListBucketResult" not in body:
+        return ok("listing", "the public cannot list the bucket")
+    detail = (
+        "Anyone can list the bucket, and so find every photo. A statement of its policy, or its ACL, allows it: remove "
+        "s3:ListBucket for everyone. This prints the policy."
+    )
+    return warn("listing", detail, context.commands.show_policy)
+
+
+async def types(context: DoctorContext) -> Result:
+    """Whether a link cannot give a photo another content type.
+
+    `response-content-type` is meant for signed requests, and Amazon rejects it in others. Some stores honour it for
+    anyone, and then serve HTML that is hidden in a photo as a page.
+    """
+    address = f"{context.own_location}?response-content-type=text/html"
+    try:
+        async with context.http.get(address, allow_redirects=False) as response:
+            is_overridden = response.status == HTTPStatus.OK and response.content_type == "text/html"
+    except _NETWORK as failure:
+        return warn("types", f"Whether a link can change the type of a photo is not known: {described(failure)}")
+    if not is_overridden:
+        return ok("types", "a link cannot change the content type of a photo")
+    detail = (
+        "Anyone can have the store serve a photo as text/html, by adding response-content-type to its address, and a "
+        "photo can contain scripts. They run with the rights of the store's host name: keep that name for photos "
+        "alone, without cookies or pages, or let a proxy in front of the store remove the query."
+    )
+    return warn("types", detail)
+
+
+async def cors(context: DoctorContext) -> Result:
+    """Whether scripts of each configured origin may read a photo and see its entity tag."""
+    origins = context.settings.cors_origins
+    if not origins:
+        return ok("cors", "CORS_ORIGINS is not set: no script of another origin needs to read photos")
+    for origin in origins:
+        tried = "https://example.com" if origin == "*" else origin.replace("*", "any")
+        if complaint := await _cors_complaint(context, context.location, tried):
+            return await _cors_result(context, complaint, origin=tried)
+    return ok("cors", f"scripts of {', '.join(origins)} can read photos")
+
+
+async def _cors_result(context: DoctorContext, complaint: str, *, origin: str) -> Result:
+    detail = f"Scripts of {origin} cannot read photos: {complaint}."
+    if context.settings.public_base_url and not await _cors_complaint(context, context.own_location, origin):
+        hint = (
+            "The bucket's own address allows it, so the server at PUBLIC_BASE_URL must pass on Origin and CORS headers"
+        )
+        return fail("cors", f"{detail} {hint}.")
+    if complaint == _SHADOWED:
+        return fail("cors", detail, context.commands.show_cors)
+    return fail("cors", detail, context.commands.setup if complaint.startswith("the preflight") else "")
+
+
+_SHADOWED = (
+    "the preflight passes, but the photo's response does not allow it or hides its ETag; another CORS rule comes "
+    "before ours"
+)
+
+
+async def _cors_complaint(context: DoctorContext, address: str, origin: str) -> str:
+    try:
+        return await _cors_rejection(context.http, address, origin)
+    except _NETWORK as failure:
+        return f"{address} does not respond ({described(failure)})"
+
+
+async def _cors_rejection(http: aiohttp.ClientSession, address: str, origin: str) -> str:
+    asks = {"Origin": origin, "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "range"}
+    async with http.options(address, headers=asks) as response:
+        if response.status >= 300 or response.headers.get("Access-Control-Allow-Origin") not in {origin, "*"}:
+            return f"the preflight's response has status {response.status} and does not allow it"
+    async with http.get(address, headers={"Origin": origin}) as response:
+        shown = response.headers.get("Access-Control-Expose-Headers", "").lower()
+        is_allowed = response.headers.get("Access-Control-Allow-Origin") in {origin, "*"}
+    return "" if is_allowed and ("etag" in shown or shown == "*") else _SHADOWED

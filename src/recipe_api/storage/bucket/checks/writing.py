@@ -1,151 +1,168 @@
-"""Whether photos can be written as the service writes them, and what the store guards while it takes them."""
+"""Whether photos can be written as the service writes them, and what the store verifies as it takes them."""
 
 from collections.abc import Awaitable
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from recipe_api.errors import StorageUnavailable
 from recipe_api.storage.body import Body
-from recipe_api.storage.bucket.steps import code_of, is_denied
-from recipe_api.storage.bucket.visit import BODY, GRANT, SETUP, Result, Verdict, Visit, code_in
+from recipe_api.storage.bucket.context import DoctorContext, Result, fail, ok, warn
+from recipe_api.storage.bucket.desired import BLOCK_PUBLIC_ACLS
+from recipe_api.storage.bucket.steps import ACCESS, Unsupported
+from recipe_api.storage.bucket.trial import PHOTO
+from recipe_api.storage.failures import code_of, described, is_denied, status_of
 
 
-async def write(visit: Visit) -> Result:
-    """Whether a photo can be written, with checksum, condition and ACL as configured."""
+async def write(context: DoctorContext) -> Result:
+    """Whether a photo can be written, with the configured checksum, condition and ACL."""
     try:
-        await visit.put(visit.key, "doctor")
+        await context.traces.put(context.key, "doctor")
     except StorageUnavailable as failure:
-        return await _why_not_written(visit, failure)
-    return visit.ok("write", f"a photo can be written as {visit.key}")
+        return await _why_not_written(context, failure.__cause__)
+    if reason := context.store.fallback_reason:
+        return warn(
+            "write",
+            f"The store rejected the service's own request ({reason}) and accepted the same one from botocore. Uploads "
+            "work, but each is sent twice.",
+        )
+    return ok("write", f"a photo can be written as {context.key}")
 
 
-async def _why_not_written(visit: Visit, failure: StorageUnavailable) -> Result:
-    def told(detail: str, mend: str = "") -> Result:
-        return Result(check="write", verdict=Verdict.FAIL, detail=detail, mend=mend)
+async def _why_not_written(context: DoctorContext, cause: BaseException | None) -> Result:
+    settings, commands = context.settings, context.commands
+    if code_of(cause) == "AccessControlListNotSupported":
+        return fail("write", "S3_ACL is set, but ACLs are off in this bucket.", commands.setup)
+    if is_denied(cause):
+        return await _why_denied(context)
+    if settings.s3_checksum == "crc32" and await _is_written(context, s3_checksum="off"):
+        return fail(
+            "write", f"The store rejects checksums: {described(cause)}", commands.set_variables(S3_CHECKSUM="off")
+        )
+    if settings.s3_conditional_writes and await _is_written(context, s3_conditional_writes=False):
+        remedy = commands.set_variables(S3_CONDITIONAL_WRITES="false")
+        return fail("write", f"The store rejects conditional writes: {described(cause)}", remedy)
+    if await _is_written(context, s3_checksum="off", s3_conditional_writes=False):
+        remedy = commands.set_variables(S3_CHECKSUM="off", S3_CONDITIONAL_WRITES="false")
+        return fail("write", f"The store rejects both checksums and conditional writes: {described(cause)}", remedy)
+    return fail("write", f"Nothing can be written: {described(cause)}")
 
-    cause = failure.__cause__
-    if isinstance(cause, ClientError) and code_of(cause) == "AccessControlListNotSupported":
-        return told("The bucket takes no ACLs, and S3_ACL is set.", SETUP)
-    if isinstance(cause, ClientError) and is_denied(cause):
-        what = "s3:PutObject and s3:PutObjectAcl" if visit.settings.s3_acl else "s3:PutObject"
-        return told(f"These credentials may not write ({what}) under {visit.settings.s3_key_prefix!r}.", GRANT)
-    if visit.settings.s3_checksum == "crc32" and await _is_written(visit, checksums=False):
-        return told(f"The store takes no checksums: {cause}", visit.variable("S3_CHECKSUM", "off"))
-    if visit.settings.s3_conditional_writes and await _is_written(visit, conditional_writes=False):
-        return told(f"The store takes no conditions: {cause}", visit.variable("S3_CONDITIONAL_WRITES", "false"))
-    if await _is_written(visit, checksums=False, conditional_writes=False):
-        mend = f"{visit.variable('S3_CHECKSUM', 'off')} S3_CONDITIONAL_WRITES=false"
-        return told(f"The store takes neither checksums nor conditions: {cause}", mend)
-    return told(f"Nothing can be written: {cause}")
+
+async def _why_denied(context: DoctorContext) -> Result:
+    what = "s3:PutObject and s3:PutObjectAcl" if context.settings.s3_acl else "s3:PutObject"
+    where = context.settings.s3_key_prefix or context.settings.s3_bucket
+    if await _is_blocking_acls(context):
+        detail = (
+            f"The store denies every write under {where!r}. {BLOCK_PUBLIC_ACLS} is on in the bucket's block of public "
+            "access: it denies writes with a public ACL and, on Ceph RGW, all writes. Setup turns it off if that "
+            f"helps; if it does not, the credentials lack {what}."
+        )
+        return fail("write", detail, context.commands.setup)
+    return fail("write", f"These credentials may not write under {where!r} ({what}).", context.commands.grant)
 
 
-async def _is_written(visit: Visit, **without: bool) -> bool:
+async def _is_blocking_acls(context: DoctorContext) -> bool:
+    if context.state.is_amazon and not context.settings.s3_acl:
+        return False  # there it rejects nothing that has no ACL
     try:
-        await visit.put(visit.second_key, "doctor", **without)
-    except StorageUnavailable:
+        return bool((await ACCESS.look(context.bucket))[BLOCK_PUBLIC_ACLS])
+    except (ClientError, Unsupported):
         return False
+
+
+async def _is_written(context: DoctorContext, **different: object) -> bool:
+    async with context.other_store(**different) as (store, _):
+        try:
+            await context.traces.put(context.second_key, "doctor", store=store)
+        except StorageUnavailable:
+            return False
     return True
 
 
-async def condition(visit: Visit) -> Result:
+async def condition(context: DoctorContext) -> Result:
     """Whether the store refuses to overwrite, in a PUT and in the completion of a multipart upload."""
-    if not visit.settings.s3_conditional_writes:
-        return visit.ok("condition", "S3_CONDITIONAL_WRITES is false: only random keys keep photos from each other")
-    for ignored, overwrites in (
+    if not context.settings.s3_conditional_writes:
+        return ok("condition", "S3_CONDITIONAL_WRITES is false: only random keys keep photos apart")
+    for header, overwrites in (
         ("If-None-Match", _put_overwrites),
         ("If-None-Match on completion", _upload_overwrites),
     ):
-        if failure := await overwrites(visit):
-            return Result(
-                check="condition",
-                verdict=Verdict.WARN,
-                detail=f"The store {failure} {ignored}: it would overwrite a photo whose key came up twice, which 128 "
-                "random bits keep from happening. Say so, so that nobody relies on it.",
-                mend=visit.variable("S3_CONDITIONAL_WRITES", "false"),
+        if what := await overwrites(context):
+            return warn(
+                "condition",
+                f"The store {what} {header}: it would overwrite a photo if a key came up twice, which the 128 random "
+                "bits of a key rule out. Turn it off, so that nobody relies on it.",
+                context.commands.set_variables(S3_CONDITIONAL_WRITES="false"),
             )
-    return visit.ok("condition", "what is there is not overwritten")
+    return ok("condition", "an existing photo is not overwritten")
 
 
-async def _put_overwrites(visit: Visit) -> str:
-    return await _how_ignored(visit.put(visit.key, "doctor again"))
+async def _put_overwrites(context: DoctorContext) -> str:
+    return await _how_ignored(context.traces.put(context.key, "doctor again"))
 
 
-async def _upload_overwrites(visit: Visit) -> str:
+async def _upload_overwrites(context: DoctorContext) -> str:
     try:
-        upload = await visit.begin(visit.key, "doctor again")
-        parts = [await visit.store().put_part(upload, 1, Body(BODY))]
-        answer = await _how_ignored(visit.store().complete_upload(upload, parts))
-        await visit.abort(upload)
+        upload = await context.traces.begin(context.key, "doctor again")
+        parts = [await context.store.put_part(upload, 1, Body(PHOTO))]
+        response = await _how_ignored(context.store.complete_upload(upload, parts))
+        await context.traces.abort(upload)
     except StorageUnavailable:
-        return ""  # which the check of multipart uploads tells
-    return answer
+        return ""  # the check of multipart uploads reports it
+    return response
 
 
 async def _how_ignored(call: Awaitable[object]) -> str:
     try:
         await call
     except StorageUnavailable as failure:
-        code = code_in(failure.__cause__)
-        return "" if code in {"PreconditionFailed", "412", "ConditionalRequestConflict"} else "does not know"
+        code = code_of(failure.__cause__)
+        return "" if code in {"PreconditionFailed", "412", "ConditionalRequestConflict"} else "does not support"
     return "ignores"
 
 
-async def checksum(visit: Visit) -> Result:
-    """Whether the store notices a body that was damaged on its way."""
-    if visit.settings.s3_checksum == "off":
-        return visit.ok("checksum", "S3_CHECKSUM is off: a body is guarded by TLS alone")
-    visit.written.add(visit.second_key)
+async def checksum(context: DoctorContext) -> Result:
+    """Whether the store rejects a body that was damaged in transit."""
+    if context.settings.s3_checksum == "off":
+        return ok("checksum", "S3_CHECKSUM is off: only TLS protects a body")
+    context.traces.written.add(context.second_key)
     try:
-        await visit.client.put_object(
-            Bucket=visit.settings.s3_bucket, Key=visit.second_key, Body=BODY, ChecksumCRC32="AAAAAA=="
+        await context.client.put_object(
+            Bucket=context.settings.s3_bucket, Key=context.second_key, Body=PHOTO, ChecksumCRC32="AAAAAA=="
         )
-    except (BotoCoreError, ClientError, OSError, TimeoutError):
-        return visit.ok("checksum", "a damaged body is refused")
-    return Result(
-        check="checksum",
-        verdict=Verdict.WARN,
-        detail="The store takes checksums and does not verify them; sending them is in vain.",
-        mend=visit.variable("S3_CHECKSUM", "off"),
+    except ClientError as error:
+        if not 400 <= status_of(error) < 500 or is_denied(error):
+            raise
+        return ok("checksum", "a damaged body is rejected")
+    return warn(
+        "checksum",
+        "The store accepts checksums but does not verify them, so sending them is useless.",
+        context.commands.set_variables(S3_CHECKSUM="off"),
     )
 
 
-async def multipart(visit: Visit) -> Result:
+async def multipart(context: DoctorContext) -> Result:
     """Whether a multipart upload begins, takes a part and is aborted."""
-    step = "begun"
+    step = "cannot begin"
     try:
-        upload = await visit.begin(visit.second_key, "doctor")
-        step = "given a part"
-        await visit.store().put_part(upload, 1, Body(BODY))
-        step = "aborted"
-        await visit.abort(upload)
+        upload = await context.traces.begin(context.second_key, "doctor")
+        step = "takes no part"
+        await context.store.put_part(upload, 1, Body(PHOTO))
+        step = "cannot be aborted"
+        await context.traces.abort(upload)
     except StorageUnavailable as failure:
-        denied = isinstance(failure.__cause__, ClientError) and is_denied(failure.__cause__)
-        return Result(
-            check="multipart",
-            verdict=Verdict.FAIL,
-            detail=f"A multipart upload cannot be {step}: {failure.__cause__}",
-            mend=GRANT if denied else "",
-        )
-    return visit.ok("multipart", "an upload in parts begins, and can be aborted")
+        remedy = context.commands.grant if is_denied(failure.__cause__) else ""
+        return fail("multipart", f"A multipart upload {step}: {described(failure.__cause__)}", remedy)
+    return ok("multipart", "a multipart upload begins, takes a part and can be aborted")
 
 
-async def deletion(visit: Visit) -> Result:
+async def deletion(context: DoctorContext) -> Result:
     """Whether a photo can be deleted, and is gone then."""
     try:
-        answer = await visit.client.delete_object(Bucket=visit.settings.s3_bucket, Key=visit.key)
+        response = await context.client.delete_object(Bucket=context.settings.s3_bucket, Key=context.key)
     except ClientError as error:
-        return Result(
-            check="deletion",
-            verdict=Verdict.FAIL,
-            detail=f"A photo cannot be deleted, so {visit.key} stays: {error}",
-            mend=GRANT if is_denied(error) else "",
-        )
-    if answer.get("DeleteMarker"):
-        return Result(
-            check="deletion",
-            verdict=Verdict.WARN,
-            detail="The bucket keeps versions: a deleted photo is hidden, and stays and is billed.",
-            mend=f"aws s3api put-bucket-versioning --bucket {visit.settings.s3_bucket} "
-            "--versioning-configuration Status=Suspended",
-        )
-    return visit.ok("deletion", "a deleted photo is gone")
+        remedy = context.commands.grant if is_denied(error) else ""
+        return fail("deletion", f"A photo cannot be deleted, so {context.key} stays: {described(error)}", remedy)
+    if response.get("DeleteMarker"):
+        detail = "The bucket keeps versions: a deleted photo is hidden, but stays and is billed."
+        return warn("deletion", detail, context.commands.stop_versioning)
+    return ok("deletion", "a deleted photo is gone")

@@ -1,16 +1,16 @@
-"""`Wire` against scripted servers: which answers are believed, and when."""
+"""`ConnectionPool` with scripted servers: which responses are accepted, and when."""
 
 import asyncio
 
 import pytest
 
-from recipe_api.storage.wire import ANSWER_BYTES, ConnectionLost
+from recipe_api.storage.connection_pool import RESPONSE_BYTES, ConnectionLost
 from tests.support.authority import Authority
+from tests.support.pools import LONG, OK, TWO, closing, obliging, on_both_loops, pooled, put, saying, until, until_free
 from tests.support.scripted import Peer, Script
-from tests.support.wires import LONG, OK, TWO, closing, obliging, on_both_loops, put, saying, until, until_free, wired
 
 
-class TestAnswers:
+class TestResponses:
     @pytest.mark.parametrize(
         "said",
         [
@@ -26,9 +26,7 @@ class TestAnswers:
     )
     @pytest.mark.parametrize("in_pieces", [False, True])
     @on_both_loops
-    async def test_are_read_to_their_end_and_the_connection_is_used_again(
-        self, *, said: bytes, in_pieces: bool
-    ) -> None:
+    async def test_are_read_completely_and_the_connection_is_reused(self, *, said: bytes, in_pieces: bool) -> None:
         pieces = [bytes([byte]) for byte in said] if in_pieces else [said]
 
         async def script(peer: Peer) -> None:
@@ -36,8 +34,8 @@ class TestAnswers:
             await peer.say(*pieces)
             await peer.answer(TWO)
 
-        async with wired(script) as (wire, server):
-            first, second = await put(wire), await put(wire)
+        async with pooled(script) as (pool, server):
+            first, second = await put(pool), await put(pool)
 
             assert first.status == int(said.rpartition(b"HTTP/1.")[2][2:5])
             assert (first.headers["etag"], second.headers["etag"]) == ('"1"', '"2"')
@@ -56,11 +54,11 @@ class TestAnswers:
     )
     @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
     @on_both_loops
-    async def test_after_which_the_connection_is_not_used_again(
+    async def test_after_which_the_connection_is_not_reused(
         self, *, script: Script, secure: bool, authority: Authority
     ) -> None:
-        async with wired(script, closing(TWO), tls=authority if secure else None) as (wire, server):
-            first, second = await put(wire), await put(wire)
+        async with pooled(script, closing(TWO), tls=authority if secure else None) as (pool, server):
+            first, second = await put(pool), await put(pool)
 
             assert (first.headers["etag"], second.headers["etag"]) == ('"1"', '"2"')
             assert len(server.peers) == 2
@@ -86,10 +84,10 @@ class TestAnswers:
         ],
     )
     @on_both_loops
-    async def test_that_are_not_exactly_one_are_none(self, said: bytes) -> None:
-        async with wired(saying(said)) as (wire, server):
+    async def test_that_are_malformed_or_more_than_one_are_failures(self, said: bytes) -> None:
+        async with pooled(saying(said)) as (pool, server):
             with pytest.raises(OSError, match="HTTP") as raised:
-                await put(wire)
+                await put(pool)
 
             assert not isinstance(raised.value, ConnectionLost)
             assert len(server.peers) == 1
@@ -107,16 +105,16 @@ class TestAnswers:
         ],
     )
     @on_both_loops
-    async def test_without_an_end_are_given_up(self, start: bytes, more: bytes) -> None:
+    async def test_without_an_end_are_failures(self, start: bytes, more: bytes) -> None:
         async def script(peer: Peer) -> None:
             await peer.request()
             await peer.say(start)
             while True:
                 await peer.say(more)
 
-        async with wired(script) as (wire, _):
+        async with pooled(script) as (pool, _):
             with pytest.raises(OSError, match="end"):
-                await put(wire)
+                await put(pool)
 
     @pytest.mark.parametrize(
         ("start", "more"),
@@ -129,39 +127,39 @@ class TestAnswers:
         ],
     )
     @on_both_loops
-    async def test_count_though_their_bodies_have_no_end(self, start: bytes, more: bytes) -> None:
+    async def test_count_even_if_their_bodies_end_with_the_connection(self, start: bytes, more: bytes) -> None:
         async def script(peer: Peer) -> None:
             await peer.request()
             await peer.say(start)
             while True:
                 await peer.say(more)
 
-        async with wired(script, obliging) as (wire, server):
-            assert (await put(wire)).status == 503
-            assert (await put(wire)).status == 200
+        async with pooled(script, obliging) as (pool, server):
+            assert (await put(pool)).status == 503
+            assert (await put(pool)).status == 200
             await until(lambda: server.open == 1)
 
     @on_both_loops
-    async def test_whose_body_fits_leave_the_connection_as_it_was(self) -> None:
+    async def test_within_the_size_limit_keep_the_connection(self) -> None:
         head = b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\n\r\n"
-        said = head % (ANSWER_BYTES - len(head % ANSWER_BYTES))
-        async with wired(saying(said.ljust(ANSWER_BYTES))) as (wire, _):
-            assert (await put(wire)).status == 400
-            assert len(wire._idle) == 1
+        said = head % (RESPONSE_BYTES - len(head % RESPONSE_BYTES))
+        async with pooled(saying(said.ljust(RESPONSE_BYTES))) as (pool, _):
+            assert (await put(pool)).status == 400
+            assert len(pool._idle) == 1
 
     @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 O", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nthan"])
     @on_both_loops
-    async def test_that_do_not_come_in_time_are_not_waited_for(self, said: bytes) -> None:
-        async with wired(saying(said), seconds=0.05) as (wire, server):
+    async def test_that_are_late_time_out(self, said: bytes) -> None:
+        async with pooled(saying(said), seconds=0.05) as (pool, server):
             body = bytearray(b"a photo")
             with pytest.raises(TimeoutError):
-                await put(wire, body)
+                await put(pool, body)
 
             await until_free(body)
             await until(lambda: server.open == 0)
 
 
-class TestEarlyAnswers:
+class TestEarlyResponses:
     @pytest.mark.parametrize("connection", [b"", b"Connection: close\r\n"])
     @pytest.mark.parametrize("status", [b"503 Slow Down", b"400 Bad Request", b"307 Temporary Redirect"])
     @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
@@ -174,29 +172,29 @@ class TestEarlyAnswers:
             await peer.say(b"HTTP/1.1 %s\r\n%sContent-Length: 0\r\n\r\n" % (status, connection))
             await asyncio.Event().wait()  # it reads no more, and so hears of nothing
 
-        async with wired(script, obliging, tls=authority if secure else None) as (wire, server):
+        async with pooled(script, obliging, tls=authority if secure else None) as (pool, server):
             body = bytearray(LONG)
-            assert (await put(wire, body)).status == int(status[:3])
+            assert (await put(pool, body)).status == int(status[:3])
 
             await until_free(body)
-            assert (await put(wire)).status == 200
+            assert (await put(pool)).status == 200
             assert len(server.peers) == 2
 
     @on_both_loops
-    async def test_of_success_are_not_believed(self) -> None:
+    async def test_of_success_are_failures(self) -> None:
         async def script(peer: Peer) -> None:
             await peer.head()
             await peer.say(OK)
             await asyncio.Event().wait()
 
-        async with wired(script) as (wire, server):
+        async with pooled(script) as (pool, server):
             with pytest.raises(OSError, match="before it had the whole request"):
-                await put(wire, bytes(LONG))
+                await put(pool, bytes(LONG))
 
             assert len(server.peers) == 1
 
     @on_both_loops
-    async def test_that_are_only_interim_end_nothing(self) -> None:
+    async def test_that_are_interim_end_nothing(self) -> None:
         async def script(peer: Peer) -> None:
             length = await peer.head()
             await peer.say(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -204,20 +202,20 @@ class TestEarlyAnswers:
             await peer.say(OK)
             await peer.hung_up()
 
-        async with wired(script) as (wire, _):
-            assert (await put(wire, bytes(LONG))).status == 200
+        async with pooled(script) as (pool, _):
+            assert (await put(pool, bytes(LONG))).status == 200
 
     @on_both_loops
-    async def test_that_break_off_half_way_are_none(self) -> None:
+    async def test_that_are_incomplete_are_failures(self) -> None:
         async def script(peer: Peer) -> None:
             await peer.head()
             await peer.say(b"HTTP/1.1 200 O")
             peer.end_sending()
             await asyncio.Event().wait()
 
-        async with wired(script) as (wire, _):
+        async with pooled(script) as (pool, _):
             body = bytearray(LONG)
             with pytest.raises(OSError, match=r"closed|ended"):
-                await put(wire, body)
+                await put(pool, body)
 
             await until_free(body)

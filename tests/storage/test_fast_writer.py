@@ -1,4 +1,4 @@
-"""`LeanCalls` against a store that verifies what it is told, and against answers that no store should give."""
+"""`FastWriter` with a store that verifies requests, and with scripted responses."""
 
 import base64
 import hashlib
@@ -8,18 +8,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.credentials import ReadOnlyCredentials
+from botocore.exceptions import NoCredentialsError
 
 from recipe_api.settings import PART_SIZE, Settings
-from recipe_api.storage import lean as lean_module
+from recipe_api.storage import fast_writer
 from recipe_api.storage.body import Body
 from recipe_api.storage.connection import aws_session, open_s3_client, open_s3_store
-from recipe_api.storage.lean import LeanCalls, OutOfTheOrdinary, ServerFault, Unreadable, open_lean_calls
+from recipe_api.storage.connection_pool import Limits, Unreachable
+from recipe_api.storage.fast_writer import FastWriter, ServerFault, open_fast_writer
 from recipe_api.storage.protocol import Part, Upload
-from recipe_api.storage.wire import Limits
+from recipe_api.storage.s3_writer import NeedsSdk, UnreadableResponse, WriteOptions
+from recipe_api.storage.trust import ca_bundle
 from tests.support.amazon import Amazon, Refusal, amazon_running
 from tests.support.authority import Authority
 from tests.support.scripted import HOST, Peer, Script, serving
@@ -27,7 +31,7 @@ from tests.support.store import ATTRIBUTES, Seen
 
 CRC = "cGhvdG8="
 KEYS = ["a.jpg", "public/photos/a.jpg", "a b+c%2F&=?#.jpg", "crêpes 🥞.jpg", "-_.~!*'()@:$,;", "a//b"]
-LIMITS = Limits(connections=4, connect_seconds=10, answer_seconds=10)
+LIMITS = Limits(connections=4, connect_seconds=10, response_seconds=10)
 
 
 def crc(body: bytes) -> str:
@@ -36,38 +40,37 @@ def crc(body: bytes) -> str:
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, *, signs_payload: bool = True, conditional: bool = False
-) -> AsyncIterator[LeanCalls | None]:
+    settings: Settings, *, signs_payload: bool = True, checksums: bool = True, conditional: bool = False
+) -> AsyncIterator[FastWriter | None]:
     session = aws_session(settings)
     async with (
         open_s3_client(settings, session) as client,
-        open_lean_calls(
+        open_fast_writer(
             session,
             client,
-            bucket=settings.s3_bucket,
+            WriteOptions(bucket=settings.s3_bucket, checksums=checksums, conditional=conditional),
             signs_payload=signs_payload,
-            conditional=conditional,
-            acl=None,
+            bundle=ca_bundle(settings),
             limits=LIMITS,
-        ) as lean,
+        ) as writer,
     ):
-        yield lean
+        yield writer
 
 
 @pytest.fixture(params=[True, False], ids=["payload signed", "payload unsigned"])
-async def lean(
+async def writer(
     request: pytest.FixtureRequest, make_settings: Callable[..., Settings], seen: Seen
-) -> AsyncIterator[LeanCalls]:
+) -> AsyncIterator[FastWriter]:
     await seen.clear()
     async with opened(make_settings(), signs_payload=request.param) as made:
         assert made is not None
         yield made
 
 
-class TestAStoreThatVerifies:
+class TestAVerifyingStore:
     @pytest.mark.parametrize("key", KEYS)
-    async def test_takes_an_object_with_all_its_attributes(self, lean: LeanCalls, seen: Seen, key: str) -> None:
-        etag = await lean.put(key, Body(b"a photo"), ATTRIBUTES, checksum=crc(b"a photo"))
+    async def test_takes_an_object_with_all_its_attributes(self, writer: FastWriter, seen: Seen, key: str) -> None:
+        etag = await writer.put(key, Body(b"a photo"), ATTRIBUTES, checksum=crc(b"a photo"))
 
         found = await seen.object(key)
         assert await found["Body"].read() == b"a photo"
@@ -78,12 +81,12 @@ class TestAStoreThatVerifies:
         assert found["Metadata"] == ATTRIBUTES.metadata
 
     @pytest.mark.parametrize("key", KEYS)
-    async def test_takes_a_part(self, lean: LeanCalls, seen: Seen, key: str) -> None:
+    async def test_takes_a_part(self, writer: FastWriter, seen: Seen, key: str) -> None:
         begun = await seen.client.create_multipart_upload(Bucket=seen.bucket, Key=key)
         body = bytes(PART_SIZE)
         upload = Upload(key, begun["UploadId"], ATTRIBUTES)
 
-        etag = await lean.put_part(upload, 1, Body(body), checksum=crc(body))
+        etag = await writer.put_part(upload, 1, Body(body), checksum=crc(body))
 
         await seen.client.complete_multipart_upload(
             Bucket=seen.bucket,
@@ -95,16 +98,16 @@ class TestAStoreThatVerifies:
 
     @pytest.mark.parametrize("key", KEYS)
     async def test_takes_a_multipart_upload_with_all_its_attributes(
-        self, lean: LeanCalls, seen: Seen, key: str
+        self, writer: FastWriter, seen: Seen, key: str
     ) -> None:
         bodies = [bytes(PART_SIZE), b"the end"]
-        upload = Upload(key, await lean.create_upload(key, ATTRIBUTES), ATTRIBUTES)
+        upload = Upload(key, await writer.create_upload(key, ATTRIBUTES), ATTRIBUTES)
         parts = [
-            Part(number, await lean.put_part(upload, number, Body(body), checksum=crc(body)), crc(body))
+            Part(number, await writer.put_part(upload, number, Body(body), checksum=crc(body)), crc(body))
             for number, body in enumerate(bodies, 1)
         ]
 
-        etag = await lean.complete_upload(upload, parts)
+        etag = await writer.complete_upload(upload, parts)
 
         found = await seen.object(key)
         assert await found["Body"].read() == b"".join(bodies)
@@ -115,56 +118,67 @@ class TestAStoreThatVerifies:
         assert found["Metadata"] == ATTRIBUTES.metadata
         assert await seen.multipart_uploads() == []
 
-    async def test_refuses_to_complete_what_it_does_not_have(self, lean: LeanCalls, seen: Seen) -> None:
-        upload = Upload("a.jpg", await lean.create_upload("a.jpg", ATTRIBUTES), ATTRIBUTES)
-        with pytest.raises(OutOfTheOrdinary, match=r"40[04]"):
-            await lean.complete_upload(upload, [Part(1, '"0"', CRC)])
+    async def test_stores_objects_without_checksums(self, make_settings: Callable[..., Settings], seen: Seen) -> None:
+        await seen.clear()
+        async with opened(make_settings(), checksums=False) as writer:
+            assert writer is not None
+            await writer.put("whole.jpg", Body(b"a photo"), ATTRIBUTES, checksum=None)
+            upload = Upload("parts.jpg", await writer.create_upload("parts.jpg", ATTRIBUTES), ATTRIBUTES)
+            etag = await writer.put_part(upload, 1, Body(b"a part"), checksum=None)
+            await writer.complete_upload(upload, [Part(1, etag)])
+
+        assert [await seen.body(key) for key in ("whole.jpg", "parts.jpg")] == [b"a photo", b"a part"]
+
+    async def test_rejects_completion_with_an_unknown_part(self, writer: FastWriter, seen: Seen) -> None:
+        upload = Upload("a.jpg", await writer.create_upload("a.jpg", ATTRIBUTES), ATTRIBUTES)
+        with pytest.raises(NeedsSdk, match=r"40[04]"):
+            await writer.complete_upload(upload, [Part(1, '"0"', CRC)])
 
         await seen.client.abort_multipart_upload(Bucket=seen.bucket, Key="a.jpg", UploadId=upload.upload_id)
 
-    async def test_refuses_a_body_that_is_another_one(self, lean: LeanCalls, seen: Seen) -> None:
-        with pytest.raises(OutOfTheOrdinary, match="400"):
-            await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=crc(b"another"))
+    async def test_rejects_a_body_that_does_not_match_its_checksum(self, writer: FastWriter, seen: Seen) -> None:
+        with pytest.raises(NeedsSdk, match="400"):
+            await writer.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=crc(b"another"))
 
         assert await seen.nothing()
 
     @pytest.mark.parametrize(
         "wrong", [{"AWS_SECRET_ACCESS_KEY": "not-the-secret-of-this-store"}, {"AWS_ACCESS_KEY_ID": "nobody"}]
     )
-    async def test_refuses_a_signature_of_somebody_else(
+    async def test_rejects_a_signature_with_wrong_credentials(
         self, make_settings: Callable[..., Settings], wrong: dict[str, str]
     ) -> None:
-        async with opened(make_settings(**wrong)) as lean:
-            assert lean is not None
-            with pytest.raises(OutOfTheOrdinary, match="403"):
-                await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=crc(b"a photo"))
+        async with opened(make_settings(**wrong)) as writer:
+            assert writer is not None
+            with pytest.raises(NeedsSdk, match="403"):
+                await writer.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=crc(b"a photo"))
 
-    async def test_refuses_a_clock_that_is_off(self, lean: LeanCalls, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_rejects_a_signature_from_a_wrong_clock(
+        self, writer: FastWriter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         class Late(datetime):
             @classmethod
             def now(cls, tz: Any = None) -> "Late":  # noqa: ANN401 - as datetime's own
                 return super().now(tz) - timedelta(hours=1)
 
-        monkeypatch.setattr(lean_module, "datetime", Late)
-        with pytest.raises(OutOfTheOrdinary, match="403"):
-            await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=crc(b"a photo"))
+        monkeypatch.setattr(fast_writer, "datetime", Late)
+        with pytest.raises(NeedsSdk, match="403"):
+            await writer.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=crc(b"a photo"))
 
-    async def test_is_told_the_headers_of_every_object(
-        self, make_settings: Callable[..., Settings], seen: Seen
-    ) -> None:
+    async def test_gets_the_condition_of_every_object(self, make_settings: Callable[..., Settings], seen: Seen) -> None:
         await seen.clear()
-        async with opened(make_settings(), conditional=True) as lean:
-            assert lean is not None
-            await lean.put("a.jpg", Body(b"one"), ATTRIBUTES, checksum=crc(b"one"))
-            with pytest.raises(OutOfTheOrdinary, match="412"):
-                await lean.put("a.jpg", Body(b"two"), ATTRIBUTES, checksum=crc(b"two"))
+        async with opened(make_settings(), conditional=True) as writer:
+            assert writer is not None
+            await writer.put("a.jpg", Body(b"one"), ATTRIBUTES, checksum=crc(b"one"))
+            with pytest.raises(NeedsSdk, match="412"):
+                await writer.put("a.jpg", Body(b"two"), ATTRIBUTES, checksum=crc(b"two"))
 
         assert await seen.body("a.jpg") == b"one"
 
 
 @dataclass(slots=True)
 class Refreshed:
-    """Credentials that are others every time they are asked for."""
+    """Credentials that change with every request."""
 
     asked: list[int] = field(default_factory=list)
 
@@ -189,35 +203,34 @@ async def before(
     signs_payload: bool = False,
     conditional: bool = False,
     acl: str | None = None,
-) -> AsyncIterator[tuple[LeanCalls, list[Peer], Refreshed]]:
-    """A lean PUT to a server that answers everything so, and what came there."""
+) -> AsyncIterator[tuple[FastWriter, list[Peer], Refreshed]]:
+    """A writer for a server with a fixed response, and the requests that arrived there."""
     async with serving(answering(answer), tls=tls.server if tls else None) as server:
         credentials = Refreshed()
-        wire = server.wire(tls=tls.client if tls else None)
+        pool = server.pool(tls=tls.client if tls else None)
         url = f"{'https' if tls else 'http'}://{HOST}:{server.port}/photos"
         try:
-            lean = LeanCalls(
-                wire,
+            writer = FastWriter(
+                pool,
                 credentials,
+                WriteOptions(bucket="photos", conditional=conditional, acl=acl),
                 bucket_url=url,
                 region="eu-central-1",
                 signs_payload=signs_payload,
-                conditional=conditional,
-                acl=acl,
             )
-            yield lean, server.peers, credentials
+            yield writer, server.peers, credentials
         finally:
-            wire.close()
+            pool.close()
 
 
 OK = b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: 0\r\n\r\n'
 UPLOAD = Upload("a.jpg", "1/2", ATTRIBUTES)
 BEGUN = b"<InitiateMultipartUploadResult><UploadId>1/2</UploadId></InitiateMultipartUploadResult>"
 COMPLETED = b"<CompleteMultipartUploadResult><ETag>1</ETag></CompleteMultipartUploadResult>"
-Call = Callable[[LeanCalls], Awaitable[str]]
+Call = Callable[[FastWriter], Awaitable[str]]
 CALLS = [
-    pytest.param(lambda lean: lean.create_upload("a.jpg", ATTRIBUTES), id="begin"),
-    pytest.param(lambda lean: lean.complete_upload(UPLOAD, [Part(1, '"1"', CRC)]), id="complete"),
+    pytest.param(lambda writer: writer.create_upload("a.jpg", ATTRIBUTES), id="begin"),
+    pytest.param(lambda writer: writer.complete_upload(UPLOAD, [Part(1, '"1"', CRC)]), id="complete"),
 ]
 DOCUMENTS = [
     pytest.param(b"", id="none"),
@@ -235,59 +248,59 @@ def ok_with(document: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(document), document)
 
 
-class TestAnswers:
+class TestResponses:
     @pytest.mark.parametrize("status", [301, 307, 400, 403, 404, 409, 412, 429, 501, 201, 204])
-    async def test_that_are_out_of_the_ordinary_are_left_to_aioboto3(self, status: int) -> None:
+    async def test_that_are_unexpected_need_the_sdk(self, status: int) -> None:
         said = b'HTTP/1.1 %d Odd\r\nETag: "1"\r\nContent-Length: 0\r\n\r\n' % status
-        async with before(said) as (lean, _, _):
-            with pytest.raises(OutOfTheOrdinary, match=str(status)):
-                await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
+        async with before(said) as (writer, _, _):
+            with pytest.raises(NeedsSdk, match=str(status)):
+                await writer.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
 
     @pytest.mark.parametrize("tag", [b"", b"ETag:\r\n"], ids=["none", "empty"])
-    async def test_of_success_without_an_entity_tag_are_too(self, tag: bytes) -> None:
-        async with before(b"HTTP/1.1 200 OK\r\n%bContent-Length: 0\r\n\r\n" % tag) as (lean, _, _):
-            with pytest.raises(OutOfTheOrdinary, match="no entity tag"):
-                await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
+    async def test_of_success_without_an_entity_tag_need_it_too(self, tag: bytes) -> None:
+        async with before(b"HTTP/1.1 200 OK\r\n%bContent-Length: 0\r\n\r\n" % tag) as (writer, _, _):
+            with pytest.raises(NeedsSdk, match="no ETag"):
+                await writer.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
 
     @pytest.mark.parametrize("status", [500, 502, 503, 504, 599])
-    async def test_of_a_fault_of_the_servers_can_be_tried_again(self, status: int) -> None:
-        async with before(b"HTTP/1.1 %d Fault\r\nContent-Length: 0\r\n\r\n" % status) as (lean, _, _):
+    async def test_with_a_server_error_can_be_retried(self, status: int) -> None:
+        async with before(b"HTTP/1.1 %d Fault\r\nContent-Length: 0\r\n\r\n" % status) as (writer, _, _):
             with pytest.raises(ServerFault, match=str(status)):
-                await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
+                await writer.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
 
     @pytest.mark.parametrize("status", [301, 307, 400, 403, 404, 409, 412, 501, 201, 204])
     @pytest.mark.parametrize("call", CALLS)
-    async def test_to_a_multipart_upload_that_are_odd_are_left_to_aioboto3(self, call: Call, status: int) -> None:
-        async with before(b"HTTP/1.1 %d Odd\r\nContent-Length: 0\r\n\r\n" % status) as (lean, _, _):
-            with pytest.raises(OutOfTheOrdinary, match=str(status)):
-                await call(lean)
+    async def test_to_a_multipart_upload_that_are_unexpected_need_the_sdk(self, call: Call, status: int) -> None:
+        async with before(b"HTTP/1.1 %d Odd\r\nContent-Length: 0\r\n\r\n" % status) as (writer, _, _):
+            with pytest.raises(NeedsSdk, match=str(status)):
+                await call(writer)
 
     @pytest.mark.parametrize("document", DOCUMENTS)
     @pytest.mark.parametrize("call", CALLS)
-    async def test_of_success_with_another_document_are_too(self, call: Call, document: bytes) -> None:
-        async with before(ok_with(document)) as (lean, _, _):
-            with pytest.raises(Unreadable):
-                await call(lean)
+    async def test_of_success_with_another_document_are_unreadable(self, call: Call, document: bytes) -> None:
+        async with before(ok_with(document)) as (writer, _, _):
+            with pytest.raises(UnreadableResponse):
+                await call(writer)
 
     @pytest.mark.parametrize(("status", "may_be_done"), [(201, True), (299, True), (300, False), (403, False)])
-    async def test_say_whether_what_was_asked_for_may_be_done(self, *, status: int, may_be_done: bool) -> None:
-        async with before(b"HTTP/1.1 %d Odd\r\nContent-Length: 0\r\n\r\n" % status) as (lean, _, _):
-            with pytest.raises(OutOfTheOrdinary) as odd:
-                await lean.create_upload("a.jpg", ATTRIBUTES)
-            assert isinstance(odd.value, Unreadable) == may_be_done
+    async def test_show_whether_the_operation_may_have_been_performed(self, *, status: int, may_be_done: bool) -> None:
+        async with before(b"HTTP/1.1 %d Odd\r\nContent-Length: 0\r\n\r\n" % status) as (writer, _, _):
+            with pytest.raises(NeedsSdk) as odd:
+                await writer.create_upload("a.jpg", ATTRIBUTES)
+            assert isinstance(odd.value, UnreadableResponse) == may_be_done
 
     @pytest.mark.parametrize("status", [500, 503])
     @pytest.mark.parametrize("call", CALLS)
-    async def test_to_a_multipart_upload_of_a_fault_can_be_tried_again(self, call: Call, status: int) -> None:
-        async with before(b"HTTP/1.1 %d Fault\r\nContent-Length: 0\r\n\r\n" % status) as (lean, _, _):
+    async def test_to_a_multipart_upload_with_a_server_error_can_be_retried(self, call: Call, status: int) -> None:
+        async with before(b"HTTP/1.1 %d Fault\r\nContent-Length: 0\r\n\r\n" % status) as (writer, _, _):
             with pytest.raises(ServerFault, match=str(status)):
-                await call(lean)
+                await call(writer)
 
     @pytest.mark.parametrize("before_it", [b"", b"  \n\n  "], ids=["at once", "after a while"])
     @pytest.mark.parametrize(
         "namespace", [b"", b' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'], ids=["none", "S3"]
     )
-    async def test_tell_an_upload_and_an_entity_tag(self, before_it: bytes, namespace: bytes) -> None:
+    async def test_contain_an_upload_id_and_an_entity_tag(self, before_it: bytes, namespace: bytes) -> None:
         begun, completed = (
             before_it + b'<?xml version="1.0" encoding="UTF-8"?>\n<%b%b>%b</%b>' % (root, namespace, inside, root)
             for root, inside in (
@@ -295,20 +308,20 @@ class TestAnswers:
                 (b"CompleteMultipartUploadResult", b"<ETag>&quot;1-2&quot;</ETag>"),
             )
         )
-        async with before(ok_with(begun)) as (lean, _, _):
-            assert await lean.create_upload("a.jpg", ATTRIBUTES) == "a+b/c=&"
-        async with before(ok_with(completed)) as (lean, _, _):
-            assert await lean.complete_upload(UPLOAD, []) == '"1-2"'
+        async with before(ok_with(begun)) as (writer, _, _):
+            assert await writer.create_upload("a.jpg", ATTRIBUTES) == "a+b/c=&"
+        async with before(ok_with(completed)) as (writer, _, _):
+            assert await writer.complete_upload(UPLOAD, []) == '"1-2"'
 
 
 class TestRequests:
-    async def test_of_a_multipart_upload_say_what_aioboto3_would(self) -> None:
-        async with before(OK, conditional=True, acl="public-read") as (lean, peers, _):
+    async def test_of_a_multipart_upload_have_the_same_headers_as_aioboto3s(self) -> None:
+        async with before(OK, conditional=True, acl="public-read") as (writer, peers, _):
             for call in (
-                lean.create_upload("a.jpg", ATTRIBUTES),
-                lean.complete_upload(UPLOAD, [Part(1, '"<1>"', CRC)]),
+                writer.create_upload("a.jpg", ATTRIBUTES),
+                writer.complete_upload(UPLOAD, [Part(1, '"<1>"', CRC)]),
             ):
-                with pytest.raises(OutOfTheOrdinary):
+                with pytest.raises(NeedsSdk):
                     await call
 
             begin, complete = peers[0].heads
@@ -324,113 +337,120 @@ class TestRequests:
             document = b"<CompleteMultipartUpload %b><Part>%b</Part></CompleteMultipartUpload>" % (namespace, part)
             assert peers[0].bodies == [b"", document]
 
-    async def test_that_are_sent_once_are_not_repeated_on_another_connection(self) -> None:
+    async def test_with_post_are_not_repeated_on_another_connection(self) -> None:
         async def gone(peer: Peer) -> None:
             await peer.answer(ok_with(BEGUN))
             await peer.request()
             peer.cut()
 
         async with serving(gone) as server:
-            wire = server.wire()
+            pool = server.pool()
             url = f"http://{HOST}:{server.port}/photos"
-            lean = LeanCalls(
-                wire, Refreshed(), bucket_url=url, region="x", signs_payload=False, conditional=False, acl=None
+            writer = FastWriter(
+                pool,
+                Refreshed(),
+                WriteOptions(bucket="photos", conditional=False),
+                bucket_url=url,
+                region="x",
+                signs_payload=False,
             )
-            assert await lean.create_upload("a.jpg", ATTRIBUTES) == "1/2"
+            assert await writer.create_upload("a.jpg", ATTRIBUTES) == "1/2"
             with pytest.raises(OSError, match=r"ended|closed"):
-                await lean.create_upload("a.jpg", ATTRIBUTES)
-            wire.close()
+                await writer.create_upload("a.jpg", ATTRIBUTES)
+            pool.close()
 
             assert len(server.peers) == 1
 
     async def test_use_refreshed_credentials_at_once(self) -> None:
-        async with before(OK) as (lean, peers, credentials):
+        async with before(OK) as (writer, peers, credentials):
             for _ in range(3):
-                await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
+                await writer.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
 
             assert credentials.asked == [0, 1, 2]
             keys = [head.partition(b"Credential=")[2].partition(b"/")[0] for head in peers[0].heads]
             assert keys == [b"key-1", b"key-2", b"key-3"]
             assert all(b"x-amz-security-token: a session's" in head for head in peers[0].heads)
 
-    async def test_sign_the_body_where_they_are_told_to(self) -> None:
-        async with before(OK, signs_payload=True) as (lean, peers, _):
-            await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
+    async def test_sign_the_body_if_configured(self) -> None:
+        async with before(OK, signs_payload=True) as (writer, peers, _):
+            await writer.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
 
             digest = hashlib.sha256(b"a photo").hexdigest().encode()
             assert b"\r\nx-amz-content-sha256: %s\r\n" % digest in peers[0].heads[0]
 
-    async def test_leave_it_to_the_checksum_otherwise(self, authority: Authority) -> None:
-        async with before(OK, tls=authority) as (lean, peers, _):
-            await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
+    async def test_rely_on_the_checksum_otherwise(self, authority: Authority) -> None:
+        async with before(OK, tls=authority) as (writer, peers, _):
+            await writer.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
 
             assert b"\r\nx-amz-content-sha256: UNSIGNED-PAYLOAD\r\n" in peers[0].heads[0]
             assert b"\r\nx-amz-checksum-crc32: cGhvdG8=\r\n" in peers[0].heads[0]
 
     async def test_name_the_host_with_its_port(self) -> None:
-        async with before(OK) as (lean, peers, _):
-            await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
+        async with before(OK) as (writer, peers, _):
+            await writer.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
 
             port = peers[0]._writer.get_extra_info("sockname")[1]
             assert b"\r\nhost: 127.0.0.1:%d\r\n" % port in peers[0].heads[0]
 
     async def test_keep_the_brackets_of_an_ipv6_address(self) -> None:
-        wire: Any = None
-        lean = LeanCalls(
-            wire,
+        pool: Any = None
+        writer = FastWriter(
+            pool,
             None,
+            WriteOptions(bucket="photos", conditional=False),
             bucket_url="http://[::1]:8333/photos",
             region="x",
             signs_payload=True,
-            conditional=False,
-            acl=None,
         )
 
-        assert lean._host == "[::1]:8333"
+        assert writer._host == "[::1]:8333"
 
 
 class TestOpening:
-    async def test_gives_none_without_credentials(
-        self, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+    async def test_works_without_credentials(
+        self, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
+        for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+            monkeypatch.setenv(name, str(tmp_path / name))
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         settings = make_settings(AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
-        async with opened(settings) as lean:
-            assert lean is None
+        async with opened(settings) as writer:
+            assert writer is not None
+            with pytest.raises(NoCredentialsError):
+                await writer.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
 
-    async def test_gives_none_where_a_proxy_stands_before_the_store(
+    async def test_yields_none_behind_a_proxy(
         self, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("HTTP_PROXY", "http://proxy.test:3128")
         monkeypatch.delenv("NO_PROXY", raising=False)
         monkeypatch.delenv("no_proxy", raising=False)
-        async with opened(make_settings()) as lean:
-            assert lean is None
+        async with opened(make_settings()) as writer:
+            assert writer is None
 
-    async def test_trusts_the_bundle_that_botocore_is_told_and_nobody_else(
+    async def test_trusts_only_the_configured_bundle(
         self, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, authority: Authority
     ) -> None:
         monkeypatch.setenv("AWS_CA_BUNDLE", str(authority.bundle))
         async with (
             serving(answering(OK), tls=authority.server) as server,
-            opened(make_settings(S3_ENDPOINT_URL=f"https://{HOST}:{server.port}")) as lean,
+            opened(make_settings(S3_ENDPOINT_URL=f"https://{HOST}:{server.port}")) as writer,
         ):
-            assert lean is not None
-            assert await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC) == '"1"'
+            assert writer is not None
+            assert await writer.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC) == '"1"'
 
-        assert len(lean_module._trust().get_ca_certs()) == 1
-
-    async def test_trusts_what_botocore_brings_otherwise(
+    async def test_trusts_botocores_bundle_by_default(
         self, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, authority: Authority
     ) -> None:
         monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
         async with (
             serving(answering(OK), tls=authority.server) as server,
-            opened(make_settings(S3_ENDPOINT_URL=f"https://{HOST}:{server.port}")) as lean,
+            opened(make_settings(S3_ENDPOINT_URL=f"https://{HOST}:{server.port}")) as writer,
         ):
-            assert lean is not None
-            with pytest.raises(ssl.SSLCertVerificationError):
-                await lean.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
+            assert writer is not None
+            with pytest.raises(Unreachable) as raised:
+                await writer.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=CRC)
+            assert isinstance(raised.value.__cause__, ssl.SSLCertVerificationError)
 
 
 @pytest.fixture(scope="module")
@@ -439,9 +459,7 @@ def amazon() -> Iterator[Amazon]:
         yield running
 
 
-async def test_a_clock_that_is_off_is_made_good_for_by_aioboto3(
-    make_settings: Callable[..., Settings], amazon: Amazon
-) -> None:
+async def test_aioboto3_corrects_a_wrong_clock(make_settings: Callable[..., Settings], amazon: Amazon) -> None:
     settings = make_settings(**amazon.environment("skewed"))
     async with open_s3_store(settings) as (store, client):
         where: Any = {"LocationConstraint": "eu-central-1"}
@@ -466,7 +484,7 @@ async def test_a_clock_that_is_off_is_made_good_for_by_aioboto3(
         assert await Seen(client, "skewed").body("b.jpg") == b"a photo"
 
 
-async def test_a_beginning_that_cannot_be_read_is_looked_for(
+async def test_an_upload_whose_id_could_not_be_read_is_aborted(
     make_settings: Callable[..., Settings], amazon: Amazon
 ) -> None:
     settings = make_settings(**amazon.environment("unreadable"))

@@ -1,21 +1,21 @@
-"""`Wire` against scripted servers: what a request takes with it, over plain HTTP and over TLS."""
+"""`ConnectionPool` with scripted servers: sending requests, over plain HTTP and over TLS."""
 
 import ssl
 
 import pytest
 
 from recipe_api.storage.body import BLOCK_BYTES, Body
-from recipe_api.storage.wire import AHEAD_BYTES, _Connection
+from recipe_api.storage.connection_pool import WRITE_BUFFER_BYTES, Unreachable, _Connection
 from tests.support.authority import Authority
+from tests.support.pools import BUSY, LONG, OK, obliging, on_both_loops, pooled, put, until
 from tests.support.scripted import Peer, serving
-from tests.support.wires import BUSY, LONG, OK, obliging, on_both_loops, put, until, wired
 
 
 class TestSending:
     @on_both_loops
-    async def test_sends_the_request_as_it_was_given(self) -> None:
-        async with wired(obliging) as (wire, server):
-            answer = await put(wire)
+    async def test_sends_the_request_unchanged(self) -> None:
+        async with pooled(obliging) as (pool, server):
+            answer = await put(pool)
 
             assert (answer.status, answer.headers["etag"]) == (200, '"1"')
             head = b"PUT /a.jpg?x=1 HTTP/1.1\r\nhost: store.test\r\ncontent-length: 7\r\n\r\n"
@@ -30,14 +30,12 @@ class TestSending:
     ) -> None:
         pattern = bytes(range(251))  # no divisor of a slice's size, so that a slice in the wrong place shows
         body = kind((pattern * (size // 251 + 1))[:size])
-        async with wired(obliging, tls=authority if secure else None) as (wire, server):
-            assert (await put(wire, body)).status == 200
+        async with pooled(obliging, tls=authority if secure else None) as (pool, server):
+            assert (await put(pool, body)).status == 200
             assert server.peers[0].bodies == [body]
 
     @on_both_loops
-    async def test_holds_so_much_of_what_the_server_does_not_take_and_no_more(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_buffers_a_limited_amount_for_a_slow_server(self, monkeypatch: pytest.MonkeyPatch) -> None:
         held: list[int] = []
 
         class Watched(_Connection):
@@ -49,22 +47,22 @@ class TestSending:
             await until(lambda: held)
             await peer.answer(OK)
 
-        monkeypatch.setattr("recipe_api.storage.wire._Connection", Watched)
-        async with wired(reluctant) as (wire, server):
+        monkeypatch.setattr("recipe_api.storage.connection_pool._Connection", Watched)
+        async with pooled(reluctant) as (pool, server):
             body = Body()
             for _ in range(LONG // BLOCK_BYTES):
                 body.append(memoryview(bytes(BLOCK_BYTES)))
-            await wire.put("/a.jpg", {"host": "store.test", "content-length": str(LONG)}, body)
+            await pool.put("/a.jpg", {"host": "store.test", "content-length": str(LONG)}, body)
             assert server.peers[0].bodies == [bytes(LONG)]
 
         assert held
-        assert all(AHEAD_BYTES <= size <= AHEAD_BYTES + BLOCK_BYTES for size in held)
+        assert all(WRITE_BUFFER_BYTES <= size <= WRITE_BUFFER_BYTES + BLOCK_BYTES for size in held)
 
     @on_both_loops
-    async def test_lets_go_of_a_body_that_has_arrived(self) -> None:
-        async with wired(obliging) as (wire, _):
+    async def test_releases_a_body_that_was_sent(self) -> None:
+        async with pooled(obliging) as (pool, _):
             body = bytearray(LONG)
-            await put(wire, body)
+            await put(pool, body)
 
             body.append(0)
 
@@ -95,49 +93,51 @@ class TestSending:
         ],
     )
     @on_both_loops
-    async def test_refuses_a_head_that_says_more_than_it_should(self, target: str, headers: dict[str, str]) -> None:
-        async with wired(obliging) as (wire, server):
+    async def test_rejects_an_invalid_head(self, target: str, headers: dict[str, str]) -> None:
+        async with pooled(obliging) as (pool, server):
             with pytest.raises(ValueError, match="head"):
-                await wire.put(target, {"content-length": "7", **headers}, Body(b"a photo"))
+                await pool.put(target, {"content-length": "7", **headers}, Body(b"a photo"))
 
             assert server.peers == []
 
     @on_both_loops
-    async def test_refuses_a_request_that_does_not_tell_its_length(self) -> None:
-        async with wired(obliging) as (wire, _):
+    async def test_rejects_a_request_without_a_length(self) -> None:
+        async with pooled(obliging) as (pool, _):
             with pytest.raises(ValueError, match="head"):
-                await wire.put("/", {"host": "store.test"}, Body())
+                await pool.put("/", {"host": "store.test"}, Body())
 
 
 class TestTls:
     @on_both_loops
-    async def test_is_spoken_and_its_connections_are_kept(self, authority: Authority) -> None:
-        async with wired(obliging, tls=authority) as (wire, server):
-            assert [(await put(wire)).status for _ in range(3)] == [200, 200, 200]
+    async def test_works_and_its_connections_are_kept(self, authority: Authority) -> None:
+        async with pooled(obliging, tls=authority) as (pool, server):
+            assert [(await put(pool)).status for _ in range(3)] == [200, 200, 200]
             assert len(server.peers) == 1
 
     @on_both_loops
-    async def test_is_refused_to_a_server_of_another_name(self, authority: Authority) -> None:
+    async def test_rejects_the_certificate_of_another_host(self, authority: Authority) -> None:
         async with serving(obliging, tls=authority.other_server) as server:
-            with pytest.raises(ssl.SSLCertVerificationError, match=r"mismatch|not valid for"):
-                await put(server.wire(tls=authority.client))
+            with pytest.raises(Unreachable, match=r"mismatch|not valid for") as raised:
+                await put(server.pool(tls=authority.client))
+            assert isinstance(raised.value.__cause__, ssl.SSLCertVerificationError)
 
             assert not any(peer.heads for peer in server.peers)
 
     @on_both_loops
-    async def test_is_refused_to_a_server_that_nobody_vouches_for(self, authority: Authority) -> None:
+    async def test_rejects_the_certificate_of_an_untrusted_authority(self, authority: Authority) -> None:
         async with serving(obliging, tls=authority.server) as server:
-            with pytest.raises(ssl.SSLCertVerificationError):
-                await put(server.wire(tls=ssl.create_default_context()))
+            with pytest.raises(Unreachable) as raised:
+                await put(server.pool(tls=ssl.create_default_context()))
+            assert isinstance(raised.value.__cause__, ssl.SSLCertVerificationError)
 
             assert not any(peer.heads for peer in server.peers)
 
     @on_both_loops
-    async def test_is_refused_to_a_server_that_speaks_none(self, authority: Authority) -> None:
+    async def test_rejects_a_server_without_tls(self, authority: Authority) -> None:
         async def script(peer: Peer) -> None:
             await peer.say(BUSY)
             await peer.hung_up()
 
         async with serving(script) as server:
             with pytest.raises(OSError):  # noqa: PT011 - each loop and version has another one
-                await put(server.wire(tls=authority.client))
+                await put(server.pool(tls=authority.client))

@@ -1,4 +1,4 @@
-"""What the tests of the wire share."""
+"""What the tests of the connection pool share."""
 
 import gc
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(autouse=True, scope="module")
 def _no_garbage_but_our_own() -> Iterator[None]:
-    """Collecting it after each test takes no time then."""
+    """Exclude existing objects from garbage collection, so that the collection after each test is fast."""
     gc.collect()
     gc.freeze()
     yield

@@ -1,0 +1,123 @@
+"""What the checks of a bucket share, and what they return."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from recipe_api.settings import S3Settings
+from recipe_api.storage.addresses import location_of, public_base_url
+from recipe_api.storage.bucket.commands import Commands
+from recipe_api.storage.bucket.desired import DesiredState
+from recipe_api.storage.bucket.greeting import Greeting
+from recipe_api.storage.bucket.steps import Bucket
+from recipe_api.storage.bucket.trial import TrialObjects, own_base_url
+from recipe_api.storage.connection import open_s3_store
+from recipe_api.storage.s3 import S3Store
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3.client import S3Client
+
+
+class Verdict(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The result of one check."""
+
+    check: str
+    verdict: Verdict
+    detail: str
+    remedy: str = ""
+    """A shell command that fixes the problem; empty if there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorContext:
+    """What all checks of one run share."""
+
+    settings: S3Settings
+    store: S3Store
+    """The same as the service's, with its signer, TLS settings and connection pool."""
+    client: "S3Client"
+    http: aiohttp.ClientSession
+    """Without credentials, like any visitor."""
+    traces: TrialObjects
+    key: str
+    second_key: str
+    greeting: Greeting
+    commands: Commands
+    clock: Callable[[], datetime]
+
+    @property
+    def state(self) -> DesiredState:
+        """The state that the settings require of the bucket."""
+        return DesiredState.of(self.settings)
+
+    @property
+    def bucket(self) -> Bucket:
+        """The bucket, for setup's steps."""
+        return Bucket(self.client, self.settings.s3_bucket)
+
+    @property
+    def location(self) -> str:
+        """The public address of the photo that the doctor writes, as an upload would return it."""
+        base_url = public_base_url(
+            bucket=self.settings.s3_bucket,
+            region=self.settings.aws_region,
+            endpoint_url=self.settings.s3_endpoint_url,
+            override=self.settings.public_base_url,
+        )
+        return location_of(self.key, base_url=base_url)
+
+    @property
+    def own_location(self) -> str:
+        """The photo's address at the bucket itself, whatever `PUBLIC_BASE_URL` is."""
+        return location_of(self.key, base_url=own_base_url(self.settings))
+
+    def other_store(self, **different: object) -> AbstractAsyncContextManager[tuple[S3Store, "S3Client"]]:
+        """Open a store with other settings, to find out which of them the bucket rejects."""
+        return open_s3_store(self.settings.model_copy(update=different))
+
+
+Run = Callable[[DoctorContext], Awaitable[Result]]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A check and those that must have passed before it."""
+
+    name: str
+    run: Run
+    needs: tuple[str, ...] = ()
+
+
+def ok(check: str, detail: str) -> Result:
+    """Nothing is wrong."""
+    return Result(check=check, verdict=Verdict.OK, detail=detail)
+
+
+def warn(check: str, detail: str, remedy: str = "") -> Result:
+    """The service works, but not as well as it should."""
+    return Result(check=check, verdict=Verdict.WARN, detail=detail, remedy=remedy)
+
+
+def fail(check: str, detail: str, remedy: str = "") -> Result:
+    """The service does not work."""
+    return Result(check=check, verdict=Verdict.FAIL, detail=detail, remedy=remedy)
+
+
+def skip(check: str, detail: str) -> Result:
+    """The check cannot be made."""
+    return Result(check=check, verdict=Verdict.SKIP, detail=detail)
