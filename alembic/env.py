@@ -1,31 +1,57 @@
-"""Runs migrations on the database of DATABASE_URL, over asyncpg as the service itself does.
+"""Runs migrations on the database in DATABASE_URL, through asyncpg like the service itself.
 
-A caller in Python may hand over the address instead: `config.attributes["database_url"]`.
+Python callers may pass the address as `config.attributes["database_url"]` instead. A missing or wrong address, or a
+database that cannot be reached, is a `CommandError`, which the `alembic` command prints as one line.
 """
 
 import asyncio
 import os
+import sys
+from typing import Any, cast
 
 from alembic import context
-from sqlalchemy import Connection, pool
-from sqlalchemy.ext.asyncio import create_async_engine
+from alembic.runtime.migration import MigrationInfo
+from alembic.util import CommandError
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from recipe_api.database.connection import migration_engine
 from recipe_api.database.models import Recipe
-from recipe_api.settings import DatabaseSettings, asyncpg_url
+from recipe_api.database.session import translated
+from recipe_api.errors import DatabaseUnavailable
+from recipe_api.observability import configure_logging
+from recipe_api.settings import DatabaseSettings, SettingsError
 
-TARGET = Recipe.metadata  # that of all SQLModel tables
+TARGET = Recipe.metadata  # holds every SQLModel table
 
 
 def database_url() -> str:
-    """The address to migrate."""
+    """Return the address of the database to migrate.
+
+    Raises:
+        CommandError: DATABASE_URL is missing or is not a PostgreSQL address.
+    """
     given = context.config.attributes.get("database_url")
     if given:
-        return asyncpg_url(given)
-    return DatabaseSettings.from_environment(os.environ).database_url.get_secret_value()
+        return str(given)
+    configure_logging("critical", stream=sys.stderr)  # what fails is printed once, by the command
+    try:
+        return DatabaseSettings.from_environment(os.environ).database_url.get_secret_value()
+    except SettingsError as error:
+        raise CommandError(str(error)) from None
+
+
+def report(*, step: MigrationInfo, **_: Any) -> None:  # noqa: ANN401 - Alembic passes more, and may pass yet more
+    """Print a line for each migration that has run, for the log of a release; Python callers get none."""
+    if "database_url" not in context.config.attributes and not context.is_offline_mode():
+        origin = " and ".join(step.source_revision_ids) or "an empty database"
+        context.config.print_stdout(
+            f"Migrated from {origin} to {' and '.join(step.destination_revision_ids) or 'an empty database'}."
+        )
 
 
 def run_migrations(connection: Connection | None = None, *, url: str | None = None) -> None:
-    """Runs what is due, on a connection or as SQL on standard output."""
+    """Run the pending migrations on a connection, or print them as SQL without one."""
     context.configure(
         connection=connection,
         url=url,
@@ -33,24 +59,42 @@ def run_migrations(connection: Connection | None = None, *, url: str | None = No
         compare_type=True,
         compare_server_default=True,
         literal_binds=connection is None,
+        on_version_apply=cast("Any", report),  # called with keywords, which its type does not say
     )
     with context.begin_transaction():
         if connection is not None:
-            # Two releases at once: the second waits for the first, and then finds nothing to do.
+            # When two releases run at once, the second waits for the first and then finds nothing to do.
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7318290473)")
         context.run_migrations()
 
 
+async def connect(engine: AsyncEngine) -> AsyncConnection:
+    """Return an open connection.
+
+    Raises:
+        CommandError: The database cannot be reached, or rejects the user, the password or the database name.
+    """
+    try:
+        with translated():
+            return await engine.connect()
+    except DatabaseUnavailable as error:
+        cause = str(error.__cause__).partition("\n")[0]
+        raise CommandError(f"cannot connect to the database in DATABASE_URL: {cause}") from None
+
+
 async def run_online() -> None:
-    """Connects, and runs what is due."""
-    engine = create_async_engine(database_url(), poolclass=pool.NullPool)
-    async with engine.connect() as connection:
+    """Connect and run the pending migrations."""
+    engine = migration_engine(database_url())
+    connection = await connect(engine)
+    try:
         await connection.run_sync(run_migrations)
         await connection.commit()
-    await engine.dispose()
+    finally:
+        await connection.close()
+        await engine.dispose()
 
 
 if context.is_offline_mode():
-    run_migrations(url=database_url())
+    run_migrations(url="postgresql+asyncpg://")  # which SQL to write; nothing connects
 else:
     asyncio.run(run_online())

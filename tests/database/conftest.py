@@ -1,11 +1,11 @@
-"""A repository, and the records of uploads, on the stack's database."""
+"""Fixtures for a repository and a recipe writer on the test database."""
 
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from recipe_api.database.records import Records, open_records
+from recipe_api.database.recipe_writer import RecipeWriter, open_recipe_writer
 from recipe_api.database.repository import Recipes
 from recipe_api.database.session import open_engine
 from recipe_api.settings import Settings
@@ -25,6 +25,6 @@ async def recipes(engine: AsyncEngine) -> Recipes:
 
 
 @pytest.fixture(scope="session")
-async def records(make_settings: Callable[..., Settings]) -> AsyncIterator[Records]:
-    async with open_records(make_settings()) as opened:
+async def recipe_writer(make_settings: Callable[..., Settings], engine: AsyncEngine) -> AsyncIterator[RecipeWriter]:
+    async with open_recipe_writer(make_settings(), engine) as opened:
         yield opened

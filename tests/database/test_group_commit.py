@@ -1,4 +1,4 @@
-"""Rows in groups: what waits goes out together, what fails fails for whom it concerns, and nobody waits for ever."""
+"""Group commit: waiting rows are sent together, errors reach the rows concerned, and no row waits forever."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,18 +11,18 @@ from recipe_api.errors import CommitInDoubt, DatabaseUnavailable
 
 
 class Table:
-    """Takes rows when it is told to; `bad` rows are errors, and odd ones are not taken."""
+    """A table that inserts even rows once it `may_respond`. Odd rows are not inserted, and -1 is an error."""
 
     def __init__(self) -> None:
         self.statements: list[list[int]] = []
-        self.may_answer = asyncio.Event()
+        self.may_respond = asyncio.Event()
         self.failure: Exception | None = None
         self.begun = asyncio.Event()
 
     async def write(self, rows: Sequence[int]) -> Sequence[bool]:
         self.statements.append(list(rows))
         self.begun.set()
-        await self.may_answer.wait()
+        await self.may_respond.wait()
         if self.failure is not None:
             raise self.failure
         if -1 in rows:
@@ -36,7 +36,7 @@ async def table() -> Table:
 
 
 async def adding(rows: GroupCommit[int], table: Table, *values: int) -> list["asyncio.Task[bool]"]:
-    """The first value is under way, the others wait."""
+    """Add values: the first is being written, the others wait."""
     first = asyncio.create_task(rows.add(values[0]))
     await table.begun.wait()
     rest = [asyncio.create_task(rows.add(value)) for value in values[1:]]
@@ -44,26 +44,26 @@ async def adding(rows: GroupCommit[int], table: Table, *values: int) -> list["as
     return [first, *rest]
 
 
-async def test_a_row_goes_out_at_once_and_those_behind_it_together(table: Table) -> None:
+async def test_a_row_is_sent_at_once_and_those_behind_it_together(table: Table) -> None:
     tasks = await adding(GroupCommit(table.write), table, 0, 1, 2)
-    table.may_answer.set()
+    table.may_respond.set()
 
     assert await asyncio.gather(*tasks) == [True, False, True]
     assert table.statements == [[0], [1, 2]]
 
 
-async def test_a_statement_has_no_more_than_so_many_rows(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group_commit, "MOST_ROWS", 2)
+async def test_a_statement_has_a_maximum_number_of_rows(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "MAX_ROWS", 2)
     tasks = await adding(GroupCommit(table.write), table, 0, 2, 4, 6)
-    table.may_answer.set()
+    table.may_respond.set()
 
     assert all(await asyncio.gather(*tasks))
     assert table.statements == [[0], [2, 4], [6]]
 
 
-async def test_a_bad_row_takes_no_other_along(table: Table) -> None:
+async def test_an_invalid_row_does_not_affect_the_others(table: Table) -> None:
     tasks = await adding(GroupCommit(table.write), table, 0, 2, -1, 4)
-    table.may_answer.set()
+    table.may_respond.set()
 
     found = await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -72,7 +72,7 @@ async def test_a_bad_row_takes_no_other_along(table: Table) -> None:
     assert table.statements == [[0], [2, -1, 4], [2], [-1], [4]]
 
 
-async def test_a_database_that_leaves_while_rows_go_out_by_themselves_is_asked_no_more() -> None:
+async def test_no_more_rows_are_sent_one_by_one_once_the_database_is_unavailable() -> None:
     class Leaves(Table):
         async def write(self, rows: Sequence[int]) -> Sequence[bool]:
             if len(self.statements) == 3:
@@ -81,7 +81,7 @@ async def test_a_database_that_leaves_while_rows_go_out_by_themselves_is_asked_n
 
     table = Leaves()
     tasks = await adding(GroupCommit(table.write), table, 0, 2, -1, 4)
-    table.may_answer.set()
+    table.may_respond.set()
 
     found = await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -91,12 +91,12 @@ async def test_a_database_that_leaves_while_rows_go_out_by_themselves_is_asked_n
 
 
 @pytest.mark.parametrize("failure", [DatabaseUnavailable("away"), CommitInDoubt("in doubt")], ids=["away", "in doubt"])
-async def test_a_database_that_is_away_is_told_to_all_and_nobody_who_waits_is_in_doubt(
+async def test_all_rows_fail_with_an_unavailable_database_and_waiting_rows_are_not_in_doubt(
     table: Table, failure: DatabaseUnavailable
 ) -> None:
     tasks = await adding(GroupCommit(table.write), table, 0, 2)
     table.failure = failure
-    table.may_answer.set()
+    table.may_respond.set()
 
     first, second = await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -105,9 +105,7 @@ async def test_a_database_that_is_away_is_told_to_all_and_nobody_who_waits_is_in
     assert table.statements == [[0]]
 
 
-async def test_who_waits_behind_a_slow_statement_is_told_to_come_again(
-    table: Table, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_rows_behind_a_slow_statement_fail(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_commit, "WAIT_SECONDS", 0.01)
     rows = GroupCommit(table.write)
     first, second = await adding(rows, table, 0, 2)
@@ -116,25 +114,25 @@ async def test_who_waits_behind_a_slow_statement_is_told_to_come_again(
         await second
     with pytest.raises(DatabaseUnavailable):
         await rows.add(4)
-    table.may_answer.set()
+    table.may_respond.set()
     assert await first
     assert table.statements == [[0]]
 
 
-async def test_a_row_that_is_cancelled_before_it_goes_out_never_does(table: Table) -> None:
+async def test_a_row_that_is_cancelled_while_it_waits_is_never_sent(table: Table) -> None:
     rows = GroupCommit(table.write)
     first, second, third = await adding(rows, table, 0, 2, 4)
 
     second.cancel()
     await asyncio.wait({second})
-    table.may_answer.set()
+    table.may_respond.set()
 
     assert await first
     assert await third
     assert table.statements == [[0], [4]]
 
 
-async def test_a_statement_that_nobody_waits_for_any_more_may_still_end(table: Table) -> None:
+async def test_a_statement_without_callers_may_still_end(table: Table) -> None:
     rows = GroupCommit(table.write)
     (only,) = await adding(rows, table, 0)
 
@@ -142,15 +140,15 @@ async def test_a_statement_that_nobody_waits_for_any_more_may_still_end(table: T
     settled = asyncio.create_task(rows.settled())
     await asyncio.wait({only})
     assert not settled.done()
-    table.may_answer.set()
+    table.may_respond.set()
 
     await settled
 
 
-async def test_a_statement_that_nobody_waits_for_any_more_is_cut_off_in_the_end(
+async def test_a_statement_without_callers_is_cancelled_after_a_while(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group_commit, "FORGOTTEN_SECONDS", 0.01)
+    monkeypatch.setattr(group_commit, "ABANDONED_SECONDS", 0.01)
     rows = GroupCommit(table.write)
     (only,) = await adding(rows, table, 0)
 
@@ -158,17 +156,17 @@ async def test_a_statement_that_nobody_waits_for_any_more_is_cut_off_in_the_end(
     await asyncio.wait({only})
     await rows.settled()
 
-    table.may_answer.set()
+    table.may_respond.set()
     assert await rows.add(2)
     assert table.statements == [[0], [2]]
 
 
-async def test_a_statement_that_others_wait_for_goes_on_and_settles(table: Table) -> None:
+async def test_a_statement_with_other_callers_continues_and_settles(table: Table) -> None:
     rows = GroupCommit(table.write)
     first, *behind = await adding(rows, table, 0, 2, 4)
-    table.may_answer.set()
+    table.may_respond.set()
     await first
-    table.may_answer.clear()
+    table.may_respond.clear()
     table.begun.clear()
     await table.begun.wait()
 
@@ -176,13 +174,13 @@ async def test_a_statement_that_others_wait_for_goes_on_and_settles(table: Table
     settled = asyncio.create_task(rows.settled())
     await asyncio.wait({behind[0]})
     assert not settled.done()
-    table.may_answer.set()
+    table.may_respond.set()
 
     await settled
     assert await behind[1]
 
 
-async def test_closing_ends_what_is_under_way_in_doubt_and_what_waits_without(table: Table) -> None:
+async def test_closing_leaves_the_running_statement_in_doubt_and_fails_waiting_rows(table: Table) -> None:
     rows = GroupCommit(table.write)
     tasks = await adding(rows, table, 0, 2)
 
@@ -193,7 +191,7 @@ async def test_closing_ends_what_is_under_way_in_doubt_and_what_waits_without(ta
     assert type(second) is DatabaseUnavailable
 
 
-async def test_after_closing_no_row_goes_out(table: Table) -> None:
+async def test_no_row_is_sent_after_closing(table: Table) -> None:
     rows = GroupCommit(table.write)
     await rows.close()
 
@@ -202,7 +200,7 @@ async def test_after_closing_no_row_goes_out(table: Table) -> None:
     assert table.statements == []
 
 
-async def test_closing_where_nothing_is_under_way_is_nothing(table: Table) -> None:
+async def test_closing_without_a_statement_does_nothing(table: Table) -> None:
     rows = GroupCommit(table.write)
     await rows.close()
     await rows.settled()

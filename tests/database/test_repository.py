@@ -1,4 +1,4 @@
-"""The repository on a real PostgreSQL: what it keeps, in which order it gives it, and what it says when it cannot."""
+"""The repository on a real PostgreSQL: what it stores, the order of pages, and its errors."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from recipe_api.database import session as database_session
+from recipe_api.database.deletions import ObjectRef
 from recipe_api.database.models import Recipe
-from recipe_api.database.records import Records
+from recipe_api.database.recipe_writer import RecipeWriter
 from recipe_api.database.repository import Position, Recipes
 from recipe_api.database.session import open_engine
 from recipe_api.errors import DatabaseUnavailable, RecipeNotFound
@@ -28,63 +29,64 @@ class TestRows:
     @pytest.mark.parametrize(
         "label", ["Pancakes", "Crêpes 🥞", "Robert'); DROP TABLE recipe;--", "\\0 %s {x}", "x" * 65536]
     )
-    async def test_come_back_as_they_were(self, recipes: Recipes, records: Records, label: str) -> None:
+    async def test_are_returned_unchanged(self, recipes: Recipes, recipe_writer: RecipeWriter, label: str) -> None:
         recipe = row(label=label)
         written = values(recipe)
 
-        await records.add(recipe)
+        await recipe_writer.add(recipe)
 
         assert values(await recipes.get(recipe.id)) == written
 
-    async def test_are_renamed(self, recipes: Recipes, records: Records) -> None:
+    async def test_are_renamed(self, recipes: Recipes, recipe_writer: RecipeWriter) -> None:
         recipe, other = row(), row()
         written = values(recipe)
         for each in (recipe, other):
-            await records.add(each)
+            await recipe_writer.add(each)
 
         renamed = await recipes.rename(recipe.id, "Crêpes")
 
         assert values(renamed) == values(await recipes.get(recipe.id)) == written | {"label": "Crêpes"}
         assert (await recipes.get(other.id)).label == "Pancakes"
 
-    async def test_are_removed_and_name_their_object(self, recipes: Recipes, records: Records) -> None:
+    async def test_are_deleted_and_return_their_object(self, recipes: Recipes, recipe_writer: RecipeWriter) -> None:
         recipe, other = row(), row()
         for each in (recipe, other):
-            await records.add(each)
+            await recipe_writer.add(each)
 
-        assert await recipes.remove(recipe.id) == recipe.key
+        ref = ObjectRef(key=recipe.key, bucket=None, location=recipe.location)
+        assert await recipes.remove(recipe.id) == [ref]
         with pytest.raises(RecipeNotFound):
             await recipes.get(recipe.id)
         assert (await recipes.get(other.id)).id == other.id
 
-    async def test_that_are_none_are_told(self, recipes: Recipes) -> None:
+    async def test_that_do_not_exist_raise_an_error(self, recipes: Recipes) -> None:
         for call in (recipes.get(uuid4()), recipes.rename(uuid4(), "x"), recipes.remove(uuid4())):
             with pytest.raises(RecipeNotFound):
                 await call
 
-    async def test_are_committed_or_not(self, recipes: Recipes, records: Records) -> None:
+    async def test_are_reported_as_committed_once_they_are(self, recipes: Recipes, recipe_writer: RecipeWriter) -> None:
         recipe = row()
 
         assert not await recipes.is_committed(recipe)
         assert (await recipes.page(after=None, limit=1)).recipes == []
-        await records.add(recipe)
+        await recipe_writer.add(recipe)
         assert await recipes.is_committed(recipe)
 
 
 class TestPages:
     @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
-        seconds=st.lists(st.integers(0, 4), max_size=12),  # so few that many recipes are of one moment
+        seconds=st.lists(st.integers(0, 4), max_size=12),  # few, so that many recipes have the same time
         limit=st.integers(1, 13),
     )
-    async def test_hold_each_recipe_once_newest_first(
-        self, recipes: Recipes, records: Records, engine: AsyncEngine, seconds: list[int], limit: int
+    async def test_contain_each_recipe_once_newest_first(
+        self, recipes: Recipes, recipe_writer: RecipeWriter, engine: AsyncEngine, seconds: list[int], limit: int
     ) -> None:
         await emptied(engine)
         rows = [row(seconds=each) for each in seconds]
         expected = [each.id for each in sorted(rows, key=lambda r: (r.created_at, r.id), reverse=True)]
         for each in rows:
-            await records.add(each)
+            await recipe_writer.add(each)
 
         pages = [page async for page in pages_of(recipes, limit)]
 
@@ -92,53 +94,53 @@ class TestPages:
         assert all(len(page) == limit for page in pages[:-1])
         assert pages[-1] or not rows
 
-    async def test_neither_repeat_nor_hide_what_comes_and_goes_in_between(
-        self, recipes: Recipes, records: Records
+    async def test_neither_repeat_nor_omit_recipes_while_others_are_added_and_deleted(
+        self, recipes: Recipes, recipe_writer: RecipeWriter
     ) -> None:
         rows = [row(seconds=number) for number in range(6)]
         for each in rows:
-            await records.add(each)
+            await recipe_writer.add(each)
         ids = [each.id for each in reversed(rows)]
         pages = pages_of(recipes, 2)
 
         seen = await anext(pages)
-        await records.add(row(seconds=100))
-        await recipes.remove(ids[1])  # the one where the page ended
+        await recipe_writer.add(row(seconds=100))
+        await recipes.remove(ids[1])  # the last one on the page
         seen += [found async for page in pages for found in page]
 
         assert seen == ids
 
-    async def test_go_on_after_any_position(self, recipes: Recipes, records: Records) -> None:
+    async def test_continue_after_any_position(self, recipes: Recipes, recipe_writer: RecipeWriter) -> None:
         recipe = row(seconds=5)
-        await records.add(recipe)
+        await recipe_writer.add(recipe)
         before, after = Position(BEGINNING, UUID(int=0)), Position(recipe.created_at, UUID(int=2**128 - 1))
 
         assert (await recipes.page(after=before, limit=1)).recipes == []
         assert [each.id for each in (await recipes.page(after=after, limit=1)).recipes] == [recipe.id]
 
 
-class TestAway:
+class TestAnUnavailableDatabase:
     @pytest.fixture
     async def away(self, make_settings: Callable[..., Settings]) -> AsyncIterator[Recipes]:
         address = f"postgres://nobody:not-a-password@{HOST}:{closed_port()}/recipes"
         async with open_engine(make_settings(DATABASE_URL=address)) as engine:
             yield Recipes(engine)
 
-    async def test_is_told_by_every_call_without_the_password(self, away: Recipes) -> None:
+    async def test_makes_every_call_raise_an_error_without_the_password(self, away: Recipes) -> None:
         for call in (
             away.get(uuid4()),
             away.page(after=None, limit=1),
             away.rename(uuid4(), "x"),
             away.remove(uuid4()),
             away.is_committed(row()),
-            away.check(),
+            away.known_keys([]),
         ):
             with pytest.raises(DatabaseUnavailable) as raised:
                 await call
             assert "not-a-password" not in str(raised.value)
 
     @pytest.mark.parametrize("user", ["nobody", ""])
-    async def test_is_told_of_a_server_that_refuses_us(
+    async def test_includes_a_server_that_rejects_the_login(
         self, make_settings: Callable[..., Settings], database_url: str, user: str
     ) -> None:
         if not user:
@@ -147,11 +149,11 @@ class TestAway:
             address = f"postgres://{user}:not-a-password@{database_url.rpartition('@')[2]}"
         async with open_engine(make_settings(DATABASE_URL=address)) as engine:
             with pytest.raises(DatabaseUnavailable):
-                await Recipes(engine).check()
+                await Recipes(engine).known_keys([])
 
 
 class TestPool:
-    async def test_that_is_spent_is_told_and_recovers(
+    async def test_raises_an_error_when_exhausted_and_recovers(
         self, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(database_session, "POOL_SECONDS", 0.2)
@@ -159,29 +161,29 @@ class TestPool:
             recipes = Recipes(engine)
             async with engine.connect(), engine.connect():
                 with pytest.raises(DatabaseUnavailable):
-                    await recipes.check()
-            await recipes.check()
+                    await recipes.known_keys([])
+            await recipes.known_keys([])
 
     async def test_serves_more_callers_than_it_has_connections(self, make_settings: Callable[..., Settings]) -> None:
         async with open_engine(make_settings(DATABASE_POOL_SIZE="2")) as engine:
-            await asyncio.gather(*(Recipes(engine).check() for _ in range(20)))
+            await asyncio.gather(*(Recipes(engine).known_keys([]) for _ in range(20)))
 
     async def test_replaces_connections_that_the_server_has_ended(
         self, make_settings: Callable[..., Settings], engine: AsyncEngine
     ) -> None:
         async with open_engine(make_settings(DATABASE_POOL_SIZE="2")) as ours:
             recipes = Recipes(ours)
-            await recipes.check()
+            await recipes.known_keys([])
             async with ours.connect() as connection:
                 backend = (await connection.exec_driver_sql("SELECT pg_backend_pid()")).scalar_one()
             async with engine.connect() as other:
                 await other.exec_driver_sql(f"SELECT pg_terminate_backend({backend}, 5000)")
 
-            await recipes.check()
+            await recipes.known_keys([])
 
 
 async def pages_of(recipes: Recipes, limit: int) -> AsyncIterator[list[UUID]]:
-    """The ids on each page; an empty one where there are no recipes."""
+    """Yield the ids on each page; one empty page if there are no recipes."""
     after = None
     while True:
         page = await recipes.page(after=after, limit=limit)

@@ -1,12 +1,12 @@
-"""Group commit: rows that come while a statement is under way go out together in the next.
+"""Group commit: rows that arrive while a statement runs are sent together in the next one.
 
-A commit waits for a disk, and on the way there for a network. With a row to a statement, a connection can do so many a
-second and no more; together, as many as come. Nothing waits for company: where no statement is under way, a row goes
-out at once.
+A commit waits for a disk, and often for a network. With one row per statement, a connection is limited to a fixed
+number of rows per second; with groups it is not. No row waits for others to join it: if no statement is running, a row
+is sent immediately.
 
-A statement that meets no database fails for all whose rows it carried, and for those that wait: they would meet the
-same. So it does for those that wait while it takes longer than a database should. Where one of the rows was at fault,
-each goes out again by itself, so that none takes others along.
+If the database is unavailable, all rows of the statement fail, and so do all rows that wait, because they would meet
+the same error. Rows that wait also fail if a statement takes too long. If a row is invalid, each row of its statement
+is sent again on its own, so that the others succeed.
 """
 
 import asyncio
@@ -20,118 +20,121 @@ from recipe_api.errors import CommitInDoubt, DatabaseUnavailable
 
 Row = TypeVar("Row")
 
-MOST_ROWS = 100
-"""Of one statement. More wait only where a database is slow to answer, and then it answers a few sooner than many."""
+MAX_ROWS = 100
+"""Rows per statement. More rows wait only if the database is slow, and then it handles a few faster than many."""
 WAIT_SECONDS = 5
-"""How long rows wait behind a statement before they are told to come again."""
-FORGOTTEN_SECONDS = 1
-"""How long a statement goes on for which nobody waits: one that ends has said what became of its rows, while one that
-is cut off may still reach the server."""
+"""How long rows wait for the statement before theirs, until they fail."""
+ABANDONED_SECONDS = 1
+"""How long a statement may continue after all its callers were cancelled. If it ends, the outcome of its rows is known;
+if it is cancelled, it may still reach the server."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Entry(Generic[Row]):
     row: Row
-    taken: "asyncio.Future[bool]"
+    inserted: "asyncio.Future[bool]"
 
     def fail(self, error: Exception) -> None:
-        if not self.taken.done():  # whoever waited for it may have been cancelled
-            self.taken.set_exception(error)
+        if not self.inserted.done():  # the caller may have been cancelled
+            self.inserted.set_exception(error)
 
 
 class GroupCommit(Generic[Row]):
-    """Rows on their way into a table.
+    """Inserts rows into a table.
 
     Args:
-        write: Commits rows in one statement; says of each whether it was taken.
+        write: Commits rows in one statement, and returns for each whether it was inserted.
     """
 
     def __init__(self, write: Callable[[Sequence[Row]], Awaitable[Sequence[bool]]]) -> None:
         self._write = write
         self._waiting: deque[_Entry[Row]] = deque()
         self._group: Sequence[_Entry[Row]] = ()
-        self._under_way: asyncio.Task[None] | None = None
-        self._impatience: asyncio.TimerHandle | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     async def add(self, row: Row) -> bool:
-        """Has a row written; returns once it is committed, or was not taken.
+        """Write a row, and return whether it was inserted. An inserted row is committed when this returns.
 
-        Raises what `write` does, and `DatabaseUnavailable` after `close`. Who is cancelled here does not know what
-        becomes of the row; `settled` tells when it is committed or never will be.
+        If the caller is cancelled, the outcome is unknown until `settled` returns.
+
+        Raises:
+            DatabaseUnavailable: The row had to wait too long, or `close` was called.
+            Exception: What `write` raises.
         """
         if self._closed:
-            raise _stopping()
+            raise _shutting_down()
         entry = _Entry(row, asyncio.get_running_loop().create_future())
         self._waiting.append(entry)
-        if self._under_way is None:
+        if self._running is None:
             self._send_next()
         try:
-            return await entry.taken
+            return await entry.inserted
         except asyncio.CancelledError:
-            self._forget(entry)
+            self._abandon(entry)
             raise
 
     async def settled(self) -> None:
-        """Returns when the statement that is under way has ended; a row that was forgotten before is in no other."""
-        if self._under_way is not None:
-            await asyncio.wait({self._under_way})
+        """Wait for the statement in progress. Rows whose callers were cancelled before are not part of a later one."""
+        if self._running is not None:
+            await asyncio.wait({self._running})
 
     async def close(self) -> None:
-        """Ends the statement that is under way, and sends no other."""
+        """Cancel the statement in progress, and send no others."""
         self._closed = True
-        self._fail_waiting(_stopping())
-        if self._under_way is not None:
-            self._under_way.cancel()
+        self._fail_waiting(_shutting_down())
+        if self._running is not None:
+            self._running.cancel()
             await self.settled()
 
-    def _forget(self, entry: _Entry[Row]) -> None:
+    def _abandon(self, entry: _Entry[Row]) -> None:
         if entry in self._waiting:
             self._waiting.remove(entry)
-        elif self._under_way is not None and all(each.taken.done() for each in self._group):
-            asyncio.get_running_loop().call_later(FORGOTTEN_SECONDS, self._under_way.cancel)
+        elif self._running is not None and all(each.inserted.done() for each in self._group):
+            asyncio.get_running_loop().call_later(ABANDONED_SECONDS, self._running.cancel)
 
     def _send_next(self) -> None:
-        self._group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_ROWS))]
-        self._under_way = asyncio.create_task(self._send(self._group)) if self._group else None
-        if self._under_way is not None:
-            self._under_way.add_done_callback(partial(self._ended, self._group))
-            self._watch()
+        self._group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_ROWS))]
+        self._running = asyncio.create_task(self._send(self._group)) if self._group else None
+        if self._running is not None:
+            self._running.add_done_callback(partial(self._ended, self._group))
+            self._start_timer()
 
     def _ended(self, group: Sequence[_Entry[Row]], _: asyncio.Task[None]) -> None:
-        for entry in group:  # those of whom nothing was said: the task was cancelled
-            entry.fail(CommitInDoubt("The process stopped while the row was written."))
-        if self._impatience is not None:
-            self._impatience.cancel()
+        for entry in group:  # rows without a result, because the task was cancelled
+            entry.fail(CommitInDoubt("The process stopped while it was writing the row."))
+        if self._timer is not None:
+            self._timer.cancel()
         self._send_next()
 
-    def _watch(self) -> None:
-        self._impatience = asyncio.get_running_loop().call_later(WAIT_SECONDS, self._lose_patience)
+    def _start_timer(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(WAIT_SECONDS, self._time_out)
 
-    def _lose_patience(self) -> None:
-        self._fail_waiting(DatabaseUnavailable("The database is busy; try again in a moment."))
-        self._watch()
+    def _time_out(self) -> None:
+        self._fail_waiting(DatabaseUnavailable("The database is busy. Try again in a moment."))
+        self._start_timer()
 
     async def _send(self, group: Sequence[_Entry[Row]]) -> None:
         try:
-            taken = await self._write([entry.row for entry in group])
+            results = await self._write([entry.row for entry in group])
         except DatabaseUnavailable as error:
-            for entry in self._group:  # all of it, also where each of its rows goes out by itself
+            for entry in self._group:  # the whole group, even if its rows are being sent one by one
                 entry.fail(error)
             self._fail_waiting(DatabaseUnavailable(error.detail))
-        except Exception as error:  # noqa: BLE001 - passed on to whose row it was
+        except Exception as error:  # noqa: BLE001 - raised by `add` for the row that caused it
             await self._send_each(group, error)
         else:
-            for entry, was_taken in zip(group, taken, strict=True):
-                if not entry.taken.done():
-                    entry.taken.set_result(was_taken)
+            for entry, result in zip(group, results, strict=True):
+                if not entry.inserted.done():
+                    entry.inserted.set_result(result)
 
     async def _send_each(self, group: Sequence[_Entry[Row]], error: Exception) -> None:
         if len(group) == 1:
             group[0].fail(error)
             return
         for entry in group:
-            if not entry.taken.done():
+            if not entry.inserted.done():
                 await self._send([entry])
 
     def _fail_waiting(self, error: DatabaseUnavailable) -> None:
@@ -139,5 +142,5 @@ class GroupCommit(Generic[Row]):
             self._waiting.popleft().fail(error)
 
 
-def _stopping() -> DatabaseUnavailable:
-    return DatabaseUnavailable("The process stops; send it again in a moment.")
+def _shutting_down() -> DatabaseUnavailable:
+    return DatabaseUnavailable("This process is shutting down. Send the request again in a moment.")

@@ -1,8 +1,8 @@
-"""Idempotency keys in PostgreSQL: who works on a key, and what became of it.
+"""Idempotency keys in PostgreSQL: which request has claimed a key, and the result of a finished one.
 
-A key is claimed by one request at a time, for a minute at a time: whoever works renews the claim, and a process that
-died loses it. The claim is finished in the statement that writes the recipe, so that of two requests with one key
-only one can commit. All times are the database's, since the clocks of two dynos differ.
+One request at a time can claim a key, for a minute at a time. It renews the claim while it works, and a process that
+dies loses it. The statement that inserts the recipe also finishes the key, so that only one of two requests with the
+same key can commit. All times are those of the database, because the clocks of two dynos differ.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from recipe_api.database.models import IdempotencyKey, Recipe
 from recipe_api.database.session import in_doubt, session
-from recipe_api.errors import CommitInDoubt, KeyInUse
+from recipe_api.errors import CommitInDoubt, IdempotencyKeyInUse
 
 CLAIM_SECONDS = 60
-"""How long a claim lasts that nobody renews."""
+"""How long a claim lasts unless it is renewed."""
 
 _CLAIM = text(
     """
@@ -59,14 +59,14 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A claim with what it is to be finished with."""
+    """A claim, with the values that finish its key."""
 
     claim: Claim
     fingerprint: bytes
     kept_seconds: float
 
     def values(self) -> dict[str, object]:
-        """What the statement is given that finishes it."""
+        """Return the parameters of the statement that finishes the key."""
         return {
             "claim_scope": self.claim.scope,
             "claim_key": self.claim.key,
@@ -78,7 +78,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What became of a key."""
+    """The result of a finished key."""
 
     fingerprint: bytes
     recipe: Recipe
@@ -89,7 +89,7 @@ class IdempotencyKeys:
 
     Args:
         engine: The database.
-        kept_seconds: How long a finished key is kept.
+        kept_seconds: How long a finished key is kept, in seconds.
     """
 
     def __init__(self, engine: AsyncEngine, *, kept_seconds: float) -> None:
@@ -97,18 +97,18 @@ class IdempotencyKeys:
         self.kept_seconds = kept_seconds
 
     async def claim(self, scope: str, key: str) -> Claim | Done:
-        """The right to finish a key, or what became of it.
+        """Claim a key, or return its result if it is finished.
 
         Raises:
-            KeyInUse: Another request works on it.
+            IdempotencyKeyInUse: Another request has claimed the key.
         """
         claim = Claim(scope, key, uuid4())
         try:
-            return await self._claimed(claim)
-        except CommitInDoubt:  # whoever has the key need not be told that it is in use
-            return await self._claimed(claim)
+            return await self._try_claim(claim)
+        except CommitInDoubt:  # the second attempt recognizes a claim that the first one has committed
+            return await self._try_claim(claim)
 
-    async def _claimed(self, claim: Claim) -> Claim | Done:
+    async def _try_claim(self, claim: Claim) -> Claim | Done:
         async with session(self._engine) as opened:
             claimed = (await (await opened.connection()).execute(_CLAIM, self._values(claim))).one_or_none()
             done = await _done(opened, claim) if claimed is None else None
@@ -117,19 +117,21 @@ class IdempotencyKeys:
         if claimed is not None:
             return claim
         if done is None:
-            raise KeyInUse("An upload with this Idempotency-Key is still going on; ask again in a moment.")
+            raise IdempotencyKeyInUse(
+                "An upload with this Idempotency-Key is still in progress. Try again in a moment."
+            )
         return done
 
     async def renew(self, claim: Claim) -> None:
-        """Keeps a claim for another `CLAIM_SECONDS`."""
+        """Extend a claim by `CLAIM_SECONDS` from now."""
         await self._run(_RENEW, self._values(claim))
 
     async def release(self, claim: Claim) -> None:
-        """Gives up a claim that came to nothing."""
+        """Release a claim without finishing its key."""
         await self._run(_RELEASE, {"scope": claim.scope, "key": claim.key, "claim": claim.id})
 
     async def forget_expired(self) -> None:
-        """Deletes the keys that no longer count."""
+        """Delete keys and claims that have expired."""
         await self._run(_FORGET, {})
 
     async def _run(self, statement: TextClause, values: dict[str, object]) -> None:

@@ -1,6 +1,6 @@
-"""The statements that write uploads: any number of rows in one, given as an array for each column.
+"""The statements that insert uploaded rows: any number of rows in one statement, with an array for each column.
 
-Either may be carried out twice for the same rows, and comes to the same.
+Both statements are idempotent: running one again with the same rows has no further effect.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from sqlmodel import col, update
 from recipe_api.database.models import IdempotencyKey, Recipe
 
 CLAIMED = "id"
-"""What `ROWS_WITH_KEYS` answers of those recipes whose keys were still their own."""
+"""The column that `ROWS_WITH_KEYS` returns: the ids of recipes whose requests still held their claims."""
 
 _Columns = Sequence[tuple[str, TypeEngine[Any]]]
 
-# A collation belongs to a column; an array that is passed has none.
+# The parameters are arrays, which have no collation.
 _RECIPE: _Columns = [
     (each.name, Text() if isinstance(each.type, Text) else each.type)
     for each in Recipe.metadata.tables["recipe"].columns
@@ -35,13 +35,13 @@ _NAMES = [name for name, _ in _RECIPE]
 
 
 def _given(columns: _Columns) -> NamedFromClause:
-    """The arrays as a table."""
+    """Return the array parameters as a table."""
     arrays = (bindparam(name, type_=ARRAY(kind)) for name, kind in columns)
     return func.unnest(*arrays).table_valued(*(column(name, kind) for name, kind in columns)).render_derived()
 
 
 ROWS = insert(Recipe).from_select(_NAMES, select(*_given(_RECIPE).c)).on_conflict_do_nothing(index_elements=["id"])
-"""Inserts recipes."""
+"""Insert recipes."""
 
 _given_with_claims = select(*_given([*_RECIPE, *_CLAIM]).c).cte("given")
 _finished = (
@@ -72,4 +72,4 @@ _recorded = (
     .cte("recorded")
 )
 ROWS_WITH_KEYS = select(_finished.c.id).add_cte(_recorded)
-"""Ties claimed keys to their recipes and inserts those; of what another request has claimed since, neither."""
+"""Finish claimed keys and insert their recipes, except where another request has claimed the key since."""

@@ -1,55 +1,82 @@
-"""The tables. Alembic's migrations follow this module; `scripts/check` holds them to it."""
+"""The tables. `scripts/check` verifies that Alembic's migrations match this module."""
 
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Index, LargeBinary, Text, Uuid
+from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Index, Integer, LargeBinary, Text, Uuid
 from sqlmodel import Field, SQLModel
 
 
 class RecipeBase(SQLModel):
-    """A label, the object that holds its photo, and where that can be fetched, whether a table has it or not.
+    """A recipe: a label, the object with its photo, and the address of the photo.
 
-    An upload makes one of these: a row that SQLAlchemy watches over takes seven times as long to make, for nothing.
+    Uploads create this instead of `Recipe`: an object that SQLAlchemy tracks takes seven times as long to create.
     """
 
     id: UUID = Field(primary_key=True)
     label: str = Field(sa_column=Column(Text, nullable=False))
     key: str = Field(sa_column=Column(Text(collation="C"), nullable=False, unique=True))
-    """Sorted by bytes, as S3 lists keys: the sweep merges the two in one pass."""
+    """Sorted by bytes, like S3's listings, so that the sweep can merge the two in one pass."""
     location: str = Field(sa_column=Column(Text, nullable=False))
     content_type: str = Field(sa_column=Column(Text, nullable=False))
     size: int = Field(sa_column=Column(BigInteger, nullable=False))
-    """Bytes of the photo."""
+    """The size of the photo in bytes."""
     etag: str = Field(sa_column=Column(Text, nullable=False))
     """The object's entity tag, without quotes."""
     original_name: str = Field(sa_column=Column(Text, nullable=False))
     created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
     """The time in the key, to the millisecond."""
+    bucket: str | None = Field(default=None, sa_column=Column(Text))
+    """The address of the bucket itself, which may differ from `location`; None in rows of older releases."""
 
 
 class Recipe(RecipeBase, table=True):
-    """A row."""
+    """A row of the table of recipes."""
 
-    __table_args__ = (Index("recipe_created_at_id", "created_at", "id"),)  # the order of the pages
+    __table_args__ = (Index("recipe_created_at_id", "created_at", "id"),)  # the order of lists
 
 
 class IdempotencyKey(SQLModel, table=True):
-    """What became of an upload that carried an `Idempotency-Key`: being worked on, or done."""
+    """An `Idempotency-Key` and the state of its upload: claimed or finished."""
 
     __tablename__ = "idempotency_key"
 
     scope: str = Field(sa_column=Column(Text, primary_key=True))
-    """Whose key it is: the name of an API token, or empty."""
+    """The name of the API token that the key was sent with, or empty."""
     key: str = Field(sa_column=Column(Text, primary_key=True))
     claim: UUID = Field(sa_column=Column(Uuid, nullable=False))
-    """Names the one request that may finish this key."""
+    """Identifies the request that may finish this key."""
     claimed_until: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
-    """When a request that does not renew its claim has lost it: its process has died."""
+    """When the claim expires unless it is renewed."""
     expires_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, index=True))
     fingerprint: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
-    """SHA-256 of label and photo, once it is done."""
+    """SHA-256 of label and photo; None until the key is finished."""
     recipe_id: UUID | None = Field(
         default=None, sa_column=Column(Uuid, ForeignKey("recipe.id", ondelete="CASCADE"), index=True)
     )
-    """What came of it, once it is done; a deleted recipe takes its key along."""
+    """The recipe; None until the key is finished. Deleting the recipe deletes the key."""
+
+
+class PendingDeletion(SQLModel, table=True):
+    """An object that is waiting to be deleted; see `deletions`."""
+
+    __tablename__ = "pending_deletion"
+
+    key: str = Field(sa_column=Column(Text(collation="C"), primary_key=True))
+    bucket: str | None = Field(default=None, sa_column=Column(Text))
+    """As in the row of the recipe."""
+    location: str = Field(sa_column=Column(Text, nullable=False))
+    """As in the row of the recipe; the address to purge from a CDN."""
+    requested_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+    attempts: int = Field(sa_column=Column(Integer, nullable=False))
+    """The number of retries, not counting the first attempt of the process that accepted the deletion."""
+    next_attempt_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, index=True))
+    """Until then, only the process that made the last attempt may delete the object."""
+
+
+class Lease(SQLModel, table=True):
+    """An exclusive right that expires; see `leases`."""
+
+    name: str = Field(sa_column=Column(Text, primary_key=True))
+    holder: UUID = Field(sa_column=Column(Uuid, nullable=False))
+    held_until: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))

@@ -1,28 +1,28 @@
-"""Recipes in and out of their table; how they come in is the business of `records`."""
+"""Reads, changes and deletes recipes. `recipe_writer` inserts them."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, tuple_, update
+from sqlalchemy import delete, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col, select
 
+from recipe_api.database.deletions import ObjectRef, request_deletion
 from recipe_api.database.models import Recipe, RecipeBase
 from recipe_api.database.session import session
 from recipe_api.errors import RecipeNotFound
 
 KEY_BATCH = 1000
-SWEEP_LOCK = 0x5EED_0001
-"""Any number that nothing else in this database takes as an advisory lock."""
+"""Keys per query when all keys are read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a page ended: the place of its last recipe in the order of all."""
+    """The position of a recipe in the order of all recipes."""
 
     created_at: datetime
     id: UUID
@@ -30,7 +30,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some recipes, newest first, and where to go on; None at the end."""
+    """A page of recipes, newest first, and the position after which the next page begins, or None on the last page."""
 
     recipes: Sequence[Recipe]
     next: Position | None
@@ -43,10 +43,10 @@ class Recipes:
         self._engine = engine
 
     async def is_committed(self, recipe: RecipeBase) -> bool:
-        """Whether a row is there whose commit was in doubt, or cancelled.
+        """Return whether the row was committed, after a commit that was in doubt or cancelled.
 
-        A mere look could come too early: the old transaction may still be ending. An insert of the same key waits
-        for it, and finds the row or finds it gone for good; its own row is rolled back.
+        A SELECT could run too early, while the first transaction is still in progress. An insert of the same key waits
+        for that transaction to end, and then shows whether the row exists. The insert itself is rolled back.
         """
         values = recipe.model_dump()
         probe = insert(Recipe).values(values).on_conflict_do_nothing().returning(col(Recipe.id))
@@ -56,10 +56,10 @@ class Recipes:
         return not absent
 
     async def get(self, recipe_id: UUID) -> Recipe:
-        """One recipe.
+        """Return a recipe.
 
         Raises:
-            RecipeNotFound: There is none of this id.
+            RecipeNotFound: No recipe has this id.
         """
         async with session(self._engine) as opened:
             recipe = await opened.get(Recipe, recipe_id)
@@ -68,7 +68,7 @@ class Recipes:
         return recipe
 
     async def page(self, *, after: Position | None, limit: int) -> Page:
-        """Up to `limit` recipes, newest first, that come after a position."""
+        """Return up to `limit` recipes that follow a position, newest first."""
         order = (col(Recipe.created_at), col(Recipe.id))
         statement = select(Recipe).order_by(*(column.desc() for column in order)).limit(limit + 1)
         if after is not None:
@@ -80,10 +80,10 @@ class Recipes:
         return Page(recipes, Position(recipes[-1].created_at, recipes[-1].id) if more else None)
 
     async def rename(self, recipe_id: UUID, label: str) -> Recipe:
-        """Sets a recipe's label.
+        """Change the label of a recipe.
 
         Raises:
-            RecipeNotFound: There is none of this id.
+            RecipeNotFound: No recipe has this id.
         """
         statement = update(Recipe).where(col(Recipe.id) == recipe_id).values(label=label).returning(Recipe)
         async with session(self._engine) as opened:
@@ -93,24 +93,25 @@ class Recipes:
             raise _not_found(recipe_id)
         return recipe
 
-    async def remove(self, recipe_id: UUID) -> str:
-        """Deletes a row; answers the key of the object that it spoke of.
+    async def remove(self, recipe_id: UUID) -> list[ObjectRef]:
+        """Delete a row and return its objects, whose deletion becomes pending in the same commit.
 
         Raises:
-            RecipeNotFound: There is none of this id.
+            RecipeNotFound: No recipe has this id.
         """
-        statement = delete(Recipe).where(col(Recipe.id) == recipe_id).returning(col(Recipe.key))
+        statement = delete(Recipe).where(col(Recipe.id) == recipe_id).returning(*_OBJECT_REF)
         async with session(self._engine) as opened:
-            key: str | None = (await opened.exec(statement)).scalar_one_or_none()
+            refs = _object_refs(await opened.exec(statement))
+            if not refs:
+                raise _not_found(recipe_id)
+            await request_deletion(opened, refs)
             await opened.commit()
-        if key is None:
-            raise _not_found(recipe_id)
-        return key
+        return refs
 
     async def keys(self, *, after: str, until: str | None) -> AsyncIterator[str]:
-        """All keys greater than `after` and less than `until`, in order of bytes.
+        """Yield all keys greater than `after` and less than `until`, in byte order.
 
-        Read in batches, a short statement each: a sweep of a million rows holds neither memory nor a transaction.
+        They are read in batches, so that a sweep of a million rows needs little memory and no long transaction.
         """
         key = col(Recipe.key)
         while True:
@@ -126,37 +127,28 @@ class Recipes:
             after = batch[-1]
 
     async def known_keys(self, keys: Sequence[str]) -> set[str]:
-        """Those of these keys that a row has."""
+        """Return the keys that have a row."""
         async with session(self._engine) as opened:
             return set((await opened.exec(select(col(Recipe.key)).where(col(Recipe.key).in_(keys)))).all())
 
+    async def object_refs(self, keys: Sequence[str]) -> list[ObjectRef]:
+        """Return the objects of these keys, as their rows describe them."""
+        async with session(self._engine) as opened:
+            return _object_refs(await opened.exec(select(*_OBJECT_REF).where(col(Recipe.key).in_(keys))))
+
     async def remove_keys(self, keys: Sequence[str]) -> None:
-        """Deletes the rows that have these keys."""
+        """Delete the rows with these keys."""
         async with session(self._engine) as opened:
             await opened.exec(delete(Recipe).where(col(Recipe.key).in_(keys)))
             await opened.commit()
 
-    @asynccontextmanager
-    async def sweeping(self) -> AsyncIterator[bool]:
-        """Whether this is the only sweep, for as long as the block lasts.
 
-        An advisory lock of the connection's session: it goes with the connection, however the process ends.
-        """
-        async with session(self._engine) as opened:
-            # In a transaction, the lock would keep one open for as long as the sweep lasts.
-            connection = await opened.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
-            locked = await connection.scalar(select(func.pg_try_advisory_lock(SWEEP_LOCK)))
-            try:
-                yield bool(locked)
-            finally:
-                if locked:
-                    await connection.scalar(select(func.pg_advisory_unlock(SWEEP_LOCK)))
+_OBJECT_REF = (col(Recipe.key), col(Recipe.bucket), col(Recipe.location))
 
-    async def check(self) -> None:
-        """Returns when the database answers and knows the table."""
-        async with session(self._engine) as opened:
-            await opened.exec(select(Recipe).limit(0))
+
+def _object_refs(rows: Iterable[Any]) -> list[ObjectRef]:
+    return [ObjectRef(key=key, bucket=bucket, location=location) for key, bucket, location in rows]
 
 
 def _not_found(recipe_id: UUID) -> RecipeNotFound:
-    return RecipeNotFound(f"There is no recipe {recipe_id}.")
+    return RecipeNotFound(f"There is no recipe {recipe_id}; it may have been deleted.")

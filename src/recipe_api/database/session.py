@@ -1,30 +1,29 @@
-"""Sessions on PostgreSQL, and the one place where the driver's failures become ours.
+"""Database sessions, and the translation of the driver's errors into those of `errors`.
 
-No connection is held while bytes stream: a session is opened for the statement that is due, and closed after it.
+No connection is held while a photo is received: a session is opened for a few statements, and then closed.
 """
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
 
 import asyncpg
 import structlog
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from recipe_api.database.connection import CONNECT_SECONDS, Connector, engine_on
+from recipe_api.database_url import parse
 from recipe_api.errors import CommitInDoubt, DatabaseUnavailable
 from recipe_api.settings import DatabaseSettings
 
-CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 10
 POOL_SECONDS = 5
-"""How long a request waits for a free connection before it is told to come again."""
+"""How long a request waits for a free connection before it is rejected with 503."""
 
-# The driver's own errors come from connecting; SQLAlchemy wraps only those of statements.
-# What it calls an internal error is a connection that was cut in the middle of something.
+# SQLAlchemy wraps the driver's errors in statements, but not those while connecting. The driver raises
+# InternalClientError if a connection breaks during an operation.
 _FAILURES = (
     OSError,
     TimeoutError,
@@ -40,17 +39,16 @@ _log = structlog.get_logger(__name__)
 
 @asynccontextmanager
 async def open_engine(settings: DatabaseSettings) -> AsyncIterator[AsyncEngine]:
-    """The pool of connections for all but the rows of uploads; it closes with the block.
+    """Open the connection pool for everything except uploaded rows. It is closed with the block.
 
-    Nothing connects before it is used.
+    The connections are opened on first use.
     """
-    engine = create_async_engine(
-        settings.database_url.get_secret_value(),
-        pool_size=settings.database_pool_size - record_connections(settings),
+    engine = engine_on(
+        connector(settings, command_seconds=STATEMENT_SECONDS),
+        pool_size=settings.database_pool_size - writer_connections(settings),
         max_overflow=0,
         pool_timeout=POOL_SECONDS,
         pool_pre_ping=True,
-        connect_args={"timeout": CONNECT_SECONDS, "command_timeout": STATEMENT_SECONDS},
     )
     try:
         yield engine
@@ -58,28 +56,28 @@ async def open_engine(settings: DatabaseSettings) -> AsyncIterator[AsyncEngine]:
         await engine.dispose()
 
 
-def record_connections(settings: DatabaseSettings) -> int:
-    """How many of a process's connections are for the rows of uploads: one for those with a key, one for the others.
+def writer_connections(settings: DatabaseSettings) -> int:
+    """Return how many of a process's connections are reserved for uploaded rows.
 
-    Rows are written in groups, so that more would not write more. Of two connections in all, one.
+    There are two, one for rows with an idempotency key and one for the others; rows are written in groups, so more
+    connections would not be faster. If the process may have only two connections, one is reserved. If it may have only
+    one, everything shares it (`SharedPool`).
     """
     return min(2, settings.database_pool_size - 1)
 
 
-def driver_options(settings: DatabaseSettings) -> dict[str, Any]:
-    """What asyncpg is told to connect as the engine does."""
-    url = make_url(settings.database_url.get_secret_value())
-    options = dict(url.get_dialect()().create_connect_args(url)[1])
-    cached = options.pop("prepared_statement_cache_size", None)  # SQLAlchemy's word, for a PgBouncer on the way
-    return options | {"timeout": CONNECT_SECONDS} | ({} if cached is None else {"statement_cache_size": cached})
+def connector(settings: DatabaseSettings, *, command_seconds: float | None = None) -> Connector:
+    """Return a connector for the database in the settings, with the timeout of a request."""
+    url = parse(settings.database_url.get_secret_value())
+    return Connector(url, seconds=CONNECT_SECONDS, command_seconds=command_seconds)
 
 
 @asynccontextmanager
 async def session(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
-    """A session for a few statements; whoever writes commits.
+    """Yield a session for a few statements; code that writes must commit.
 
     Raises:
-        DatabaseUnavailable: PostgreSQL is away, no connection became free in time, or nobody has migrated it.
+        DatabaseUnavailable: PostgreSQL is unavailable, no connection became free in time, or migrations are missing.
     """
     with translated():
         async with AsyncSession(engine, expire_on_commit=False) as opened:
@@ -88,28 +86,33 @@ async def session(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Around what speaks to the database.
+    """Translate the driver's errors inside the block.
 
     Raises:
-        DatabaseUnavailable: It is away, no connection became free in time, or nobody has migrated it.
+        DatabaseUnavailable: PostgreSQL is unavailable, no connection became free in time, or migrations are missing.
     """
     try:
         yield
     except _FAILURES as error:
         state = _state(error)
-        if state in _LACKS_TABLES:
-            raise DatabaseUnavailable(_logged(error, "The database lacks its tables; run its migrations.")) from error
-        if state and not state.startswith(_AWAY) and not getattr(error, "connection_invalidated", False):
+        if state in _SCHEMA_MISMATCH:
+            detail = _logged(error, "The tables of the database do not fit this release; run its migrations.")
+            raise DatabaseUnavailable(detail, reason=f"{_MIGRATE} ({_cause(error)})") from error
+        if state in _NOT_PERMITTED:
+            detail = _logged(error, FORBIDDEN)
+            raise DatabaseUnavailable(detail, reason=f"{_NOT_PERMITTED[state]} ({_cause(error)})") from error
+        if state and not state.startswith(_UNAVAILABLE) and not getattr(error, "connection_invalidated", False):
             raise
-        raise DatabaseUnavailable(_logged(error)) from error
+        reason = f"Cannot use the database in DATABASE_URL: {_cause(error)}{_REMEDIES.get(state or '', '')}"
+        raise DatabaseUnavailable(_logged(error), reason=reason) from error
 
 
 @contextmanager
 def in_doubt() -> Iterator[None]:
-    """Around a commit: a failure in it may come after it has worked.
+    """Translate errors of a commit, which may have succeeded nevertheless.
 
     Raises:
-        CommitInDoubt: The commit's answer was lost.
+        CommitInDoubt: The response to the commit was lost.
     """
     try:
         yield
@@ -119,37 +122,61 @@ def in_doubt() -> Iterator[None]:
 
 @contextmanager
 def committing() -> Iterator[None]:
-    """Around a statement that commits by itself: in doubt where its answer was lost, not where the server refused it.
+    """Translate errors of a statement that commits by itself.
 
     Raises:
-        CommitInDoubt: The connection failed, or the server ended it.
-        DatabaseUnavailable: The server does not take it now.
+        CommitInDoubt: The connection broke, or the server closed it, so the statement may have been committed.
+        DatabaseUnavailable: The server rejected the statement, and may accept it later.
     """
     with translated():
         try:
             yield
         except _FAILURES as error:
             state = _state(error)
-            if state and not state.startswith(_CUT_SHORT):
+            if state and not state.startswith(_INTERRUPTED):
                 raise
             raise CommitInDoubt(_logged(error)) from error
 
 
-_LACKS_TABLES = {"42P01", "42703", "42501"}
-"""No such table, no such column, or neither for this user."""
-_CUT_SHORT = ("08", "57")
-"""Connection exceptions; told to stop, or shutting down."""
-_AWAY = (*_CUT_SHORT, "28", "3D", "40", "53", "55P03", "25006")
-"""Not let in, as while credentials are rotated; a deadlock; insufficient resources, such as too many connections; a
-lock that was not to be had; a standby, which takes no writes."""
+_SCHEMA_MISMATCH = {"42P01", "42703", "42804", "42883", "42809", "42P10", "23502"}
+"""A table, column or operator is missing; a column or table has another type; a unique constraint is missing; a column
+is required that this release does not know."""
+_MIGRATE = (
+    "The tables are not those of this release;"
+    " run `alembic upgrade head`, or deploy the release that has migrated them since."
+)
+READ_ONLY = (
+    "The database is read-only: a standby, out of space or over its plan's limit, or its user or database has"
+    " default_transaction_read_only. Make it writable, or point DATABASE_URL at the primary."
+)
+_NOT_PERMITTED = {
+    "42501": "The user in DATABASE_URL lacks a privilege; grant SELECT, INSERT, UPDATE and DELETE on all tables.",
+    "25006": READ_ONLY,
+}
+_REMEDIES = {
+    "53300": ". The processes open up to DATABASE_POOL_SIZE connections each, more than the server or the role allows;"
+    " lower it (1 is enough) or raise the limit.",
+}
+FORBIDDEN = "The database does not permit this."
+_INTERRUPTED = ("08", "57")
+"""Connection exceptions; operator intervention, such as a shutdown."""
+_UNAVAILABLE = (*_INTERRUPTED, "28", "3D", "40", "53", "55P03")
+"""Also: login rejected, as while credentials are rotated; deadlock; insufficient resources, such as too many
+connections; lock not available."""
 
 
 def _state(error: Exception) -> str | None:
-    """The server's code for what went wrong (PostgreSQL's appendix A); None where it did not get to say any."""
+    """Return the server's SQLSTATE (PostgreSQL's appendix A), or None if the error did not come from the server."""
     state: str | None = getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)
     return state
 
 
-def _logged(error: Exception, detail: str = "The database does not answer now; try again in a moment.") -> str:
+def _cause(error: Exception) -> str:
+    """Return the first line of the server's or the driver's message, without the name of SQLAlchemy's wrapper."""
+    cause = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+    return (cause.partition("\n")[0] or type(error).__name__).rpartition(">: ")[2]
+
+
+def _logged(error: Exception, detail: str = "The database does not respond. Try again in a moment.") -> str:
     _log.warning("database failed", error=type(error).__name__, detail=str(error).partition("\n")[0])
     return detail

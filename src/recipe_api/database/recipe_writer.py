@@ -1,0 +1,159 @@
+"""Inserts uploaded rows in groups: one statement for each group, which may be sent twice.
+
+Inserting a row and finishing its idempotency key is one statement, which commits by itself and needs no transaction.
+The driver runs it directly, on connections reserved for it, so that lists of recipes do not delay uploads; a session
+with a transaction would cost many times as much (docs/benchmarks.md, "What was tried"). The statement is idempotent,
+because a recipe's id belongs to one upload alone. So connections are not tested before use: if one breaks, the
+statement is sent again on a new one, whether or not the first attempt succeeded.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import asyncpg
+import structlog
+from sqlalchemy.dialects.postgresql import asyncpg as driver
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.sql import ClauseElement
+
+from recipe_api.database.group_commit import GroupCommit
+from recipe_api.database.idempotency import Finished
+from recipe_api.database.inserts import CLAIMED, ROWS, ROWS_WITH_KEYS
+from recipe_api.database.models import RecipeBase
+from recipe_api.database.session import POOL_SECONDS, committing, connector, translated, writer_connections
+from recipe_api.database.shared_pool import RowConnection, RowPool, SharedPool
+from recipe_api.errors import CommitInDoubt, IdempotencyKeyInUse
+from recipe_api.settings import DatabaseSettings
+
+_log = structlog.get_logger(__name__)
+
+STATEMENT_SECONDS = 8
+"""Timeout of a statement. Two of them and a new connection fit into the time that a response may take."""
+
+
+class RecipeWriter:
+    """Inserts uploaded rows; see `open_recipe_writer`."""
+
+    def __init__(self, pool: RowPool) -> None:
+        self._pool = pool
+        self._plain = GroupCommit(self._write)
+        self._keyed = GroupCommit(self._write_keyed)
+
+    async def add(self, recipe: RecipeBase, finished: Finished | None = None) -> None:
+        """Insert a row and finish its idempotency key, if it has one. Both are committed when this returns.
+
+        Raises:
+            DatabaseUnavailable: The row was not inserted, and will not be.
+            CommitInDoubt: The row may exist. After `settled`, `Recipes.is_committed` returns whether it does.
+            IdempotencyKeyInUse: Another request has claimed the idempotency key; the row was not inserted.
+        """
+        if finished is None:
+            await self._plain.add(recipe)
+        elif not await self._keyed.add((recipe, finished)):
+            raise IdempotencyKeyInUse("Another upload took over this Idempotency-Key. Try again in a moment.")
+
+    async def check(self) -> None:
+        """Check that a connection for uploaded rows is open or can be opened.
+
+        Raises:
+            DatabaseUnavailable: No connection could be opened.
+        """
+        if self._pool.get_size() == 0:
+            with translated():
+                await self._pool.release(await self._pool.acquire(timeout=POOL_SECONDS))
+
+    async def settled(self) -> None:
+        """Wait until no statement can still insert a row whose `add` has ended."""
+        await self._plain.settled()
+        await self._keyed.settled()
+
+    async def close(self) -> None:
+        """Cancel the statements in progress."""
+        await self._plain.close()
+        await self._keyed.close()
+
+    async def _write(self, recipes: Sequence[RecipeBase]) -> Sequence[bool]:
+        await self._run_with_retry(_ROWS, [vars(recipe) for recipe in recipes])
+        return [True] * len(recipes)
+
+    async def _write_keyed(self, rows: Sequence[tuple[RecipeBase, Finished]]) -> Sequence[bool]:
+        values = [vars(recipe) | finished.values() for recipe, finished in rows]
+        taken = {found[CLAIMED] for found in await self._run_with_retry(_ROWS_WITH_KEYS, values)}
+        return [recipe.id in taken for recipe, _ in rows]
+
+    async def _run_with_retry(self, statement: "_Statement", rows: Sequence[dict[str, Any]]) -> "list[asyncpg.Record]":
+        arguments = statement.arguments(rows)
+        try:
+            return await self._run(statement.sql, arguments)
+        except CommitInDoubt:
+            await self._pool.expire_connections()  # after a failover, all of them are broken
+        try:
+            return await self._run(statement.sql, arguments)
+        except Exception as error:  # the first attempt may have succeeded
+            raise CommitInDoubt("The database does not respond. Try again in a moment.") from error
+
+    async def _run(self, sql: str, arguments: Sequence[list[Any]]) -> "list[asyncpg.Record]":
+        with translated():
+            connection: RowConnection = await self._pool.acquire(timeout=POOL_SECONDS)
+        try:
+            with committing():
+                found = await connection.fetch(sql, *arguments, timeout=STATEMENT_SECONDS)
+        except BaseException:
+            # This returns the slot to the pool. `release` would wait for the server to confirm a cancellation, and the
+            # pool has already taken back a connection that was lost.
+            with suppress(asyncpg.InterfaceError):
+                connection.terminate()
+            raise
+        try:
+            await self._pool.release(connection)
+        except Exception:  # noqa: BLE001 - the statement has succeeded, whatever happens to the connection
+            _log.warning("could not return a database connection to the pool")
+        return found
+
+
+@asynccontextmanager
+async def open_recipe_writer(settings: DatabaseSettings, engine: AsyncEngine) -> AsyncIterator[RecipeWriter]:
+    """Open a `RecipeWriter` with its own connections, or the engine's if the process may have only one.
+
+    The connections are opened on first use and closed with the block.
+    """
+    async with _pool(settings, engine) as pool:
+        recipe_writer = RecipeWriter(pool)
+        try:
+            yield recipe_writer
+        finally:
+            await recipe_writer.close()
+            pool.terminate()  # `close` would wait for a server that does not respond
+
+
+@asynccontextmanager
+async def _pool(settings: DatabaseSettings, engine: AsyncEngine) -> AsyncIterator[RowPool]:
+    size = writer_connections(settings)
+    if size == 0:
+        yield SharedPool(engine)
+        return
+    async with asyncpg.create_pool(
+        min_size=0, max_size=size, reset=_nothing_to_reset, connect=connector(settings).connect
+    ) as pool:
+        yield pool
+
+
+async def _nothing_to_reset(_: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Skip the reset: an autocommitted statement leaves no state in its session, and a reset costs a round trip."""
+
+
+class _Statement:
+    """A statement in the driver's form, with numbered parameters that are arrays."""
+
+    def __init__(self, clause: ClauseElement) -> None:
+        compiled: Any = clause.compile(dialect=driver.dialect())  # type: ignore[no-untyped-call]  # SQLAlchemy's own
+        self.sql = str(compiled)
+        self._names: tuple[str, ...] = tuple(compiled.positiontup)
+
+    def arguments(self, rows: Sequence[dict[str, Any]]) -> list[list[Any]]:
+        """Return an array of values for each parameter, in the order of the numbers."""
+        return [[row[name] for row in rows] for name in self._names]
+
+
+_ROWS, _ROWS_WITH_KEYS = _Statement(ROWS), _Statement(ROWS_WITH_KEYS)
