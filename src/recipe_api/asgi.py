@@ -1,11 +1,15 @@
 """What the server and the web layer share of ASGI; both stand on the same level and do not know each other.
 
-One extension of it says how far ahead a request's body may be read. Under another server it is not there, and an upload
-goes as well, only at the price of more CPU.
+`WINDOW` says how far ahead a request's body may be read. Under another server it is not there, and an upload goes as
+well, only at the price of more CPU. `STOPPING` is how the app learns that the service is shutting down.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
+
+STOPPING = "recipe_api.stopping"
+"""Its name in the lifespan's `state`, which each request sees. The value is a `Callable[[], bool]` that returns whether
+the service is shutting down. Under another server it is missing."""
 
 WINDOW = "recipe_api.window"
 """Its name in a request's `extensions`. What stands there is a `Window`."""
@@ -45,12 +49,18 @@ def window_of(scope: Mapping[str, Any]) -> Window:
 
 
 def content_length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
-    """Bytes of a body, as the headers of its request announce it; None where they do not.
+    """Return the value of `Content-Length`; None if it is missing or not a number.
 
     Args:
-        headers: As ASGI has them, the names in lower case.
+        headers: As ASGI passes them, with names in lower case.
     """
     for name, value in headers:
         if name == b"content-length" and (digits := value.strip()).isdigit():
-            return int(digits.lstrip(b"0") or b"0")  # Python makes no number of more than 4300 digits
+            return int(digits.lstrip(b"0") or b"0")  # Python's int() rejects more than 4300 digits
     return None
+
+
+def is_stopping(scope: Mapping[str, Any]) -> bool:
+    """Return whether the service that received this request is shutting down."""
+    stopping: Callable[[], bool] | None = scope.get("state", {}).get(STOPPING)
+    return stopping is not None and stopping()

@@ -1,4 +1,4 @@
-"""`recipe-api serve` as a dyno runs it: a process of its own, config vars for its environment, a signal for its end."""
+"""`recipe-api serve` in a process, configured by environment variables and stopped by a signal."""
 
 import contextlib
 import json
@@ -31,12 +31,12 @@ WHOLE = {
     "AWS_REGION": "eu-central-1",
     "SECRET_KEY": SECRET_KEY,
 }
-"""An environment that lacks nothing."""
+"""A complete environment."""
 INHERITED = ("PATH", "HOME", "LANG", "PYTHONPATH", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
 
 
 def recipe_api(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """What the command says with this environment alone."""
+    """Run the command with only this environment."""
     return subprocess.run(
         [sys.executable, "-m", "recipe_api.cli", *arguments],
         env={name: os.environ[name] for name in INHERITED if name in os.environ} | environment,
@@ -47,15 +47,15 @@ def recipe_api(*arguments: str, **environment: str) -> subprocess.CompletedProce
     )
 
 
-def test_the_command_names_its_version() -> None:
-    answer = recipe_api("--version")
+def test_version_prints_the_version() -> None:
+    completed = recipe_api("--version")
 
-    assert answer.returncode == 0
-    assert answer.stdout.startswith("recipe-api 0.")
+    assert completed.returncode == 0
+    assert completed.stdout.startswith("recipe-api 0.")
 
 
 @pytest.mark.parametrize("command", [(), ("serve",), ("dev",), ("sweep",), ("bucket",)])
-def test_every_command_tells_its_usage(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_prints_its_usage(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*command, "--help"])
 
@@ -64,7 +64,7 @@ def test_every_command_tells_its_usage(command: tuple[str, ...], capsys: pytest.
 
 
 @pytest.mark.parametrize("arguments", [(), ("cook",), ("serve", "--fast"), ("bucket",)])
-def test_a_wrong_command_is_told_the_usage(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_command_gets_the_usage(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
 
@@ -72,16 +72,16 @@ def test_a_wrong_command_is_told_the_usage(arguments: tuple[str, ...], capsys: p
     assert "usage: recipe-api" in capsys.readouterr().err
 
 
-def test_a_setting_that_is_missing_is_told_in_one_line_and_no_more() -> None:
-    answer = recipe_api("serve", **{name: value for name, value in WHOLE.items() if name != "SECRET_KEY"})
+def test_a_missing_setting_is_reported_in_one_line() -> None:
+    completed = recipe_api("serve", **{name: value for name, value in WHOLE.items() if name != "SECRET_KEY"})
 
-    assert answer.returncode == 2
-    assert answer.stderr == "recipe-api: SECRET_KEY is not set; see .env.example\n"
-    assert answer.stdout == ""
+    assert completed.returncode == 2
+    assert completed.stderr == "recipe-api: SECRET_KEY is not set; see .env.example\n"
+    assert completed.stdout == ""
 
 
 @pytest.mark.parametrize("missing", sorted(WHOLE))
-def test_a_setting_that_is_missing_is_named(
+def test_each_missing_setting_is_named(
     missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("os.environ", {name: value for name, value in WHOLE.items() if name != missing})
@@ -103,7 +103,7 @@ def test_a_setting_that_is_missing_is_named(
         ("PHOTO_TYPES", "image/svg+xml"),
     ],
 )
-def test_a_setting_that_is_wrong_is_named_without_what_may_be_secret(
+def test_an_invalid_setting_is_named_without_its_value(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("os.environ", {**WHOLE, name: value})
@@ -117,7 +117,7 @@ def test_a_setting_that_is_wrong_is_named_without_what_may_be_secret(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dyno:
-    """A process that serves."""
+    """A running `recipe-api serve` process."""
 
     process: subprocess.Popen[str]
     port: int
@@ -127,7 +127,7 @@ class Dyno:
     def url(self) -> str:
         return f"http://{HOST}:{self.port}"
 
-    def answers(self) -> bool:
+    def responds(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
         try:
             return httpx.get(f"{self.url}/healthz", trust_env=False, verify=NO_TLS).status_code == 200
@@ -137,7 +137,7 @@ class Dyno:
 
 @pytest.fixture
 def start_dyno(stack: Stack, database_url: str, tmp_path: Path) -> Iterator[Callable[..., Dyno]]:
-    """Starts `recipe-api serve` with config vars."""
+    """Return a function that starts `recipe-api serve` with config vars."""
     with contextlib.ExitStack() as running:
 
         def start(**environment: str) -> Dyno:
@@ -156,14 +156,14 @@ def start_dyno(stack: Stack, database_url: str, tmp_path: Path) -> Iterator[Call
             )
             running.callback(process.kill)
             dyno = Dyno(process=process, port=port, log=tmp_path / "log")
-            assert eventually(dyno.answers, within=30), dyno.log.read_text()
+            assert eventually(dyno.responds, within=30), dyno.log.read_text()
             return dyno
 
         yield start
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
-def test_a_dyno_that_is_told_to_stop_finishes_the_upload_that_is_running(
+def test_on_sigterm_a_dyno_finishes_the_upload_in_progress(
     start_dyno: Callable[..., Dyno], backstage: Backstage, processes: str
 ) -> None:
     dyno = start_dyno(WEB_CONCURRENCY=processes)
@@ -177,18 +177,19 @@ def test_a_dyno_that_is_told_to_stop_finishes_the_upload_that_is_running(
         dyno.process.send_signal(signal.SIGTERM)
         assert eventually(lambda: "Shutting down" in dyno.log.read_text())
         wire.send(body[PART_SIZE + 100_000 :])
-        answer = wire.read()
+        response = wire.read()
 
-    assert answer.status == 201, answer.body
-    assert_stored(answer.json(), photo, backstage)
+    assert response.status == 201, response.body
+    assert_stored(response.json(), photo, backstage)
     assert dyno.process.wait(30) in {0, -signal.SIGTERM}
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
-def test_every_line_that_a_dyno_writes_can_be_read_by_a_machine(
+def test_every_log_line_of_a_dyno_is_json(
     start_dyno: Callable[..., Dyno], backstage: Backstage, processes: str
 ) -> None:
     dyno = start_dyno(WEB_CONCURRENCY=processes)
+    assert eventually(lambda: dyno.log.read_text().count("Application startup complete") == int(processes), within=30)
     with httpx.Client(base_url=dyno.url, trust_env=False, verify=NO_TLS) as client:
         created = post(client)
         with backstage.faulty_table():
@@ -201,5 +202,29 @@ def test_every_line_that_a_dyno_writes_can_be_read_by_a_machine(
     requests = [line for line in lines if line["event"] == "request" and line["path"] == "/recipe"]
     assert [(line["method"], line["status"]) for line in requests] == [("POST", 201), ("GET", 500)]
     assert requests[0]["request_id"] == created.headers["X-Request-ID"]
-    assert [line["level"] for line in lines if line["event"] == "unexpected fault"] == ["error"]
+    assert [line["level"] for line in lines if line["event"] == "unexpected error"] == ["error"]
     assert SECRET_KEY not in dyno.log.read_text()
+    assert not [line for line in lines if line["level"] == "warning"]
+
+
+def test_a_dyno_warns_on_start_of_a_missing_bucket_and_missing_migrations(
+    start_dyno: Callable[..., Dyno], backstage: Backstage
+) -> None:
+    address = backstage.create_database("never_migrated")
+    try:
+        dyno = start_dyno(S3_BUCKET="no-such-bucket", DATABASE_URL=address)
+
+        assert eventually(lambda: len(_warnings(dyno)) == 2), dyno.log.read_text()
+        dyno.process.terminate()
+        dyno.process.wait(30)
+    finally:
+        backstage.drop_database("never_migrated")
+
+    remedies = {warning["problem"]: warning["remedy"] for warning in _warnings(dyno)}
+    assert "recipe-api bucket setup" in remedies["storage-unavailable"]
+    assert "alembic upgrade head" in remedies["database-unavailable"]
+
+
+def _warnings(dyno: Dyno) -> list[dict[str, str]]:
+    lines = [json.loads(line) for line in dyno.log.read_text().splitlines()]
+    return [line for line in lines if line["event"] == "uploads will fail until this is fixed"]

@@ -1,4 +1,4 @@
-"""`recipe-api sweep` as whoever runs the service calls it: exit codes, lines, and one sweep at a time."""
+"""The `recipe-api sweep` command: exit codes, output, and one sweep at a time."""
 
 import json
 import os
@@ -16,6 +16,7 @@ import pytest
 
 from recipe_api.cli import main
 from recipe_api.cli.sweep import _duration, _moment
+from recipe_api.database.leases import LEASE_SECONDS
 from recipe_api.dev.stack import Stack
 from recipe_api.storage import keys
 from tests.support.rows import row
@@ -30,14 +31,14 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def environment(stack: Stack, database_url: str) -> dict[str, str]:
-    """What the command is to see."""
+    """Return the environment of the command."""
     ours = {name: os.environ[name] for name in INHERITED if name in os.environ}
     return ours | stack.environment() | {"DATABASE_URL": database_url, "SECRET_KEY": "x" * 40}
 
 
 @pytest.fixture
 def sweep(environment: dict[str, str], backstage: Backstage) -> Run:  # noqa: ARG001 - empties bucket and table
-    """Runs the command to its end, on a bucket and a table that were empty before the test."""
+    """Return a function that runs the command; bucket and table are empty before the test."""
 
     def run(*arguments: str, **other: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -57,35 +58,42 @@ def command(*arguments: str) -> list[str]:
 
 
 def put(backstage: Backstage, number: int = 1) -> str:
-    """An object that has no row."""
+    """Create an object without a row, and return its key."""
     key = keys.new_key(datetime(2026, 11, 22, tzinfo=UTC), prefix="", extension="jpg")
     backstage.s3.put_object(Bucket=backstage.bucket, Key=key, Body=bytes(number))
     return key
 
 
-def insert(backstage: Backstage) -> str:
-    """A row that has no object."""
-    values = row().model_dump()
+def pair(backstage: Backstage) -> None:
+    """Create a row with its object, which shows that bucket and table belong together."""
+    backstage.s3.put_object(Bucket=backstage.bucket, Key=insert(backstage), Body=b"x")
+
+
+def insert(backstage: Backstage, bucket: str = "") -> str:
+    """Create a row without an object, and return its key."""
+    values = row().model_dump() | {"bucket": bucket or backstage.bucket_url}
     names, places = ", ".join(values), ", ".join(f"${number}" for number in range(1, len(values) + 1))
     backstage.sql(f"INSERT INTO recipe ({names}) VALUES ({places})", *values.values())  # noqa: S608 - names are ours
     return str(values["key"])
 
 
 def begin(backstage: Backstage) -> str:
-    """A multipart upload that nobody completes."""
+    """Create a multipart upload that nobody completes, and return its key."""
     key = keys.new_key(datetime(2026, 11, 22, tzinfo=UTC), prefix="", extension="jpg")
     backstage.s3.create_multipart_upload(Bucket=backstage.bucket, Key=key)
     return key
 
 
-def test_it_exits_0_where_nothing_is_amiss(sweep: Run) -> None:
+def test_it_exits_with_0_if_there_are_no_findings(sweep: Run) -> None:
     done = sweep()
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "Swept 0 objects and 0 rows: 0 orphans, 0 rows without object, 0 dangling uploads.\n"
+    assert done.stdout == (
+        "Swept 0 objects and 0 rows: 0 orphans, 0 rows without an object, 0 dangling uploads, 0 pending deletions.\n"
+    )
 
 
-def test_it_exits_1_and_says_what_is_amiss(sweep: Run, backstage: Backstage) -> None:
+def test_it_exits_with_1_and_lists_the_findings(sweep: Run, backstage: Backstage) -> None:
     orphan, missing, dangling = put(backstage, 1234), insert(backstage), begin(backstage)
     backstage.s3.put_object(Bucket=backstage.bucket, Key="favicon.ico", Body=b"")
 
@@ -98,30 +106,32 @@ def test_it_exits_1_and_says_what_is_amiss(sweep: Run, backstage: Backstage) -> 
     assert second.startswith(f"missing   {missing}")
     assert third.startswith(f"dangling  {dangling}  20")
     assert rest == [
-        "Swept 2 objects and 1 rows: 1 orphans, 1 rows without object, 1 dangling uploads.",
-        "1 objects have keys that are not of this service's form; they were left alone.",
-        "Run it again with --fix to mend this.",
+        "Swept 2 objects and 1 rows: 1 orphans, 1 rows without an object, 1 dangling uploads, 0 pending deletions.",
+        "1 objects do not have this service's key format; they were left alone.",
+        "Run it again with --fix to fix this.",
+        "Rows without their object are deleted only with --fix-missing.",
     ]
 
 
-def test_with_fix_it_says_what_it_did_and_the_next_run_finds_nothing(sweep: Run, backstage: Backstage) -> None:
+def test_with_fix_it_prints_what_it_did_and_the_next_run_finds_nothing(sweep: Run, backstage: Backstage) -> None:
+    pair(backstage)
     put(backstage)
     insert(backstage)
     begin(backstage)
 
-    done = sweep("--grace", "0", "--fix")
+    done = sweep("--grace", "0", "--fix-missing")
 
     assert done.returncode == 1
     deeds = {line.split()[0]: line for line in done.stdout.splitlines()[:3]}
     assert deeds["orphan"].endswith("  deleted")
     assert deeds["missing"].endswith("  row deleted")
     assert deeds["dangling"].endswith("  aborted")
-    assert "--fix" not in done.stdout
+    assert "with --fix to" not in done.stdout
     assert sweep("--grace", "0", "--fix").returncode == 0
-    assert backstage.nothing_is_left()
+    assert len(backstage.objects()) == len(backstage.rows()) == 1
 
 
-def test_by_default_what_came_within_a_day_is_passed_over(sweep: Run, backstage: Backstage) -> None:
+def test_by_default_it_skips_anything_younger_than_a_day(sweep: Run, backstage: Backstage) -> None:
     key = put(backstage)
 
     assert sweep("--fix").returncode == 0
@@ -129,22 +139,23 @@ def test_by_default_what_came_within_a_day_is_passed_over(sweep: Run, backstage:
     assert backstage.objects() == [key]
 
 
-def test_every_line_of_json_can_be_read(sweep: Run, backstage: Backstage) -> None:
+def test_with_json_every_line_is_a_json_object(sweep: Run, backstage: Backstage) -> None:
     orphan, missing = put(backstage, 7), insert(backstage)
 
     done = sweep("--grace", "0", "--json")
 
     *findings, last = [json.loads(line) for line in done.stdout.splitlines()]
-    by_sort: dict[str, dict[str, Any]] = {finding["amiss"]: finding for finding in findings}
-    assert by_sort["orphan"].keys() == {"amiss", "key", "size", "since", "mended"}
-    assert (by_sort["orphan"]["key"], by_sort["orphan"]["size"], by_sort["orphan"]["mended"]) == (orphan, 7, False)
-    assert datetime.fromisoformat(by_sort["orphan"]["since"]).tzinfo
-    assert (by_sort["missing"]["key"], by_sort["missing"]["size"]) == (missing, None)
-    counts = {"objects": 1, "rows": 1, "foreign": 0, "orphans": 1, "missing": 1, "dangling": 0}
+    by_kind: dict[str, dict[str, Any]] = {finding["kind"]: finding for finding in findings}
+    assert by_kind["orphan"].keys() == {"kind", "key", "size", "since", "fixed", "other_bucket"}
+    assert (by_kind["orphan"]["key"], by_kind["orphan"]["size"], by_kind["orphan"]["fixed"]) == (orphan, 7, False)
+    assert datetime.fromisoformat(by_kind["orphan"]["since"]).tzinfo
+    assert (by_kind["missing"]["key"], by_kind["missing"]["size"]) == (missing, None)
+    counts = {"objects": 1, "rows": 1, "foreign": 0, "pairs": 0, "other_bucket": 0}
+    counts |= {"orphans": 1, "missing": 1, "dangling": 0, "pending": 0}
     assert last == {"sum": counts, "fix": False}
 
 
-def test_since_and_until_say_where_to_look(sweep: Run, backstage: Backstage) -> None:
+def test_since_and_until_limit_the_time_range(sweep: Run, backstage: Backstage) -> None:
     put(backstage)
 
     assert sweep("--grace", "0", "--until", "2026-11-22").returncode == 0
@@ -152,23 +163,53 @@ def test_since_and_until_say_where_to_look(sweep: Run, backstage: Backstage) -> 
     assert sweep("--grace", "0", "--since", "2026-11-22", "--until", "2026-11-23").returncode == 1
 
 
-def test_where_most_is_amiss_it_touches_nothing_but_with_force(sweep: Run, backstage: Backstage) -> None:
+def test_it_needs_force_to_fix_mostly_findings(sweep: Run, backstage: Backstage) -> None:
     missing = {insert(backstage) for _ in range(10)}
 
-    done = sweep("--fix")
+    done = sweep("--fix-missing")
 
     assert done.returncode == 3
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
-    assert line.startswith("recipe-api: stopped, nothing of this batch was touched. Of 0 objects and 10 rows seen")
+    assert line.startswith("recipe-api: stopped. Of 0 objects and 10 rows seen")
     assert {record["key"] for record in backstage.rows()} == missing
     assert sweep("--fix", "--force").returncode == 1
+    assert {record["key"] for record in backstage.rows()} == missing
+    assert sweep("--fix-missing", "--force").returncode == 1
     assert backstage.rows() == []
+
+
+def test_pending_deletions_outside_the_time_range_are_reported_and_fixed(sweep: Run, backstage: Backstage) -> None:
+    gone, kept = sorted((put(backstage), put(backstage)))  # the sweep reports in the order of keys
+    for key, bucket in ((gone, backstage.bucket_url), (kept, "https://former.test")):
+        backstage.sql(
+            "INSERT INTO pending_deletion VALUES ($1, $2, 'https://photos.test/x', now(), 0, now())", key, bucket
+        )
+
+    reported, fixed = (sweep("--since", "1d", *options) for options in ([], ["--fix"]))
+
+    assert (reported.returncode, fixed.returncode) == (1, 1)
+    assert [line.split()[:2] for line in reported.stdout.splitlines()[:2]] == [["pending", gone], ["pending", kept]]
+    first, second = fixed.stdout.splitlines()[:2]
+    assert first.endswith("  deleted")
+    assert second.endswith("  in another or an unknown bucket")
+    assert backstage.objects() == [kept]
+
+
+def test_it_counts_rows_of_another_bucket_and_leaves_them_alone(sweep: Run, backstage: Backstage) -> None:
+    pair(backstage)
+    insert(backstage, bucket="https://former.test")
+
+    done = sweep("--fix-missing")
+
+    assert done.returncode == 0
+    assert "1 rows belong to another or an unknown bucket; they were left alone." in done.stdout
+    assert len(backstage.rows()) == 2
 
 
 @contextmanager
 def sweeping(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A sweep in the midst of its work: its store has taken its call and does not answer."""
+    """A sweep in progress, whose store has received a call and does not respond."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as silent:
         silent.bind((HOST, 0))
         silent.listen()
@@ -183,42 +224,51 @@ def sweeping(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
                 process.kill()
 
 
-def test_of_two_sweeps_the_second_says_so_and_ends(environment: dict[str, str], sweep: Run) -> None:
+ALREADY_RUNNING = (
+    "recipe-api: another sweep is running on this database. "
+    "Wait until it ends; if it was killed, try again in a minute.\n"
+)
+
+
+def test_a_second_sweep_exits_with_a_message(environment: dict[str, str], sweep: Run) -> None:
     with sweeping(environment):
         done = sweep()
 
-    assert done.returncode == 3
-    assert done.stderr == "recipe-api: another sweep is under way on this database; let it end.\n"
-    assert done.stdout == ""
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", ALREADY_RUNNING)
 
 
-def test_a_sweep_that_was_killed_is_in_nobodys_way(environment: dict[str, str], sweep: Run) -> None:
+def test_a_sweep_that_was_killed_blocks_others_until_its_lease_expires(
+    environment: dict[str, str], sweep: Run, backstage: Backstage
+) -> None:
     with sweeping(environment) as killed:
         killed.send_signal(signal.SIGKILL)
         assert killed.wait(SECONDS) == -signal.SIGKILL
-        # The server notices as soon as it looks at the connection.
-        assert any(sweep().returncode == 0 for _ in range(10))
+    assert sweep().stderr == ALREADY_RUNNING
+    (lease,) = backstage.sql("SELECT held_until - now() AS remaining FROM lease")
+    assert lease["remaining"] <= timedelta(seconds=LEASE_SECONDS)
+
+    backstage.sql("UPDATE lease SET held_until = now() - interval '1 second'")
+
+    assert sweep().returncode == 0
 
 
-def test_a_database_that_is_away_is_told_in_one_line(sweep: Run) -> None:
+def test_a_sweep_releases_its_lease(sweep: Run, backstage: Backstage) -> None:
+    assert sweep().returncode == 0
+    assert sweep(S3_BUCKET="nobodys").returncode == 3
+
+    assert backstage.sql("SELECT * FROM lease") == []
+
+
+def test_an_unavailable_database_is_reported_in_one_line(sweep: Run) -> None:
     done = sweep(DATABASE_URL=f"postgres://nobody@{HOST}:{closed_port()}/recipes")
 
     assert done.returncode == 3
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
-    assert line.startswith("recipe-api: The database does not answer now; try again in a moment. (")
+    assert line.startswith("recipe-api: Cannot use the database in DATABASE_URL: ")
 
 
-def test_a_bucket_that_is_not_there_is_told_in_one_line(sweep: Run) -> None:
-    done = sweep(S3_BUCKET="nobodys")
-
-    assert done.returncode == 3
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("recipe-api: The object store does not answer as it should")
-    assert "NoSuchBucket" in line
-
-
-def test_progress_is_shown_on_a_terminal_alone(environment: dict[str, str], sweep: Run) -> None:
+def test_progress_is_shown_only_on_a_terminal(environment: dict[str, str], sweep: Run) -> None:
     assert sweep().stderr == ""
     ours, terminal = pty.openpty()
     try:
@@ -235,7 +285,7 @@ def test_progress_is_shown_on_a_terminal_alone(environment: dict[str, str], swee
     assert shown.endswith("\r\x1b[K")  # and is gone at the end
 
 
-def test_its_help_tells_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["sweep", "--help"])
 
@@ -246,13 +296,13 @@ def test_its_help_tells_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--grace", "5"], "write 90m, 24h or 7d"),
-        (["--grace", "a week"], "write 90m, 24h or 7d"),
-        (["--grace", "99999999999999999d"], "longer than there is time"),
-        (["--grace", "999999d"], "longer than there is time"),
-        (["--since", "yesterday"], "write 2026-11-22"),
-        (["--since", "999999d"], "longer than there is time"),
-        (["--until", "2026-13-01"], "write 2026-11-22"),
+        (["--grace", "5"], "write it as 90m, 24h or 7d"),
+        (["--grace", "a week"], "write it as 90m, 24h or 7d"),
+        (["--grace", "99999999999999999d"], "is too long"),
+        (["--grace", "999999d"], "is too long"),
+        (["--since", "yesterday"], "write it as 2026-11-22"),
+        (["--since", "999999d"], "is too long"),
+        (["--until", "2026-13-01"], "write it as 2026-11-22"),
         (["--fast"], "unrecognized arguments: --fast"),
     ],
 )
@@ -266,16 +316,16 @@ def test_a_wrong_argument_is_explained(
     assert complaint in capsys.readouterr().err
 
 
-def test_a_window_without_anything_between_its_ends_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_time_range_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", "--since", "2026-11-23", "--until", "2026-11-22"]) == 2
 
-    assert capsys.readouterr().err == "recipe-api: --since is not before --until; nothing lies between\n"
+    assert capsys.readouterr().err == "recipe-api: --since must be before --until\n"
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("0", 0), ("0s", 0), ("30s", 30), ("90m", 5400), ("24h", 86400), ("7d", 604_800)]
 )
-def test_an_age_has_a_unit(text: str, seconds: int) -> None:
+def test_an_age_is_parsed_by_its_unit(text: str, seconds: int) -> None:
     assert _duration(text) == timedelta(seconds=seconds)
 
 
@@ -287,13 +337,30 @@ def test_an_age_has_a_unit(text: str, seconds: int) -> None:
         ("2026-11-22T07:30:01+02:00", datetime(2026, 11, 22, 5, 30, 1, tzinfo=UTC)),
     ],
 )
-def test_a_moment_without_a_zone_is_of_utc(text: str, moment: datetime) -> None:
+def test_a_time_without_a_zone_is_utc(text: str, moment: datetime) -> None:
     assert _moment(text) == moment
 
 
-def test_a_moment_may_be_so_long_ago() -> None:
+def test_a_time_may_be_given_as_an_age() -> None:
     before = datetime.now(UTC)
 
     moment = _moment("7d")
 
     assert before - timedelta(days=7) <= moment <= datetime.now(UTC) - timedelta(days=7)
+
+
+def test_a_bucket_that_does_not_exist_is_named(sweep: Run) -> None:
+    done = sweep(S3_BUCKET="no-such-bucket")
+
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == (
+        "recipe-api: The bucket no-such-bucket does not exist. Create it with `recipe-api bucket setup`, "
+        "or correct S3_BUCKET.\n"
+    )
+
+
+def test_credentials_that_the_store_rejects_are_named(sweep: Run) -> None:
+    done = sweep(AWS_ACCESS_KEY_ID="not-a-real-key-id")
+
+    assert done.returncode == 3
+    assert "Check AWS_ACCESS_KEY_ID" in done.stderr

@@ -19,10 +19,10 @@ from uvicorn.server import ServerState
 from recipe_api.asgi import window_of
 from recipe_api.server.http import BoundedHttp
 from recipe_api.server.inflow import BLOCK_BYTES, FIRST_BLOCK_BYTES, SPARSE_BYTES
-from recipe_api.settings import KIB, MIB
+from recipe_api.units import KIB, MIB
 from tests.support.authority import Authority
+from tests.support.pools import on_both_loops, until
 from tests.support.wire import chunked, request
-from tests.support.wires import on_both_loops, until
 
 HOST = "127.0.0.1"
 READ_BYTES = 256 * KIB

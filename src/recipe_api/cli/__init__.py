@@ -1,7 +1,7 @@
-"""The command line: `recipe-api serve | dev | sweep | bucket`. Each command calls what the app itself is made of.
+"""The command line: `recipe-api serve | dev | sweep | bucket`.
 
-A module a command: it adds its own parser, and reads no more of the environment than it needs. Only the module of the
-command that is asked for is imported: `serve` keeps a process beside its workers, which need not weigh as much.
+Each command is a module that adds its own parser and reads only the environment variables that it needs. Only the
+module of the requested command is imported, which keeps the process small that `serve` runs beside its workers.
 """
 
 import argparse
@@ -11,19 +11,25 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
 
-from recipe_api.errors import Unavailable
-from recipe_api.settings import SettingsError
-
 COMMANDS = ("serve", "dev", "sweep", "bucket")
 USAGE_ERROR = 2
 UNAVAILABLE = 3
-INTERRUPTED = 128 + 2  # as a shell tells of SIGINT
-NOT_READ = 128 + 13  # and of SIGPIPE
+INTERRUPTED = 128 + 2  # the exit code that shells report for SIGINT
+NOT_READ = 128 + 13  # and for SIGPIPE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; answers its exit code: 2 where the environment is wrong, 3 where what it needs is away."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    """Run a command and return its exit code: 2 for invalid settings, 3 if a service that it needs is unavailable."""
+    try:
+        return _run(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _run(arguments: Sequence[str]) -> int:
+    from recipe_api.errors import Unavailable  # noqa: PLC0415 - Ctrl-C during this import is handled, too
+    from recipe_api.settings import SettingsError  # noqa: PLC0415 - the same
+
     options = _parser(arguments).parse_args(arguments)
     try:
         code: int = options.run(options)
@@ -32,12 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"recipe-api: {error}", file=sys.stderr)
         return USAGE_ERROR
     except Unavailable as error:
-        why = str(error.__cause__ or "").partition("\n")[0]
-        print(f"recipe-api: {error}" + (f" ({why})" if why else ""), file=sys.stderr)
+        cause = str(error.__cause__ or "").partition("\n")[0]
+        print(f"recipe-api: {error.reason or (f'{error} ({cause})' if cause else error)}", file=sys.stderr)
         return UNAVAILABLE
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:  # nobody reads on, as after `| head`; the interpreter would try to, once more
+    except BrokenPipeError:  # the reader has gone, as with `| head`; the interpreter would flush again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NOT_READ
     return code
@@ -45,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="recipe-api", description="Takes a label and a photo in one form, and streams the photo to S3."
+        prog="recipe-api", description="An upload service that streams labelled photos to S3."
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('recipe-api')}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")

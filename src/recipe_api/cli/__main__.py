@@ -1,4 +1,4 @@
-"""`python -m recipe_api.cli`: the command line where its script is not on the path."""
+"""Runs the command line as `python -m recipe_api.cli`, for environments without the script."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`recipe-api bucket setup | policy | doctor`: the bucket, from nothing to a photo that anyone can fetch."""
+"""`recipe-api bucket setup | policy | doctor`: creates, configures and checks the bucket."""
 
 import argparse
 import asyncio
@@ -11,82 +11,86 @@ from typing import TYPE_CHECKING
 
 from recipe_api.observability import configure_logging
 from recipe_api.settings import S3Settings
+from recipe_api.storage.bucket.context import Result, Verdict
+from recipe_api.storage.bucket.desired import DesiredState
 from recipe_api.storage.bucket.doctor import Doctor
 from recipe_api.storage.bucket.policies import JOBS, iam_policy
-from recipe_api.storage.bucket.setup import BucketRefused, Outcome, Report, Setup
-from recipe_api.storage.bucket.visit import Result, Verdict
-from recipe_api.storage.bucket.wish import Wish
-from recipe_api.storage.connection import open_s3_client
+from recipe_api.storage.bucket.reports import BucketRefused, Outcome, Report
+from recipe_api.storage.bucket.setup import Setup
+from recipe_api.storage.bucket.trial import open_public_http
+from recipe_api.storage.connection import open_s3_store
 
 if TYPE_CHECKING:
     from recipe_api.cli.types import Commands
 
-WELL, AMISS = 0, 1
+OK, PROBLEM = 0, 1
 
 _SETUP = """\
-Makes the bucket S3_BUCKET if it is missing, and brings it to the state in which anyone can fetch a photo:
-  access       Amazon's block of public access lets a public policy through, and no more
-  ownership    ACLs are off in a new bucket (on, with S3_ACL); in one that was there they stay as they are
-  policy       anyone may get the objects under S3_KEY_PREFIX, and list nothing
-  cors         scripts of CORS_ORIGINS may read photos, their ETag and Location included
-  lifecycle    multipart uploads left half done end after a day
-  encryption   only looked at: a key of KMS would keep photos from the public
+Creates the bucket S3_BUCKET if it does not exist, and configures it so that anyone can fetch a photo:
+  access       public access is blocked, except for a public bucket policy
+  ownership    ACLs are disabled in a new bucket (enabled with S3_ACL); an existing bucket is not changed
+  policy       anyone may get the objects under S3_KEY_PREFIX, and nobody may list them
+  cors         scripts from CORS_ORIGINS may read photos, including their ETag and Location
+  lifecycle    incomplete multipart uploads are aborted after a day
+  encryption   only checked: a KMS key would make photos inaccessible to the public
+  photo        a photo can be written, fetched by anyone, and deleted
 
-Statements and rules that others made are kept. A second run changes nothing. What the store does not know, or these
-credentials may not do, is told with what follows from it. The credentials need more than the service's own:
-`recipe-api bucket policy setup` prints what.
+After each change, a photo is written and fetched; a change that breaks either is reverted. Existing statements and
+rules are kept. A second run changes nothing. Features that the store lacks, and permissions that are missing, are
+reported with their consequences. The service's own credentials do not suffice; `recipe-api bucket policy setup`
+prints the policy that is needed.
 
-Exit code: 0 the bucket is as wished, 1 it is not (with --dry-run: something would be changed), 2 wrong settings or
-arguments, 3 the store is away.
+Exit code: 0 the bucket is set up, 1 it is not (with --dry-run: something would be changed), 2 invalid settings or
+arguments, 3 the store is unavailable.
 """
 _POLICY = """\
-Prints the least IAM policy for an identity that does these jobs on S3_BUCKET under S3_KEY_PREFIX:
-  service    serves (the default)
+Prints the minimal IAM policy for these jobs on S3_BUCKET under S3_KEY_PREFIX:
+  service    serve (the default)
   sweep      recipe-api sweep --fix
-  doctor     recipe-api bucket doctor, with all that it can look at
+  doctor     recipe-api bucket doctor, including all optional checks
   setup      recipe-api bucket setup
 
-Several jobs make one policy. No credentials are needed. To make a user of the service:
+Several jobs are combined in one policy. No credentials are needed. To create an AWS user for the service:
   aws iam create-user --user-name recipe-api
   aws iam put-user-policy --user-name recipe-api --policy-name recipe-api \\
     --policy-document "$(recipe-api bucket policy service sweep)"
   aws iam create-access-key --user-name recipe-api
 """
 _DOCTOR = """\
-Walks the path of a photo as the service would, with its settings and credentials: writes a small object and fetches it
-as anyone does, begins a multipart upload and aborts it, and looks at what is around. Prints a line for each check, and
-where something is wrong, what, and the command that mends it. It removes what it wrote, whatever happens.
+Checks the bucket with the service's settings, credentials and connections: writes a small photo and fetches it
+anonymously, starts and aborts a multipart upload, and reads the bucket's configuration. Prints a line for each check
+and, for each problem, the cause and the command that fixes it. It always removes what it wrote.
 
-Exit code: 0 the service can work (there may be warnings), 1 it cannot, 2 wrong settings or arguments.
+Exit code: 0 the service can use the bucket (there may be warnings), 1 it cannot, 2 invalid settings or arguments.
 """
 
 
 def add_to(commands: "Commands") -> None:
-    """Adds the command."""
+    """Add the command to the parser."""
     parser = commands.add_parser(
         "bucket",
-        help="set up the bucket, print the permissions it takes, find out what is wrong with it",
-        description="Looks after the bucket. Needs the variables of the object store only, not the database's.",
+        help="set up the bucket, print its IAM policy, diagnose problems",
+        description="Set up and check the bucket. Only the settings of the object store are needed.",
     )
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
 
-    setup = _action(actions, "setup", "make the bucket and bring it to the wished state", _SETUP)
-    setup.add_argument("--dry-run", action="store_true", help="show what would be changed, and change nothing")
+    setup = _action(actions, "setup", "create and configure the bucket", _SETUP)
+    setup.add_argument("--dry-run", action="store_true", help="show the changes without making them")
     setup.add_argument(
-        "--publish-others", action="store_true", help="publish the prefix even where objects of others lie under it"
+        "--publish-others", action="store_true", help="publish the prefix even if it contains other objects"
     )
     setup.set_defaults(run=run_setup)
 
-    policy = _action(actions, "policy", "print the least IAM policy for a job", _POLICY)
+    policy = _action(actions, "policy", "print the minimal IAM policy for a job", _POLICY)
     policy.add_argument(
         "jobs", nargs="*", metavar="JOB", default=["service"], choices=[*JOBS, ["service"]], help=", ".join(JOBS)
     )
     policy.set_defaults(run=run_policy)
 
-    doctor = _action(actions, "doctor", "find out what is wrong with the bucket, and how to mend it", _DOCTOR)
+    doctor = _action(actions, "doctor", "diagnose problems with the bucket, and show how to fix them", _DOCTOR)
     doctor.set_defaults(run=run_doctor)
     for action in (setup, doctor):
-        action.add_argument("--json", action="store_true", help="write a JSON object a line")
+        action.add_argument("--json", action="store_true", help="print one JSON object per line")
 
 
 def _action(actions: "Commands", name: str, summary: str, description: str) -> argparse.ArgumentParser:
@@ -96,52 +100,58 @@ def _action(actions: "Commands", name: str, summary: str, description: str) -> a
 
 
 def run_setup(options: argparse.Namespace) -> int:
-    """Sets the bucket up."""
+    """Set up the bucket and return the exit code."""
     settings = _settings()
     try:
         return asyncio.run(_set_up(settings, options))
     except BucketRefused as refused:
         print(f"recipe-api: {refused}", file=sys.stderr)
-        return AMISS
+        return PROBLEM
 
 
 async def _set_up(settings: S3Settings, options: argparse.Namespace) -> int:
-    code = WELL
-    async with open_s3_client(settings) as client:
+    code = OK
+    async with open_s3_store(settings) as (store, client), open_public_http(settings) as http:
         setup = Setup(
+            settings,
+            store,
             client,
-            Wish.of(settings),
-            region=settings.aws_region,
+            http,
             dry_run=options.dry_run,
             publish_others=options.publish_others,
+            on_heroku=_is_on_heroku(),
         )
         async for report in setup.run():
-            print(json.dumps(asdict(report)) if options.json else _told(report))
+            print(json.dumps(asdict(report)) if options.json else _report_lines(report))
             if not report.is_done:
-                code = AMISS
+                code = PROBLEM
     return code
 
 
 def run_policy(options: argparse.Namespace) -> int:
-    """Prints a policy."""
-    print(json.dumps(iam_policy(Wish.of(_settings()), options.jobs), indent=2))
-    return WELL
+    """Print a policy and return the exit code."""
+    print(json.dumps(iam_policy(DesiredState.of(_settings()), options.jobs), indent=2))
+    return OK
 
 
 def run_doctor(options: argparse.Namespace) -> int:
-    """Examines the bucket."""
+    """Check the bucket and return the exit code."""
     return asyncio.run(_examine(_settings(), options))
 
 
 async def _examine(settings: S3Settings, options: argparse.Namespace) -> int:
-    code = WELL
-    doctor = Doctor(settings, on_heroku="DYNO" in os.environ)
+    code = OK
+    doctor = Doctor(settings, on_heroku=_is_on_heroku())
     async with aclosing(doctor.examine()) as results:
         async for result in results:
-            print(json.dumps(asdict(result)) if options.json else _line(result))
+            print(json.dumps(asdict(result)) if options.json else _result_lines(result))
             if result.verdict is Verdict.FAIL:
-                code = AMISS
+                code = PROBLEM
     return code
+
+
+def _is_on_heroku() -> bool:
+    return "DYNO" in os.environ
 
 
 def _settings() -> S3Settings:
@@ -149,15 +159,15 @@ def _settings() -> S3Settings:
     return S3Settings.from_environment(os.environ)
 
 
-_ATTENTION = {Outcome.UNSUPPORTED, Outcome.REFUSED, Outcome.HELD_BACK}
+_PROBLEM_OUTCOMES = {Outcome.UNSUPPORTED, Outcome.REFUSED, Outcome.HELD_BACK, Outcome.TAKEN_BACK, Outcome.FAULTY}
 
 
-def _told(report: Report) -> str:
-    mark = "!" if report.outcome in _ATTENTION else " "
+def _report_lines(report: Report) -> str:
+    mark = "!" if report.outcome in _PROBLEM_OUTCOMES else " "
     lines = [f"{mark} {report.step:<10}  {report.outcome}", *(f"      {line}" for line in report.changes)]
     return "\n".join([*lines, *([f"      {report.detail}"] if report.detail else [])])
 
 
-def _line(result: Result) -> str:
+def _result_lines(result: Result) -> str:
     line = f"{result.verdict:<4}  {result.check:<12}  {result.detail}"
-    return f"{line}\n      mend it: {result.mend}" if result.mend else line
+    return f"{line}\n      fix: {result.remedy}" if result.remedy else line

@@ -1,4 +1,4 @@
-"""`recipe-api serve`: uvicorn as a Heroku dyno wants it."""
+"""`recipe-api serve`: uvicorn, configured for a Heroku dyno."""
 
 import argparse
 import os
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from recipe_api.observability import configure_logging
-from recipe_api.server import server_options
+from recipe_api.server import running, server_options
 from recipe_api.settings import Settings
 
 if TYPE_CHECKING:
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 
 def add_to(commands: "Commands") -> None:
-    """Adds the command."""
+    """Add the command to the parser."""
     parser = commands.add_parser(
         "serve",
-        help="serve, as a dyno does",
-        description="Serves on PORT with WEB_CONCURRENCY processes. Everything else comes from the environment too; "
-        ".env.example lists it.",
+        help="run the service, as on a Heroku dyno",
+        description="Runs the service on PORT with WEB_CONCURRENCY processes. All settings are environment variables; "
+        ".env.example lists them.",
     )
-    parser.add_argument("--host", default="0.0.0.0", help="address to listen on (default: %(default)s, all)")  # noqa: S104 - a dyno's router reaches it from outside
+    parser.add_argument("--host", default="0.0.0.0", help="address to listen on (default: %(default)s, all)")  # noqa: S104 - Heroku's router connects from outside the dyno
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serves until it is told to stop."""
+    """Run the service until a signal stops it."""
     settings = Settings.from_environment(os.environ)
     configure_logging(settings.log_level)
-    uvicorn.run(
+    config = uvicorn.Config(
         "recipe_api.app:create_app",
         factory=True,
         host=options.host,
@@ -38,4 +38,5 @@ def run(options: argparse.Namespace) -> int:
         workers=settings.web_concurrency,
         **server_options(settings),
     )
+    running.run(config)
     return 0

@@ -1,4 +1,4 @@
-"""`recipe-api sweep`: finds, and on request mends, what a crash left behind."""
+"""`recipe-api sweep`: finds what a crash left behind, and fixes it on request."""
 
 import argparse
 import asyncio
@@ -14,56 +14,68 @@ from typing import TYPE_CHECKING
 from recipe_api.observability import configure_logging
 from recipe_api.resources import open_resources
 from recipe_api.settings import Settings, SettingsError
-from recipe_api.uploads.sweep import Amiss, DoubtfulSettings, Finding, Sweep, Tally, Window
+from recipe_api.uploads.sweep import DoubtfulSettings, Finding, FindingKind, Sweep, TakenOver, Tally, TimeRange
 
 if TYPE_CHECKING:
     from recipe_api.cli.types import Commands
 
 NOTHING_FOUND, FOUND, NOT_SWEPT = 0, 1, 3
 
+_ALREADY_RUNNING = (
+    "another sweep is running on this database. Wait until it ends; if it was killed, try again in a minute."
+)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DESCRIPTION = """\
-Compares the bucket with the table in one pass, and reports
+Compares the bucket with the database in one pass, and reports:
+  pending   a deletion that has not worked yet, whatever its age
   orphan    an object without a row, older than the grace period
   missing   a row without its object
   dangling  a multipart upload that nobody completed, older than the grace period
 
-With --fix it deletes orphans and missing rows and aborts dangling uploads. Keys that are not of this service's form
-are never touched. Two sweeps at once are safe: the second one says so and ends.
+With --fix it deletes orphans and the objects of pending deletions, and aborts dangling uploads. Rows without their
+object are deleted only with --fix-missing. Rows whose object belongs to another bucket, and objects whose keys do not
+have this service's format, are never touched. Only one sweep runs at a time; a second one exits with code 3.
 
-Exit code: 0 nothing found, 1 something found (mended or not), 2 wrong settings or arguments, 3 not swept to the end.
+Exit code: 0 nothing found, 1 something found (fixed or not), 2 invalid settings or arguments, 3 sweep not completed.
 """
 
 
 def add_to(commands: "Commands") -> None:
-    """Adds the command."""
+    """Add the command to the parser."""
     parser = commands.add_parser(
         "sweep",
-        help="find what crashes left in the bucket or the table, and mend it",
+        help="find and fix what crashes left in the bucket or the database",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--fix", action="store_true", help="mend what is found; without it, only report")
+    parser.add_argument("--fix", action="store_true", help="fix everything but missing; otherwise only report")
+    parser.add_argument(
+        "--fix-missing", action="store_true", help="fix everything: also delete rows without their object"
+    )
     parser.add_argument(
         "--grace",
         type=_duration,
         default=timedelta(hours=24),
         metavar="AGE",
-        help="pass over what is younger, such as 90m, 24h, 7d (default: 24h); 0 only while nobody uploads",
+        help="ignore anything younger, such as 90m, 24h, 7d (default: 24h); use 0 only while there are no uploads",
     )
     parser.add_argument(
-        "--since", type=_moment, metavar="WHEN", help="look at uploads that began then or later: 2026-11-22, 7d (ago)"
+        "--since", type=_moment, metavar="WHEN", help="only uploads that began then or later: 2026-11-22, or 7d (ago)"
     )
-    parser.add_argument("--until", type=_moment, metavar="WHEN", help="look at uploads begun before then")
-    parser.add_argument("--force", action="store_true", help="mend even where most of what is seen is amiss")
-    parser.add_argument("--json", action="store_true", help="write a JSON object a line: each finding, then the sum")
+    parser.add_argument("--until", type=_moment, metavar="WHEN", help="only uploads that began before then")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object per line: each finding, then the totals"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="continue even if the bucket and the database hardly match"
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Sweeps once."""
+    """Run one sweep and return the exit code."""
     if options.since and options.until and options.since >= options.until:
-        raise SettingsError("--since is not before --until; nothing lies between")
+        raise SettingsError("--since must be before --until")
     settings = Settings.from_environment(os.environ)
     configure_logging("error", stream=sys.stderr)
     return asyncio.run(_sweep(settings, options))
@@ -71,29 +83,36 @@ def run(options: argparse.Namespace) -> int:
 
 async def _sweep(settings: Settings, options: argparse.Namespace) -> int:
     report: Callable[[Finding], None] = _report_json if options.json else _report
-    async with open_resources(settings) as resources, resources.recipes.sweeping() as alone:
-        if not alone:
-            print("recipe-api: another sweep is under way on this database; let it end.", file=sys.stderr)
+    fix = options.fix or options.fix_missing
+    async with open_resources(settings) as resources, resources.sweep_lease.held() as held:
+        if not held:
+            print(f"recipe-api: {_ALREADY_RUNNING}", file=sys.stderr)
             return NOT_SWEPT
         sweep = Sweep(
             resources.inventory,
             resources.recipes,
             resources.idempotency_keys,
+            resources.sweep_lease,
+            resources.deletions,
             prefix=settings.s3_key_prefix,
             grace=options.grace,
         )
         progress = asyncio.create_task(_show_progress(sweep.tally)) if sys.stderr.isatty() else None
         try:
-            async for finding in sweep.run(Window(options.since, options.until), fix=options.fix, force=options.force):
+            time_range = TimeRange(options.since, options.until)
+            async for finding in sweep.run(time_range, fix=fix, fix_missing=options.fix_missing, force=options.force):
                 report(finding)
         except DoubtfulSettings as doubt:
-            print(f"recipe-api: stopped, nothing of this batch was touched. {doubt}", file=sys.stderr)
+            print(f"recipe-api: stopped. {doubt}", file=sys.stderr)
+            return NOT_SWEPT
+        except TakenOver:
+            print("recipe-api: stopped, because this sweep was suspended and another one has started.", file=sys.stderr)
             return NOT_SWEPT
         finally:
             if progress:
                 progress.cancel()
                 print("\r\x1b[K", end="", file=sys.stderr)
-    _report_sum(sweep.tally, fix=options.fix, as_json=options.json)
+    _report_totals(sweep.tally, fix=fix, as_json=options.json)
     return FOUND if sweep.tally.found else NOTHING_FOUND
 
 
@@ -106,43 +125,53 @@ async def _show_progress(tally: Tally) -> None:
         await asyncio.sleep(0.5)
 
 
-_DEEDS = {Amiss.ORPHAN: "deleted", Amiss.MISSING: "row deleted", Amiss.DANGLING: "aborted"}
+_FIXES = {
+    FindingKind.ORPHAN: "deleted",
+    FindingKind.MISSING: "row deleted",
+    FindingKind.DANGLING: "aborted",
+    FindingKind.PENDING: "deleted",
+}
 
 
 def _report(finding: Finding) -> None:
     since = f"  {finding.since:%Y-%m-%d %H:%M:%S}" if finding.since else ""
     size = f"  {finding.size:,} bytes" if finding.size is not None else ""
-    deed = f"  {_DEEDS[finding.amiss]}" if finding.mended else ""
-    print(f"{finding.amiss:<8}  {finding.key}{since}{size}{deed}")
+    fix = f"  {_FIXES[finding.kind]}" if finding.fixed else ""
+    note = "  in another or an unknown bucket" if finding.other_bucket and not finding.fixed else ""
+    print(f"{finding.kind:<8}  {finding.key}{since}{size}{fix}{note}")
 
 
 def _report_json(finding: Finding) -> None:
     print(json.dumps({**asdict(finding), "since": finding.since.isoformat() if finding.since else None}))
 
 
-def _report_sum(tally: Tally, *, fix: bool, as_json: bool) -> None:
+def _report_totals(tally: Tally, *, fix: bool, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"sum": asdict(tally), "fix": fix}))
         return
     print(
         f"Swept {tally.objects:,} objects and {tally.rows:,} rows: {tally.orphans:,} orphans, {tally.missing:,} rows "
-        f"without object, {tally.dangling:,} dangling uploads."
+        f"without an object, {tally.dangling:,} dangling uploads, {tally.pending:,} pending deletions."
     )
+    if tally.other_bucket:
+        print(f"{tally.other_bucket:,} rows belong to another or an unknown bucket; they were left alone.")
     if tally.foreign:
-        print(f"{tally.foreign:,} objects have keys that are not of this service's form; they were left alone.")
+        print(f"{tally.foreign:,} objects do not have this service's key format; they were left alone.")
     if tally.found and not fix:
-        print("Run it again with --fix to mend this.")
+        print("Run it again with --fix to fix this.")
+    if tally.missing:
+        print("Rows without their object are deleted only with --fix-missing.")
 
 
 def _duration(text: str) -> timedelta:
     match = re.fullmatch(r"(\d+)([smhd]?)", text)
     if not match or (not match[2] and match[1] != "0"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no age; write 90m, 24h or 7d")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an age; write it as 90m, 24h or 7d")
     try:
         age = timedelta(seconds=int(match[1]) * _UNITS.get(match[2], 1))
         datetime.now(UTC) - age
     except (OverflowError, ValueError):
-        raise argparse.ArgumentTypeError(f"{text!r} is longer than there is time") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is too long") from None
     return age
 
 
@@ -152,5 +181,7 @@ def _moment(text: str) -> datetime:
             return datetime.now(UTC) - _duration(text)
         moment = datetime.fromisoformat(text)
     except (OverflowError, ValueError):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; write 2026-11-22, 2026-11-22T07:30 or 7d") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time; write it as 2026-11-22, 2026-11-22T07:30 or 7d"
+        ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

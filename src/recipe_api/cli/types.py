@@ -1,7 +1,7 @@
-"""The name of a type that argparse keeps to itself."""
+"""A type that argparse does not export."""
 
 import argparse
 from typing import TypeAlias
 
-# In quotes, since it is generic to checkers alone.
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
+# Quoted, because the class is generic only to type checkers.
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it

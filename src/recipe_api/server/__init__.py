@@ -17,6 +17,7 @@ def server_options(settings: Settings) -> dict[str, Any]:
         "ws": "none",
         "lifespan": "on",
         "proxy_headers": True,
+        "root_path": settings.root_path,
         "forwarded_allow_ips": settings.forwarded_allow_ips,
         "timeout_keep_alive": KEEP_ALIVE_SECONDS,
         "timeout_graceful_shutdown": GRACEFUL_SECONDS,

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from recipe_api.asgi import WINDOW
-from recipe_api.settings import KIB, MIB
+from recipe_api.units import KIB, MIB
 
 FIRST_BLOCK_BYTES = 256 * KIB
 BLOCK_BYTES = MIB

@@ -19,6 +19,8 @@ class JoiningTransport:
         self._loop = loop
         self._held: list[bytes] = []
         self._size = 0
+        self.written = 0
+        """Bytes of all writes."""
 
     def write(self, data: bytes) -> None:
         """Sends `data` before the next turn."""
@@ -26,6 +28,7 @@ class JoiningTransport:
             self._loop.call_soon(self.flush)
         self._held.append(data)
         self._size += len(data)
+        self.written += len(data)
         if self._size > JOINED_BYTES:
             self.flush()
 
@@ -45,6 +48,17 @@ class JoiningTransport:
         """Closes the connection, after all that was written."""
         self.flush()
         self._transport.close()
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes the system has not taken yet."""
+        size: int = self._transport.get_write_buffer_size()
+        return size + self._size
+
+    def abort(self) -> None:
+        """Close the connection at once, without what has not been sent."""
+        self._held.clear()
+        self._size = 0
+        self._transport.abort()
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the transport has
         return getattr(self._transport, name)

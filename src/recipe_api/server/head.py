@@ -1,0 +1,190 @@
+"""Validates the head of a request: the rules of RFC 9110 and RFC 9112 that the HTTP parser leaves to its caller.
+
+llhttp checks the syntax of the request line, of header fields and of `Content-Length`, and rejects a request with both
+`Content-Length` and `Transfer-Encoding`. The rest is checked here, before the request reaches the app.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from recipe_api.asgi import content_length
+from recipe_api.errors import (
+    HeadersTooLarge,
+    RequestRefused,
+    TargetTooLong,
+    UnmetExpectation,
+    UnsupportedMethod,
+    UnsupportedTransferCoding,
+    UnsupportedVersion,
+)
+from recipe_api.units import KIB
+
+MAX_REQUEST_LINE_BYTES = 8 * KIB
+"""Method, target and version, with the line ending; what RFC 9112 §3 recommends to support at least."""
+MAX_HEAD_BYTES = 16 * KIB
+"""Request line and header fields, with their line endings and the empty line that ends them."""
+MAX_HEADERS = 100
+"""Many small headers take far more memory than their bytes, and more time."""
+MAX_PARAMETERS = 100
+"""Parameters of a query. The framework takes some 7 µs for each."""
+
+Headers = Sequence[tuple[bytes, bytes]]
+"""As ASGI has them, the names in lower case."""
+
+_CHECKED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
+_LINE_EXTRA = len(b"  HTTP/1.1\r\n")
+_END = len(b"\r\n")
+_FIELD_EXTRA = len(b": \r\n")
+
+# RFC 3986 §3.2.2 and §3.2.3; an empty host is valid in Host (RFC 9110 §7.2), but not in an http URI (§4.2.1).
+_REG_NAME = rb"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})"
+_IP_LITERAL = rb"\[(?:[0-9A-Fa-f:.]+|[vV][0-9A-Fa-f]+\.[A-Za-z0-9._~!$&'()*+,;=:-]+)\]"
+_PORT = rb"(?::[0-9]*)?"
+_HOST = re.compile(rb"(?:%s|%s*)%s" % (_IP_LITERAL, _REG_NAME, _PORT))
+_ABSOLUTE = re.compile(rb"(?i:https?)://(?P<authority>(?:%s|%s+)%s)(?P<rest>[/?].*)?" % (_IP_LITERAL, _REG_NAME, _PORT))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """A valid head, as far as the server acts on it."""
+
+    target: bytes
+    """The request target in origin form (`/path?query`), or `*`."""
+    authority: bytes | None
+    """The host that an absolute target names, which replaces the `Host` header (RFC 9112 §3.2.2)."""
+    chunked: bool
+    length: int
+    """Bytes of the body; 0 where it is chunked."""
+    expects_continue: bool
+
+    @property
+    def has_body(self) -> bool:
+        """Whether a body follows."""
+        return self.chunked or self.length > 0
+
+    @property
+    def framing(self) -> bytes:
+        """A head that frames the same body, and has no other effect."""
+        frame = b"Transfer-Encoding: chunked" if self.chunked else b"Content-Length: %d" % self.length
+        return b"POST / HTTP/1.1\r\n" + frame + b"\r\n\r\n"
+
+
+def read_head(*, method: bytes, target: bytes, version: str, headers: Headers) -> Head:
+    """Validate a head.
+
+    Args:
+        method: As sent.
+        target: As sent.
+        version: Such as `1.1`.
+        headers: All of them.
+
+    Raises:
+        RequestRefused: The head is invalid or too large.
+        Unimplemented: It asks for a method, transfer coding or version that the server lacks.
+    """
+    _check_size(method, target, headers)
+    if not version.startswith("1."):  # a higher minor version is served as 1.1 (RFC 9110 §2.5)
+        raise UnsupportedVersion(f"Send the request as HTTP/1.1, not HTTP/{version}.")
+    if method == b"CONNECT":
+        raise UnsupportedMethod("CONNECT is for proxies; this is an origin server.")
+    checked = [header for header in headers if header[0] in _CHECKED]
+    is_1_0 = version == "1.0"
+    _check_host(_values(checked, b"host"), required=not is_1_0)
+    target, authority = _origin_form(target)
+    return Head(
+        target=target,
+        authority=authority,
+        chunked=_is_chunked(_values(checked, b"transfer-encoding"), is_1_0=is_1_0),
+        length=content_length(checked) or 0,
+        expects_continue=_expects_continue(_values(checked, b"expect"), is_1_0=is_1_0),
+    )
+
+
+def check_request_line(*, method: bytes, target: bytes) -> None:
+    """Check the length of a request line, or of its beginning.
+
+    Raises:
+        TargetTooLong: It is over `MAX_REQUEST_LINE_BYTES`.
+    """
+    if len(method) + len(target) + _LINE_EXTRA > MAX_REQUEST_LINE_BYTES:
+        raise TargetTooLong(
+            f"The request line may have at most {MAX_REQUEST_LINE_BYTES} bytes; shorten the path or the query."
+        )
+
+
+def head_too_large() -> HeadersTooLarge:
+    """Return the error for a head over `MAX_HEAD_BYTES`."""
+    return HeadersTooLarge(
+        f"The request line and headers may have at most {MAX_HEAD_BYTES} bytes together; send fewer or shorter headers."
+    )
+
+
+def too_many_headers() -> HeadersTooLarge:
+    """Return the error for a head with more than `MAX_HEADERS`."""
+    return HeadersTooLarge(f"A request may have at most {MAX_HEADERS} headers; send fewer.")
+
+
+def _check_size(method: bytes, target: bytes, headers: Headers) -> None:
+    check_request_line(method=method, target=target)
+    size = len(method) + len(target) + _LINE_EXTRA + _END + _FIELD_EXTRA * len(headers)
+    if size + sum(map(len, chain.from_iterable(headers))) > MAX_HEAD_BYTES:
+        raise head_too_large()
+    if target.count(b"&") >= MAX_PARAMETERS:
+        raise RequestRefused(f"A query may have at most {MAX_PARAMETERS} parameters; send fewer.")
+
+
+def _values(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
+    return [value for found, value in headers if found == name]
+
+
+def _members(values: Iterable[bytes]) -> list[bytes]:
+    """The members of a comma-separated list (RFC 9110 §5.6.1), in lower case."""
+    members = (member.strip(b" \t").lower() for value in values for member in value.split(b","))
+    return [member for member in members if member]
+
+
+def _check_host(hosts: list[bytes], *, required: bool) -> None:
+    """RFC 9112 §3.2."""
+    if len(hosts) > 1:
+        raise RequestRefused("Send one Host header, not several.")
+    if required and not hosts:
+        raise RequestRefused("An HTTP/1.1 request needs a Host header.")
+    if hosts and not _HOST.fullmatch(hosts[0].strip(b" \t")):
+        raise RequestRefused("The Host header is malformed: send a host name or address, and a port if there is one.")
+
+
+def _origin_form(target: bytes) -> tuple[bytes, bytes | None]:
+    """The target as path and query, and the authority of an absolute one (RFC 9112 §3.2)."""
+    if target.startswith(b"/") or target == b"*":
+        return target, None
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None:
+        raise RequestRefused("The request target is malformed: send a path, or an address that begins with http://.")
+    rest = absolute["rest"] or b""
+    return (rest if rest.startswith(b"/") else b"/" + rest), absolute["authority"]
+
+
+def _is_chunked(values: list[bytes], *, is_1_0: bool) -> bool:
+    """RFC 9112 §6.1 and §6.3."""
+    if not values:
+        return False
+    if is_1_0:
+        raise RequestRefused("HTTP/1.0 has no Transfer-Encoding; send a Content-Length, or use HTTP/1.1.")
+    codings = _members(values)
+    if not codings or codings[-1] != b"chunked" or codings.count(b"chunked") > 1:
+        raise RequestRefused("The last Transfer-Encoding of a request must be chunked, and appear once.")
+    if len(codings) > 1:
+        raise UnsupportedTransferCoding("Send the body as Transfer-Encoding: chunked alone, or with a Content-Length.")
+    return True
+
+
+def _expects_continue(values: list[bytes], *, is_1_0: bool) -> bool:
+    """RFC 9110 §10.1.1; HTTP/1.0 has no expectations."""
+    if is_1_0 or not values:
+        return False
+    expectations = _members(values)
+    if any(expectation != b"100-continue" for expectation in expectations):
+        raise UnmetExpectation("Only Expect: 100-continue is supported.")
+    return bool(expectations)

@@ -1,0 +1,66 @@
+"""Requests that are rejected before there is a request: what the parser's error means, and the response."""
+
+import json
+import re
+from collections.abc import Iterable
+from http import HTTPStatus
+
+import httptools
+
+from recipe_api.errors import RecipeApiError, RequestRefused, UnsupportedMethod, UnsupportedVersion
+
+_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?: |$)")
+"""A method is a token (RFC 9110 §9.1)."""
+
+
+def error_of(failure: httptools.HttpParserError, *, method: bytes, begun: bytes) -> RecipeApiError:
+    """The error that made the parser fail.
+
+    Args:
+        failure: What the parser raised.
+        method: Of the request being parsed, as far as the parser knows it.
+        begun: What the parser was given last, if that began with this request.
+
+    Raises:
+        BaseException: A callback failed with something other than one of our errors, which is a bug.
+    """
+    if isinstance(failure, httptools.HttpParserCallbackError) and (cause := failure.__context__) is not None:
+        if isinstance(cause, RecipeApiError):
+            return cause
+        raise cause
+    if method == b"PRI":  # the preface of HTTP/2 (RFC 9113 §3.4)
+        return UnsupportedVersion("Send the request as HTTP/1.1, not HTTP/2.")
+    if isinstance(failure, httptools.HttpParserInvalidMethodError) and _METHOD.match(begun.lstrip(b"\r\n")):
+        return UnsupportedMethod("Use one of the methods that HTTP defines, in upper case.")
+    return RequestRefused(f"This is not valid HTTP/1.1: {failure.args[0]}.")
+
+
+def rendered(
+    error: RecipeApiError, *, root_path: str, headers: Iterable[tuple[bytes, bytes]], has_content: bool
+) -> bytes:
+    """The problem document (RFC 9457) as a whole response, which ends the connection.
+
+    Args:
+        error: What is wrong.
+        root_path: The path below which the service is mounted.
+        headers: The server's default headers.
+        has_content: False for a response to HEAD.
+    """
+    document = {
+        "type": f"{root_path}/problems/{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+    }
+    content = json.dumps(document).encode("ascii")
+    fields = [
+        *headers,
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", b"%d" % len(content)),
+        (b"connection", b"close"),
+    ]
+    if error.retry_after is not None:
+        fields.append((b"retry-after", b"%d" % error.retry_after))
+    lines = [b"HTTP/1.1 %d %s" % (error.status, HTTPStatus(error.status).phrase.encode("ascii"))]
+    lines += [name + b": " + value for name, value in fields]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + (content if has_content else b"")

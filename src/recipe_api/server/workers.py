@@ -1,0 +1,197 @@
+"""Supervises the worker processes of one service.
+
+uvicorn replaces a worker that has died. Four things are added here:
+
+- A death is logged as a warning, with its signal or exit code. After `MAX_DEATHS` within `DEATH_SECONDS` the service
+  ends with an error, so that whatever runs it notices and can wait before it starts it again.
+- A worker has `START_SECONDS` to start. uvicorn kills one that does not respond within 5 s, and on a busy machine the
+  imports alone may take longer, before bytecode is cached: no worker would ever start.
+- Workers stop when the supervisor is gone, even by SIGKILL. Otherwise they would hold the port against the next start.
+- Workers know whether the whole service stops, or they alone because SIGHUP replaces them. In the first case the port
+  must refuse connections at once, in the second it must not. A pipe tells them (`_Stop`).
+
+Used here beyond uvicorn's documentation: of `Multiprocess` the attributes `processes`, `sockets`, `should_exit` and
+`signal_queue` and the methods `keep_subprocess_alive`, `terminate_all`, `handle_signals` and `handle_hup`; the name
+`Process` in its module, from which it makes workers; and that class's `process`, `parent_conn`, `target`, `start`,
+`is_alive`, `wait_until_ready` and `server`. `tests/server/test_running.py`, `tests/server/test_workers.py` and
+`tests/server/test_stopping.py` fail when one of these changes.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from functools import cached_property, partial
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+from socket import socket
+from types import FrameType
+
+import structlog
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import multiprocess
+
+from recipe_api.server.orderly import OrderlyServer
+from recipe_api.server.terminal import Terminal
+
+MAX_DEATHS = 10
+"""Of all workers together. A worker starts in about a second: a service that cannot run ends within some 10 s."""
+DEATH_SECONDS = 60
+START_SECONDS = 60
+
+_log = structlog.get_logger(__name__)
+
+
+class Supervisor(multiprocess.Multiprocess):
+    """The parent of the workers, as many as `config` names."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        self._terminal = Terminal()
+        stop = _Stop()
+        # The only way to give workers another server.
+        multiprocess.Process = partial(Worker, supervisor=stop.other_end)  # type: ignore[misc, assignment]
+        super().__init__(config, sockets=[config.bind_socket()])
+        self.should_exit = stop
+        for sig in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(sig, self._stop)
+        self.failed = False
+        """Whether the service ended because workers did not start or kept dying."""
+        self._deaths: deque[float] = deque(maxlen=MAX_DEATHS)
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace workers that have died or do not respond, and log each of them."""
+        workers = tuple(self.processes)
+        super().keep_subprocess_alive()
+        if self.should_exit.is_set():
+            self.failed |= any(worker.exitcode == STARTUP_FAILURE for worker in workers)
+            return
+        for worker in workers:
+            if worker not in self.processes and isinstance(worker, Worker):
+                self._note_death(worker)
+
+    def terminate_all(self) -> None:
+        """Ask all workers to stop, and leave the port to them."""
+        self.handle_signals()  # logs which one it was
+        super().terminate_all()
+        for listener in self.sockets:
+            listener.close()
+
+    def handle_hup(self) -> None:
+        """Restart the workers one after another, or stop if the terminal was closed (`OrderlyServer.hang_up`)."""
+        if self._terminal.is_lost():
+            self._terminal.discard_output()
+            self.should_exit.set()
+        else:
+            super().handle_hup()
+
+    def _stop(self, sig: int, _: FrameType | None) -> None:
+        # At once: workers that have got the signal too wait for it. uvicorn looks at its queue twice a second.
+        self.signal_queue.append(sig)
+        self.should_exit.set()
+
+    def _note_death(self, worker: "Worker") -> None:
+        if worker.is_hung:
+            _log.warning("worker killed: it did not respond", pid=worker.pid)
+        else:
+            _log.warning("worker died", pid=worker.pid, **_reason(worker.exitcode))
+        self._deaths.append(time.monotonic())
+        if len(self._deaths) == MAX_DEATHS and self._deaths[-1] - self._deaths[0] <= DEATH_SECONDS:
+            _log.error("service stopped: workers keep dying", deaths=MAX_DEATHS, seconds=DEATH_SECONDS)
+            self.failed = True
+            self.should_exit.set()
+
+
+class _Stop(threading.Event):
+    """Whether the service stops. A signal handler may set it, and workers see it.
+
+    It is set by closing one end of a pipe. So it also counts as set for the workers when the supervisor dies.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.other_end, self._end = multiprocessing.Pipe(duplex=False)
+
+    def is_set(self) -> bool:
+        return self._end.closed
+
+    def set(self) -> None:
+        with suppress(OSError):  # a second signal, whose handler interrupts that of the first
+            self._end.close()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return self.other_end.poll(timeout)
+
+
+class Worker(multiprocess.Process):
+    """A process that runs an `OrderlyServer`.
+
+    It imports for half a second before its server handles signals. Ctrl-C and the hang-up of a terminal reach it at
+    once, because it belongs to the terminal's process group, so these signals stay blocked in it until then.
+    """
+
+    is_hung = False
+    """Whether it ran but did not respond when it was last asked."""
+    _must_start_by: float | None = None
+    """Until when it may start without a response. None once it has responded."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket], *, supervisor: Connection) -> None:
+        super().__init__(config, sockets)
+        self._supervisor = supervisor
+
+    def is_alive(self, timeout: float = 5) -> bool:
+        """Return whether it responds within `timeout` seconds, or may still be starting."""
+        if self._is_starting():
+            return bool(self.process.is_alive())
+        alive: bool = super().is_alive(timeout)
+        self.is_hung = not alive and self.process.is_alive()
+        return alive
+
+    def wait_until_ready(self, timeout: float, should_exit: threading.Event | None = None) -> bool:
+        """Return whether it starts to serve within `START_SECONDS`, or `timeout` if that is longer."""
+        ready: bool = super().wait_until_ready(max(timeout, START_SECONDS), should_exit)
+        return ready
+
+    def start(self) -> None:
+        """Start it with these signals blocked, which it inherits."""
+        resource_tracker.ensure_running()  # or starting a process starts it, and that unblocks SIGINT
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._must_start_by = time.monotonic() + START_SECONDS
+        self.parent_conn.send(b"ping")  # the response says that it has imported what it needs
+
+    def target(self, sockets: list[socket] | None = None) -> None:
+        """Serve, in the new process."""
+        threading.Thread(target=self._stop_with_supervisor, daemon=True).start()
+        try:
+            super().target(sockets)
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more Ctrl-C would only print a traceback
+
+    def _is_starting(self) -> bool:
+        if self._must_start_by is not None and self.parent_conn.poll():
+            self.parent_conn.recv()
+            self._must_start_by = None
+        return self._must_start_by is not None and time.monotonic() < self._must_start_by
+
+    @cached_property
+    def server(self) -> uvicorn.Server:
+        return OrderlyServer(self.config, supervisor=self._supervisor)
+
+    def _stop_with_supervisor(self) -> None:
+        """Stop this worker in order, as at SIGTERM, once the service stops or its supervisor has died."""
+        self._supervisor.poll(None)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _reason(exitcode: int | None) -> dict[str, object]:
+    if exitcode is None or exitcode >= 0:
+        return {"exit_code": exitcode}
+    name = signal.Signals(-exitcode).name if -exitcode in set(signal.Signals) else str(-exitcode)
+    return {"signal": name, **({"hint": "out of memory?"} if -exitcode == signal.SIGKILL else {})}

@@ -1,0 +1,174 @@
+"""Workers that die, hang or lose their supervisor, and what becomes of the port."""
+
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+
+from recipe_api.dev.stack import Stack
+from recipe_api.server.workers import MAX_DEATHS, Worker
+from tests.conftest import SECRET_KEY
+from tests.support.forms import HEADER, jpeg, recipe_form
+from tests.support.ports import accepts, free_port
+from tests.support.process import ServerProcess, serving
+from tests.support.service import HOST
+from tests.support.traces import Backstage, eventually
+from tests.support.wire import Wire, request
+
+_SERVE = """
+import sys, uvicorn
+from recipe_api.server import running
+
+if __name__ == "__main__":
+    running.run(uvicorn.Config("app:app", host="127.0.0.1", port=int(sys.argv[1]), workers=2))
+"""
+_APP = """
+async def app(scope, receive, send):
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": "a setting is wrong"})
+"""
+UPLOAD = request("/recipe", recipe_form(jpeg(50_000)), HEADER)
+
+
+@pytest.fixture
+def server(stack: Stack, database_url: str, backstage: Backstage, tmp_path: Path) -> Iterator[ServerProcess]:
+    """Two workers that have started. Their log is at `warning`, as an operator may have it."""
+    assert backstage.rows() == []
+    environment = {
+        **stack.environment(),
+        "DATABASE_URL": database_url,
+        "SECRET_KEY": SECRET_KEY,
+        "LOG_LEVEL": "warning",
+    }
+    with serving(environment, workers=2, port=free_port(), log=tmp_path / "log") as running:
+        assert eventually(lambda: len(running.workers()) == 2)
+        yield running
+
+
+class Withheld:
+    """Something that a new process cannot read before another process has written to a named pipe."""
+
+    def __init__(self, pipe: Path) -> None:
+        self._pipe = pipe
+
+    def __reduce__(self) -> tuple[Callable[[Path], bytes], tuple[Path]]:
+        return Path.read_bytes, (self._pipe,)
+
+
+async def discarding(scope: object, receive: object, send: object) -> None:
+    """An ASGI app that is never called."""
+
+
+def test_a_worker_may_take_its_time_to_start_but_not_to_respond(tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe")
+    config = uvicorn.Config(discarding, lifespan="off", log_config=None)
+    config.withheld = Withheld(pipe)  # type: ignore[attr-defined] # is read before the worker responds
+    other_end, end = multiprocessing.Pipe(duplex=False)
+    with socket.socket() as listener, other_end, end:
+        listener.bind((HOST, 0))
+        worker = Worker(config, [listener], supervisor=other_end)
+        worker.start()
+        try:
+            assert all(worker.is_alive(timeout=0.01) for _ in range(3))
+            assert not worker.is_hung
+
+            pipe.write_bytes(b"")
+            assert eventually(lambda: worker.is_ready(timeout=1), within=30)
+            assert eventually(lambda: worker.is_alive(timeout=1))
+            psutil.Process(worker.pid).suspend()
+            assert eventually(lambda: not worker.is_alive(timeout=0.01))
+            assert worker.is_hung
+        finally:
+            worker.kill()
+            worker.join()
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [(signal.SIGKILL, '"signal": "SIGKILL", "hint": "out of memory?"'), (signal.SIGSEGV, '"signal": "SIGSEGV"')],
+)
+def test_a_worker_that_dies_is_replaced_and_its_signal_logged(server: ServerProcess, sent: int, said: str) -> None:
+    [first, second] = server.workers()
+    first.send_signal(sent)
+
+    assert eventually(lambda: "worker died" in server.log.read_text())
+    assert said in server.log.read_text()
+    assert f'"pid": {first.pid}' in server.log.read_text()
+    assert eventually(lambda: len(server.workers()) == 2 and first not in server.workers())
+    assert second in server.workers()
+
+
+def test_workers_that_keep_dying_end_the_service_with_an_error(server: ServerProcess) -> None:
+    def kill_workers() -> bool:
+        with suppress(psutil.NoSuchProcess):
+            for worker in server.workers():
+                if worker.pid != server.process.pid:
+                    worker.kill()
+        return server.process.poll() is not None
+
+    assert eventually(kill_workers, within=60)
+    assert server.process.wait() == STARTUP_FAILURE
+    log = server.log.read_text()
+    assert log.count("worker died") + log.count("worker killed") == MAX_DEATHS  # one may be too slow for the check
+    assert log.count("service stopped: workers keep dying") == 1
+
+
+def test_workers_stop_in_order_when_their_supervisor_is_killed(server: ServerProcess, backstage: Backstage) -> None:
+    workers = server.workers()
+    with socket.create_connection((HOST, server.port), timeout=60) as opened:
+        wire = Wire(opened)
+        wire.send(UPLOAD[:-1000])
+        assert eventually(lambda: any(len(each.net_connections()) > 1 for each in workers))
+        os.kill(server.process.pid, signal.SIGKILL)
+        assert eventually(lambda: not accepts(server.port))
+        wire.send(UPLOAD[-1000:])
+        assert wire.read().status == 201
+
+    assert len(backstage.rows()) == 1
+    assert eventually(lambda: not any(each.is_running() for each in workers), within=30)
+
+
+def test_a_worker_that_does_not_respond_is_replaced(server: ServerProcess) -> None:
+    [hung, _] = server.workers()
+    hung.suspend()
+
+    assert eventually(lambda: "worker killed: it did not respond" in server.log.read_text(), within=30)
+    assert eventually(lambda: len(server.workers()) == 2 and hung not in server.workers())
+
+
+def test_a_service_whose_workers_cannot_start_ends_with_exit_code_3(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(_APP)
+    done = subprocess.run(
+        [sys.executable, "-c", _SERVE, str(free_port())],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == STARTUP_FAILURE == 3
+    assert "failed to start" in done.stdout + done.stderr
+
+
+def test_the_port_closes_at_once_when_the_service_stops(server: ServerProcess) -> None:
+    with socket.create_connection((HOST, server.port), timeout=60) as opened:
+        wire = Wire(opened)
+        wire.send(UPLOAD[:-1000])
+        assert eventually(lambda: any(len(each.net_connections()) > 1 for each in server.workers()))
+        os.kill(server.process.pid, signal.SIGTERM)
+        assert eventually(lambda: not accepts(server.port))
+        assert server.process.poll() is None  # it waits for the upload
+        wire.send(UPLOAD[-1000:])
+        assert wire.read().status == 201
+
+    assert server.wait() == 0
