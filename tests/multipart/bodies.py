@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from recipe_api.errors import RecipeApiError
-from recipe_api.multipart import FormRules, WireForm
+from recipe_api.multipart import FormRules, StreamingForm
 
 BOUNDARY = b"----recipe-7MA4YWxk"
 MAX_TEXT_BYTES = 64
 MAX_FILE_BYTES = 4096
 RULES = FormRules(
-    texts={"label": str},
-    files=frozenset({"photo"}),
+    text_fields={"label": str},
+    file_fields=frozenset({"photo"}),
     max_parts=20,
     max_text_bytes=MAX_TEXT_BYTES,
     max_file_bytes=MAX_FILE_BYTES,
@@ -67,9 +67,9 @@ class Wire:
             yield piece
 
 
-def form_of(*pieces: bytes, boundary: bytes = BOUNDARY, rules: FormRules = RULES) -> WireForm:
+def form_of(*pieces: bytes, boundary: bytes = BOUNDARY, rules: FormRules = RULES) -> StreamingForm:
     """A form whose body arrives in these pieces."""
-    return WireForm(Wire(pieces).chunks(), boundary=boundary, rules=rules)
+    return StreamingForm(Wire(pieces).chunks(), boundary=boundary, rules=rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Refusal:
     field: str | None
 
 
-async def read(form: WireForm, *, read_size: int = -1) -> Fields:
+async def read(form: StreamingForm, *, read_size: int = -1) -> Fields:
     """Reads a form as the service does: the photo, then the end, then the label."""
     upload = await form.file("photo")
     photo = await upload.read(read_size)
@@ -99,7 +99,7 @@ async def read(form: WireForm, *, read_size: int = -1) -> Fields:
     return Fields(form.text("label"), upload.filename, photo)
 
 
-async def outcome(form: WireForm, *, read_size: int = -1) -> Fields | Refusal:
+async def outcome(form: StreamingForm, *, read_size: int = -1) -> Fields | Refusal:
     """What reading a form comes to. Any error but our own goes through, and fails the test."""
     try:
         return await read(form, read_size=read_size)

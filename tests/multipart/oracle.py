@@ -1,31 +1,39 @@
-"""What a body comes to: by our parser, in chunks, and by python-multipart's, which goes through it byte by byte."""
+"""The events of a body: from our parser, in chunks, and from python-multipart's, which works byte by byte."""
 
+import re
 from collections.abc import Iterable
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 
 from recipe_api.errors import MalformedBody, RequestRefused
-from recipe_api.multipart.parser import Event, EventParser, Mark, PartBegin, _part_begin
+from recipe_api.multipart.headers import PartHeaders, parse_headers
+from recipe_api.multipart.parser import MAX_PREAMBLE_BYTES, Event, FormParser, Mark
 
-Told = PartBegin | Mark | bytes | tuple[type[RequestRefused], str, str | None]
-"""An event, where data is bytes and no longer in pieces, and a fault is its class, detail and field."""
+Told = PartHeaders | Mark | bytes | tuple[type[RequestRefused], str, str | None]
+"""An event: data is joined into bytes, and a fault is its class, detail and field."""
 
 
 def told(chunks: Iterable[bytes | memoryview], *, boundary: bytes) -> list[Told]:
-    """What our parser tells of a body that comes in these chunks."""
-    parser = EventParser(boundary)
+    """Return the events of our parser for a body that arrives in these chunks; the last says where it is cut short."""
+    parser = FormParser(boundary)
     events: list[Event | RequestRefused] = []
     for chunk in chunks:
         events += parser.feed(chunk)
         if events and isinstance(events[-1], RequestRefused):
-            break
-    return _joined(events)
+            return _joined(events)
+    return _joined(events if Mark.FORM_END in events else [*events, parser.truncated()])
+
+
+def first_delimiter(body: bytes, *, boundary: bytes) -> re.Match[bytes] | None:
+    """Return the delimiter after which a form begins; it may be followed by more white space than a form allows."""
+    form = b"\r\n" + body.lstrip(b"\r\n")
+    return re.compile(rb"\r\n--" + re.escape(boundary) + rb"(?:--|(?P<padding>[ \t])|\r\n)").search(form)
 
 
 def expected(body: bytes, *, boundary: bytes) -> list[Told]:
-    """What python-multipart tells of it, read whole. Of line breaks before the form it is told nothing: it would take
-    any text behind one, as far as a chunk goes.
+    """Return the events of python-multipart, which reads the body whole and without its preamble: how much of one it
+    accepts depends on where a chunk ends.
     """
     oracle = _Oracle()
     parser = MultipartParser(
@@ -40,8 +48,14 @@ def expected(body: bytes, *, boundary: bytes) -> list[Told]:
             "on_end": lambda: oracle.events.append(Mark.FORM_END),
         },
     )
+    first = first_delimiter(body, boundary=boundary)
+    if first is None or first.start() > MAX_PREAMBLE_BYTES:
+        return _joined([MalformedBody("no boundary")])
+    line = rb"\n--" + re.escape(boundary) + rb"(?:--)?[ \t]*\r?\n"
+    if re.search(line, first.string[: first.start() + 2]):
+        return _joined([MalformedBody("line feeds")])  # our own rule, so that no part is taken for a preamble
     try:
-        parser.write(body.lstrip(b"\r\n"))
+        parser.write(first.string[first.start() + 2 :])
     except FormParserError as error:
         oracle.events.append(MalformedBody(str(error)))
     except RequestRefused as error:
@@ -50,8 +64,8 @@ def expected(body: bytes, *, boundary: bytes) -> list[Told]:
 
 
 def outcome(told: list[Told]) -> list[object]:
-    """The events, and of a fault its class alone: that a body has come to no end is one as well, and which of the two
-    is told depends on how soon a parser looks.
+    """Return the events, with a fault reduced to its class. A body that is cut short is a fault as well: which of two
+    faults is reported depends on how early a parser looks.
     """
     if told and isinstance(told[-1], tuple):
         return [*told[:-1], told[-1][0]]
@@ -73,11 +87,13 @@ class _Oracle:
     def on_header_end(self) -> None:
         if self._name.lower() in self._headers:
             raise MalformedBody("twice")
+        if b"\n" in re.sub(rb'(?s)"(?:[^"\\]|\\.)*+"', b"", self._value):
+            raise MalformedBody("a line feed")  # our own rule, so that the cause is named
         self._headers[self._name.lower()] = self._value
         self._name = self._value = b""
 
     def on_headers_finished(self) -> None:
-        self.events.append(_part_begin(self._headers.get(b"content-disposition", b"")))
+        self.events.append(parse_headers(self._headers))
         self._headers = {}
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:

@@ -8,15 +8,15 @@ from dataclasses import replace
 import pytest
 from starlette.datastructures import UploadFile
 
-from recipe_api.errors import MalformedBody, PhotoTooLarge
-from recipe_api.multipart import WireFile, WireForm
+from recipe_api.errors import FileTooLarge, MalformedBody
+from recipe_api.multipart import StreamingFile, StreamingForm
 from tests.multipart.bodies import BOUNDARY, MAX_FILE_BYTES, RULES, Wire, body, file, form_of, text
 
 KIB = 1024
 MIB = 1024 * KIB
 
 
-async def _photo_in(*pieces: bytes) -> WireFile:
+async def _photo_in(*pieces: bytes) -> StreamingFile:
     """A photo whose bytes arrive in these pieces, the label before it."""
     whole = body(text(b"Pancakes"), file(b"|"))
     before, after = whole.split(b"|")
@@ -30,7 +30,7 @@ async def test_a_read_gives_at_most_what_was_asked_for_and_waits_for_no_more_tha
 
 async def test_a_read_of_nothing_waits_for_nothing() -> None:
     wire = Wire([body(file(b""))[: -len(f"\r\n--{BOUNDARY.decode()}--\r\n")]])
-    photo = await WireForm(wire.chunks(), boundary=BOUNDARY, rules=RULES).file("photo")
+    photo = await StreamingForm(wire.chunks(), boundary=BOUNDARY, rules=RULES).file("photo")
     assert await photo.read(0) == b""
     with pytest.raises(MalformedBody):
         await photo.read(1)
@@ -103,7 +103,7 @@ async def test_a_file_that_is_cut_short_is_no_end_but_an_error() -> None:
 async def test_a_file_over_its_limit_stays_refused() -> None:
     photo = await _photo_in(b"x" * MAX_FILE_BYTES, b"x", b"x")
     for _ in range(2):
-        with pytest.raises(PhotoTooLarge):
+        with pytest.raises(FileTooLarge):
             await photo.read()
 
 
@@ -118,7 +118,7 @@ def _large(chunks: int) -> Iterator[bytes]:
 async def test_a_large_file_passes_through_without_staying_in_memory() -> None:
     size = 64 * MIB
     rules = replace(RULES, max_file_bytes=size)
-    form = WireForm(Wire(_large(size // (64 * KIB))).chunks(), boundary=BOUNDARY, rules=rules)
+    form = StreamingForm(Wire(_large(size // (64 * KIB))).chunks(), boundary=BOUNDARY, rules=rules)
     tracemalloc.start()
     try:
         photo = await form.file("photo")

@@ -1,5 +1,6 @@
 """A form: which fields it may have, how large, and that what is too much is refused when it is, not later."""
 
+from base64 import encodebytes
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import replace
 
@@ -11,14 +12,16 @@ from recipe_api.errors import (
     FieldMissing,
     FieldRepeated,
     FieldUnexpected,
+    FileTooLarge,
     InvalidText,
     MalformedBody,
-    PhotoTooLarge,
     RecipeApiError,
     TextTooLarge,
     TooManyParts,
+    UnsupportedFile,
 )
-from recipe_api.multipart import WireForm
+from recipe_api.multipart import StreamingForm
+from recipe_api.multipart.text import MAX_EXPANSION
 from tests.multipart.bodies import (
     BOUNDARY,
     MAX_FILE_BYTES,
@@ -28,9 +31,12 @@ from tests.multipart.bodies import (
     Refusal,
     Wire,
     body,
+    cut,
     file,
     form_of,
     outcome,
+    part,
+    read,
     text,
 )
 
@@ -85,7 +91,7 @@ async def test_a_check_of_a_text_may_change_it_or_refuse_it() -> None:
             raise FieldEmpty("label is empty.", field="label")
         return value.upper()
 
-    rules = replace(RULES, texts={"label": shout})
+    rules = replace(RULES, text_fields={"label": shout})
     assert await outcome(form_of(body(LABEL, PHOTO), rules=rules)) == Fields(
         "PANCAKES", "pancakes.jpg", b"\xff\xd8\xff"
     )
@@ -115,14 +121,14 @@ def _endless(opening: bytes, allowed: int) -> Iterator[bytes]:
 
 @pytest.mark.parametrize(
     ("opening", "allowed", "error"),
-    [(file(b""), MAX_FILE_BYTES, PhotoTooLarge), (text(b""), MAX_TEXT_BYTES, TextTooLarge)],
+    [(file(b""), MAX_FILE_BYTES, FileTooLarge), (text(b""), MAX_TEXT_BYTES, TextTooLarge)],
     ids=["photo", "label"],
 )
 async def test_what_is_over_its_limit_is_refused_at_the_first_byte_too_many(
     opening: bytes, allowed: int, error: type[RecipeApiError]
 ) -> None:
     wire = Wire(_endless(opening, allowed))
-    form = WireForm(wire.chunks(), boundary=BOUNDARY, rules=RULES)
+    form = StreamingForm(wire.chunks(), boundary=BOUNDARY, rules=RULES)
     got = await outcome(form)
     assert isinstance(got, Refusal)
     assert got.error is error
@@ -136,7 +142,7 @@ async def test_a_photo_of_exactly_its_limit_is_taken() -> None:
 
 async def test_a_repeated_field_is_refused_when_its_second_part_begins() -> None:
     wire = Wire([body(LABEL, PHOTO)[: -len(b"--\r\n")], b"\r\n" + text(b""), b"its value, and no end"])
-    got = await outcome(WireForm(wire.chunks(), boundary=BOUNDARY, rules=RULES))
+    got = await outcome(StreamingForm(wire.chunks(), boundary=BOUNDARY, rules=RULES))
     assert got == Refusal(FieldRepeated, "label")
     assert wire.taken == 2
 
@@ -183,7 +189,7 @@ async def test_a_text_is_there_once_it_was_read_and_not_before() -> None:
 
 async def test_finishing_reads_to_the_end_of_the_body_and_not_only_of_the_form() -> None:
     wire = Wire([body(LABEL, PHOTO), b"an epilogue", b"in pieces"])
-    assert isinstance(await outcome(WireForm(wire.chunks(), boundary=BOUNDARY, rules=RULES)), Fields)
+    assert isinstance(await outcome(StreamingForm(wire.chunks(), boundary=BOUNDARY, rules=RULES)), Fields)
     assert wire.taken == 3
 
 
@@ -192,7 +198,7 @@ async def test_a_client_that_goes_away_after_the_form_and_before_the_end_of_the_
         yield body(LABEL, PHOTO)
         raise ClientDisconnected("The client went away.")
 
-    assert await outcome(WireForm(chunks(), boundary=BOUNDARY, rules=RULES)) == Refusal(ClientDisconnected, None)
+    assert await outcome(StreamingForm(chunks(), boundary=BOUNDARY, rules=RULES)) == Refusal(ClientDisconnected, None)
 
 
 async def test_a_form_can_be_finished_though_its_file_was_not_read() -> None:
@@ -200,3 +206,128 @@ async def test_a_form_can_be_finished_though_its_file_was_not_read() -> None:
     await form.file("photo")
     await form.finish()
     assert form.text("label") == "Pancakes"
+
+
+def _photo_part(headers: bytes, data: bytes = b"\xff\xd8\xff") -> bytes:
+    return part(b'Content-Disposition: form-data; name="photo"' + headers, data)
+
+
+@pytest.mark.parametrize("content_type", [b"image/*", b"image/jpeg", b"IMAGE/JPEG", b"application/octet-stream"])
+async def test_a_photo_with_a_media_type_and_no_file_name_is_a_file(content_type: bytes) -> None:
+    photo = _photo_part(b"\r\nContent-Type: " + content_type)
+    for parts in ([LABEL, photo], [photo, LABEL]):
+        assert await outcome(form_of(body(*parts))) == Fields("Pancakes", "", b"\xff\xd8\xff")
+
+
+@pytest.mark.parametrize("headers", [b"", b"\r\nContent-Type: text/plain", b"\r\nContent-Type:", b"\r\nX: image/jpeg"])
+async def test_a_photo_without_file_name_that_may_be_text_is_refused(headers: bytes) -> None:
+    assert await outcome(form_of(body(LABEL, _photo_part(headers)))) == Refusal(FieldUnexpected, "photo")
+
+
+async def test_a_text_field_with_a_media_type_stays_text() -> None:
+    label = part(b'Content-Disposition: form-data; name="label"\r\nContent-Type: application/json', b"Soup")
+    more = part(b'Content-Disposition: form-data; name="more"\r\nContent-Type: image/jpeg', b"x")
+    assert await outcome(form_of(body(more, label, PHOTO))) == Fields("Soup", "pancakes.jpg", b"\xff\xd8\xff")
+
+
+@pytest.mark.parametrize("encoding", [b"binary", b"8bit", b"7BIT", b" binary ", b""])
+async def test_a_photo_may_say_that_it_is_not_encoded(encoding: bytes) -> None:
+    photo = _photo_part(b'; filename="a.jpg"\r\nContent-Transfer-Encoding: ' + encoding)
+    assert await outcome(form_of(body(LABEL, photo))) == Fields("Pancakes", "a.jpg", b"\xff\xd8\xff")
+
+
+@pytest.mark.parametrize("encoding", [b"base64", b"Base64", b"quoted-printable", b"x-uuencode", b"gzip"])
+async def test_a_photo_that_is_encoded_is_refused_by_its_header(encoding: bytes) -> None:
+    photo = _photo_part(b'; filename="a.jpg"\r\nContent-Transfer-Encoding: ' + encoding)
+    with pytest.raises(UnsupportedFile, match=f"Content-Transfer-Encoding: {encoding.decode()}\\.") as caught:
+        await form_of(body(LABEL, photo)).file("photo")
+    assert caught.value.field == "photo"
+
+
+def _charset(name: bytes) -> bytes:
+    return text(name, name=b"_charset_")
+
+
+@pytest.mark.parametrize(
+    ("parts", "label"),
+    [
+        ([_charset(b"windows-1252"), text(b"Cr\xeapes")], "Crêpes"),
+        ([_charset(b"Shift_JIS"), text("日本".encode("shift_jis"))], "日本"),
+        ([_charset(b"UTF-8"), text("Crêpes".encode())], "Crêpes"),
+        ([_charset(b""), text("Crêpes".encode())], "Crêpes"),
+        ([text("Crêpes".encode()), _charset(b"utf-8")], "Crêpes"),
+        ([text(b"Pancakes"), _charset(b"windows-1252")], "Pancakes"),
+        (
+            [
+                _charset(b"windows-1252"),
+                part(
+                    b'Content-Disposition: form-data; name="label"\r\nContent-Type: text/plain; charset=utf-8',
+                    "Crêpes".encode(),
+                ),
+            ],
+            "Crêpes",
+        ),
+    ],
+)
+async def test_a_form_may_name_the_charset_of_its_texts(parts: list[bytes], label: str) -> None:
+    assert await outcome(form_of(body(*parts, PHOTO))) == Fields(label, "pancakes.jpg", b"\xff\xd8\xff")
+
+
+@pytest.mark.parametrize(
+    ("parts", "field"),
+    [
+        ([_charset(b"klingon"), LABEL], "_charset_"),
+        ([_charset(b"zlib"), LABEL], "_charset_"),
+        ([text("Crêpes".encode()), _charset(b"windows-1252")], "_charset_"),
+        ([_charset(b"windows-1251"), text(b"\x98")], "label"),
+    ],
+)
+async def test_a_charset_that_is_unknown_wrong_or_too_late_is_refused(parts: list[bytes], field: str) -> None:
+    assert await outcome(form_of(body(*parts, PHOTO))) == Refusal(InvalidText, field)
+
+
+async def test_a_form_names_its_charset_once() -> None:
+    whole = body(_charset(b"utf-8"), _charset(b"utf-8"), LABEL, PHOTO)
+    assert await outcome(form_of(whole)) == Refusal(FieldRepeated, "_charset_")
+
+
+@pytest.mark.parametrize("over", [0, 1])
+@pytest.mark.parametrize("charset", ["utf-8", "utf-16", "utf-32", "iso-8859-1", "iso-2022-jp"])
+async def test_an_encoded_label_has_its_limit_in_utf_8(charset: str, over: int) -> None:
+    label = "x" * (MAX_TEXT_BYTES + over)
+    declared = part(
+        b'Content-Disposition: form-data; name="label"\r\nContent-Transfer-Encoding: base64\r\n'
+        b"Content-Type: text/plain; charset=" + charset.encode(),
+        encodebytes(label.encode(charset)).replace(b"\n", b"\r\n"),
+    )
+    whole = body(declared, PHOTO)
+    for pieces in ([whole], cut(whole, range(len(whole)))):
+        expected = Refusal(TextTooLarge, "label") if over else Fields(label, "pancakes.jpg", b"\xff\xd8\xff")
+        assert await outcome(form_of(*pieces)) == expected
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [b"", b"\r\nContent-Type: text/plain; charset=UTF-16", b"\r\nContent-Transfer-Encoding: quoted-printable"],
+)
+async def test_an_encoded_label_without_end_is_refused_at_its_limit_on_the_wire(headers: bytes) -> None:
+    opening = part(b'Content-Disposition: form-data; name="label"' + headers)
+    allowed = MAX_TEXT_BYTES * (MAX_EXPANSION if headers else 1)
+    wire = Wire(_endless(opening, allowed))
+    assert await outcome(StreamingForm(wire.chunks(), boundary=BOUNDARY, rules=RULES)) == Refusal(TextTooLarge, "label")
+    assert wire.taken == 3
+
+
+async def test_an_encoding_that_is_unknown_is_refused_before_the_value_is_there() -> None:
+    opening = part(b'Content-Disposition: form-data; name="label"\r\nContent-Transfer-Encoding: x-uuencode')
+    wire = Wire(_endless(opening, 1))
+    assert await outcome(StreamingForm(wire.chunks(), boundary=BOUNDARY, rules=RULES)) == Refusal(InvalidText, "label")
+    assert wire.taken == 1
+
+
+async def test_what_is_over_a_limit_is_told_in_units_that_people_read() -> None:
+    rules = replace(RULES, max_file_bytes=100_000, max_text_bytes=64 * 1024)
+    with pytest.raises(FileTooLarge, match=r"The field photo may have at most 100 kB\. Send a smaller file\."):
+        await read(form_of(body(LABEL, file(bytes(100_001))), rules=rules))
+    with pytest.raises(TextTooLarge, match=r"The field label may have at most 64 KiB\. Shorten it\."):
+        await read(form_of(body(text(bytes(65_537)), PHOTO), rules=rules))

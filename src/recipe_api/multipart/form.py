@@ -1,205 +1,218 @@
-"""One form, read part by part as it arrives, its fields in any order.
+"""A form that is read while it arrives, part by part, with its fields in any order.
 
-What the rules refuse is refused at the first byte that shows it: a repeated field when its second part begins, a text
-when its last byte (or the first too many) is there. A form counts as whole only when its closing boundary *and* the
-end of the body have been seen.
+A violation is reported as early as possible: a repeated field when its second part begins, an invalid text once it is
+complete, an oversized field at the first excess byte. A form is complete only after its closing boundary *and* the end
+of the body.
 """
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from math import inf
 
-from recipe_api.asgi import NO_WINDOW, Window
 from recipe_api.errors import (
     FieldMissing,
     FieldRepeated,
     FieldUnexpected,
+    FileTooLarge,
     InvalidText,
-    MalformedBody,
-    PhotoTooLarge,
     RequestRefused,
     TextTooLarge,
     TooManyParts,
+    UnsupportedFile,
 )
-from recipe_api.multipart.file import NOTHING, WireFile
-from recipe_api.multipart.parser import Event, EventParser, Mark, PartBegin
-from recipe_api.settings import MIB, PART_SIZE
+from recipe_api.multipart.charsets import is_known
+from recipe_api.multipart.file import EMPTY, StreamingFile
+from recipe_api.multipart.headers import PartHeaders, printable
+from recipe_api.multipart.parser import Event, FormParser, Mark
+from recipe_api.multipart.text import UTF_8, declared_encoding, is_unencoded
+from recipe_api.units import size_in_words
 
-SOCKET_BYTES = 6 * MIB
-"""What a socket takes before anybody reads it: the bound of Linux, unless `net.ipv4.tcp_rmem` says otherwise."""
-UNREAD_BYTES = SOCKET_BYTES + PART_SIZE
-"""What may have been sent and not reached the form: what a socket takes, and what is read ahead into a part's room."""
-AWAITED_SECONDS = 0.1
-"""A chunk that took longer to come was not in the socket but with the client, and so were all behind it."""
+CHARSET_FIELD = "_charset_"
+"""The field that names the default charset of the form (RFC 7578 §4.6); browsers fill it in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormRules:
-    """What a form may hold. Text fields beyond these are passed over; files beyond these are refused."""
+    """What a form may contain. Unknown text fields are ignored, unknown files are rejected."""
 
-    texts: Mapping[str, Callable[[str], str]]
-    """Text fields by name, each with the check that its value must pass: it returns the value or raises."""
-    files: frozenset[str]
+    text_fields: Mapping[str, Callable[[str], str]]
+    """Text fields by name, each with a validator, which returns the value or raises."""
+    file_fields: frozenset[str]
     """Names of the file fields."""
     max_parts: int
     max_text_bytes: int
-    """Bytes of one text field."""
+    """Maximum size of one text field, in UTF-8."""
     max_file_bytes: int
-    """Bytes of one file."""
+    """Maximum size of one file."""
 
 
-class WireForm:
-    """A form that is fed from the wire.
+class StreamingForm:
+    """A form that is still arriving.
 
-    `await form.file(name)` reads on to a file, `await form.finish()` to the end, `form.text(name)` gives a text field.
+    `await form.file(name)` reads up to a file, `await form.finish()` reads to the end, and `form.text(name)` returns a
+    text field that has been read.
+
+    Args:
+        chunks: The request body. Views among the chunks must never change.
+        boundary: The boundary that the Content-Type header declares.
+        rules: What the form may contain.
     """
 
-    def __init__(
-        self,
-        chunks: AsyncGenerator[bytes | memoryview],
-        *,
-        boundary: bytes,
-        rules: FormRules,
-        announced: int | None = None,
-        window: Window = NO_WINDOW,
-    ) -> None:
-        self.window = window
-        """To be widened by the room for the file's bytes, into which the source of the chunks may read ahead."""
-        self.announced = announced
-        """Bytes of the whole body, where its headers say so; no more can come."""
-        self._clock = asyncio.get_running_loop().time
-        self.sent_at = self._clock() if announced is not None and announced <= SOCKET_BYTES else None
-        """Since when the client may have sent its last byte, in the loop's time; None where it surely has not. It moves
-        on while the client is waited for."""
-        self._left = inf if announced is None else announced
+    def __init__(self, chunks: AsyncGenerator[bytes | memoryview], *, boundary: bytes, rules: FormRules) -> None:
         self._chunks = chunks
-        self._parser = EventParser(boundary)
+        self._parser = FormParser(boundary)
         self._events: deque[Event | RequestRefused] = deque()
         self._rules = rules
         self._seen: set[str] = set()
         self._parts = 0
         self._texts: dict[str, str] = {}
+        self._charset = "utf-8"
+        self._decoded_by_default = ""
+        """The first text field that was decoded with the default charset and would differ in another."""
         self._file_bytes = 0
         self._file_name = ""
 
     def text(self, name: str) -> str:
-        """The value of a text field that has been read.
+        """Return the value of a text field that has been read.
 
         Raises:
-            FieldMissing: The form has none of this name.
+            FieldMissing: The form has no text field of this name.
         """
         if name not in self._texts:
-            raise FieldMissing(f"The form has no field {name}.", field=name)
+            raise FieldMissing(f"The form has no field {name}. Add it.", field=name)
         return self._texts[name]
 
-    async def file(self, name: str) -> WireFile:
-        """Reads on until the file `name` begins.
+    async def file(self, name: str) -> StreamingFile:
+        """Read up to the beginning of the file `name`.
 
         Raises:
-            FieldMissing: The form ends before.
-            RequestRefused: The form breaks a rule or a limit on the way.
+            FieldMissing: The form has no file of this name.
+            RequestRefused: The form violates a rule or a limit.
         """
         while (event := await self._next_event()) is not Mark.FORM_END:
-            if isinstance(event, PartBegin) and await self._begin(event) and event.name == name:
+            if isinstance(event, PartHeaders) and await self._start_part(event) and event.name == name:
                 self._file_name, self._file_bytes = name, 0
-                return WireFile(self._read_file_chunk, filename=event.filename or "")
-        raise FieldMissing(f"The form has no file {name}.", field=name)
+                return StreamingFile(self._read_file_chunk, filename=event.filename or "")
+        raise FieldMissing(f"The form has no file {name}. Add it.", field=name)
 
-    async def finish(self) -> float:
-        """Reads to the end of the form and of the body; both must be there. Answers with `sent_at`.
+    async def finish(self) -> None:
+        """Read to the end of the form and of the body.
 
         Raises:
-            RequestRefused: The form breaks a rule or a limit, or is cut short.
+            RequestRefused: The form violates a rule or a limit, or is truncated.
         """
         while (event := await self._next_event()) is not Mark.FORM_END:
-            if isinstance(event, PartBegin):
-                await self._begin(event)
-        with suppress(StopAsyncIteration):
-            while True:
-                await self._next_chunk()  # an epilogue (RFC 2046 §5.1.1) says nothing; the source bounds it
-        if self.sent_at is None:
-            self.sent_at = self._clock()
-        return self.sent_at
+            if isinstance(event, PartHeaders):
+                await self._start_part(event)
+        async for _ in self._chunks:
+            pass  # an epilogue is ignored (RFC 2046 §5.1.1); whoever reads the body limits its size
 
     async def close(self) -> None:
-        """Lets go of what was not read. A failure holds on to the form, and a form to the failure that it told."""
+        """Release what was not read. The form and an error that it has raised refer to each other."""
         self._events.clear()
         await self._chunks.aclose()
 
-    async def _begin(self, part: PartBegin) -> bool:
-        """Checks a part that begins; True when it is a file to be read, False when it was a text and is read."""
+    async def _start_part(self, part: PartHeaders) -> bool:
+        """Check the headers of a part, and read it if it is text; return whether it is a file."""
         self._parts += 1
         if self._parts > self._rules.max_parts:
-            raise TooManyParts(f"A form may have at most {self._rules.max_parts} parts.")
-        name, is_file = part.name, part.filename is not None
+            raise TooManyParts(f"A form may have at most {self._rules.max_parts} parts. Send only the required fields.")
+        name, rules = part.name, self._rules
+        is_file = part.filename is not None or (name in rules.file_fields and part.is_declared_binary)
         if name in self._seen:
-            raise FieldRepeated(f"The field {name} was sent twice; send it once.", field=name)
-        if is_file and name not in self._rules.files:
-            files = " or ".join(sorted(self._rules.files))
-            wanted = (
-                "must be text, not a file" if name in self._rules.texts else f"is no field here; name a file {files}"
-            )
-            raise FieldUnexpected(f"The field {name} {wanted}.", field=name)
-        if not is_file and name in self._rules.files:
-            raise FieldUnexpected(f"The field {name} must be a file, sent with a file name.", field=name)
-        if is_file or name in self._rules.texts:
+            raise FieldRepeated(f"The form has more than one field {name}. Send it once.", field=name)
+        self._check_kind(part, is_file=is_file)
+        if is_file or name in rules.text_fields or name == CHARSET_FIELD:
             self._seen.add(name)
-        if name in self._rules.texts:
-            self._texts[name] = self._rules.texts[name](await self._read_text(name))
+        if name in rules.text_fields:
+            self._texts[name] = rules.text_fields[name](await self._read_text(part))
+        elif name == CHARSET_FIELD:
+            self._set_charset(await self._read_text(part))
         return is_file
 
-    async def _read_text(self, name: str) -> str:
-        value = bytearray()
+    def _check_kind(self, part: PartHeaders, *, is_file: bool) -> None:
+        """Check that a file has the name of a file field and is not encoded, and that a text is not a file field."""
+        name, rules = part.name, self._rules
+        if is_file and name in rules.text_fields:
+            raise FieldUnexpected(f"The field {name} is a file. Send it as text.", field=name)
+        if is_file and name not in rules.file_fields:
+            files = " or ".join(sorted(rules.file_fields))
+            raise FieldUnexpected(
+                f"The form has a file in the unknown field {printable(name)}. Send it as {files}.", field=name
+            )
+        if not is_file and name in rules.file_fields:
+            raise FieldUnexpected(
+                f"The field {name} is text. Send it as a file, with a file name or a binary Content-Type.", field=name
+            )
+        if is_file and not is_unencoded(part.transfer_encoding):
+            raise UnsupportedFile(
+                f"The field {name} has Content-Transfer-Encoding: {printable(part.transfer_encoding)}. Send the file's"
+                " own bytes, without this header.",
+                field=name,
+            )
+
+    def _set_charset(self, value: str) -> None:
+        """Set the default charset of the text fields that follow, from the value of `_charset_`."""
+        charset = value.strip().lower()
+        if not charset or charset == self._charset:  # empty if no browser filled it in
+            return
+        if not is_known(charset):
+            raise InvalidText(
+                f"{CHARSET_FIELD} names the unknown charset {printable(charset)}. Send UTF-8.", field=CHARSET_FIELD
+            )
+        if self._decoded_by_default:
+            raise InvalidText(
+                f"{CHARSET_FIELD} follows {self._decoded_by_default}. Send it first, or send UTF-8.",
+                field=CHARSET_FIELD,
+            )
+        self._charset = charset
+
+    async def _read_text(self, part: PartHeaders) -> str:
+        """Read and decode a text field. Its size is limited both as encoded and in UTF-8."""
+        is_bare = not (part.content_type or part.transfer_encoding) and self._charset == "utf-8"
+        encoding = UTF_8 if is_bare else declared_encoding(part, default_charset=self._charset)
+        limit, value = self._rules.max_text_bytes, bytearray()
         while isinstance(event := await self._next_event(), memoryview):
             value += event
-            if len(value) > self._rules.max_text_bytes:
-                raise TextTooLarge(
-                    f"{name} may have at most {self._rules.max_text_bytes} bytes; shorten it.", field=name
-                )
-        try:
-            return value.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise InvalidText(f"{name} is not valid UTF-8.", field=name) from error
+            if len(value) > limit * encoding.max_expansion:
+                raise self._text_too_large(part.name)
+        text = encoding.decode(bytes(value), field=part.name)
+        if encoding.max_expansion > 1 and len(text.encode("utf-8")) > limit:
+            raise self._text_too_large(part.name)
+        if not (encoding.declared_in or self._decoded_by_default or text.isascii()):
+            self._decoded_by_default = part.name
+        return text
+
+    def _text_too_large(self, name: str) -> TextTooLarge:
+        return TextTooLarge(
+            f"The field {name} may have at most {size_in_words(self._rules.max_text_bytes)}. Shorten it.", field=name
+        )
 
     async def _read_file_chunk(self) -> memoryview:
         event = await self._peek()
         if not isinstance(event, memoryview):
-            return NOTHING  # the part's end stays, so that reading on says it again
+            return EMPTY  # the event stays queued, so that further reads return the same
         self._events.popleft()
         self._file_bytes += len(event)
         if self._file_bytes > self._rules.max_file_bytes:
-            raise PhotoTooLarge(
-                f"{self._file_name} may have at most {self._rules.max_file_bytes} bytes; send a smaller one.",
-                field=self._file_name,
+            limit = size_in_words(self._rules.max_file_bytes)
+            raise FileTooLarge(
+                f"The field {self._file_name} may have at most {limit}. Send a smaller file.", field=self._file_name
             )
         return event
 
     async def _next_event(self) -> Event:
         event = await self._peek()
-        if event is not Mark.FORM_END:  # which stays, as a fault does: whoever asks again is told again
+        if event is not Mark.FORM_END:  # like an error, it stays queued, so that further calls return it
             self._events.popleft()
         return event
-
-    async def _next_chunk(self) -> bytes | memoryview:
-        began = self._clock()
-        chunk = await anext(self._chunks)
-        now = self._clock()
-        self._left -= len(chunk)
-        if self.sent_at is not None and now - began < AWAITED_SECONDS:
-            self.sent_at += now - began
-        elif self._left <= UNREAD_BYTES:
-            self.sent_at = now
-        return chunk
 
     async def _peek(self) -> Event:
         while not self._events:
             try:
-                chunk = await self._next_chunk()
+                chunk = await anext(self._chunks)
             except StopAsyncIteration:
-                raise MalformedBody("The body ends before the closing boundary of its form.") from None
+                raise self._parser.truncated() from None
             self._events.extend(self._parser.feed(chunk))
         event = self._events[0]
         if isinstance(event, RequestRefused):

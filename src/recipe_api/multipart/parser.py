@@ -1,36 +1,36 @@
-"""Chunks of a body in, events out, by searching: for the delimiter in the data of a part, for line ends in its headers.
+"""A push parser that turns chunks of a `multipart/form-data` body into events.
 
-Nearly all of a form is one photo, and there is nothing to do in it but to look for the delimiter. StringZilla looks in
-a quarter of the time of `bytes.find`, and data is given out where it arrived. What is copied, and held until the next
-chunk comes, is a line of a part's headers or what may be the beginning of a delimiter.
+Most of a form is usually one large file, in which only the next delimiter matters. StringZilla finds it in a quarter of
+the time of `bytes.find`, and the data is passed on as views of the chunk. Only an incomplete header line, and what may
+be the beginning of a delimiter, are copied and kept until the next chunk.
 
-However a body is cut into chunks, its events are the same, save that data may be in more pieces. A fault in the body is
-an event as well, the last one: what stands before it is judged before it. So is the end of the form, without which a
-body that was cut short would look like one that is whole.
+The events do not depend on how the body is split into chunks, except that data may come in more pieces. An error in the
+body is also an event, the last one, so that errors are reported in the order of the body. The end of the form is an
+event, so that a truncated body is recognized.
 
-The rules are python-multipart's, whose own parser goes through a form state by state and byte by byte; tests hold the
-two to the same events (docs/decisions/0018-form-parser.md tells where they differ). Its `parse_options_header` reads
-the header values that are not written as nearly all clients write them.
+The parser accepts what python-multipart accepts, whose own parser goes through a body byte by byte. Tests compare the
+two; docs/decisions/0018-form-parser.md lists the differences.
 """
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
-from urllib.parse import unquote_to_bytes
 
-from python_multipart.multipart import MAX_BOUNDARY_LENGTH, parse_options_header
+from python_multipart.multipart import MAX_BOUNDARY_LENGTH
 from stringzilla import find
 
-from recipe_api.errors import InvalidText, MalformedBody, NotMultipart, RequestRefused
-from recipe_api.settings import KIB
+from recipe_api.errors import MalformedBody, NotMultipart, RequestRefused
+from recipe_api.multipart.headers import PartHeaders, malformed, parse_common_headers, parse_headers, parse_parameters
+from recipe_api.units import KIB, size_in_words
 
 MAX_HEADERS = 8
-"""Headers of one part."""
+"""Maximum number of headers of one part."""
 MAX_HEADER_BYTES = 4 * KIB + 128
-"""Bytes of one header without its line end: a value of 4 KiB, and its name."""
+"""Maximum size of one header without its line break: a value of 4 KiB and a name."""
 MAX_PADDING = 64
-"""Bytes of white space behind a delimiter. Nobody is known to send any."""
+"""Maximum number of spaces and tabs after a delimiter (RFC 2046 §5.1.1). No client is known to send any."""
+MAX_PREAMBLE_BYTES = 16 * KIB
+"""Maximum size of the preamble, without blank lines. Mail libraries write a sentence there."""
 
 _BOUNDARY = re.compile(rb"[ -~]{0,%d}[!-~]" % (MAX_BOUNDARY_LENGTH - 1))
 _NO_LINE_BREAK = re.compile(rb"[^\r\n]")
@@ -38,164 +38,201 @@ _ENDING = re.compile(
     rb"(?P<part>[ \t]{0,%d}\r\n)|(?P<form>--)|(?P<open>(?:-|[ \t]{0,%d}\r?)\Z)|(?P<padding>[ \t])"
     % (MAX_PADDING, MAX_PADDING)
 )
-"""What follows a delimiter; what is followed by none of it only looks like one. `open` wants bytes that are to come."""
+"""What must follow the bytes of a delimiter to make them one. `open` needs more bytes to decide."""
+_LINE_END = re.compile(rb"\r\n(?=[^ \t])")
+"""The end of a header. A line that begins with white space continues the previous one (RFC 5322 §2.2.3)."""
+_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+"""A quoted string. An unclosed one extends to the end, so that no byte is examined twice."""
 _HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+): *+([^\r]*)")
-"""A token (RFC 9110 §5.6.2) and a value. `*+` gives nothing back, so that a line of spaces is not tried at each one."""
+"""A token (RFC 9110 §5.6.2) and a value. The possessive `*+` prevents quadratic time on a line of spaces."""
 _SIMPLE_TYPE = re.compile(rf"multipart/form-data; boundary=([0-9A-Za-z'()+_,\-./:=?]{{1,{MAX_BOUNDARY_LENGTH}}})")
-"""A `Content-Type` as nearly all clients write it, with nothing to unquote."""
-_SIMPLE = re.compile(rb'form-data; name="([^"\\]+)"(?:; filename="([^"\\]*)")?')
-"""A `Content-Disposition` as nearly all clients write it, with nothing to unescape."""
-_PARAMETER = re.compile(rb';\s*([^\s=;]+)\s*=\s*("(?:[^"\\]|\\.)*"?|[^;]*)', re.DOTALL)
-_CHARSETS = frozenset({"utf-8", "iso-8859-1", "us-ascii"})
-"""Those that RFC 8187 and, before it, RFC 5987 ask for, and the subset of both."""
-
-
-@dataclass(frozen=True, slots=True)
-class PartBegin:
-    """The headers of a part. `filename` is None for a text field, and may be empty for a file."""
-
-    name: str
-    filename: str | None
+"""A `Content-Type` as nearly all clients send it, without quotes."""
 
 
 class Mark(Enum):
-    """The events that carry nothing."""
+    """The events that carry no data."""
 
     PART_END = auto()
     FORM_END = auto()
 
 
-Event = PartBegin | memoryview | Mark
-"""A view is data of the part that began last, where the chunk has it."""
+Event = PartHeaders | memoryview | Mark
+"""A memoryview is data of the current part, as a view of the chunk."""
 
 
-def boundary_of(content_type: str | None) -> bytes:
-    """The boundary that a `Content-Type` announces.
+def parse_boundary(content_type: str | None) -> bytes:
+    """Return the boundary that a `Content-Type` declares; the first if there are several.
 
     Raises:
-        NotMultipart: It is no `multipart/form-data`, or names no usable boundary (RFC 2046 §5.1.1).
+        NotMultipart: The type is not `multipart/form-data`, or the boundary is missing or invalid (RFC 2046 §5.1.1).
     """
     if simple := _SIMPLE_TYPE.fullmatch(content_type or ""):
         return simple[1].encode("ascii")
-    media_type, options = parse_options_header(content_type)
+    media_type, parameters = parse_parameters((content_type or "").encode("latin-1"))
     if media_type != b"multipart/form-data":
-        raise NotMultipart("Send the form as multipart/form-data, with the fields label and photo.")
-    boundary = options.get(b"boundary", b"")
+        raise NotMultipart("Send the form as multipart/form-data.")
+    boundary = parameters.get(b"boundary", b"")
     if not _BOUNDARY.fullmatch(boundary):
-        raise NotMultipart("The Content-Type names no usable boundary; let your client set this header itself.")
+        raise NotMultipart("The Content-Type has no valid boundary. Let your HTTP library set this header.")
     return boundary
 
 
-class EventParser:
-    """One body's parser; `feed` it chunk by chunk.
+class FormParser:
+    """Parses one body; call `feed` with each chunk.
 
-    Its state is the function that reads on from a place in the chunk and returns the place that it came to. What cannot
-    be judged at the end of a chunk is held, and stands before the next one.
+    The state is a function that continues at a position in the chunk and returns the position that it has reached.
+    Bytes at the end of a chunk that cannot be classified yet are held and prepended to the next chunk.
     """
 
     def __init__(self, boundary: bytes) -> None:
         self._delimiter = b"\r\n--" + boundary
-        self._state: _State = EventParser._before_form  # not a bound method: that would be a cycle for the collector
-        self._held = b"\r\n"  # the first delimiter's line break need not be sent
+        self._state: _State = FormParser._before_form  # unbound: a bound method would make a reference cycle
+        self._held = b"\r\n"  # the line break of the first delimiter may be missing
+        self._preamble: bytearray | None = bytearray()
         self._headers: dict[bytes, bytes] = {}
         self._events: list[Event | RequestRefused] = []
 
     def feed(self, chunk: bytes | memoryview) -> Sequence[Event | RequestRefused]:
-        """The events that `chunk` completes; after an error among them, feed no more.
+        """Return the events that `chunk` completes. After an error among them, do not call this again.
 
-        A view must be one of contiguous bytes, and they must stay as they are: data is given out as views of them.
+        A `MalformedBody` among the events means that the body violates RFC 2046 or RFC 7578, an `InvalidText` that a
+        field name is not valid text.
 
-        A `MalformedBody` says that the bytes break the rules of RFC 2046 or RFC 7578, an `InvalidText` that the name of
-        a field or a file is not valid text.
+        Args:
+            chunk: Contiguous bytes that never change, because the events refer to them.
         """
         view, at = memoryview(chunk), 0
         try:
             while at < len(view):
                 at = self._state(self, view, at)
         except RequestRefused as fault:
-            self._events.append(fault.with_traceback(None))  # which would keep the chunk
+            self._events.append(fault.with_traceback(None))  # a traceback would keep the chunk in memory
         events, self._events = self._events, []
         return events
 
+    def truncated(self) -> MalformedBody:
+        """Return the error for a body that ends here, before its closing boundary."""
+        if self._preamble:
+            self._preamble += self._held
+            return self._no_boundary()
+        if self._state is FormParser._in_headers and b"\n" in self._held[:-1]:
+            return _bare_line_feeds()
+        return MalformedBody("The body ends before the closing boundary of the form. Send the whole form.")
+
     def _before_form(self, view: memoryview, at: int) -> int:
-        """Line breaks may come before the first delimiter, and nothing else."""
+        """Skip blank lines."""
         other = _NO_LINE_BREAK.search(view, at)
         if other is None:
             return len(view)
-        self._state = EventParser._at_first_delimiter
+        self._state = FormParser._at_delimiter
         return other.start()
 
-    def _at_first_delimiter(self, view: memoryview, at: int) -> int:
-        seen, ending = self._delimiter_at(view, at)
-        if ending is None:
-            raise _malformed("it does not begin with the boundary that its Content-Type names")
-        return self._go_on(ending, seen, view, at)
-
     def _at_delimiter(self, view: memoryview, at: int) -> int:
-        """At one that was found, or at what may become one and began in a chunk before."""
+        """Handle a delimiter, or what may turn out to be one, which may have begun in an earlier chunk."""
         seen, ending = self._delimiter_at(view, at)
         if ending is None:
-            self._events.append(memoryview(self._held))
-            self._held, self._state = b"", EventParser._in_data
+            self._pass_on(memoryview(self._held))
+            self._held, self._state = b"", FormParser._in_data
             return at
         if ending in {"part", "form"}:
-            self._events.append(Mark.PART_END)
-        return self._go_on(ending, seen, view, at)
+            if self._preamble is None:
+                self._events.append(Mark.PART_END)
+            elif self._preamble:
+                self._check_preamble()
+            self._preamble = None
+        return self._after_delimiter(ending, seen, view, at)
 
-    def _go_on(self, ending: str, seen: bytes, view: memoryview, at: int) -> int:
-        """Into what a delimiter opens, once that is all there."""
+    def _after_delimiter(self, ending: str, seen: bytes, view: memoryview, at: int) -> int:
+        """Choose the next state, once the delimiter is complete."""
         if ending == "open":
             return self._hold(seen, view)
         if ending == "padding":
-            raise _malformed("a boundary is followed by more than white space")
+            raise malformed("a boundary is followed by more than white space")
         if ending == "form":
             self._events.append(Mark.FORM_END)
-            self._state = EventParser._in_epilogue
+            self._state = FormParser._in_epilogue
         else:
-            self._state = EventParser._in_headers
+            self._state = FormParser._in_headers
         return self._past(seen, at)
 
     def _in_headers(self, view: memoryview, at: int) -> int:
-        """As many lines as the longest one could take; the last of them may be the empty one that ends them."""
-        seen, start = self._ahead(view, at, MAX_HEADER_BYTES + 2), 0
-        while (end := seen.find(b"\r\n", start)) > start:
-            self._add_header(seen[start:end])
-            start = end + 2
-        if end == start:
-            self._events.append(_part_begin(self._headers.get(b"content-disposition", b"")))
-            self._headers, self._state = {}, EventParser._in_data
-            return self._past(seen[: end + 2], at)
+        """Parse the headers that are complete, and the empty line that ends them."""
+        seen, start = self._ahead(view, at, MAX_HEADER_BYTES + 3), 0
+        if not self._headers and (common := parse_common_headers(seen)):
+            part, end = common
+            return self._begin(part, seen[:end], at)
+        while not (is_end := seen.startswith(b"\r\n", start)) and (line_end := _LINE_END.search(seen, start)):
+            self._add_header(seen[start : line_end.start()])
+            start = line_end.end()
+        if is_end:
+            part, self._headers = parse_headers(self._headers), {}
+            return self._begin(part, seen[: start + 2], at)
         if start:
-            return self._past(seen[:start], at)  # a line is measured from its own start
-        if len(seen) == MAX_HEADER_BYTES + 2:
-            raise _malformed(f"a part has a header of more than {MAX_HEADER_BYTES} bytes")
+            return self._past(seen[:start], at)  # so that the limit applies to each header, not to all
+        if len(seen) == MAX_HEADER_BYTES + 3:
+            if b"\n" in _QUOTED.sub(b"", seen.replace(b"\r\n", b"")):
+                raise _bare_line_feeds()
+            raise malformed(f"a part has a header of more than {size_in_words(MAX_HEADER_BYTES)}")
         return self._hold(seen, view)
 
-    def _add_header(self, line: bytes) -> None:
+    def _begin(self, part: PartHeaders, head: bytes, at: int) -> int:
+        self._events.append(part)
+        self._state = FormParser._in_data
+        return self._past(head, at)
+
+    def _add_header(self, lines: bytes) -> None:
+        line = lines.replace(b"\r\n", b"")
+        if b"\n" in line and b"\n" in _QUOTED.sub(b"", line):  # a line feed inside quotes may be part of a file name
+            raise _bare_line_feeds()
         header = _HEADER.fullmatch(line)
         if header is None:
-            raise _malformed("a part has a header that is no name and value")
+            raise malformed("a part has a header that is not a name, a colon and a value")
         name = header[1].lower()
         if name in self._headers:
-            raise _malformed("a part has the same header twice")
+            raise malformed(f"a part has the header {header[1][:40].decode('ascii')} twice")
         if len(self._headers) == MAX_HEADERS:
-            raise _malformed(f"a part has more than {MAX_HEADERS} headers")
+            raise malformed(
+                f"a part has more than {MAX_HEADERS} headers; it needs only Content-Disposition and Content-Type"
+            )
         self._headers[name] = header[2]
 
     def _in_data(self, view: memoryview, at: int) -> int:
+        """Pass on the data of a part, or skip the preamble."""
         end = self._next_delimiter(view, at)
-        if end > at:  # an empty view would pass for a file's end
-            self._events.append(view[at:end])
+        if end > at:  # an empty view would look like the end of a file
+            self._pass_on(view[at:end])
         if end < len(view):
-            self._state = EventParser._at_delimiter
+            self._state = FormParser._at_delimiter
         return end
 
+    def _pass_on(self, data: memoryview) -> None:
+        if self._preamble is None:
+            self._events.append(data)
+            return
+        room = MAX_PREAMBLE_BYTES + 2 - len(self._preamble)  # 2 for the line break that `_held` begins with
+        self._preamble += data[:room]  # kept only to explain the error if no boundary follows
+        if len(data) > room:
+            raise self._no_boundary()
+
+    def _check_preamble(self) -> None:
+        """Reject a preamble that would be a part if its lines ended in CRLF, so that no part is skipped silently."""
+        if self._has_line_feed_delimiter((self._preamble or b"") + b"\r\n"):
+            raise _bare_line_feeds()
+
+    def _has_line_feed_delimiter(self, preamble: bytes | bytearray) -> bool:
+        return bool(re.search(rb"\n" + re.escape(self._delimiter[2:]) + rb"(?:--)?[ \t]*\r?\n", preamble))
+
+    def _no_boundary(self) -> MalformedBody:
+        if self._has_line_feed_delimiter(self._preamble or b""):
+            return _bare_line_feeds()
+        return malformed("it does not begin with the boundary that its Content-Type declares")
+
     def _in_epilogue(self, view: memoryview, _at: int) -> int:
-        """Behind the closing delimiter nothing says anything (RFC 2046 §5.1.1)."""
+        """Skip the epilogue (RFC 2046 §5.1.1)."""
         return len(view)
 
     def _next_delimiter(self, view: memoryview, at: int) -> int:
-        """Where a delimiter stands, or may have begun where the view ends; that end, where there is none."""
+        """Return the position of a delimiter, or of what may be the beginning of one; the end of the view if none."""
         size = len(self._delimiter)
         place: int = find(view, self._delimiter, at)
         while place >= 0 and not _ENDING.match(view, place + size):
@@ -203,24 +240,24 @@ class EventParser:
         if place >= 0:
             return place
         tail = view[at:][1 - size :].tobytes()
-        begun = tail.rfind(b"\r")  # the only CR of a delimiter is its first byte
+        begun = tail.rfind(b"\r")  # the only CR in a delimiter is its first byte
         if begun >= 0 and self._delimiter.startswith(tail[begun:]):
             return len(view) - len(tail) + begun
         return len(view)
 
     def _delimiter_at(self, view: memoryview, at: int) -> tuple[bytes, str | None]:
-        """The delimiter that comes next, as far as it is there, and how it ends; None says that it is none."""
+        """Return the delimiter at this position, as far as it has arrived, and its ending; None if it is not one."""
         size = len(self._delimiter)
         seen = self._ahead(view, at, size + MAX_PADDING + 2)
         ending = _ENDING.match(seen, size) if self._delimiter.startswith(seen[:size]) else None
         return (seen[: ending.end()], ending.lastgroup) if ending else (b"", None)
 
     def _ahead(self, view: memoryview, at: int, size: int) -> bytes:
-        """The next `size` bytes, or as many as there are: what is held, then the view from this place on."""
+        """Return up to `size` bytes: what is held, then the view from this position."""
         return self._held + view[at : at + size - len(self._held)]
 
     def _past(self, seen: bytes, at: int) -> int:
-        """The place behind what was seen ahead. That is done with, and so is what was held of it."""
+        """Return the position after the bytes `seen`, which `_ahead` returned, and release what was held of them."""
         place = at + len(seen) - len(self._held)
         self._held = b""
         return place
@@ -230,49 +267,8 @@ class EventParser:
         return len(view)
 
 
-_State = Callable[[EventParser, memoryview, int], int]
+_State = Callable[[FormParser, memoryview, int], int]
 
 
-def _malformed(reason: str) -> MalformedBody:
-    return MalformedBody(f"The multipart body is malformed: {reason}.")
-
-
-def _part_begin(disposition: bytes) -> PartBegin:
-    if simple := _SIMPLE.fullmatch(disposition):
-        named, filename = simple.groups()
-    else:
-        # parse_options_header speaks latin-1, the wire UTF-8 (RFC 7578 §5.1): bytes go in and come out unchanged.
-        kind, options = parse_options_header(disposition.decode("latin-1"))
-        if kind != b"form-data" or not options.get(b"name"):
-            raise _malformed("a part has no Content-Disposition with a name")
-        named, filename = options[b"name"], options.get(b"filename")
-    name = _text(named, what="A field's name")
-    if filename is not None:
-        return PartBegin(name, _text(filename, what="The file name", field=name))
-    return PartBegin(name, None if simple else _extended_filename(disposition, field=name))
-
-
-def _extended_filename(disposition: bytes, *, field: str) -> str | None:
-    # RFC 7578 §4.2 forbids `filename*`, yet older urllib3 sends nothing else for a name beyond ASCII.
-    for name, value in _PARAMETER.findall(disposition):
-        if name.lower() == b"filename*":
-            charset, _, rest = value.strip(b' \t"').partition(b"'")
-            return _decoded(unquote_to_bytes(rest.partition(b"'")[2]), charset.decode("latin-1").lower(), field=field)
-    return None
-
-
-def _decoded(name: bytes, charset: str, *, field: str) -> str:
-    if charset not in _CHARSETS:
-        raise InvalidText("The file name is in no known character set; send it in UTF-8.", field=field)
-    return _text(name, what="The file name", field=field, charset=charset)
-
-
-def _text(value: bytes, *, what: str, field: str | None = None, charset: str = "utf-8") -> str:
-    try:
-        text = value.decode(charset)
-    except UnicodeDecodeError as error:
-        # Without its traceback, which would keep the chunk, as in `feed`.
-        raise InvalidText(f"{what} is not valid {charset.upper()}.", field=field) from error.with_traceback(None)
-    if "\0" in text:
-        raise InvalidText(f"{what} has a NUL character.", field=field)
-    return text
+def _bare_line_feeds() -> MalformedBody:
+    return malformed("its lines end in LF; end them in CRLF")
