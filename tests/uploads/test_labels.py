@@ -1,4 +1,4 @@
-"""What a label may be."""
+"""Which labels are valid."""
 
 import pytest
 from hypothesis import given, settings
@@ -23,7 +23,7 @@ from recipe_api.uploads.labels import check_label
         ".",
     ],
 )
-def test_a_label_is_kept_as_it_was_sent(label: str) -> None:
+def test_a_valid_label_is_returned_unchanged(label: str) -> None:
     assert check_label(label, max_bytes=64) == label
 
 
@@ -31,20 +31,20 @@ def test_a_label_is_kept_as_it_was_sent(label: str) -> None:
     "label",
     ["", " ", "\t\r\n", "\u00a0", "\u3000", "\u2028", "\u200b", "\ufeff", "\u202e", "\x01", " \u200d\n\u200b "],
 )
-def test_a_label_in_which_nothing_can_be_seen_is_empty(label: str) -> None:
+def test_a_label_without_visible_characters_is_empty(label: str) -> None:
     with pytest.raises(FieldEmpty) as caught:
         check_label(label, max_bytes=64)
     assert caught.value.field == "label"
 
 
 @pytest.mark.parametrize("label", ["\0", "Pan\0cakes", "Pancakes\0"])
-def test_a_label_with_nul_cannot_be_stored(label: str) -> None:
+def test_a_label_with_nul_is_rejected(label: str) -> None:
     with pytest.raises(InvalidText, match="NUL"):
         check_label(label, max_bytes=64)
 
 
 @pytest.mark.parametrize("label", ["\ud83e", "Pan\udd5ecakes", "\udd5e\ud83e"])
-def test_a_label_with_half_a_surrogate_pair_is_no_text(label: str) -> None:
+def test_a_label_with_a_lone_surrogate_is_rejected(label: str) -> None:
     with pytest.raises(InvalidText, match="surrogate"):
         check_label(label, max_bytes=64)
 
@@ -59,11 +59,11 @@ def test_a_label_is_measured_in_bytes_of_utf_8(character: str) -> None:
 
 @given(st.text(st.characters()) | st.text(st.characters(categories=["Cs", "Cc", "Zs"])))
 @settings(deadline=None, max_examples=300)
-def test_any_text_is_kept_or_refused_by_the_field_and_what_is_kept_can_be_stored(label: str) -> None:
+def test_any_text_is_either_rejected_or_can_be_stored(label: str) -> None:
     try:
         kept = check_label(label, max_bytes=40)
     except RecipeApiError as error:
-        assert error.field == "label"  # noqa: PT017 - whether it is refused is not the question
+        assert error.field == "label"  # noqa: PT017 - either outcome is valid
         return
     assert kept == label
     assert len(kept.encode("utf-8")) <= 40

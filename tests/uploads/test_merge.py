@@ -1,4 +1,4 @@
-"""Two sorted streams: what has a partner finds it, what has none is told, and nothing is kept."""
+"""Merging two sorted streams."""
 
 from collections.abc import AsyncIterator, Iterable
 
@@ -8,19 +8,19 @@ from hypothesis import strategies as st
 from recipe_api.uploads.merge import outer_join
 
 KEYS = st.sets(st.text(st.characters(exclude_categories=["Cs"])), max_size=30)
-"""Any text that UTF-8 has bytes for."""
+"""Any text that UTF-8 can encode."""
 
 
 class Stream:
-    """Keys, one at a time, as they are asked for."""
+    """A stream that counts the keys it has yielded."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._keys = sorted(keys, key=str.encode)
-        self.given = 0
+        self.yielded = 0
 
     async def __aiter__(self) -> AsyncIterator[str]:
         for key in self._keys:
-            self.given += 1
+            self.yielded += 1
             yield key
 
 
@@ -31,7 +31,7 @@ async def joined(left: Iterable[str], right: Iterable[str]) -> list[tuple[str | 
 @given(left=KEYS, right=KEYS)
 @example(left={"\uffff", "a"}, right={"\U00010000", "b"})  # sorted the other way round in UTF-16
 @example(left={""}, right=set())
-async def test_each_key_comes_once_with_its_partner_or_without(left: set[str], right: set[str]) -> None:
+async def test_each_key_is_yielded_once_with_or_without_a_partner(left: set[str], right: set[str]) -> None:
     pairs = await joined(left, right)
 
     assert {a for a, b in pairs if b is None} == left - right
@@ -43,17 +43,17 @@ async def test_each_key_comes_once_with_its_partner_or_without(left: set[str], r
 
 
 @given(left=KEYS, right=KEYS)
-async def test_no_stream_is_read_further_than_one_key_ahead(left: set[str], right: set[str]) -> None:
+async def test_each_stream_is_read_at_most_one_key_ahead(left: set[str], right: set[str]) -> None:
     lefts, rights = Stream(left), Stream(right)
     used_left = used_right = 0
     async for a, b in outer_join(lefts, rights, key=str):
         used_left += a is not None
         used_right += b is not None
-        assert lefts.given <= used_left + 1
-        assert rights.given <= used_right + 1
+        assert lefts.yielded <= used_left + 1
+        assert rights.yielded <= used_right + 1
 
 
-async def test_the_key_of_a_left_item_is_asked_for() -> None:
+async def test_left_items_are_compared_by_their_keys() -> None:
     async def items() -> AsyncIterator[tuple[str, int]]:
         yield ("a", 1)
         yield ("c", 3)

@@ -1,4 +1,4 @@
-"""The name a file had at its owner's, safe to store and to send."""
+"""File names that are safe to store and to send in a header."""
 
 import unicodedata
 
@@ -7,9 +7,10 @@ from aiohttp import content_disposition_filename, parse_content_disposition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recipe_api.uploads.names import MAX_NAME_BYTES, content_disposition, original_name
+from recipe_api.kinds import KNOWN, Kind
+from recipe_api.uploads.names import MAX_NAME_BYTES, content_disposition, download_name, original_name
 
-# Any characters at all, and thickly those that a name must not keep or a header must escape.
+# Any characters, and many of those that a name must not contain or a header must escape.
 _texts = st.text(st.characters()) | st.text(st.sampled_from("\"'\\/%;=*. \r\n\0\x7f\x85\u2028\u202e\ud800äß🥞.jpg"))
 filenames = _texts | st.integers(0, 400).flatmap(lambda length: _texts.map(lambda text: text + "x" * length + ".jpeg"))
 
@@ -37,14 +38,14 @@ filenames = _texts | st.integers(0, 400).flatmap(lambda length: _texts.map(lambd
         ("100%25.jpg", "100%25.jpg"),
     ],
 )
-def test_a_name_keeps_what_a_person_would_recognise_it_by(filename: str, expected: str) -> None:
+def test_a_name_stays_recognizable(filename: str, expected: str) -> None:
     assert original_name(filename, extension="jpg") == expected
 
 
 @pytest.mark.parametrize(
     "filename", ["", " ", ".", "..", "/", "\\", "photos/", "C:\\", "\0", "\u202e", "\u200d", ". ."]
 )
-def test_where_nothing_is_left_of_a_name_it_is_photo(filename: str) -> None:
+def test_a_name_of_which_nothing_is_left_becomes_photo(filename: str) -> None:
     assert original_name(filename, extension="webp") == "photo.webp"
 
 
@@ -66,7 +67,7 @@ def test_a_long_name_is_cut_at_a_whole_character_and_keeps_its_extension(filenam
 
 @given(filenames)
 @settings(deadline=None, max_examples=400)
-def test_whatever_was_sent_the_name_is_one_that_can_be_stored(filename: str) -> None:
+def test_every_name_can_be_stored(filename: str) -> None:
     name = original_name(filename, extension="jpg")
     assert 0 < len(name.encode("utf-8")) <= MAX_NAME_BYTES
     assert not set(name) & {"/", "\\", "\0"}
@@ -76,7 +77,7 @@ def test_whatever_was_sent_the_name_is_one_that_can_be_stored(filename: str) -> 
 
 @given(filename=filenames, inline=st.booleans())
 @settings(deadline=None, max_examples=400)
-def test_the_header_is_plain_ascii_and_says_the_same_name_to_whoever_reads_it(filename: str, *, inline: bool) -> None:
+def test_the_header_is_ascii_and_decodes_to_the_same_name(filename: str, *, inline: bool) -> None:
     name = original_name(filename, extension="jpg")
     header = content_disposition(name, inline=inline)
     assert header.isascii()
@@ -89,7 +90,7 @@ def test_the_header_is_plain_ascii_and_says_the_same_name_to_whoever_reads_it(fi
 
 @given(filenames)
 @settings(deadline=None, max_examples=200)
-def test_the_fallback_name_needs_no_escapes_and_has_a_character_for_each_of_the_name(filename: str) -> None:
+def test_the_fallback_name_needs_no_escapes_and_has_the_same_length(filename: str) -> None:
     name = original_name(filename, extension="jpg")
     fallback = content_disposition(name, inline=True).split('"')[1]
     assert len(fallback) == len(name)
@@ -97,6 +98,46 @@ def test_the_fallback_name_needs_no_escapes_and_has_a_character_for_each_of_the_
     assert all(plain in {c, "_"} for plain, c in zip(fallback, name, strict=True))
 
 
-def test_the_longest_header_is_far_below_what_a_store_takes() -> None:
+def test_the_longest_header_is_far_below_the_limit_of_a_store() -> None:
     name = original_name("\u0800" * 500, extension="jpg")
     assert len(content_disposition(name, inline=False)) < 2048
+
+
+@pytest.mark.parametrize(
+    ("content_type", "name", "expected"),
+    [
+        ("image/gif", "invoice.html", "invoice.gif"),
+        ("image/gif", "invoice.HTML", "invoice.gif"),
+        ("image/gif", "invoice.gif.exe", "invoice.gif.gif"),
+        ("image/jpeg", "photo.JPG", "photo.JPG"),
+        ("image/jpeg", "photo.jpeg", "photo.jpeg"),
+        ("image/jpeg", "photo.png", "photo.jpg"),
+        ("image/heic", "IMG_0001.HEIF", "IMG_0001.HEIF"),
+        ("image/tiff", "scan.tiff", "scan.tiff"),
+        ("image/jpeg", "photo", "photo.jpg"),
+        ("image/jpeg", "html", "html.jpg"),
+        ("image/jpeg", "Dr. Oetker", "Dr. Oetker.jpg"),
+        ("image/jpeg", "2026.11", "2026.11.jpg"),
+        ("image/jpeg", "pan.\uff48\uff54\uff4d", "pan.\uff48\uff54\uff4d.jpg"),
+        ("image/jpeg", "x" * 250 + ".html", "x" * 250 + ".jpg"),
+        ("image/jpeg", "x" * 255, "x" * 251 + ".jpg"),
+        ("application/octet-stream", "page.html", "page.bin"),
+        ("application/octet-stream", "IMG_0001.CR3", "IMG_0001.CR3"),
+    ],
+)
+def test_a_download_has_the_extension_of_its_type(content_type: str, name: str, expected: str) -> None:
+    assert download_name(name, KNOWN[content_type]) == expected
+
+
+@given(filename=filenames, kind=st.sampled_from(list(KNOWN.values())))
+@settings(deadline=None, max_examples=400)
+def test_a_download_never_has_the_extension_of_another_type(filename: str, kind: Kind) -> None:
+    name = download_name(original_name(filename, extension=kind.extension), kind)
+
+    assert name.rpartition(".")[2].lower() in {kind.extension, *kind.other_extensions}
+    assert len(name.encode()) <= MAX_NAME_BYTES
+
+
+def test_no_type_has_an_executable_extension() -> None:
+    extensions = {name for kind in KNOWN.values() for name in (kind.extension, *kind.other_extensions)}
+    assert not extensions & {"html", "htm", "xhtml", "svg", "xml", "js", "mht", "pdf", "exe", "hta", "lnk", "url", "sh"}

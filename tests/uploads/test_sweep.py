@@ -1,4 +1,4 @@
-"""The sweep on a real table and a real bucket: what is amiss is found and mended, and nothing else is touched."""
+"""The sweep on a real table and a real bucket: it finds and fixes disagreements, and touches nothing else."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from recipe_api.database.models import Recipe
 from recipe_api.resources import Resources, open_resources
-from recipe_api.settings import MIB, Settings
+from recipe_api.settings import Settings
 from recipe_api.storage import keys
 from recipe_api.storage.protocol import Inventory, Listed, ListedUpload
-from recipe_api.uploads.sweep import SUSPICIOUS, Amiss, DoubtfulSettings, Finding, Sweep, Tally, Window
+from recipe_api.units import MIB
+from recipe_api.uploads.sweep import SUSPICIOUS, DoubtfulSettings, Finding, FindingKind, Sweep, Tally, TimeRange
 from tests.support.rows import row
 from tests.support.traces import Backstage
 
@@ -25,19 +26,19 @@ THEN = datetime(2026, 11, 22, 7, 29, 27, 934_000, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 GRACE = timedelta(hours=24)
 FOREIGN = ("favicon.ico", "1795332567934.jpg", "zebra/1795332567934-" + "0" * 32 + ".jpg")
-"""Keys that this service would not make under any prefix that these tests use."""
+"""Keys that this service would not create with any of the prefixes in these tests."""
 
 Make = Callable[..., Settings]
 Hook = Callable[[Resources], Awaitable[None]]
 
 
 def key_of(number: int = 0, *, at: datetime = THEN, prefix: str = "") -> str:
-    """A key of our form; the number tells it from others of the same time."""
-    return f"{prefix}{keys.lowest_of(at)}-{number:032x}.jpg"
+    """Return a key in this service's format; the number distinguishes keys of the same time."""
+    return f"{prefix}{keys.lower_bound(at)}-{number:032x}.jpg"
 
 
-class World:
-    """Bucket and table, as a test arranges them."""
+class Stores:
+    """The bucket and the table, with methods to arrange and inspect their contents."""
 
     def __init__(self, backstage: Backstage) -> None:
         self._backstage = backstage
@@ -46,11 +47,11 @@ class World:
         self._backstage.s3.put_object(Bucket=self._backstage.bucket, Key=key, Body=bytes(size))
         return key
 
-    def row(self, key: str) -> str:
-        values = row().model_dump() | {"key": key}
+    def row(self, key: str, **other: str | None) -> str:
+        values = row().model_dump() | {"key": key, "bucket": self._backstage.bucket_url} | other
         names = ", ".join(values)
-        places = ", ".join(f"${number}" for number in range(1, len(values) + 1))
-        self._backstage.sql(f"INSERT INTO recipe ({names}) VALUES ({places})", *values.values())  # noqa: S608 - names are ours
+        parameters = ", ".join(f"${number}" for number in range(1, len(values) + 1))
+        self._backstage.sql(f"INSERT INTO recipe ({names}) VALUES ({parameters})", *values.values())  # noqa: S608 - names are ours
         return key
 
     def both(self, key: str) -> str:
@@ -73,13 +74,13 @@ class World:
 
 
 @pytest.fixture
-def world(backstage: Backstage) -> World:
-    return World(backstage)
+def stores(backstage: Backstage) -> Stores:
+    return Stores(backstage)
 
 
 @dataclass(frozen=True, slots=True)
 class Aged:
-    """An inventory in which what is not young was written two days ago. A store's own clock cannot be put back."""
+    """An inventory that reports everything except `young` as two days older, because a store's clock cannot be set."""
 
     real: Inventory
     young: frozenset[str] = frozenset()
@@ -104,48 +105,71 @@ class Aged:
 
 @dataclass(slots=True)
 class Swept:
-    """What a sweep said."""
+    """The result of a sweep."""
 
     findings: list[Finding] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
 
-    def keys(self, amiss: Amiss) -> list[str]:
-        return [finding.key for finding in self.findings if finding.amiss is amiss]
+    def keys(self, kind: FindingKind) -> list[str]:
+        return [finding.key for finding in self.findings if finding.kind is kind]
 
 
 def swept(
     settings: Settings,
     *,
     fix: bool = False,
+    fix_missing: bool | None = None,
     force: bool = False,
-    window: Window | None = None,
+    time_range: TimeRange | None = None,
     young: frozenset[str] = frozenset(),
     after_listing: Hook | None = None,
 ) -> Swept:
-    """Sweeps once; `after_listing` runs when both streams have ended and nothing has been looked at again."""
+    """Run one sweep. `after_listing` runs when both streams have ended, before anything is checked again."""
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         return runner.run(
-            _swept(settings, window or Window(), fix=fix, force=force, young=young, after_listing=after_listing)
+            _swept(
+                settings,
+                time_range or TimeRange(),
+                fix=fix,
+                fix_missing=fix if fix_missing is None else fix_missing,
+                force=force,
+                young=young,
+                after_listing=after_listing,
+            )
         )
 
 
 async def _swept(
-    settings: Settings, window: Window, *, fix: bool, force: bool, young: frozenset[str], after_listing: Hook | None
+    settings: Settings,
+    time_range: TimeRange,
+    *,
+    fix: bool,
+    fix_missing: bool,
+    force: bool,
+    young: frozenset[str],
+    after_listing: Hook | None,
 ) -> Swept:
     async with open_resources(settings) as resources:
         inventory: Inventory = Aged(resources.inventory, young)
         if after_listing:
             inventory = Interrupted(inventory, partial(after_listing, resources))
         sweep = Sweep(
-            inventory, resources.recipes, resources.idempotency_keys, prefix=settings.s3_key_prefix, grace=GRACE
+            inventory,
+            resources.recipes,
+            resources.idempotency_keys,
+            resources.sweep_lease,
+            resources.deletions,
+            prefix=settings.s3_key_prefix,
+            grace=GRACE,
         )
-        findings = [finding async for finding in sweep.run(window, fix=fix, force=force)]
+        run = sweep.run(time_range, fix=fix, fix_missing=fix_missing, force=force)
+        findings = [finding async for finding in run]
         return Swept(findings, sweep.tally)
 
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """An inventory at the end of whose listing something happens."""
+    """An inventory that calls `then` at the end of the listing."""
 
     real: Inventory
     then: Callable[[], Awaitable[None]]
@@ -168,81 +192,81 @@ class Interrupted:
         return self.real.abort(upload)
 
 
-def test_where_all_is_well_it_finds_nothing(make_settings: Make, world: World) -> None:
+def test_it_finds_nothing_when_bucket_and_table_agree(make_settings: Make, stores: Stores) -> None:
     for number in range(3):
-        world.both(key_of(number))
+        stores.both(key_of(number))
 
     found = swept(make_settings(), fix=True)
 
     assert found.findings == []
-    assert found.tally == Tally(objects=3, rows=3)
-    assert len(world.objects()) == len(world.rows()) == 3
+    assert found.tally == Tally(objects=3, rows=3, pairs=3)
+    assert len(stores.objects()) == len(stores.rows()) == 3
 
 
-def test_an_empty_bucket_and_an_empty_table_agree(make_settings: Make, world: World) -> None:
-    assert world.objects() == set()
+def test_it_finds_nothing_in_an_empty_bucket_and_table(make_settings: Make, stores: Stores) -> None:
+    assert stores.objects() == set()
     assert swept(make_settings(), fix=True).findings == []
 
 
 @pytest.mark.parametrize("fix", [False, True], ids=["report", "fix"])
-def test_it_finds_what_is_amiss_and_mends_it_on_request(make_settings: Make, world: World, *, fix: bool) -> None:
-    kept = {world.both(key_of(number)) for number in range(3)}
-    orphan, missing, dangling = world.object(key_of(10), size=77), world.row(key_of(11)), world.upload(key_of(12))
+def test_it_finds_disagreements_and_fixes_them_on_request(make_settings: Make, stores: Stores, *, fix: bool) -> None:
+    kept = {stores.both(key_of(number)) for number in range(3)}
+    orphan, missing, dangling = stores.object(key_of(10), size=77), stores.row(key_of(11)), stores.upload(key_of(12))
 
     found = swept(make_settings(), fix=fix)
 
-    by_sort = {finding.amiss: finding for finding in found.findings}
+    by_kind = {finding.kind: finding for finding in found.findings}
     assert len(found.findings) == 3
-    assert (by_sort[Amiss.ORPHAN].key, by_sort[Amiss.ORPHAN].size) == (orphan, 77)
-    assert (by_sort[Amiss.MISSING].key, by_sort[Amiss.MISSING].since) == (missing, THEN)
-    assert by_sort[Amiss.DANGLING].key == dangling
-    assert all(finding.mended is fix for finding in found.findings)
-    assert found.tally == Tally(objects=4, rows=4, orphans=1, missing=1, dangling=1)
+    assert (by_kind[FindingKind.ORPHAN].key, by_kind[FindingKind.ORPHAN].size) == (orphan, 77)
+    assert (by_kind[FindingKind.MISSING].key, by_kind[FindingKind.MISSING].since) == (missing, THEN)
+    assert by_kind[FindingKind.DANGLING].key == dangling
+    assert all(finding.fixed is fix for finding in found.findings)
+    assert found.tally == Tally(objects=4, rows=4, pairs=3, orphans=1, missing=1, dangling=1)
     assert found.tally.found == 3
-    assert world.objects() == (kept if fix else kept | {orphan})
-    assert world.rows() == (kept if fix else kept | {missing})
-    assert world.uploads() == (set() if fix else {dangling})
+    assert stores.objects() == (kept if fix else kept | {orphan})
+    assert stores.rows() == (kept if fix else kept | {missing})
+    assert stores.uploads() == (set() if fix else {dangling})
 
 
-def test_a_second_run_finds_nothing_left(make_settings: Make, world: World) -> None:
-    world.object(key_of(1))
-    world.row(key_of(2))
-    world.upload(key_of(3))
-    assert len(swept(make_settings(), fix=True).findings) == 3
+def test_a_second_run_finds_nothing(make_settings: Make, stores: Stores) -> None:
+    stores.object(key_of(1))
+    stores.row(key_of(2))
+    stores.upload(key_of(3))
+    assert len(swept(make_settings(), fix=True, force=True).findings) == 3
 
     assert swept(make_settings(), fix=True).findings == []
 
 
-def test_what_is_younger_than_the_grace_is_passed_over(make_settings: Make, world: World) -> None:
-    young = frozenset({world.object(key_of(1)), world.upload(key_of(2))})
+def test_it_skips_anything_younger_than_the_grace_period(make_settings: Make, stores: Stores) -> None:
+    young = frozenset({stores.object(key_of(1)), stores.upload(key_of(2))})
 
     assert swept(make_settings(), fix=True, young=young).findings == []
 
-    assert world.objects() == {key_of(1)}
-    assert world.uploads() == {key_of(2)}
+    assert stores.objects() == {key_of(1)}
+    assert stores.uploads() == {key_of(2)}
 
 
-def test_uploads_outside_the_window_are_left_alone(make_settings: Make, world: World) -> None:
-    before, first, last, after = (world.upload(key_of(at=THEN + number * MILLISECOND)) for number in range(4))
-    window = Window(since=THEN + MILLISECOND, until=THEN + 3 * MILLISECOND)
+def test_it_leaves_multipart_uploads_outside_the_time_range_alone(make_settings: Make, stores: Stores) -> None:
+    before, first, last, after = (stores.upload(key_of(at=THEN + number * MILLISECOND)) for number in range(4))
+    time_range = TimeRange(since=THEN + MILLISECOND, until=THEN + 3 * MILLISECOND)
 
-    found = swept(make_settings(), window=window, fix=True)
+    found = swept(make_settings(), time_range=time_range, fix=True)
 
     assert [finding.key for finding in found.findings] == [first, last]
-    assert world.uploads() == {before, after}
+    assert stores.uploads() == {before, after}
 
 
-def test_keys_of_another_form_are_counted_and_left_alone(make_settings: Make, world: World) -> None:
+def test_it_counts_keys_of_another_format_and_leaves_them_alone(make_settings: Make, stores: Stores) -> None:
     for key in FOREIGN:
-        world.object(key)
-    world.upload("backup.tar")
+        stores.object(key)
+    stores.upload("backup.tar")
 
     found = swept(make_settings(), fix=True)
 
     assert found.findings == []
     assert found.tally == Tally(objects=3, foreign=3)
-    assert world.objects() == set(FOREIGN)
-    assert world.uploads() == {"backup.tar"}
+    assert stores.objects() == set(FOREIGN)
+    assert stores.uploads() == {"backup.tar"}
 
 
 @pytest.mark.parametrize(
@@ -256,20 +280,22 @@ def test_keys_of_another_form_are_counted_and_left_alone(make_settings: Make, wo
         ("ab", "a"),
     ],
 )
-def test_another_prefix_is_another_services(make_settings: Make, world: World, ours: str, theirs: str) -> None:
-    world.object(key_of(1, prefix=theirs))
-    world.row(key_of(2, prefix=theirs))
-    world.upload(key_of(3, prefix=theirs))
-    world.object(key_of(1, prefix=ours))
-    world.row(key_of(2, prefix=ours))
-    world.upload(key_of(3, prefix=ours))
+def test_it_leaves_the_keys_of_another_prefix_alone(
+    make_settings: Make, stores: Stores, ours: str, theirs: str
+) -> None:
+    stores.object(key_of(1, prefix=theirs))
+    stores.row(key_of(2, prefix=theirs))
+    stores.upload(key_of(3, prefix=theirs))
+    stores.object(key_of(1, prefix=ours))
+    stores.row(key_of(2, prefix=ours))
+    stores.upload(key_of(3, prefix=ours))
 
-    found = swept(make_settings(S3_KEY_PREFIX=ours), fix=True)
+    found = swept(make_settings(S3_KEY_PREFIX=ours), fix=True, force=True)
 
     assert {finding.key for finding in found.findings} == {key_of(number, prefix=ours) for number in (1, 2, 3)}
-    assert world.objects() == {key_of(1, prefix=theirs)}
-    assert world.rows() == {key_of(2, prefix=theirs)}
-    assert world.uploads() == {key_of(3, prefix=theirs)}
+    assert stores.objects() == {key_of(1, prefix=theirs)}
+    assert stores.rows() == {key_of(2, prefix=theirs)}
+    assert stores.uploads() == {key_of(3, prefix=theirs)}
 
 
 @pytest.mark.parametrize("prefix", ["", "public/"])
@@ -288,123 +314,240 @@ def test_another_prefix_is_another_services(make_settings: Make, world: World, o
         (THEN, THEN, set()),
     ],
 )
-def test_a_window_begins_with_its_first_moment_and_ends_before_its_last(
-    make_settings: Make, world: World, prefix: str, since: datetime | None, until: datetime | None, expected: set[int]
+def test_a_time_range_includes_its_start_and_excludes_its_end(
+    make_settings: Make, stores: Stores, prefix: str, since: datetime | None, until: datetime | None, expected: set[int]
 ) -> None:
     orphans = {offset: key_of(1, at=THEN + offset * MILLISECOND, prefix=prefix) for offset in (-1, 0, 1)}
     missing = {offset: key_of(2, at=THEN + offset * MILLISECOND, prefix=prefix) for offset in (-1, 0, 1)}
     for key in orphans.values():
-        world.object(key)
+        stores.object(key)
     for key in missing.values():
-        world.row(key)
+        stores.row(key)
 
-    found = swept(make_settings(S3_KEY_PREFIX=prefix), window=Window(since, until))
+    found = swept(make_settings(S3_KEY_PREFIX=prefix), time_range=TimeRange(since, until))
 
-    assert set(found.keys(Amiss.ORPHAN)) == {orphans[offset] for offset in expected}
-    assert set(found.keys(Amiss.MISSING)) == {missing[offset] for offset in expected}
+    assert set(found.keys(FindingKind.ORPHAN)) == {orphans[offset] for offset in expected}
+    assert set(found.keys(FindingKind.MISSING)) == {missing[offset] for offset in expected}
 
 
-def test_an_upload_that_ends_while_it_looks_is_no_finding(make_settings: Make, world: World) -> None:
-    key = world.object(key_of(1))
+def test_an_upload_that_completes_during_the_sweep_is_not_a_finding(make_settings: Make, stores: Stores) -> None:
+    key = stores.object(key_of(1))
 
-    async def its_row_is_committed(resources: Resources) -> None:
-        await resources.records.add(Recipe(**row().model_dump() | {"key": key}))
+    async def commit_its_row(resources: Resources) -> None:
+        await resources.recipe_writer.add(Recipe(**row().model_dump() | {"key": key}))
 
-    found = swept(make_settings(), fix=True, after_listing=its_row_is_committed)
+    found = swept(make_settings(), fix=True, after_listing=commit_its_row)
 
     assert found.findings == []
-    assert world.objects() == world.rows() == {key}
+    assert stores.objects() == stores.rows() == {key}
 
 
-def test_a_recipe_that_is_deleted_while_it_looks_is_no_finding(make_settings: Make, world: World) -> None:
-    key = world.row(key_of(1))  # its object has gone from the listing already
+def test_a_recipe_that_is_deleted_during_the_sweep_is_not_a_finding(make_settings: Make, stores: Stores) -> None:
+    key = stores.row(key_of(1))  # its object is already gone
 
-    async def its_row_goes(resources: Resources) -> None:
+    async def delete_its_row(resources: Resources) -> None:
         await resources.recipes.remove_keys([key])
 
-    assert swept(make_settings(), fix=True, after_listing=its_row_goes).findings == []
+    assert swept(make_settings(), fix=True, after_listing=delete_its_row).findings == []
 
 
-def test_an_object_that_a_listing_left_out_is_no_loss(
-    make_settings: Make, world: World, monkeypatch: pytest.MonkeyPatch
+def test_an_object_that_a_listing_omits_is_not_missing(
+    make_settings: Make, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key = world.both(key_of(1))
+    key = stores.both(key_of(1))
     real = Aged.objects
 
-    async def forgetful(self: Aged, *, prefix: str, after: str, until: str | None) -> AsyncIterator[Listed]:
+    async def incomplete(self: Aged, *, prefix: str, after: str, until: str | None) -> AsyncIterator[Listed]:
         async for found in real(self, prefix=prefix, after=after, until=until):
             if found.key != key:
                 yield found
 
-    monkeypatch.setattr(Aged, "objects", forgetful)
+    monkeypatch.setattr(Aged, "objects", incomplete)
 
     assert swept(make_settings(), fix=True).findings == []
-    assert world.rows() == {key}
+    assert stores.rows() == {key}
 
 
-def test_it_looks_again_in_batches(make_settings: Make, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_confirms_findings_in_batches(make_settings: Make, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recipe_api.uploads.sweep.BATCH", 3)
-    monkeypatch.setattr("recipe_api.uploads.sweep.LOOKS_AT_ONCE", 2)
+    monkeypatch.setattr("recipe_api.uploads.sweep.CONCURRENT_CHECKS", 2)
     monkeypatch.setattr("recipe_api.database.repository.KEY_BATCH", 2)
-    orphans = [world.object(key_of(number)) for number in range(0, 14, 2)]
-    missing = [world.row(key_of(number)) for number in range(1, 14, 2)]
+    orphans = [stores.object(key_of(number)) for number in range(0, 14, 2)]
+    missing = [stores.row(key_of(number)) for number in range(1, 14, 2)]
 
     found = swept(make_settings(), fix=True, force=True)
 
-    assert found.keys(Amiss.ORPHAN) == orphans
-    assert found.keys(Amiss.MISSING) == missing
-    assert world.objects() == world.rows() == set()
+    assert found.keys(FindingKind.ORPHAN) == orphans
+    assert found.keys(FindingKind.MISSING) == missing
+    assert stores.objects() == stores.rows() == set()
 
 
-def test_with_a_wrong_bucket_it_deletes_no_row(make_settings: Make, world: World) -> None:
-    rows = {world.row(key_of(number)) for number in range(SUSPICIOUS)}
-
-    with pytest.raises(DoubtfulSettings, match=r"0 objects and 10 rows .* 10 rows no object"):
-        swept(make_settings(), fix=True)
-
-    assert world.rows() == rows
-
-
-def test_with_a_wrong_database_it_deletes_no_object(make_settings: Make, world: World) -> None:
-    objects = {world.object(key_of(number)) for number in range(SUSPICIOUS)}
-    upload = world.upload(key_of(99))
+@pytest.mark.parametrize("count", [1, SUSPICIOUS - 1, SUSPICIOUS])
+def test_it_deletes_no_row_with_a_wrong_bucket(make_settings: Make, stores: Stores, count: int) -> None:
+    rows = {stores.row(key_of(number)) for number in range(count)}
 
     with pytest.raises(DoubtfulSettings, match="S3_BUCKET, S3_KEY_PREFIX and DATABASE_URL"):
         swept(make_settings(), fix=True)
 
-    assert world.objects() == objects
-    assert world.uploads() == {upload}
+    assert stores.rows() == rows
 
 
-def test_a_report_doubts_nothing(make_settings: Make, world: World) -> None:
+@pytest.mark.parametrize("count", [1, SUSPICIOUS - 1, SUSPICIOUS])
+def test_it_deletes_no_object_with_a_wrong_database(make_settings: Make, stores: Stores, count: int) -> None:
+    objects = {stores.object(key_of(number)) for number in range(count)}
+    upload = stores.upload(key_of(99))
+
+    with pytest.raises(DoubtfulSettings, match="S3_BUCKET, S3_KEY_PREFIX and DATABASE_URL"):
+        swept(make_settings(), fix=True)
+
+    assert stores.objects() == objects
+    assert stores.uploads() == {upload}
+
+
+def test_a_pair_outside_the_time_range_shows_that_bucket_and_table_belong_together(
+    make_settings: Make, stores: Stores
+) -> None:
+    pair = stores.both(key_of(1))
+    stores.object(key_of(2, at=THEN + MILLISECOND))
+    stores.row(key_of(3, at=THEN + MILLISECOND))
+
+    found = swept(make_settings(), fix=True, time_range=TimeRange(since=THEN + MILLISECOND))
+
+    assert all(finding.fixed for finding in found.findings)
+    assert stores.objects() == stores.rows() == {pair}
+
+
+def test_it_deletes_rows_only_with_fix_missing(make_settings: Make, stores: Stores) -> None:
+    stores.both(key_of(1))
+    missing = stores.row(key_of(2))
+
+    found = swept(make_settings(), fix=True, fix_missing=False)
+
+    assert [(finding.key, finding.fixed) for finding in found.findings] == [(missing, False)]
+    assert missing in stores.rows()
+
+
+@pytest.mark.parametrize("force", [False, True], ids=["", "force"])
+def test_it_leaves_rows_of_a_previous_bucket_alone(make_settings: Make, stores: Stores, *, force: bool) -> None:
+    for number in range(12):
+        stores.row(key_of(number), bucket="https://former.test")
+    for number in range(12, 25):
+        stores.both(key_of(number))
+
+    found = swept(make_settings(), fix=True, force=force)
+
+    assert found.findings == []
+    assert found.tally == Tally(objects=13, rows=25, pairs=13, other_bucket=12)
+    assert len(stores.rows()) == 25
+
+
+@pytest.mark.parametrize(
+    ("base", "belongs"), [("own", True), ("https://cdn.test", True), ("https://former-cdn.test", False)]
+)
+def test_a_row_without_a_bucket_belongs_to_the_bucket_in_its_location(
+    make_settings: Make, stores: Stores, backstage: Backstage, base: str, *, belongs: bool
+) -> None:
+    stores.both(key_of(1))
+    key = key_of(2)
+    stores.row(key, bucket=None, location=f"{backstage.bucket_url if base == 'own' else base}/{key}")
+
+    found = swept(make_settings(PUBLIC_BASE_URL="https://cdn.test"), fix=True)
+
+    assert found.keys(FindingKind.MISSING) == ([key] if belongs else [])
+    assert found.tally.other_bucket == (not belongs)
+    assert (key in stores.rows()) is not belongs
+
+
+def test_a_row_with_another_public_address_still_belongs_to_its_bucket(make_settings: Make, stores: Stores) -> None:
+    stores.both(key_of(1))
+    key = stores.row(key_of(2), location="https://former-cdn.test/2")
+
+    assert swept(make_settings(PUBLIC_BASE_URL="https://cdn.test"), fix=True).keys(FindingKind.MISSING) == [key]
+
+
+def test_a_report_stops_after_a_batch_that_is_mostly_findings(
+    make_settings: Make, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recipe_api.uploads.sweep.BATCH", SUSPICIOUS)
+    for number in range(SUSPICIOUS + 1):
+        stores.row(key_of(number))
+
+    with pytest.raises(DoubtfulSettings, match=f"0 objects and {SUSPICIOUS} rows"):
+        swept(make_settings())
+    assert len(swept(make_settings(), force=True).findings) == SUSPICIOUS + 1
+
+
+def pending(backstage: Backstage, key: str, bucket: str | None) -> str:
+    backstage.sql(
+        "INSERT INTO pending_deletion (key, bucket, location, requested_at, attempts, next_attempt_at)"
+        " VALUES ($1, $2, 'https://photos.test/' || $1, now(), 0, now() + interval '1 hour')",
+        key,
+        bucket,
+    )
+    return key
+
+
+@pytest.mark.parametrize("fix", [False, True], ids=["report", "fix"])
+def test_it_finds_pending_deletions_of_any_time_and_age(
+    make_settings: Make, stores: Stores, backstage: Backstage, *, fix: bool
+) -> None:
+    keys_of = [pending(backstage, stores.object(key_of(number)), backstage.bucket_url) for number in range(20)]
+    foreign = pending(backstage, stores.object("zebra/1.jpg"), None)
+
+    found = swept(
+        make_settings(), fix=fix, young=frozenset(keys_of), time_range=TimeRange(since=THEN + timedelta(days=1))
+    )
+
+    assert found.keys(FindingKind.PENDING) == [*keys_of, foreign]
+    assert all(finding.fixed is fix for finding in found.findings)
+    assert found.tally.pending == 21
+    assert stores.objects() == (set() if fix else {*keys_of, foreign})
+    assert len(backstage.sql("SELECT FROM pending_deletion")) == (0 if fix else 21)
+
+
+def test_an_object_with_a_pending_deletion_is_not_also_an_orphan(
+    make_settings: Make, stores: Stores, backstage: Backstage
+) -> None:
+    pending(backstage, stores.object(key_of(1)), backstage.bucket_url)
+
+    assert [finding.kind for finding in swept(make_settings()).findings] == [FindingKind.PENDING]
+
+
+def test_a_deletion_in_another_bucket_stays_pending(make_settings: Make, backstage: Backstage) -> None:
+    key = pending(backstage, key_of(1), "https://former.test")
+    lost = pending(backstage, key_of(2), None)
+
+    found = swept(make_settings(), fix=True)
+
+    assert [(finding.key, finding.fixed, finding.other_bucket) for finding in found.findings] == [
+        (key, False, True),
+        (lost, False, True),
+    ]
+    assert len(backstage.sql("SELECT FROM pending_deletion")) == 2
+
+
+def test_force_overrides_the_checks(make_settings: Make, stores: Stores) -> None:
     for number in range(SUSPICIOUS):
-        world.row(key_of(number))
-
-    assert len(swept(make_settings()).findings) == SUSPICIOUS
-
-
-def test_force_overrules_its_doubts(make_settings: Make, world: World) -> None:
-    for number in range(SUSPICIOUS):
-        world.row(key_of(number))
+        stores.row(key_of(number))
 
     assert len(swept(make_settings(), fix=True, force=True).findings) == SUSPICIOUS
-    assert world.rows() == set()
+    assert stores.rows() == set()
 
 
-def test_much_that_is_amiss_among_more_that_is_well_is_mended(make_settings: Make, world: World) -> None:
-    kept = {world.both(key_of(number)) for number in range(SUSPICIOUS)}
+def test_it_fixes_many_findings_among_as_many_pairs(make_settings: Make, stores: Stores) -> None:
+    kept = {stores.both(key_of(number)) for number in range(SUSPICIOUS)}
     for number in range(SUSPICIOUS):
-        world.object(key_of(100 + number))
+        stores.object(key_of(100 + number))
 
     swept(make_settings(), fix=True)
 
-    assert world.objects() == world.rows() == kept
+    assert stores.objects() == stores.rows() == kept
 
 
-def test_a_sweep_that_mends_forgets_expired_idempotency_keys(
-    make_settings: Make, world: World, backstage: Backstage
+def test_a_sweep_that_fixes_deletes_expired_idempotency_keys(
+    make_settings: Make, stores: Stores, backstage: Backstage
 ) -> None:
-    world.both(key_of(1))
+    stores.both(key_of(1))
     backstage.sql(
         "INSERT INTO idempotency_key (scope, key, claim, claimed_until, expires_at, fingerprint, recipe_id)"
         " SELECT '', name, gen_random_uuid(), now(), now() + after, '', id"
@@ -419,8 +562,8 @@ def test_a_sweep_that_mends_forgets_expired_idempotency_keys(
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
-    """One key of ours, and what there is of it."""
+class State:
+    """What exists under one key."""
 
     is_object: bool
     is_row: bool
@@ -428,7 +571,7 @@ class Thing:
     is_young: bool
 
 
-THINGS = st.lists(st.builds(Thing, *[st.booleans()] * 3, st.booleans()), max_size=8)
+STATES = st.lists(st.builds(State, *[st.booleans()] * 3, st.booleans()), max_size=8)
 
 
 @pytest.fixture
@@ -441,30 +584,30 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("prefix", ["", "public/"])
 @hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(things=THINGS)
-def test_after_it_bucket_and_table_agree_and_nothing_else_has_changed(
-    make_settings: Make, backstage: Backstage, world: World, prefix: str, things: list[Thing]
+@given(states=STATES)
+def test_afterwards_bucket_and_table_agree_and_nothing_else_has_changed(
+    make_settings: Make, backstage: Backstage, stores: Stores, prefix: str, states: list[State]
 ) -> None:
     backstage.clear()
-    named = {key_of(number, prefix=prefix): thing for number, thing in enumerate(things)}
-    for key, thing in named.items():
-        if thing.is_object:
-            world.object(key)
-        if thing.is_row:
-            world.row(key)
-        if thing.is_upload:
+    by_key = {key_of(number, prefix=prefix): state for number, state in enumerate(states)}
+    for key, state in by_key.items():
+        if state.is_object:
+            stores.object(key)
+        if state.is_row:
+            stores.row(key)
+        if state.is_upload:
             backstage.s3.create_multipart_upload(Bucket=backstage.bucket, Key=key)
-    foreign = {world.object(key) for key in FOREIGN}
-    young = frozenset(key for key, thing in named.items() if thing.is_young)
+    foreign = {stores.object(key) for key in FOREIGN}
+    young = frozenset(key for key, state in by_key.items() if state.is_young)
 
     found = swept(make_settings(S3_KEY_PREFIX=prefix), fix=True, force=True, young=young)
 
-    assert world.rows() == {key for key, thing in named.items() if thing.is_row and thing.is_object}
-    assert world.objects() == foreign | {
-        key for key, thing in named.items() if thing.is_object and (thing.is_row or thing.is_young)
+    assert stores.rows() == {key for key, state in by_key.items() if state.is_row and state.is_object}
+    assert stores.objects() == foreign | {
+        key for key, state in by_key.items() if state.is_object and (state.is_row or state.is_young)
     }
-    assert world.uploads() == {key for key, thing in named.items() if thing.is_upload and thing.is_young}
-    old = [thing for thing in named.values() if not thing.is_young]
-    assert found.tally.orphans == sum(thing.is_object and not thing.is_row for thing in old)
-    assert found.tally.missing == sum(thing.is_row and not thing.is_object for thing in named.values())
-    assert found.tally.dangling == sum(thing.is_upload for thing in old)
+    assert stores.uploads() == {key for key, state in by_key.items() if state.is_upload and state.is_young}
+    old = [state for state in by_key.values() if not state.is_young]
+    assert found.tally.orphans == sum(state.is_object and not state.is_row for state in old)
+    assert found.tally.missing == sum(state.is_row and not state.is_object for state in by_key.values())
+    assert found.tally.dangling == sum(state.is_upload for state in old)

@@ -1,1 +1,1 @@
-"""One upload, from form to record: the only place where forms, storage and database meet."""
+"""Uploads, from form to row: the only package that combines forms, storage and the database."""

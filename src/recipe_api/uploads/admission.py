@@ -1,34 +1,100 @@
-"""How many uploads a process takes on at once; and, when it stops, waiting for those that are still under way."""
+"""Limits how many uploads a process accepts at once, in total and per client.
+
+An upload may take as long as its client needs, within limits, so a few clients that send almost nothing could block
+everyone else. Therefore each client has its own limit. When the process is full, a new upload replaces the slowest
+one, provided that this one has had enough time. On shutdown, the process waits for the uploads in progress.
+"""
 
 import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
-from recipe_api.errors import ServiceFull
+from recipe_api.errors import ServiceFull, TooManyRequests
+from recipe_api.storage.budget import Arrival
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientContext:
+    """Who sends an upload, and how it arrives."""
+
+    identities: tuple[str, ...] = ()
+    """What the upload counts against: the client's address and the name of its token."""
+    arrival: Arrival | None = None
+    """None if the speed is unknown. Such an upload is never given up."""
 
 
 class Admission:
-    """Counts the uploads under way: each within a `with`, which raises `ServiceFull` where it would be one too many.
+    """Counts the uploads in progress.
 
     Args:
-        limit: The most at once.
+        limit: The maximum number of concurrent uploads.
+        per_client: The maximum for one address or one token; ignored unless it is less than `limit`.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, per_client: int) -> None:
         self._limit = limit
-        self._active = 0
+        self._per_client = per_client
+        self._slots: dict[int, ClientContext] = {}
+        self._slots_of: Counter[str] = Counter()
+        self._last_number = 0
+        self._in_progress = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def __enter__(self) -> None:
-        if self._active >= self._limit:
-            raise ServiceFull(f"{self._limit} uploads are under way here; try again in a moment.")
-        self._active += 1
-        self._idle.clear()
+    @contextmanager
+    def slot(self, client: ClientContext) -> Iterator[None]:
+        """Admit an upload for as long as the block lasts.
 
-    def __exit__(self, *_: object) -> None:
-        self._active -= 1
-        if not self._active:
-            self._idle.set()
+        Raises:
+            TooManyRequests: The client already has as many uploads in progress as it may have.
+            ServiceFull: All slots are taken, and none of the uploads in progress is slow.
+        """
+        self._check_client_limit(client)
+        if len(self._slots) >= self._limit:
+            self._give_up_slowest()
+        number = self._take(client)
+        try:
+            yield
+        finally:
+            self._release(number)
+            self._in_progress -= 1
+            if not self._in_progress:
+                self._idle.set()
 
     async def idle(self) -> None:
-        """Returns when no upload is under way."""
+        """Wait until no upload is in progress, including the cleanup after uploads that were given up."""
         await self._idle.wait()
+
+    def _check_client_limit(self, client: ClientContext) -> None:
+        if self._per_client >= self._limit:
+            return
+        if any(self._slots_of[identity] >= self._per_client for identity in client.identities):
+            raise TooManyRequests(
+                f"One client may have {self._per_client} uploads in progress. Wait until one of them has ended."
+            )
+
+    def _give_up_slowest(self) -> None:
+        arrivals = {number: client.arrival for number, client in self._slots.items() if client.arrival}
+        slow = {number: arrival.bytes_per_second for number, arrival in arrivals.items() if arrival.is_slow}
+        if not slow:
+            raise ServiceFull(f"{self._limit} uploads are already in progress. Try again in a moment.")
+        slowest = min(slow, key=slow.__getitem__)
+        self._release(slowest)  # now, because the cleanup of that upload takes a moment
+        arrivals[slowest].give_up()
+
+    def _take(self, client: ClientContext) -> int:
+        self._last_number += 1
+        self._slots[self._last_number] = client
+        self._slots_of.update(client.identities)
+        self._in_progress += 1
+        self._idle.clear()
+        return self._last_number
+
+    def _release(self, number: int) -> None:
+        client = self._slots.pop(number, None)
+        for identity in client.identities if client else ():
+            self._slots_of[identity] -= 1
+            if not self._slots_of[identity]:
+                del self._slots_of[identity]

@@ -1,22 +1,23 @@
-"""One upload for one `Idempotency-Key`, however often it is sent.
+"""Makes one recipe for one `Idempotency-Key`, however often the upload is sent.
 
-A request claims its key before it reads its form, keeps the claim while it works, and finishes it together with the
-row. A request whose key is finished reads its form only to see that it is the same one, and answers what the first one
-answered. What fails gives its claim up, so that the client may try again at once.
+A request claims its key before it reads its form, renews the claim while it works, and finishes the key together with
+inserting the row. If the key is already finished, the request reads its form only to verify that it is the same upload,
+and gets the first response again. A request that fails releases its claim, so that the client can retry immediately.
 """
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
 
 from recipe_api.database.idempotency import CLAIM_SECONDS, Claim, Done, Finished, IdempotencyKeys
 from recipe_api.database.models import Recipe
-from recipe_api.errors import DatabaseUnavailable, KeyReused
-from recipe_api.multipart import WireForm
+from recipe_api.errors import DatabaseUnavailable, IdempotencyKeyReused
+from recipe_api.multipart import StreamingForm
 from recipe_api.undo import Undo
 
 _log = structlog.get_logger(__name__)
@@ -24,30 +25,56 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class UploadKey:
-    """An `Idempotency-Key` and whose it is."""
+    """An `Idempotency-Key` and its scope."""
 
     scope: str
-    """The name of the API token it came with; empty without one."""
+    """The name of the API token of the request; empty without one."""
     key: str
 
 
+MIN_HEX_DIGITS = 32
+MIN_BASE64_CHARACTERS = 22
+"""Both encode 128 bits."""
+_MIN_DISTINCT_HEX, _MIN_DISTINCT_BASE64 = 6, 12
+"""A random key has fewer distinct characters less than once in 10^6; keys that people make up usually have fewer."""
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-(?P<version>[0-9a-f])[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_RANDOM_UUIDS = frozenset("47")
+"""UUID versions with enough random bits: 122 and 74 (RFC 9562 §5.4 and §5.7)."""
+_HEX = re.compile(rf"[0-9a-f]{{{MIN_HEX_DIGITS},}}")
+_BASE64 = re.compile(rf"(?=.*[a-z])(?=.*[A-Z])[A-Za-z0-9_-]{{{MIN_BASE64_CHARACTERS},}}")
+
+
+def is_unguessable(key: str) -> bool:
+    """Return whether a key looks random enough to be a secret: a UUID of version 4 or 7, hexadecimal, or base64url.
+
+    A client that sends the key of an upload again, with the same photo and label, gets its manage token. The photo and
+    the label are public, so the key must be a secret unless something else identifies the client.
+    """
+    if found := _UUID.fullmatch(key.lower()):
+        return found["version"] in _RANDOM_UUIDS
+    distinct = len(set(key.lower()))
+    if _HEX.fullmatch(key.lower()):
+        return distinct >= _MIN_DISTINCT_HEX
+    return bool(_BASE64.fullmatch(key)) and len(set(key)) >= _MIN_DISTINCT_BASE64
+
+
 class Fingerprint:
-    """What makes two uploads the same: their labels and their photos, whatever order they came in."""
+    """Identifies an upload by its label and its photo, in whichever order the form contains them."""
 
     def __init__(self) -> None:
         self._photo = hashlib.sha256()
 
     def update(self, data: bytes | memoryview) -> None:
-        """Takes some of the photo."""
+        """Add a chunk of the photo."""
         self._photo.update(data)
 
     def digest(self, label: str) -> bytes:
-        """The fingerprint: 32 bytes."""
+        """Return the fingerprint: 32 bytes."""
         return hashlib.sha256(self._photo.digest() + label.encode()).digest()
 
 
 class Attempt:
-    """One request's work on a claimed key."""
+    """A request that has claimed a key."""
 
     def __init__(self, claim: Claim, *, kept_seconds: float) -> None:
         self._claim = claim
@@ -55,38 +82,38 @@ class Attempt:
         self.fingerprint = Fingerprint()
 
     def finished(self, label: str) -> Finished:
-        """What is written with the row."""
+        """Return what finishes the key, to be written together with the row."""
         return Finished(self._claim, self.fingerprint.digest(label), self._kept_seconds)
 
 
 @asynccontextmanager
 async def attempt(keys: IdempotencyKeys, key: UploadKey, *, undo: Undo) -> AsyncIterator[Attempt | Done]:
-    """An attempt at `key`, or what became of it before.
+    """Claim `key` for as long as the block lasts. If it is already finished, yield its result instead.
 
     Raises:
-        KeyInUse: Another request works on it.
-        DatabaseUnavailable: The database is away.
+        IdempotencyKeyInUse: Another request has claimed the key.
+        DatabaseUnavailable: The key could not be claimed.
     """
     claim = await keys.claim(key.scope, key.key)
     if isinstance(claim, Done):
         yield claim
         return
-    renewal = asyncio.create_task(_renewed(keys, claim))
+    renewal = asyncio.create_task(_keep_renewing(keys, claim))
     try:
         yield Attempt(claim, kept_seconds=keys.kept_seconds)
     except BaseException:
-        await undo.run(keys.release(claim), what="releasing an idempotency key")
+        await undo.run(_release(keys, claim), what="releasing an idempotency key")
         raise
     finally:
         renewal.cancel()
 
 
-async def replay(form: WireForm, done: Done) -> Recipe:
-    """What came of the first upload, if this form is the same one.
+async def replay(form: StreamingForm, done: Done) -> Recipe:
+    """Return the recipe of the first upload, if this form contains the same upload.
 
     Raises:
-        KeyReused: It is another.
-        RequestRefused: It is no proper form.
+        IdempotencyKeyReused: The form contains another upload.
+        RequestRefused: The form is invalid.
     """
     fingerprint = Fingerprint()
     photo = await form.file("photo")
@@ -94,14 +121,21 @@ async def replay(form: WireForm, done: Done) -> Recipe:
         fingerprint.update(chunk)
     await form.finish()
     if fingerprint.digest(form.text("label")) != done.fingerprint:
-        raise KeyReused("This Idempotency-Key was used for another label or photo; send a new key with a new upload.")
+        raise IdempotencyKeyReused(
+            "This Idempotency-Key was used for another label or photo. Send a new key with each upload."
+        )
     return done.recipe
 
 
-async def _renewed(keys: IdempotencyKeys, claim: Claim) -> None:
+async def _release(keys: IdempotencyKeys, claim: Claim) -> None:
+    with suppress(DatabaseUnavailable):  # already logged; the claim expires by itself
+        await keys.release(claim)
+
+
+async def _keep_renewing(keys: IdempotencyKeys, claim: Claim) -> None:
     while True:
         await asyncio.sleep(CLAIM_SECONDS / 3)
         try:
             await keys.renew(claim)
         except DatabaseUnavailable:
-            _log.warning("could not renew the claim on an idempotency key; trying again")
+            _log.warning("could not renew the claim on an idempotency key; retrying")

@@ -1,4 +1,4 @@
-"""Two sorted streams side by side, in one pass and constant memory."""
+"""Merges two sorted streams in one pass and constant memory."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from typing import TypeVar
@@ -9,12 +9,12 @@ Left = TypeVar("Left")
 async def outer_join(
     left: AsyncIterable[Left], right: AsyncIterable[str], *, key: Callable[[Left], str]
 ) -> AsyncIterator[tuple[Left | None, str | None]]:
-    """Pairs what has the same key; what has no partner is paired with None.
+    """Yield pairs with the same key. An item without a partner is paired with None.
 
     Args:
-        left: Sorted by `key`, no key twice.
-        right: Keys, sorted, none twice. Both sorted as UTF-8 bytes are, as S3 and PostgreSQL's "C" collation sort.
-        key: The key of a left item.
+        left: Items, sorted by `key`, with distinct keys.
+        right: Keys, sorted and distinct. Both streams are sorted by UTF-8 bytes, as S3 and the "C" collation sort.
+        key: Returns the key of a left item.
     """
     lefts, rights = aiter(left), aiter(right)
     a, b = await anext(lefts, None), await anext(rights, None)

@@ -1,4 +1,4 @@
-"""What is taken, how large, how fast, and how it travels: the settings of an upload in the words of its domain."""
+"""The settings of an upload: what is accepted, how large, how fast, and how it is sent."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,31 +10,45 @@ from recipe_api.uploads.labels import check_label
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadPolicy:
-    """Sizes are in bytes."""
+    """The limits and destinations of uploads. Sizes are in bytes."""
 
     kinds: frozenset[Kind]
     key_prefix: str
     location_of: Callable[[str], str]
-    """The public address of a key."""
+    """Returns the public address of a key."""
+    bucket: str
+    """The address of the bucket itself, which may differ from the public one."""
+    shared_cache_seconds: int
     max_photo_bytes: int
     max_label_bytes: int
     max_form_parts: int
     max_uploads: int
-    """Uploads that one process takes on at once."""
+    """Maximum number of concurrent uploads in a process."""
+    max_uploads_per_client: int
+    """Maximum number of concurrent uploads from one address or with one token."""
     part_size: int
     parts_in_flight: int
-    """Parts of one upload that travel at once."""
+    """Maximum number of parts of one upload that are sent concurrently."""
+
+    @property
+    def cache_control(self) -> str:
+        """The `Cache-Control` header of a photo.
+
+        A photo never changes, so a browser may keep it for a year (RFC 8246). Shared caches, such as a CDN, may keep it
+        for a shorter time, because they would continue to show it to others after it was deleted.
+        """
+        return f"public, max-age=31536000, s-maxage={self.shared_cache_seconds}, immutable"
 
     def form_rules(self) -> FormRules:
-        """The form of an upload: a text `label` and a file `photo`."""
+        """Return the rules for the form: a text field `label` and a file field `photo`."""
         return FormRules(
-            texts={"label": self.check_label},
-            files=frozenset({"photo"}),
+            text_fields={"label": self.check_label},
+            file_fields=frozenset({"photo"}),
             max_parts=self.max_form_parts,
             max_text_bytes=self.max_label_bytes,
             max_file_bytes=self.max_photo_bytes,
         )
 
     def check_label(self, label: str) -> str:
-        """The label if it is one; see `labels.check_label`."""
+        """Return the label if it is valid; see `labels.check_label`."""
         return check_label(label, max_bytes=self.max_label_bytes)

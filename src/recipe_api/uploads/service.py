@@ -1,173 +1,203 @@
-"""From a form on the wire to an object and a row, or to neither.
+"""Turns a form on the wire into an object and a row, or into neither.
 
-The order is the guarantee. The photo's first bytes decide its kind before anything is written. Its parts travel while
-the next are read. Only when the whole form has been seen and accepted does the object come into being, and only when
-the object is there is its row written. What fails before that leaves nothing; a row that cannot be written takes its
-object with it; a row whose commit is in doubt is asked after, and where nobody can tell, the sweep will.
+The order of the steps is the guarantee. The photo's first bytes determine its type before anything is written. Parts
+are sent while the next ones are read. The object is created only when the whole form has been read and accepted, and
+the row is inserted only when the object exists. A failure before that leaves nothing behind. If the row cannot be
+inserted, the object is deleted. If the result of the commit is unknown, the service looks for the row; if that fails
+too, the sweep resolves it later.
 """
 
 import asyncio
 from dataclasses import dataclass
 from uuid import UUID
 
+from recipe_api.database.deletions import ObjectRef
 from recipe_api.database.idempotency import Done, Finished, IdempotencyKeys
 from recipe_api.database.models import Recipe, RecipeBase
-from recipe_api.database.records import Records
+from recipe_api.database.recipe_writer import RecipeWriter
 from recipe_api.database.repository import Page, Position, Recipes
-from recipe_api.errors import CommitInDoubt, DatabaseUnavailable
+from recipe_api.errors import CommitInDoubt, DatabaseUnavailable, RecipeNotFound
 from recipe_api.kinds import HEAD_BYTES
-from recipe_api.multipart import WireForm
 from recipe_api.storage.budget import BufferBudget
 from recipe_api.storage.protocol import ObjectStore
 from recipe_api.storage.writer import ObjectWriter
 from recipe_api.undo import Undo
-from recipe_api.uploads.admission import Admission
-from recipe_api.uploads.draft import Draft
+from recipe_api.uploads.admission import Admission, ClientContext
+from recipe_api.uploads.deletions import Deletions
+from recipe_api.uploads.draft import RecipeDraft
 from recipe_api.uploads.idempotency import Attempt, UploadKey, attempt, replay
 from recipe_api.uploads.policy import UploadPolicy
+from recipe_api.uploads.source import UploadSource
 
-ANSWER_SECONDS = 20
-"""From when the last byte of a form may have been sent to its answer, whether it has been read by then or still waits
-for room. Heroku's router waits 30, and the undoing of a failure takes a few."""
-LOOK_SECONDS = 5
-"""How long an answer waits beyond that to learn whether a row is there whose commit was in doubt."""
+RESOLVE_SECONDS = 5
+"""Minimum time to find out whether a row was committed, even if the deadline of the response has passed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What an upload came to."""
+    """The result of an upload."""
 
     recipe: RecipeBase
     replayed: bool = False
-    """Whether an earlier upload with the same idempotency key made it."""
+    """Whether an earlier upload with the same idempotency key created the recipe."""
 
 
 class Uploads:
-    """What can be done with recipes. Every method may raise `StorageUnavailable` or `DatabaseUnavailable`."""
+    """The operations on recipes. Every method may raise `StorageUnavailable` or `DatabaseUnavailable`."""
 
     def __init__(
         self,
         *,
         store: ObjectStore,
         recipes: Recipes,
-        records: Records,
+        recipe_writer: RecipeWriter,
         idempotency_keys: IdempotencyKeys,
+        deletions: Deletions,
         policy: UploadPolicy,
         budget: BufferBudget,
         undo: Undo,
     ) -> None:
         self._store = store
         self._recipes = recipes
-        self._records = records
+        self._recipe_writer = recipe_writer
         self._keys = idempotency_keys
+        self._deletions = deletions
         self._budget = budget
         self._undo = undo
-        self._admission = Admission(policy.max_uploads)
+        self._admission = Admission(policy.max_uploads, per_client=policy.max_uploads_per_client)
         self.policy = policy
         self.form_rules = policy.form_rules()
 
-    async def create(self, form: WireForm, *, key: UploadKey | None = None) -> Created:
-        """Takes the form as it arrives; when this returns, object and row are there, whole and committed.
+    async def create(self, source: UploadSource, *, key: UploadKey | None = None, client: ClientContext) -> Created:
+        """Store the photo of a form while it arrives, and insert its row. Both are committed when this returns.
 
         Raises:
-            RequestRefused: The form is not what it should be; nothing is left of it.
-            ServiceFull: Too many uploads are under way; nothing of the form was read.
-            ClientDisconnected: It ends too early; nothing is left of it.
+            RequestRefused: The form is invalid; nothing of it is kept.
+            TooManyRequests: This client has too many uploads in progress; nothing of the form was read.
+            ServiceFull: Too many uploads are in progress; nothing of the form was read.
+            ClientDisconnected: The client closed the connection before the form was complete; nothing of it is kept.
         """
-        with self._admission:
+        with self._admission.slot(client):
             if key is None:
-                return Created(await self._create(form, None))
+                return Created(await self._create(source, client, None))
             async with attempt(self._keys, key, undo=self._undo) as begun:
                 if isinstance(begun, Done):
-                    recipe = await replay(form, begun)
+                    recipe = await replay(source.form, begun)
                     return Created(await self._recipes.get(recipe.id), replayed=True)  # deleted meanwhile: 404
-                return Created(await self._create(form, begun))
+                return Created(await self._create(source, client, begun))
 
     async def get(self, recipe_id: UUID) -> Recipe:
-        """One recipe; `RecipeNotFound` if there is none."""
+        """Return a recipe.
+
+        Raises:
+            RecipeNotFound: No recipe has this id.
+        """
         return await self._recipes.get(recipe_id)
 
     async def page(self, *, after: Position | None, limit: int) -> Page:
-        """Recipes, newest first."""
+        """Return up to `limit` recipes that follow a position, newest first."""
         return await self._recipes.page(after=after, limit=limit)
 
     async def rename(self, recipe_id: UUID, label: str) -> Recipe:
-        """Gives a recipe another label; `RecipeNotFound` if there is none."""
+        """Change the label of a recipe.
+
+        Raises:
+            RequestRefused: The label is invalid.
+            RecipeNotFound: No recipe has this id.
+        """
         return await self._recipes.rename(recipe_id, self.policy.check_label(label))
 
     async def delete(self, recipe_id: UUID) -> None:
-        """Deletes the row, then the object: what a failure leaves is an orphan that the sweep finds, never a loss."""
-        key = await self._recipes.remove(recipe_id)
-        await self._undo.run(self._store.delete(key), what=f"deleting {key}")
+        """Delete a recipe: its row now, and its object now or as soon as the store is available again.
+
+        Raises:
+            RecipeNotFound: No recipe has this id.
+            DatabaseUnavailable: Either nothing was deleted, or the row was, and the object will be.
+        """
+        await self._undo.run(self._deletions.delete_now(await self._remove(recipe_id)), what=f"deleting {recipe_id}")
 
     async def idle(self) -> None:
-        """Returns when no upload is under way."""
+        """Wait until no upload is in progress."""
         await self._admission.idle()
 
-    async def _create(self, form: WireForm, begun: Attempt | None) -> RecipeBase:
+    async def _remove(self, recipe_id: UUID) -> list[ObjectRef]:
+        try:
+            return await self._recipes.remove(recipe_id)
+        except RecipeNotFound:
+            raise
+        except BaseException:
+            self._deletions.retry_soon()  # the deletion may have been committed
+            raise
+
+    async def _create(self, source: UploadSource, client: ClientContext, begun: Attempt | None) -> RecipeBase:
+        form, clock = source.form, source.clock
         photo = await form.file("photo")
         head = await photo.read_exactly(HEAD_BYTES)
-        draft = Draft.of(photo.filename or "", head, policy=self.policy)
-        async with self._writer(draft, form) as writer:
+        draft = RecipeDraft.of_photo(photo.filename or "", head, policy=self.policy)
+        async with self._writer(draft, source, client) as writer:
             chunk = memoryview(head)
             while chunk:
                 if begun:
                     begun.fingerprint.update(chunk)
-                await writer.write(chunk, until=_due(form))
+                await writer.write(chunk, until=clock.deadline)
                 chunk = await photo.read_view()
-            deadline = await form.finish() + ANSWER_SECONDS
+            await form.finish()
+            deadline = clock.stop()
             label = form.text("label")
             written = await writer.commit(until=deadline)
-        recipe = draft.recipe(label, written, location=self.policy.location_of(draft.key))
-        await self._record(recipe, begun.finished(label) if begun else None, deadline=deadline)
+        recipe = draft.complete(label, written, policy=self.policy)
+        await self._insert(recipe, begun.finished(label) if begun else None, deadline=deadline)
         return recipe
 
-    def _writer(self, draft: Draft, form: WireForm) -> ObjectWriter:
+    def _writer(self, draft: RecipeDraft, source: UploadSource, client: ClientContext) -> ObjectWriter:
+        lease = self._budget.lease(
+            at_most=source.size,
+            read_ahead=source.read_ahead,
+            clients=client.identities if self.policy.max_uploads_per_client < self.policy.max_uploads else (),
+            arrival=client.arrival,
+        )
         return ObjectWriter(
             self._store,
             draft.key,
-            draft.attributes(),
-            lease=self._budget.lease(at_most=form.announced, window=form.window),
+            draft.attributes(cache_control=self.policy.cache_control),
+            lease=lease,
             undo=self._undo,
             part_size=self.policy.part_size,
             parts_in_flight=self.policy.parts_in_flight,
         )
 
-    async def _record(self, recipe: RecipeBase, finished: Finished | None, *, deadline: float) -> None:
-        """Writes the row of an object that is there; if that cannot be, the object goes."""
+    async def _insert(self, recipe: RecipeBase, finished: Finished | None, *, deadline: float) -> None:
+        """Insert the row of a stored object. If that fails, delete the object."""
         try:
             async with asyncio.timeout_at(deadline):
-                await self._records.add(recipe, finished)
-        except (CommitInDoubt, TimeoutError) as error:  # which may have come in the middle of the commit
-            look = self._delete_unless_committed(recipe)
-            patience = max(LOOK_SECONDS, deadline - asyncio.get_running_loop().time())
-            if not await self._undo.run(look, what=f"looking for {recipe.key}", patience=patience):
-                raise DatabaseUnavailable("The database does not answer in time; try again in a moment.") from error
-        except Exception:  # whatever else fails, fails before the commit: the row is not there
+                await self._recipe_writer.add(recipe, finished)
+        except (CommitInDoubt, TimeoutError) as error:  # the timeout may have interrupted the commit
+            resolution = self._resolve_commit(recipe, keep=True)
+            wait = max(RESOLVE_SECONDS, deadline - asyncio.get_running_loop().time())
+            if not await self._undo.run(resolution, what=f"looking for {recipe.key}", wait_seconds=wait):
+                raise DatabaseUnavailable("The database did not respond in time. Try again in a moment.") from error
+        except Exception:  # any other failure occurs before the commit, so the row does not exist
             await self._undo.run(self._store.delete(recipe.key), what=f"deleting {recipe.key}")
             raise
-        except BaseException:  # a cancellation, most likely, that may have come in the middle of the commit
-            # Asked again with its idempotency key, an upload that was committed is answered with what is there.
-            undoing = self._delete_unless_committed(recipe) if finished else self._withdraw(recipe)
-            await self._undo.run(undoing, what=f"deleting {recipe.key}")
+        except BaseException:  # most likely a cancellation, which may have interrupted the commit
+            # With an idempotency key, the client can send the upload again and get the recipe that was committed.
+            resolution = self._resolve_commit(recipe, keep=finished is not None)
+            await self._undo.run(resolution, what=f"deleting {recipe.key}")
             raise
 
-    async def _delete_unless_committed(self, recipe: RecipeBase) -> bool:
-        """Whether the row is there; where nobody can tell, the object stays, and the sweep will find out."""
-        await self._records.settled()
-        if await self._recipes.is_committed(recipe):
-            return True
-        await self._store.delete(recipe.key)
-        return False
+    async def _resolve_commit(self, recipe: RecipeBase, *, keep: bool) -> bool:
+        """Find out whether a row was committed, and delete its object if not. Return whether the recipe exists now.
 
-    async def _withdraw(self, recipe: RecipeBase) -> None:
-        """Deletes what is there of an upload that is told it failed; where nobody can tell, both stay."""
-        await self._records.settled()
-        if await self._recipes.is_committed(recipe):
-            await self._recipes.remove(recipe.id)
-        await self._store.delete(recipe.key)
+        If that cannot be found out, object and row stay as they are, and the sweep resolves it.
 
-
-def _due(form: WireForm) -> float | None:
-    """When the answer is due, in the loop's time; None while the client is still sending."""
-    return None if form.sent_at is None else form.sent_at + ANSWER_SECONDS
+        Args:
+            recipe: The recipe whose commit is in doubt.
+            keep: Whether a committed recipe is kept. Otherwise it is deleted.
+        """
+        await self._recipe_writer.settled()
+        is_committed = await self._recipes.is_committed(recipe)
+        if not is_committed:
+            await self._store.delete(recipe.key)
+        elif not keep:
+            await self._deletions.delete_now(await self._remove(recipe.id))
+        return is_committed and keep
