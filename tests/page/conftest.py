@@ -1,4 +1,4 @@
-"""A browser for all tests of the page, and a visitor of its own for each."""
+"""One browser for all tests of the page, and a new context for each test."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -20,7 +20,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
-    """A visitor who was never here before."""
+    """A browser context without earlier visits."""
     opened = await browser.new_context(viewport={"width": 1000, "height": 800}, locale="en-GB")
     opened.set_default_timeout(10_000)
     try:
@@ -31,7 +31,7 @@ async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
 
 @pytest.fixture
 async def visit(context: BrowserContext) -> AsyncIterator[Visit]:
-    """What the visitor's browser says; nothing of it may be a complaint that the test did not expect."""
+    """The browser's console messages; unexpected errors fail the test."""
     watched = Visit(context)
     yield watched
     assert watched.unexpected == []
@@ -44,6 +44,6 @@ async def page(context: BrowserContext, visit: Visit) -> Page:  # noqa: ARG001 -
 
 @pytest.fixture
 def proxy(service: Service) -> Iterator[ServiceProxy]:
-    """What stands between the visitor and the service, and may do harm."""
+    """A proxy between the browser and the service that can break connections."""
     with proxied(service) as running:
         yield running

@@ -1,4 +1,4 @@
-"""Photos of dishes, drawn: seen from above, each on a plate, on a table, in the light of a window on the left."""
+"""Draws photos of dishes: seen from above, on a plate on a table, lit from the left."""
 
 import io
 import math
@@ -13,7 +13,7 @@ Colour = tuple[int, int, int]
 
 
 class Table:
-    """A picture in the making; lengths are pixels, angles radians."""
+    """A picture that is being drawn. Lengths are in pixels, angles in radians."""
 
     def __init__(self, wood: Colour, *, seed: int) -> None:
         self.chance = random.Random(seed)  # noqa: S311 - no secret
@@ -25,17 +25,17 @@ class Table:
         self.image = self.image.filter(ImageFilter.GaussianBlur(2))
 
     def disc(self, radius: float, colour: Colour, at: tuple[float, float] = _CENTRE, *, shadow: int = 0) -> None:
-        """A round thing, a little lighter where the light comes from, with a shadow of this depth."""
+        """Draw a disc, lighter on the left, with a shadow of this depth."""
         lit = _box((at[0] - radius / 9, at[1] - radius / 9), radius * 0.8)
         self.shape(lambda draw, fill: draw.ellipse(_box(at, radius), fill=fill), colour, shadow=shadow)
         self.shape(lambda draw, fill: draw.ellipse(lit, fill=fill), _lighter(colour, 9), blur=radius / 6)
 
     def strip(self, points: Sequence[tuple[float, float]], width: int, colour: Colour, *, shadow: int = 0) -> None:
-        """A thing as long as its points say."""
+        """Draw a strip along these points."""
         self.shape(lambda draw, fill: draw.line(points, fill=fill, width=width, joint="curve"), colour, shadow=shadow)
 
     def leaf(self, at: tuple[float, float], length: float, angle: float, colour: Colour) -> None:
-        """A leaf with its vein."""
+        """Draw a leaf with its vein."""
         tip = (math.cos(angle), math.sin(angle))
         side = (-tip[1], tip[0])
         outline = []
@@ -66,7 +66,7 @@ class Table:
         self.disc(288, colour)
 
     def scattered(self, number: int, within: float) -> list[tuple[float, float]]:
-        """So many places on the plate."""
+        """Return this many places on the plate."""
         found = []
         for _ in range(number):
             distance, angle = within * math.sqrt(self.chance.random()), self.chance.random() * math.tau
@@ -77,7 +77,7 @@ class Table:
         return self.chance.random() * math.tau
 
     def photo(self, *, upright: bool = False) -> bytes:
-        """The picture as a JPEG, darker to the edges as lenses have it; `upright` as phones are mostly held."""
+        """Return the picture as a JPEG, darker towards the edges; `upright` for portrait format."""
         vignette = Image.radial_gradient("L").resize(_SIZE).point(lambda value: max(0, value - 90) // 2)
         self.image.paste((20, 12, 8), mask=vignette)
         file = io.BytesIO()

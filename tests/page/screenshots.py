@@ -1,4 +1,4 @@
-"""Pictures of the page for the README, of the real service in a real browser; `scripts/screenshots` runs this."""
+"""Takes the pictures of the page for README.md and docs/page.md; `scripts/screenshots` runs this."""
 
 import argparse
 import asyncio
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from PIL import Image
-from playwright.async_api import Browser, FilePayload, Locator, Page, StorageState, expect
+from playwright.async_api import Browser, Locator, Page, StorageState, expect
 
 from recipe_api.dev.migrations import migrate
 from recipe_api.dev.stack import embedded_stack
@@ -30,7 +30,7 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """How somebody looks at the page."""
+    """A window size and colour scheme."""
 
     size: tuple[int, int] = (1000, 780)
     scheme: Literal["light", "dark"] = "light"
@@ -41,21 +41,26 @@ USUAL = Variant()
 
 
 class Camera:
-    """Visits the page and takes pictures of it."""
+    """Opens the page and takes pictures of it."""
 
-    def __init__(self, browser: Browser, folder: Path, photos: dict[str, bytes]) -> None:
+    def __init__(self, browser: Browser, folder: Path, photos: dict[str, bytes], files: Path) -> None:
         self.browser = browser
         self.folder = folder
         self.photos = photos
+        self.files = files
 
-    def file(self, label: str, *, size: int = 0) -> FilePayload:
-        """A dish as a file; padded, where it is to take its time."""
+    def file(self, label: str, *, size: int = 0) -> Path:
+        """Write a dish to a file, padded to at least `size` bytes so that its upload takes time."""
         photo = self.photos[label]
-        name = f"{label.replace(',', '')}.jpg".replace(" ", "-").lower()
-        return {"name": name, "mimeType": "image/jpeg", "buffer": photo + jpeg(max(size - len(photo), 0))}
+        return self.write(label, photo + jpeg(max(size - len(photo), 0)))
+
+    def write(self, label: str, content: bytes) -> Path:
+        file = self.files / f"{label.replace(',', '')}.jpg".replace(" ", "-").lower()
+        file.write_bytes(content)
+        return file
 
     async def open(self, url: str, variant: Variant = USUAL, kept: StorageState | None = None) -> Page:
-        """The page, with what an earlier visit has left in the browser's storage."""
+        """Open the page with the browser storage of an earlier visit."""
         width, height = variant.size
         page = await self.browser.new_page(
             viewport={"width": width, "height": height},
@@ -79,22 +84,22 @@ class Camera:
         await page.close()
 
 
-async def choose(page: Page, *files: tuple[str, FilePayload]) -> None:
-    """Files, each with its label."""
+async def choose(page: Page, *files: tuple[str, Path]) -> None:
+    """Choose files, each with its label."""
     await page.get_by_label("Choose a photo").set_input_files([file for _, file in files])
     for label, file in files:
         await form(page, file).get_by_label("Label").fill(label)
 
 
-def form(page: Page, file: FilePayload) -> Locator:
-    """The row of a file."""
-    return page.get_by_role("form", name=file["name"])
+def form(page: Page, file: Path) -> Locator:
+    """Return the queue row of a file."""
+    return page.get_by_role("form", name=file.name)
 
 
 async def take_error(camera: Camera, proxy: ServiceProxy) -> None:
-    """An upload that a connection broke, and one that is no photo."""
+    """Take an upload whose connection broke, and a file that is not a photo."""
     soup = camera.file("Tomato soup", size=_MIB)
-    notes: FilePayload = {"name": "shopping-list.jpg", "mimeType": "image/jpeg", "buffer": b"eggs, milk, flour"}
+    notes = camera.write("Shopping list", b"eggs, milk, flour")
     page = await camera.open(proxy.url, Variant(size=(1000, 700)))
     await choose(page, ("Tomato soup", soup), ("Shopping list", notes))
     proxy.script.follow(Plan(call="POST /recipe", fault=Fault.RESET, for_ever=True))
@@ -107,7 +112,7 @@ async def take_error(camera: Camera, proxy: ServiceProxy) -> None:
 
 
 async def take_uploading(camera: Camera, proxy: ServiceProxy) -> None:
-    """Three uploads, two of them under way."""
+    """Take three uploads, two of them in progress."""
     page = await camera.open(proxy.url)
     proxy.script.follow(Plan(call="POST /recipe", fault=Fault.HELD, for_ever=True))
     sizes = {"Shakshuka": 14 * _MIB, "Summer salad": 28 * _MIB, "Lemon cake": 0}
@@ -119,7 +124,7 @@ async def take_uploading(camera: Camera, proxy: ServiceProxy) -> None:
 
 
 async def take_galleries(camera: Camera, service: Service) -> None:
-    """All dishes, some of which this browser may rename and delete: by day, by night and on a phone."""
+    """Take the gallery in light mode, in dark mode and on a phone."""
     page = await camera.open(service.url)
     for labels in (list(DISHES)[:4], list(DISHES)[4:]):
         await choose(page, *((label, camera.file(label)) for label in labels))
@@ -137,7 +142,7 @@ async def take_galleries(camera: Camera, service: Service) -> None:
 
 
 def main() -> None:
-    """Takes them all."""
+    """Take all pictures."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--folder", type=Path, default=FOLDER)
     folder: Path = parser.parse_args().folder
@@ -149,19 +154,19 @@ def main() -> None:
 
     async def work(service: Service, proxy: ServiceProxy) -> None:
         async with browsing(browser_path) as browser:
-            camera = Camera(browser, folder, photos)
+            camera = Camera(browser, folder, photos, Path(files))
             await camera.take(await camera.open(service.url), "empty")
             await take_error(camera, proxy)
             await take_uploading(camera, proxy)
             await take_galleries(camera, service)
 
-    with serving() as service, proxied(service) as proxy:
+    with serving() as service, proxied(service) as proxy, tempfile.TemporaryDirectory() as files:
         asyncio.run(work(service, proxy))
 
 
 @contextmanager
 def serving() -> Iterator[Service]:
-    """The service as `scripts/dev` has it, on a folder that is thrown away."""
+    """Run the service as `scripts/dev` does, on a temporary folder."""
     with tempfile.TemporaryDirectory() as folder, embedded_stack(Path(folder), durable=False) as stack:
         migrate(stack.database_url)
         settings = Settings.from_environment({**stack.environment(), "SECRET_KEY": "s" * 32, "LOG_LEVEL": "warning"})

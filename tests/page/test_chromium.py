@@ -1,4 +1,4 @@
-"""Where there is no Chromium the tests of the page say so, and in CI they do not pass."""
+"""Without Chromium, the tests of the page are skipped on a laptop and fail in CI."""
 
 from pathlib import Path
 

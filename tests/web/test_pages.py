@@ -1,11 +1,14 @@
-"""What people see in a browser: nothing of it comes from another host, and all of it is there."""
+"""The pages: everything that they load exists, and comes from this host."""
 
 import re
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
+from urllib.parse import urljoin
 
 import httpx
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 
 from recipe_api.app import create_app
 from recipe_api.dev.stack import Stack
@@ -16,7 +19,7 @@ from tests.support.service import Service
 
 
 class Page(HTMLParser):
-    """The addresses that a page asks for, and its first form."""
+    """The URLs that a page loads, and its first form."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -39,6 +42,11 @@ class Page(HTMLParser):
             self.inputs[attributes["name"]] = attributes
 
 
+def shown(page: pages.Page) -> Response:
+    """Return the page as a browser receives it."""
+    return page.response(Request({"type": "http", "headers": []}))
+
+
 @pytest.fixture
 def client(service: Service) -> Iterator[httpx.Client]:
     with service.client() as opened:
@@ -46,7 +54,7 @@ def client(service: Service) -> Iterator[httpx.Client]:
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
-def test_asks_no_other_host_and_all_it_asks_for_is_there(client: httpx.Client, path: str) -> None:
+def test_loads_only_existing_files_of_this_host(client: httpx.Client, path: str) -> None:
     answer = client.get(path)
     page = Page(answer.text)
 
@@ -54,20 +62,20 @@ def test_asks_no_other_host_and_all_it_asks_for_is_there(client: httpx.Client, p
     assert page.addresses
     assert page.inline == 0
     for address in page.addresses:
-        assert re.match(r"/(?!/)|data:|#", address), address
-        if address.startswith("/") and address != "/recipe":
-            assert client.get(address).status_code == 200, address
+        assert re.match(r"(?!//|[a-z]+:)|data:", address), address
+        if not address.startswith("data:") and address != "/recipe":
+            assert client.get(urljoin(path, address)).status_code == 200, address
 
 
-def test_the_docs_script_asks_for_our_own_document(client: httpx.Client) -> None:
+def test_the_docs_script_loads_the_services_own_document(client: httpx.Client) -> None:
     script = client.get("/static/docs.js")
 
     assert script.headers["Content-Type"].startswith("text/javascript")
-    assert 'url: "/openapi.json"' in script.text
+    assert 'url: "openapi.json"' in script.text  # beside /docs, also below a ROOT_PATH
     assert "://" not in script.text
 
 
-def test_the_form_uploads_as_it_stands(client: httpx.Client) -> None:
+def test_the_form_uploads_without_scripts(client: httpx.Client) -> None:
     page = Page(client.get("/").text)
 
     assert page.form["method"] == "post"
@@ -80,7 +88,7 @@ def test_the_form_uploads_as_it_stands(client: httpx.Client) -> None:
     assert answer.status_code == 201
 
 
-def test_the_page_says_what_the_settings_take(start_service: Callable[..., Service]) -> None:
+def test_the_page_contains_the_limits_from_the_settings(start_service: Callable[..., Service]) -> None:
     service = start_service(PHOTO_TYPES="image/png,image/jpeg", MAX_UPLOAD_BYTES="1000", MAX_LABEL_BYTES="50")
     with service.client() as client:
         page = Page(client.get("/").text)
@@ -90,10 +98,10 @@ def test_the_page_says_what_the_settings_take(start_service: Callable[..., Servi
     assert page.form["data-max-bytes"] == "1000"
 
 
-def test_the_page_offers_any_file_where_any_is_taken(make_settings: Callable[..., Settings]) -> None:
-    made = pages.Page(make_settings(PHOTO_TYPES="image/jpeg,application/octet-stream"), photos_at=[])
+def test_the_page_offers_any_file_if_any_is_accepted(make_settings: Callable[..., Settings]) -> None:
+    made = pages.Page(make_settings(PHOTO_TYPES="image/jpeg,application/octet-stream"), photo_base_urls=[])
 
-    assert Page(bytes(made.response().body).decode()).inputs["photo"]["accept"] == ""
+    assert Page(bytes(shown(made).body).decode()).inputs["photo"]["accept"] == ""
 
 
 @pytest.mark.parametrize(
@@ -104,30 +112,30 @@ def test_the_page_offers_any_file_where_any_is_taken(make_settings: Callable[...
         ("https://küche.example.com", "https://xn--kche-0ra.example.com"),
     ],
 )
-def test_the_page_may_show_photos_from_where_they_are_public(
+def test_the_page_may_load_photos_from_their_public_url(
     make_settings: Callable[..., Settings], address: str, origin: str
 ) -> None:
-    made = pages.Page(make_settings(), photos_at=[address, address])
+    made = pages.Page(make_settings(), photo_base_urls=[address, address])
 
-    assert made.response().headers["Content-Security-Policy"].endswith(f"; img-src 'self' data: blob: {origin}")
+    assert shown(made).headers["Content-Security-Policy"].endswith(f"; img-src 'self' data: blob: {origin}")
 
 
-def test_photos_from_before_the_public_address_was_set_are_shown_too(
+def test_the_page_may_load_photos_from_before_public_base_url_was_set(
     make_settings: Callable[..., Settings], stack: Stack
 ) -> None:
     app = create_app(make_settings(PUBLIC_BASE_URL="https://photos.example.com"))
 
-    policy = app.state.page.response().headers["Content-Security-Policy"]
+    policy = shown(app.state.page).headers["Content-Security-Policy"]
 
     assert f" {stack.s3_endpoint_url} https://photos.example.com" in policy
 
 
-def test_our_own_files_are_asked_for_again_after_a_release(client: httpx.Client) -> None:
+def test_browsers_revalidate_the_services_own_files(client: httpx.Client) -> None:
     for path in ("/", "/docs", "/static/page.js", "/static/page.css"):
         assert client.get(path).headers["Cache-Control"] == "no-cache"
 
 
-def test_our_own_files_are_not_sent_twice(client: httpx.Client) -> None:
+def test_unchanged_files_are_not_sent_again(client: httpx.Client) -> None:
     first = client.get("/static/page.css")
 
     again = client.get("/static/page.css", headers={"If-None-Match": first.headers["ETag"]})
@@ -136,5 +144,5 @@ def test_our_own_files_are_not_sent_twice(client: httpx.Client) -> None:
     assert again.content == b""
 
 
-def test_swagger_ui_is_kept_by_browsers_for_a_day(client: httpx.Client) -> None:
+def test_browsers_cache_swagger_ui_for_a_day(client: httpx.Client) -> None:
     assert client.get("/swagger-ui/swagger-ui.css").headers["Cache-Control"] == "max-age=86400"

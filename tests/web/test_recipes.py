@@ -1,4 +1,4 @@
-"""Listing, reading, renaming and deleting recipes, and who may."""
+"""Listing, reading, renaming and deleting recipes, and the tokens for it."""
 
 import base64
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from recipe_api.settings import MIB
+from recipe_api.units import MIB
 from tests.support.calls import post, uploaded
 from tests.support.forms import HEADER
 from tests.support.problems import assert_problem
@@ -42,12 +42,12 @@ def manager(service: Service, recipe: dict[str, Any]) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def closed_service(start_service: Callable[..., Service]) -> Service:
-    """A service that wants an API token."""
+    """A service that requires an API token."""
     return start_service(API_TOKENS=f"tests:{API_TOKEN}, other:another-token-of-the-tests")
 
 
 class TestListing:
-    def test_gives_the_newest_first_without_their_manage_tokens(self, service: Service, client: httpx.Client) -> None:
+    def test_lists_the_newest_first_without_manage_tokens(self, service: Service, client: httpx.Client) -> None:
         recipes = [uploaded(service, label=f"No. {number}") for number in range(3)]
 
         answer = client.get("/recipe")
@@ -56,11 +56,11 @@ class TestListing:
         expected = [{name: r[name] for name in r if name != "manage_token"} for r in reversed(recipes)]
         assert answer.json() == {"items": expected, "next": None}
 
-    def test_of_no_recipes_is_empty(self, client: httpx.Client) -> None:
+    def test_is_empty_without_recipes(self, client: httpx.Client) -> None:
         assert client.get("/recipe").json() == {"items": [], "next": None}
 
     @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8, 200])
-    def test_comes_in_pages_that_miss_and_repeat_none(self, service: Service, client: httpx.Client, limit: int) -> None:
+    def test_pages_neither_miss_nor_repeat_a_recipe(self, service: Service, client: httpx.Client, limit: int) -> None:
         labels = [f"No. {number}" for number in range(7)]
         for label in labels:
             uploaded(service, label=label)
@@ -72,7 +72,7 @@ class TestListing:
         )
         assert [item["label"] for page in pages for item in page] == labels[::-1]
 
-    def test_is_not_disturbed_by_uploads_and_deletions_in_between(self, service: Service, client: httpx.Client) -> None:
+    def test_pages_are_stable_during_uploads_and_deletions(self, service: Service, client: httpx.Client) -> None:
         recipes = [uploaded(service, label=f"No. {number}") for number in range(6)]
         pages = pages_from(client, "/recipe?limit=2")
 
@@ -85,7 +85,7 @@ class TestListing:
         assert [item["label"] for item in seen] == [f"No. {number}" for number in range(5, -1, -1)]
 
     @pytest.mark.parametrize("limit", ["0", "-1", "201", "many", "", "1.5", "99999999999999999999"])
-    def test_refuses_a_limit_out_of_bounds(self, client: httpx.Client, limit: str) -> None:
+    def test_rejects_a_limit_out_of_range(self, client: httpx.Client, limit: str) -> None:
         assert_problem(client.get("/recipe", params={"limit": limit}), 422, "invalid-parameter", field="limit")
 
     @settings(max_examples=150, deadline=None)
@@ -94,7 +94,7 @@ class TestListing:
     @example(base64.urlsafe_b64encode((253402300799999999).to_bytes(8, "big") + bytes(16)).decode())
     @example("\0")
     @given(st.text(max_size=80) | st.binary(min_size=24, max_size=24).map(base64.urlsafe_b64encode).map(bytes.decode))
-    def test_takes_any_cursor_for_one_or_says_that_it_is_none(self, shared_service: Service, cursor: str) -> None:
+    def test_accepts_any_well_formed_cursor_and_rejects_others(self, shared_service: Service, cursor: str) -> None:
         with shared_service.client() as client:
             answer = client.get("/recipe", params={"after": cursor.encode("utf-8", "surrogatepass")})
 
@@ -103,17 +103,17 @@ class TestListing:
 
 
 class TestReading:
-    def test_gives_the_recipe_without_its_manage_token(self, client: httpx.Client, recipe: dict[str, Any]) -> None:
+    def test_returns_the_recipe_without_its_manage_token(self, client: httpx.Client, recipe: dict[str, Any]) -> None:
         answer = client.get(f"/recipe/{recipe['id']}")
 
         assert answer.status_code == 200
         assert answer.json() == {name: recipe[name] for name in recipe if name != "manage_token"}
 
-    def test_of_no_recipe_is_told(self, client: httpx.Client) -> None:
+    def test_an_unknown_recipe_is_404(self, client: httpx.Client) -> None:
         assert_problem(client.get(f"/recipe/{uuid4()}"), 404, "recipe-not-found")
 
     @pytest.mark.parametrize("recipe_id", ["1", "null", "%00", "%F0%9F%A5%9E", "x" * 5000])
-    def test_of_what_is_no_id_is_refused(self, client: httpx.Client, recipe_id: str) -> None:
+    def test_an_invalid_id_is_rejected(self, client: httpx.Client, recipe_id: str) -> None:
         assert_problem(client.get(f"/recipe/{recipe_id}"), 422, "invalid-parameter", field="recipe_id")
 
 
@@ -151,7 +151,7 @@ class TestRenaming:
             pytest.param(b'{"label":"%s"}' % (b"x" * MIB), 413, "body-too-large", None, id="a megabyte"),
         ],
     )
-    def test_to_what_is_no_label_is_refused(
+    def test_an_invalid_label_is_rejected(
         self,
         manager: httpx.Client,
         recipe: dict[str, Any],
@@ -166,7 +166,7 @@ class TestRenaming:
         assert manager.get(f"/recipe/{recipe['id']}").json()["label"] == "Pancakes"
 
     @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
-    def test_by_what_is_no_json_is_refused(
+    def test_an_invalid_body_is_rejected(
         self, manager: httpx.Client, recipe: dict[str, Any], content_type: str
     ) -> None:
         answer = manager.patch(
@@ -175,18 +175,18 @@ class TestRenaming:
 
         assert_problem(answer, 415, "not-json")
 
-    def test_may_say_its_character_set(self, manager: httpx.Client, recipe: dict[str, Any]) -> None:
+    def test_the_content_type_may_have_a_charset(self, manager: httpx.Client, recipe: dict[str, Any]) -> None:
         headers = {"Content-Type": "Application/JSON; charset=utf-8"}
 
         assert manager.patch(f"/recipe/{recipe['id']}", content=b'{"label":"x"}', headers=headers).is_success
 
-    def test_of_no_recipe_is_told(self, closed_service: Service) -> None:
+    def test_an_unknown_recipe_is_404(self, closed_service: Service) -> None:
         with closed_service.client(API_TOKEN) as client:
             assert_problem(client.patch(f"/recipe/{uuid4()}", json={"label": "x"}), 404, "recipe-not-found")
 
 
 class TestDeleting:
-    def test_takes_row_and_photo(
+    def test_deletes_the_row_and_the_photo(
         self, manager: httpx.Client, client: httpx.Client, recipe: dict[str, Any], backstage: Backstage
     ) -> None:
         answer = manager.delete(f"/recipe/{recipe['id']}")
@@ -197,12 +197,12 @@ class TestDeleting:
         assert_problem(manager.get(f"/recipe/{recipe['id']}"), 404, "recipe-not-found")
         assert client.get(recipe["location"]).status_code == 404
 
-    def test_twice_is_told(self, manager: httpx.Client, recipe: dict[str, Any]) -> None:
+    def test_a_second_deletion_is_404(self, manager: httpx.Client, recipe: dict[str, Any]) -> None:
         manager.delete(f"/recipe/{recipe['id']}")
 
         assert_problem(manager.delete(f"/recipe/{recipe['id']}"), 404, "recipe-not-found")
 
-    def test_leaves_the_others(
+    def test_keeps_other_recipes(
         self, service: Service, manager: httpx.Client, client: httpx.Client, recipe: dict[str, Any]
     ) -> None:
         other = uploaded(service)
@@ -212,7 +212,7 @@ class TestDeleting:
         assert manager.get(f"/recipe/{other['id']}").status_code == 200
         assert client.get(other["location"]).status_code == 200
 
-    def test_succeeds_where_the_photo_is_gone_already(
+    def test_succeeds_if_the_photo_is_already_gone(
         self, manager: httpx.Client, recipe: dict[str, Any], backstage: Backstage
     ) -> None:
         backstage.s3.delete_object(Bucket=backstage.bucket, Key=recipe["key"])
@@ -228,7 +228,7 @@ WANTS_ANOTHER = 'Bearer realm="recipe_api", error="insufficient_scope"'
 class TestManageTokens:
     @pytest.mark.parametrize("method", ["PATCH", "DELETE"])
     @pytest.mark.parametrize("authorization", [None, "Basic eDp5", "Bearer", "letmein"])
-    def test_are_wanted(
+    def test_a_token_is_required(
         self, client: httpx.Client, recipe: dict[str, Any], method: str, authorization: str | None
     ) -> None:
         headers = {} if authorization is None else {"Authorization": authorization}
@@ -240,7 +240,7 @@ class TestManageTokens:
         assert client.get(f"/recipe/{recipe['id']}").json()["label"] == "Pancakes"
 
     @pytest.mark.parametrize("method", ["PATCH", "DELETE"])
-    def test_reach_one_recipe_only(self, service: Service, manager: httpx.Client, method: str) -> None:
+    def test_a_manage_token_is_valid_for_one_recipe(self, service: Service, manager: httpx.Client, method: str) -> None:
         other = uploaded(service)
 
         answer = manager.request(method, f"/recipe/{other['id']}", json={"label": "mine"})
@@ -250,26 +250,26 @@ class TestManageTokens:
         assert manager.get(f"/recipe/{other['id']}").json()["label"] == "Pancakes"
 
     @pytest.mark.parametrize("spoilt", ["{}x", "x{}", "é", "\N{PILE OF POO}"])
-    def test_must_be_whole(self, client: httpx.Client, recipe: dict[str, Any], spoilt: str) -> None:
+    def test_a_truncated_token_is_rejected(self, client: httpx.Client, recipe: dict[str, Any], spoilt: str) -> None:
         token = spoilt.format(recipe["manage_token"]).encode()
 
         answer = client.delete(f"/recipe/{recipe['id']}", headers={b"Authorization": b"Bearer " + token})
 
         assert_problem(answer, 403, "token-refused")
 
-    def test_may_name_their_scheme_in_any_case(self, client: httpx.Client, recipe: dict[str, Any]) -> None:
+    def test_the_scheme_is_case_insensitive(self, client: httpx.Client, recipe: dict[str, Any]) -> None:
         headers = {"Authorization": f"bearer {recipe['manage_token']}"}
 
         assert client.delete(f"/recipe/{recipe['id']}", headers=headers).status_code == 204
 
-    def test_are_refused_the_same_whether_or_not_there_is_a_recipe(self, manager: httpx.Client) -> None:
+    def test_a_rejection_does_not_reveal_whether_the_recipe_exists(self, manager: httpx.Client) -> None:
         assert_problem(manager.delete(f"/recipe/{uuid4()}"), 403, "token-refused")
 
 
 class TestApiTokens:
     @pytest.mark.parametrize("token", [None, "not-a-token-of-the-tests", f"{API_TOKEN}x", API_TOKEN[:-1], "é"])
     @pytest.mark.parametrize("method", ["POST", "GET"])
-    def test_are_wanted_for_uploading_and_listing(
+    def test_uploading_and_listing_require_one(
         self, closed_service: Service, backstage: Backstage, token: str | None, method: str
     ) -> None:
         with closed_service.client() as client:
@@ -282,7 +282,7 @@ class TestApiTokens:
         assert backstage.nothing_is_left()
 
     @pytest.mark.parametrize("token", [API_TOKEN, "another-token-of-the-tests"])
-    def test_allow_everything(self, closed_service: Service, backstage: Backstage, token: str) -> None:
+    def test_an_api_token_permits_everything(self, closed_service: Service, backstage: Backstage, token: str) -> None:
         with closed_service.client(token) as client:
             created = post(client)
             assert created.status_code == 201
@@ -293,9 +293,7 @@ class TestApiTokens:
             assert client.delete(f"/recipe/{recipe_id}").status_code == 204
         assert backstage.nothing_is_left()
 
-    def test_are_not_wanted_for_reading_a_recipe_nor_where_its_manage_token_is_there(
-        self, closed_service: Service
-    ) -> None:
+    def test_reading_and_the_holder_of_a_manage_token_need_none(self, closed_service: Service) -> None:
         with closed_service.client(API_TOKEN) as client:
             recipe = post(client).json()
 
@@ -308,7 +306,7 @@ class TestApiTokens:
             assert manager.delete(f"/recipe/{recipe['id']}").status_code == 204
 
     @pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/healthz", "/readyz"])
-    def test_are_not_wanted_for_the_rest(self, closed_service: Service, path: str) -> None:
+    def test_other_routes_need_none(self, closed_service: Service, path: str) -> None:
         with closed_service.client() as client:
             assert client.get(path).status_code == 200
 
@@ -316,14 +314,14 @@ class TestApiTokens:
         ("method", "target", "header"),
         [("POST", "/recipe", HEADER), ("PATCH", f"/recipe/{NOBODYS}", "Content-Type: application/json")],
     )
-    def test_are_wanted_before_a_byte_of_the_body_is_sent(
+    def test_a_missing_token_is_rejected_before_the_body_is_sent(
         self, closed_service: Service, method: str, target: str, header: str
     ) -> None:
         with closed_service.connect() as wire:
             wire.send(request(target, b"", header, method=method, length=MIB))
             assert_problem(wire.read(), 401, "token-wanted")
 
-    def test_are_wanted_before_a_client_is_told_to_continue(self, closed_service: Service) -> None:
+    def test_a_missing_token_is_rejected_without_a_100_continue(self, closed_service: Service) -> None:
         with closed_service.connect() as wire:
             wire.send(request("/recipe", b"", HEADER, "Expect: 100-continue", length=MIB))
             assert wire.read_exactly(12) == b"HTTP/1.1 401"

@@ -1,189 +1,289 @@
-"""A request's body as chunks, bounded in size and in patience."""
+"""Reads request bodies in chunks, and limits their size and how slowly they may arrive."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from recipe_api.asgi import content_length
-from recipe_api.errors import BodyStalled, BodyTooLarge, ClientDisconnected, InvalidField, MalformedBody, NotJson
+from recipe_api.errors import (
+    BodyStalled,
+    BodyTooLarge,
+    ClientDisconnected,
+    InvalidField,
+    MalformedBody,
+    NotJson,
+    RequestRefused,
+    UnsupportedEncoding,
+)
+from recipe_api.units import KIB, size_in_words
+from recipe_api.uploads.clock import UploadClock
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 Model = TypeVar("Model", bound=BaseModel)
 
-MAX_JSON_BYTES = 128 * 1024
-"""Room for the longest label a setting allows, every character of it escaped."""
+MAX_JSON_BYTES = 128 * KIB
+"""Enough for the longest label that `MAX_LABEL_BYTES` allows, with every character escaped."""
 
 
-def announced_bytes(request: Request, *, limit: int) -> int | None:
-    """The `Content-Length`, if there is one; a body that announces too much is refused before any of it is read.
+def body_too_large(limit: int) -> BodyTooLarge:
+    """Return the error for a body over its limit."""
+    return BodyTooLarge(f"The body may have at most {size_in_words(limit)}. Send less.")
+
+
+def declared_length(
+    request: Request, *, limit: int, too_large: Callable[[int], BodyTooLarge] = body_too_large
+) -> int | None:
+    """Return the `Content-Length`, or None without one, and reject a body over the limit before it is read.
 
     Raises:
-        BodyTooLarge: It is over the limit.
+        BodyTooLarge: The length is over the limit.
     """
-    announced = content_length(request.scope["headers"])
-    if announced is not None and announced > limit:
-        raise _too_large(limit)
-    return announced
+    length = content_length(request.scope["headers"])
+    if length is not None and length > limit:
+        raise too_large(limit)
+    return length
+
+
+def check_content_headers(request: Request) -> None:
+    """Reject a body that is compressed or has contradictory types.
+
+    Raises:
+        RequestRefused: There are several different `Content-Type` headers. It is not a list (RFC 9110 §8.3).
+        UnsupportedEncoding: The body has a `Content-Encoding` other than `identity` (RFC 9110 §8.4).
+    """
+    if len(set(request.headers.getlist("content-type"))) > 1:
+        raise RequestRefused("Send one Content-Type header, not different ones.")
+    encodings = ",".join(request.headers.getlist("content-encoding")).lower().split(",")
+    if any(encoding.strip() not in {"", "identity"} for encoding in encodings):
+        raise UnsupportedEncoding("Send the body uncompressed, without Content-Encoding.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How slow a client may be. Only time spent waiting for the client counts, none in which it waits for us."""
+class BodyTimeouts:
+    """How slowly a client may send a body. Only time spent waiting for the client counts."""
 
     idle_seconds: float
-    """How long it may send nothing."""
+    """The longest wait for the next bytes."""
     min_bytes_per_second: int
-    """What it must come to over `rate_seconds` of waiting."""
+    """The minimum rate, averaged over `rate_seconds` of waiting."""
     rate_seconds: float
-    longest_seconds: float = 6 * 3600
-    """How long it may take in all: well below the sweep's grace, since S3 dates a multipart upload by its beginning."""
+    slow_seconds: float = 10
+    """How long a client may be slow while the process is full."""
+    slow_bytes_per_second: int = 8 * KIB
+    """A client below this rate is slow."""
+    max_seconds: float = 6 * 3600
+    """The longest total wait: well below the sweep's grace period, which begins when a multipart upload does."""
 
 
-class _Pace:
-    """What a client has sent in how much waiting, since the last look and in all."""
+class _Rate:
+    """Measures the rate of a body: in total, and since the minimum rate was last checked."""
 
-    def __init__(self, patience: Patience) -> None:
-        self._patience = patience
-        self._waited_in_all = 0.0
+    def __init__(self, timeouts: BodyTimeouts) -> None:
+        self._timeouts = timeouts
+        self._total_waited = 0.0
+        self._total_received = 0
         self._waited = 0.0
         self._received = 0
 
-    def keep(self, waited: float, received: int) -> None:
-        """Counts a wait and what it brought.
+    def record(self, waited: float, received: int) -> None:
+        """Add a wait, in seconds, and the bytes that ended it.
 
         Raises:
-            BodyStalled: The client is slower than it may be.
+            BodyStalled: The client is below the minimum rate, or has taken `max_seconds`.
         """
-        self._waited_in_all += waited
+        self._total_waited += waited
         self._waited += waited
         self._received += received
-        if self._waited_in_all > self._patience.longest_seconds:
-            raise BodyStalled(f"The body took more than {self._patience.longest_seconds:g} seconds; send it again.")
-        if self._waited < self._patience.rate_seconds:
+        self._total_received += received
+        if self._total_waited > self._timeouts.max_seconds:
+            raise BodyStalled(f"The body took more than {self._timeouts.max_seconds:g} seconds. Send it again.")
+        if self._waited < self._timeouts.rate_seconds:
             return
-        if self._received < self._patience.min_bytes_per_second * self._waited:
-            raise BodyStalled(
-                f"The body came at less than {self._patience.min_bytes_per_second} bytes a second; send it again."
-            )
+        if self._received < self._timeouts.min_bytes_per_second * self._waited:
+            speed = f"{self._timeouts.min_bytes_per_second} bytes per second"
+            raise BodyStalled(f"The body arrived at less than {speed}. Send it again on a faster connection.")
         self._waited, self._received = 0.0, 0
 
+    def totals(self, waiting: float) -> tuple[float, int]:
+        """Return the total seconds of waiting, `waiting` for the current wait included, and the total bytes."""
+        return self._total_waited + waiting, self._total_received
 
-class _Watch:
-    """Ends a wait that lasts too long, as `asyncio.timeout` does, with one timer for all the waits of a body.
 
-    One for each chunk would take a twentieth of the CPU of a small upload.
+class _IdleTimer:
+    """A timeout like `asyncio.timeout`, with one timer for all the waits of a body.
+
+    A timer for each chunk would take a twentieth of the CPU time of a small upload.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
         self._waiting: asyncio.Task[Any] | None = None
-        self._due = 0.0
+        self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._has_struck = False
+        self._has_expired = False
 
-    async def over(self, awaited: Awaitable[Answer]) -> Answer:
-        """What it comes to; TimeoutError if it takes too long."""
+    async def limit(self, awaited: Awaitable[Result]) -> Result:
+        """Return the result of `awaited`.
+
+        Raises:
+            TimeoutError: It took too long, or `expire` was called.
+        """
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - who awaits is one
+        assert task is not None  # noqa: S101 - a coroutine always runs in a task
         cancelling = task.cancelling()
-        self._waiting, self._due = task, self._loop.time() + self._seconds
+        self._waiting, self._deadline = task, self._loop.time() + self._seconds
         if self._timer is None:
-            self._timer = self._loop.call_at(self._due, self._look)
+            self._timer = self._loop.call_at(self._deadline, self._check)
         try:
             return await awaited
         except asyncio.CancelledError:
-            if self._has_struck and task.uncancel() <= cancelling:
+            if self._has_expired and task.uncancel() <= cancelling:
                 raise TimeoutError from None
             raise
         finally:
             self._waiting = None
 
+    @property
+    def waiting_seconds(self) -> float | None:
+        """The seconds that the current wait has taken so far; None between waits."""
+        return None if self._waiting is None else self._loop.time() - (self._deadline - self._seconds)
+
+    def expire(self) -> None:
+        """Let the current wait time out now."""
+        if self._waiting is not None:
+            self._has_expired = True
+            self._waiting.cancel()
+
     def close(self) -> None:
-        """Ends the watch."""
+        """Cancel the timer."""
         if self._timer is not None:
             self._timer.cancel()
 
-    def _look(self) -> None:
-        self._timer = None  # the next wait sets it where nobody waits now
+    def _check(self) -> None:
+        self._timer = None  # between waits; the next one sets it again
         if self._waiting is None:
             return
-        if self._loop.time() < self._due:  # another wait than the one it was set for
-            self._timer = self._loop.call_at(self._due, self._look)
+        if self._loop.time() < self._deadline:  # set for an earlier wait
+            self._timer = self._loop.call_at(self._deadline, self._check)
         else:
-            self._has_struck = True
-            self._waiting.cancel()
+            self.expire()
 
 
-async def read_body(request: Request, *, limit: int, patience: Patience) -> AsyncGenerator[bytes]:
-    """The chunks of the body, as they arrive.
+class Arrival:
+    """The progress of one body, by which admission finds the slowest (`recipe_api.uploads.admission.Arrival`)."""
+
+    def __init__(self, timeouts: BodyTimeouts) -> None:
+        self.timeouts = timeouts
+        self.rate = _Rate(timeouts)
+        self.idle_timer = _IdleTimer(timeouts.idle_seconds)
+        self.is_given_up = False
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the process is waiting for the client, and the client has been slow for `slow_seconds`."""
+        waiting = self.idle_timer.waiting_seconds
+        if waiting is None or self.is_given_up:
+            return False
+        waited, received = self.rate.totals(waiting)
+        return waited >= self.timeouts.slow_seconds and received < self.timeouts.slow_bytes_per_second * waited
+
+    @property
+    def bytes_per_second(self) -> float:
+        """The average rate while the process waited for the client."""
+        waited, received = self.rate.totals(self.idle_timer.waiting_seconds or 0.0)
+        return received / waited if waited else inf
+
+    def give_up(self) -> None:
+        """Make the reader of the body raise `BodyStalled`."""
+        self.is_given_up = True
+        self.idle_timer.expire()
+
+    def stalled(self) -> BodyStalled:
+        """Return the error for a wait that timed out."""
+        if self.is_given_up:
+            return BodyStalled("The service is full, and this upload was its slowest. Send it on a faster connection.")
+        return BodyStalled(f"Nothing arrived for {self.timeouts.idle_seconds:g} seconds. Send it again.")
+
+
+async def read_body(
+    request: Request,
+    *,
+    limit: int,
+    arrival: Arrival,
+    clock: UploadClock | None = None,
+    too_large: Callable[[int], BodyTooLarge] = body_too_large,
+) -> AsyncGenerator[bytes]:
+    """Yield the chunks of the body as they arrive.
 
     Args:
-        request: Of which nothing has been read yet.
-        limit: Bytes of the whole body; `Content-Length` is not believed.
-        patience: How slow the client may be.
+        request: Its body must not have been read yet.
+        limit: Maximum bytes of the whole body.
+        arrival: Holds the timeouts, and measures the rate.
+        clock: Counts each chunk, if given.
+        too_large: Builds the error for a body over its limit.
 
     Raises:
-        BodyTooLarge: More than `limit` bytes came.
-        BodyStalled: The client is slower than it may be.
-        ClientDisconnected: The client went away.
+        BodyTooLarge: More than `limit` bytes arrived.
+        BodyStalled: The client was too slow, or the upload was given up.
+        ClientDisconnected: The client closed the connection.
     """
     received = 0
-    pace = _Pace(patience)
-    watch = _Watch(patience.idle_seconds)
-    clock = asyncio.get_running_loop().time
+    rate, idle_timer = arrival.rate, arrival.idle_timer
+    time = asyncio.get_running_loop().time
     more = True
     try:
         while more:
-            began = clock()
-            message = await watch.over(request.receive())
+            began = time()
+            message = await idle_timer.limit(request.receive())
             if message["type"] == "http.disconnect":
-                raise ClientDisconnected("The client went away before its body was whole.")
+                raise ClientDisconnected("The client disconnected before it had sent the whole body.")
             chunk: bytes = message.get("body", b"")
             more = message.get("more_body", False)
             received += len(chunk)
             if received > limit:
-                raise _too_large(limit)
-            pace.keep(clock() - began, len(chunk))
+                raise too_large(limit)
+            now = time()
+            rate.record(now - began, len(chunk))
             if chunk:
+                if clock is not None:
+                    clock.count(len(chunk), waited=now - began, now=now)
                 yield chunk
     except TimeoutError:
-        raise BodyStalled(f"Nothing arrived for {patience.idle_seconds:g} seconds; send it again.") from None
+        raise arrival.stalled() from None
     finally:
-        watch.close()
+        idle_timer.close()
 
 
-async def read_json(request: Request, model: type[Model], *, patience: Patience) -> Model:
-    """The body as JSON of a shape.
+async def read_json(request: Request, model: type[Model], *, timeouts: BodyTimeouts) -> Model:
+    """Read a JSON body and validate it.
 
-    FastAPI would read a declared body before it asks for a token, and without a bound.
+    FastAPI would read a declared body before the token is checked, and without a limit.
 
     Raises:
-        NotJson: It is announced as something else.
-        MalformedBody: It is no JSON.
-        InvalidField: It is not of this shape.
-        BodyTooLarge: It is over `MAX_JSON_BYTES`.
-        BodyStalled: It does not arrive.
+        NotJson: The body has another content type.
+        MalformedBody: The body is not valid JSON.
+        InvalidField: The body does not match `model`.
+        BodyTooLarge: The body is over `MAX_JSON_BYTES`.
+        BodyStalled: The client was too slow.
     """
+    check_content_headers(request)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise NotJson("Send the body as application/json.")
-    announced_bytes(request, limit=MAX_JSON_BYTES)
+    declared_length(request, limit=MAX_JSON_BYTES)
     body = bytearray()
-    async for chunk in read_body(request, limit=MAX_JSON_BYTES, patience=patience):
+    async for chunk in read_body(request, limit=MAX_JSON_BYTES, arrival=Arrival(timeouts)):
         body += chunk
     try:
         return model.model_validate_json(bytes(body))
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
-            raise MalformedBody("The body is no valid JSON in UTF-8.") from None
+            raise MalformedBody("The body is not valid JSON in UTF-8.") from None
         field = ".".join(str(step) for step in first["loc"]) or None
         raise InvalidField(f"{field or 'The body'}: {first['msg']}.", field=field) from None
-
-
-def _too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The body may have at most {limit} bytes; send less.")

@@ -1,4 +1,4 @@
-"""What routes ask for: who may, and the services behind them. None of it reads the body."""
+"""Dependencies of the routes: the services, and the token checks. None of them reads the body."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -10,47 +10,65 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 
 from recipe_api.resources import Resources
 from recipe_api.uploads.service import Uploads
-from recipe_api.web.body import Patience
-from recipe_api.web.tokens import Tokens
+from recipe_api.web.body import BodyTimeouts
+from recipe_api.web.cross_site import CrossSiteForms
+from recipe_api.web.readiness import Readiness
+from recipe_api.web.tokens import Caller, Tokens
+from recipe_api.web.transport import check_token_transport
 
 BEARER = HTTPBearer(auto_error=False, description="An API token, or the manage_token of one recipe.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """What the app is made of, for routes to ask for."""
+    """The objects that the routes use."""
 
     resources: Resources
     uploads: Uploads
     tokens: Tokens
-    patience: Patience
+    allow_insecure_tokens: bool
+    cross_site_forms: CrossSiteForms
+    body_timeouts: BodyTimeouts
+    readiness: Readiness
 
 
 def services_of(request: Request) -> Services:
-    """The services of the app that answers this request."""
+    """Return the services of the app that handles this request."""
     services: Services = request.app.state.services
     return services
 
 
 async def _services(request: Request) -> Services:
-    return services_of(request)  # FastAPI would give a plain function a thread
+    return services_of(request)  # async because FastAPI runs plain functions in a thread
 
 
 AppServices = Annotated[Services, Depends(_services)]
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
 
 
-async def api_token(request: Request, bearer: Bearer) -> str | None:
-    """Lets uploaders and listers pass: whoever holds an API token, whose name it is, or anyone where there are none."""
-    name = services_of(request).tokens.authorize_api(bearer.credentials if bearer else None)
-    _name_in_log(request, name)
-    return name
+async def api_token(request: Request, bearer: Bearer) -> Caller:
+    """Return who may upload and list: the holder of an API token, or anyone if the service has none."""
+    caller = services_of(request).tokens.authorize_api(_presented(request, bearer))
+    _name_in_log(request, caller.name)
+    return caller
 
 
 async def manage_token(request: Request, recipe_id: UUID, bearer: Bearer) -> None:
-    """Lets those pass who may rename and delete this recipe."""
+    """Check that the client may rename and delete this recipe."""
     tokens = services_of(request).tokens
-    _name_in_log(request, tokens.authorize_manage(bearer.credentials if bearer else None, recipe_id))
+    _name_in_log(request, tokens.authorize_manage(_presented(request, bearer), recipe_id))
+
+
+def _presented(request: Request, bearer: HTTPAuthorizationCredentials | None) -> str | None:
+    """Return the bearer token that the client sent, if any.
+
+    Raises:
+        TokenInsecure: It was sent over plain HTTP, where others could have read it.
+    """
+    if bearer is None:
+        return None
+    check_token_transport(request.scope, allow_insecure=services_of(request).allow_insecure_tokens)
+    return bearer.credentials
 
 
 def _name_in_log(request: Request, name: str | None) -> None:

@@ -1,11 +1,11 @@
-"""What every request passes on its way in and every answer on its way out, outermost first.
+"""ASGI middleware that every request passes through, from the outermost to the innermost.
 
-`RequestLog` gives the request its id and writes its line. `Linger` lets a client see an answer that came before its
-body was read. `SecurityHeaders` says what a browser may do with an answer. CORS comes from Starlette. `HeadAsGet`
-answers HEAD. `Faults`, the innermost, turns what nobody expected into a problem document, so that it too carries all of
-the above.
+`RequestLog` assigns the request id and writes a log line. `LingeringClose` delivers a response that is sent before the
+body has been read. `SecurityHeaders` adds headers that restrict browsers. `Cors` is in `cors.py`. `HttpsPages`, in
+`transport.py`, redirects pages to HTTPS. `HeadAsGet` handles HEAD. `InternalErrors` is the innermost, so that its
+problem documents pass through all the others.
 
-All are plain ASGI: nothing stands between the socket and the reader of a body but a function call.
+All of them are plain ASGI, which adds only function calls between the socket and the reader of a body.
 """
 
 import asyncio
@@ -15,21 +15,24 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recipe_api.observability import begin_request
-from recipe_api.web.problems import fault, stopping
+from recipe_api.units import MIB
+from recipe_api.web.peers import client_address
+from recipe_api.web.problems import internal_error, stopping
+from recipe_api.web.transport import HSTS, is_encrypted
 
-LINGER_BYTES = 64 * 1024 * 1024
+LINGER_BYTES = 64 * MIB
 LINGER_SECONDS = 10
 
 _log = structlog.get_logger("recipe_api.request")
 
 
 def _header(scope: Scope, name: bytes) -> str | None:
-    """A header of a request; the first one where there are several. ASGI has their names in lower case."""
+    """Return the first header with this name, which ASGI passes in lower case."""
     return next((value.decode("latin-1") for found, value in scope["headers"] if found == name), None)
 
 
 class RequestLog:
-    """One line a request, with `X-Request-ID`, and the id on the answer."""
+    """Logs one line per request, and adds `X-Request-ID` to the response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -42,7 +45,7 @@ class RequestLog:
         request_id = begin_request(_header(scope, b"x-request-id"))
         started = time.perf_counter()
         received = sent = 0
-        status = 499  # nginx's number for a client that went away before it was answered
+        status = 499  # as in nginx: the client disconnected before the response
 
         async def counted_receive() -> Message:
             nonlocal received
@@ -68,17 +71,19 @@ class RequestLog:
                 status=status,
                 bytes_in=received,
                 bytes_out=sent,
+                client_address=client_address(scope),
                 duration_ms=round((time.perf_counter() - started) * 1000, 1),
                 **scope.get("log", {}),
             )
 
 
-class Linger:
-    """Answers before the body has been read, then reads on for a while, so that the client sees an answer, no reset.
+class LingeringClose:
+    """Reads on for a while after an early response, so that the client sees the response instead of a connection reset.
 
-    Closing a socket with unread bytes resets it, and the reset can overtake the answer (RFC 9112 §9.6; H18 on Heroku).
-    The answer is sent at once and its end held back, while at most `LINGER_BYTES` are read for at most
-    `LINGER_SECONDS`; then the connection closes. A client that waits for `100 Continue` has sent nothing to read.
+    Closing a socket with unread bytes resets the connection, and the reset can overtake the response (RFC 9112 §9.6;
+    H18 on Heroku). So the response is sent at once, except for its end, and at most `LINGER_BYTES` of the body are read
+    for at most `LINGER_SECONDS`; then the connection closes. A client that waits for `100 Continue` has sent nothing to
+    read.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -126,18 +131,24 @@ async def _drain(receive: Receive) -> None:
                 left -= len(message.get("body", b""))
     except TimeoutError:
         return
-    except asyncio.CancelledError:  # the process stops; the answer has been sent
+    except asyncio.CancelledError:  # the process is stopping, and the response has been sent
         return
 
 
 class SecurityHeaders:
-    """Keeps browsers from guessing types, framing pages and telling other hosts where a visitor came from."""
+    """Adds headers that forbid browsers to guess types, to frame or embed pages, and to send a referrer to other hosts.
+
+    Over HTTPS, it adds `Strict-Transport-Security` as well.
+    """
 
     HEADERS = (
         (b"x-content-type-options", b"nosniff"),
         (b"referrer-policy", b"no-referrer"),
         (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+        (b"cross-origin-resource-policy", b"same-origin"),  # does not affect scripts that use CORS
     )
+    HTTPS_HEADERS = (*HEADERS, HSTS)
+    PAGE_HEADERS = ((b"cross-origin-opener-policy", b"same-origin"),)  # affects documents only
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -146,19 +157,22 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        headers = self.HTTPS_HEADERS if is_encrypted(scope) else self.HEADERS
 
         async def headed_send(message: Message) -> None:
             if message["type"] == "http.response.start":
-                there = {name for name, _ in message.get("headers", ())}
-                ours = (header for header in self.HEADERS if header[0] not in there)  # a page brings its own policy
-                message["headers"] = [*message.get("headers", ()), *ours]
+                found = dict(message.get("headers", ()))
+                is_page = found.get(b"content-type", b"").startswith(b"text/html")
+                ours = (*headers, *self.PAGE_HEADERS) if is_page else headers
+                added = (header for header in ours if header[0] not in found)  # a page has its own policy
+                message["headers"] = [*message.get("headers", ()), *added]
             await send(message)
 
         await self._app(scope, receive, headed_send)
 
 
 class HeadAsGet:
-    """Answers HEAD with the status and the headers of GET (RFC 9110 §9.3.2); FastAPI's routes know GET alone."""
+    """Handles HEAD as GET without the body (RFC 9110 §9.3.2), because FastAPI's GET routes do not accept HEAD."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -174,8 +188,8 @@ class HeadAsGet:
         await self._app({**scope, "method": "GET"}, receive, bodiless_send)
 
 
-class Faults:
-    """Logs what nobody expected, with its traceback, and answers with the request's id; answers what is cancelled."""
+class InternalErrors:
+    """Log an unexpected exception with its traceback and respond with 500; respond to a cancelled request with 503."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -190,12 +204,12 @@ class Faults:
 
         try:
             await self._app(scope, receive, noted_send)
-        except asyncio.CancelledError:  # the grace after SIGTERM has passed; what was begun is undone
+        except asyncio.CancelledError:  # the time for shutdown is over, and the upload has been undone
             if scope["type"] != "http" or started:
                 raise
-            await stopping()(scope, receive, send)
+            await stopping(scope)(scope, receive, send)
         except Exception:
             if scope["type"] != "http" or started:
                 raise
-            _log.exception("unexpected fault", method=scope["method"], path=scope["path"])
-            await fault()(scope, receive, send)
+            _log.exception("unexpected error", method=scope["method"], path=scope["path"])
+            await internal_error(scope)(scope, receive, send)

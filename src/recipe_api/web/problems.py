@@ -1,7 +1,7 @@
-"""Every error as a problem document, rendered in one place.
+"""Renders every error as a problem document (RFC 9457), or as an HTML page for the plain form.
 
-A problem's `type` is `/problems/{code}`, where the service itself says what it means. Unexpected faults show the
-request's id and nothing else.
+A problem's `type` is `/problems/{code}`, where the service also explains it. The document of an unexpected error
+contains the request's id, and nothing about the error.
 """
 
 from http import HTTPStatus
@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match, Mount
+from starlette.types import Scope
 
 from recipe_api.errors import (
     FieldEmpty,
@@ -21,30 +22,37 @@ from recipe_api.errors import (
     InvalidParameter,
     InvalidText,
     RecipeApiError,
+    RequestRefused,
     ServiceStopping,
     TokenRefused,
     TokenUnknown,
     TokenWanted,
+    UnsupportedEncoding,
 )
 from recipe_api.observability import request_id
+from recipe_api.web import plain_form
+from recipe_api.web.root_path import address, root_path
 from recipe_api.web.schemas import Problem
 
 MEDIA_TYPE = "application/problem+json"
-FAULT_DETAIL = "Something went wrong on our side, and has been logged under this request_id."
+INTERNAL_ERROR_DETAIL = "The service failed unexpectedly. The error is in its log under this request_id."
 
 HTTP_CODES = {404: "not-found", 405: "method-not-allowed"}
-"""The codes of problems that the framework finds, by status."""
+"""The codes of problems that the framework detects, by status."""
 
 TEXT_ERRORS = (FieldMissing, FieldEmpty, InvalidText)
-"""What can be wrong with a label, wherever one is sent."""
+"""The errors that any request with a label can cause."""
 
 _RETRY_AFTER: dict[str, Any] = {
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}
 }
 
+CORS_METHODS = ("GET", "POST", "PATCH", "DELETE")
+"""The methods that pages of other origins may use."""
+
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
-_CHALLENGES: dict[type[RecipeApiError], str] = {  # RFC 6750 §3.1; of two that fit, the later one holds
+_CHALLENGES: dict[type[RecipeApiError], str] = {  # RFC 6750 §3.1; the last one that matches is sent
     TokenWanted: 'Bearer realm="recipe_api"',
     TokenUnknown: 'Bearer realm="recipe_api", error="invalid_token"',
     TokenRefused: 'Bearer realm="recipe_api", error="insufficient_scope"',
@@ -54,24 +62,41 @@ _log = structlog.get_logger(__name__)
 
 
 def install(app: FastAPI) -> None:
-    """Makes `app` answer every error with a problem document."""
+    """Register the exception handlers of `app`."""
     app.add_exception_handler(RecipeApiError, _on_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_invalid_parameter)
 
 
 def problem(
-    *, status: int, code: str, title: str, detail: str, field: str | None = None, headers: dict[str, str] | None = None
+    scope: Scope,
+    *,
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    field: str | None = None,
+    headers: dict[str, str] | None = None,
 ) -> Response:
-    """A problem document as a response."""
+    """Return a problem as the response to the request of this scope."""
     document = Problem(
-        type=f"/problems/{code}", title=title, status=status, detail=detail, field=field, request_id=request_id()
+        type=address(scope, f"/problems/{code}"),
+        title=title,
+        status=status,
+        detail=detail,
+        field=field,
+        request_id=request_id(),
     )
+    headers = headers or {}
+    if plain_form.wants_html(scope):
+        return plain_form.problem_page(scope, document, headers=headers)
+    if plain_form.has_html_response(scope):
+        headers = {**headers, **plain_form.VARY}
     return JSONResponse(document.model_dump(exclude_none=True), status, headers, media_type=MEDIA_TYPE)
 
 
 def responses(*errors: type[RecipeApiError]) -> dict[int | str, dict[str, Any]]:
-    """The OpenAPI responses that these errors stand for, one a status."""
+    """Return the OpenAPI responses of these errors, one per status."""
     by_status: dict[int | str, dict[str, Any]] = {}
     for error in sorted(errors, key=lambda error: error.status):
         example = {
@@ -91,33 +116,54 @@ def responses(*errors: type[RecipeApiError]) -> dict[int | str, dict[str, Any]]:
     return by_status
 
 
-def fault() -> Response:
-    """The answer to a fault of ours."""
+def internal_error(scope: Scope) -> Response:
+    """Return the response to a request that failed with an unexpected error."""
+    return _rendered(scope, RecipeApiError(INTERNAL_ERROR_DETAIL))
+
+
+def stopping(scope: Scope) -> Response:
+    """Return the response to a request that is cancelled because the process stops."""
+    return _rendered(scope, ServiceStopping("This process is shutting down. Send the request again in a moment."))
+
+
+def preflight_rejected(scope: Scope, *, reason: str, headers: dict[str, str]) -> Response:
+    """Return the response to a CORS preflight request that is rejected."""
+    scope["log"]["problem"] = RequestRefused.code
     return problem(
-        status=RecipeApiError.status, code=RecipeApiError.code, title=RecipeApiError.title, detail=FAULT_DETAIL
+        scope,
+        status=RequestRefused.status,
+        code=RequestRefused.code,
+        title=RequestRefused.title,
+        detail=f"{reason}. Pages may call the API from the origins in CORS_ORIGINS, with {', '.join(CORS_METHODS)}.",
+        headers=headers,
     )
-
-
-def stopping() -> Response:
-    """The answer to what the server cancels because its process stops."""
-    return _rendered(ServiceStopping("The process that worked on this stops; send it again in a moment."))
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RecipeApiError)  # noqa: S101 - the handler is registered for nothing else
     request.scope["log"]["problem"] = error.code
-    return _rendered(error)
+    return _rendered(request.scope, error)
 
 
-def _rendered(error: RecipeApiError) -> Response:
+def _rendered(scope: Scope, error: RecipeApiError) -> Response:
     headers: dict[str, str] = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, ServiceStopping):
+        headers["Connection"] = "close"
+    if isinstance(error, UnsupportedEncoding):
+        headers["Accept-Encoding"] = "identity"  # RFC 9110 §12.5.3
     for kind, challenge in _CHALLENGES.items():
         if isinstance(error, kind):
             headers["WWW-Authenticate"] = challenge
     return problem(
-        status=error.status, code=error.code, title=error.title, detail=error.detail, field=error.field, headers=headers
+        scope,
+        status=error.status,
+        code=error.code,
+        title=error.title,
+        detail=error.detail,
+        field=error.field,
+        headers=headers,
     )
 
 
@@ -127,29 +173,36 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     code = request.scope["log"]["problem"] = HTTP_CODES.get(error.status_code, "http-error")
     headers, advice = dict(error.headers or {}), ""
     if error.status_code == HTTPStatus.NOT_FOUND:
-        advice = " See /docs for what there is."
+        advice = f" {address(request.scope, '/docs')} describes the API."
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         if allowed := _allowed(request):
             headers["Allow"] = ", ".join(allowed)
         advice = f" Use one of {headers['Allow']}." if "Allow" in headers else ""
     return problem(
+        request.scope,
         status=error.status_code,
         code=code,
         title=phrase,
-        # Not its url, which the Host header has part in.
+        # The path rather than the URL, which contains whatever Host header the client sent.
         detail=f"{request.method} {request.scope['path']}: {phrase}.{advice}",
         headers=headers,
     )
 
 
 def _allowed(request: Request) -> list[str]:
-    """The methods of all routes with this path; the router tells those of the first alone."""
+    """Return the methods of all routes with this path; the router knows only those of the first one."""
 
     def is_route(method: str) -> bool:
-        scope = {"type": "http", "method": method, "path": request.scope["path"], "root_path": "", "headers": []}
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": request.scope["path"],
+            "root_path": root_path(request.scope),
+            "headers": [],
+        }
         return any(route.matches(scope)[0] is Match.FULL for route in routes)
 
-    # What is mounted takes any method, and says itself which it allows.
+    # A mounted app matches any method and sends its own Allow.
     routes = [route for route in request.app.routes if not isinstance(route, Mount)]
     allowed = [method for method in _METHODS if is_route(method)]
     return [*allowed, "HEAD"] if "GET" in allowed else allowed

@@ -1,7 +1,7 @@
-"""The API but for the upload: list, read, rename, delete.
+"""The routes that list, read, rename and delete recipes.
 
-A token is checked first, by the routes' dependencies; only then does a route read its body, which is why bodies are
-described to OpenAPI by hand.
+The routes' dependencies check the token before a route reads its body. FastAPI would read the body first, so the routes
+read it themselves and describe it to OpenAPI by hand.
 """
 
 import base64
@@ -16,11 +16,13 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from recipe_api import errors
 from recipe_api.database.repository import Position
 from recipe_api.web.body import read_json
+from recipe_api.web.compression import CompressedRoute
 from recipe_api.web.dependencies import AppServices, api_token, manage_token
 from recipe_api.web.problems import TEXT_ERRORS, responses
+from recipe_api.web.root_path import address
 from recipe_api.web.schemas import RecipeChange, RecipeOut, RecipePageOut
 
-router = APIRouter(prefix="/recipe", tags=["recipes"])
+router = APIRouter(prefix="/recipe", tags=["recipes"], route_class=CompressedRoute)
 
 _CHANGE_BODY: dict[str, Any] = {
     "requestBody": {
@@ -35,18 +37,28 @@ _CHANGE_BODY: dict[str, Any] = {
     operation_id="listRecipes",
     summary="List recipes, newest first",
     dependencies=[Depends(api_token)],
-    responses=responses(errors.TokenWanted, errors.TokenUnknown, errors.InvalidParameter, errors.DatabaseUnavailable),
+    responses=responses(
+        errors.TokenWanted,
+        errors.TokenUnknown,
+        errors.TokenInsecure,
+        errors.InvalidParameter,
+        errors.DatabaseUnavailable,
+    ),
 )
 async def list_recipes(
+    request: Request,
     services: AppServices,
-    limit: Annotated[int, Query(ge=1, le=200, description="The most to answer at once.")] = 50,
+    limit: Annotated[int, Query(ge=1, le=200, description="The maximum number of recipes on a page.")] = 50,
     after: Annotated[
-        str | None, Query(pattern=r"^[A-Za-z0-9_-]{32}$", description="Where a page ended; taken from its `next`.")
+        str | None,
+        Query(pattern=r"^[A-Za-z0-9_-]{32}$", description="Where the previous page ended, as its `next` says."),
     ] = None,
 ) -> RecipePageOut:
-    """A page at a time; follow `next` until it is null. Uploads in the meantime neither repeat nor hide any."""
+    """Return one page. Follow `next` until it is null; uploads in the meantime neither repeat nor hide a recipe."""
     page = await services.uploads.page(after=_position(after) if after is not None else None, limit=limit)
-    following = f"/recipe?{urlencode({'limit': limit, 'after': _cursor(page.next)})}" if page.next else None
+    following = None
+    if page.next:
+        following = address(request.scope, f"/recipe?{urlencode({'limit': limit, 'after': _cursor(page.next)})}")
     return RecipePageOut(items=[RecipeOut.of(recipe) for recipe in page.recipes], next=following)
 
 
@@ -57,7 +69,7 @@ async def list_recipes(
     responses=responses(errors.RecipeNotFound, errors.InvalidParameter, errors.DatabaseUnavailable),
 )
 async def get_recipe(recipe_id: UUID, services: AppServices) -> RecipeOut:
-    """Whoever knows the id may read it."""
+    """Return a recipe to anyone who knows its id."""
     return RecipeOut.of(await services.uploads.get(recipe_id))
 
 
@@ -67,14 +79,17 @@ async def get_recipe(recipe_id: UUID, services: AppServices) -> RecipeOut:
     summary="Change a recipe's label",
     dependencies=[Depends(manage_token)],
     responses=responses(
+        errors.RequestRefused,
         errors.MalformedBody,
         errors.TokenWanted,
         errors.TokenRefused,
+        errors.TokenInsecure,
         errors.RecipeNotFound,
         errors.BodyStalled,
         errors.TextTooLarge,
         errors.BodyTooLarge,
         errors.NotJson,
+        errors.UnsupportedEncoding,
         *TEXT_ERRORS,
         errors.InvalidField,
         errors.InvalidParameter,
@@ -83,8 +98,8 @@ async def get_recipe(recipe_id: UUID, services: AppServices) -> RecipeOut:
     openapi_extra=_CHANGE_BODY,
 )
 async def rename_recipe(recipe_id: UUID, request: Request, services: AppServices) -> RecipeOut:
-    """Wants the recipe's manage token or an API token."""
-    change = await read_json(request, RecipeChange, patience=services.patience)
+    """Change the label. This needs the recipe's manage token or an API token."""
+    change = await read_json(request, RecipeChange, timeouts=services.body_timeouts)
     return RecipeOut.of(await services.uploads.rename(recipe_id, change.label))
 
 
@@ -97,13 +112,18 @@ async def rename_recipe(recipe_id: UUID, request: Request, services: AppServices
     responses=responses(
         errors.TokenWanted,
         errors.TokenRefused,
+        errors.TokenInsecure,
         errors.RecipeNotFound,
         errors.InvalidParameter,
         errors.DatabaseUnavailable,
     ),
 )
 async def delete_recipe(recipe_id: UUID, services: AppServices) -> Response:
-    """Wants the recipe's manage token or an API token. Caches may show the photo for a while longer."""
+    """Delete the row, then the photo. This needs the recipe's manage token or an API token.
+
+    If the object store is unavailable, the photo is deleted as soon as it is back. A shared cache such as a CDN may
+    serve the photo for `SHARED_CACHE_SECONDS` longer, an hour by default, and a browser that has shown it for a year.
+    """
     await services.uploads.delete(recipe_id)
     return Response(status_code=204)
 

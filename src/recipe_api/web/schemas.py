@@ -1,4 +1,4 @@
-"""The public JSON shapes. The table may change without them, and they without the table."""
+"""The public JSON schemas, independent of the database tables."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Self
@@ -31,44 +31,48 @@ _RECIPE: JsonDict = {
 
 
 class RecipeOut(BaseModel):
-    """A recipe as anyone may see it."""
+    """A recipe as anyone can read it."""
 
     model_config = ConfigDict(title="Recipe", json_schema_extra={"examples": [_RECIPE]})
 
-    id: UUID = Field(description="Names this recipe in every other request.")
+    id: UUID = Field(description="Identifies the recipe in all other requests.")
     label: str
     key: str = Field(description="The object's key in the bucket; keys sort by time.")
-    location: str = Field(description="Where anyone can fetch the photo.", json_schema_extra={"format": "uri"})
-    content_type: str = Field(description="What the photo's own bytes show.")
-    size: int = Field(description="Bytes of the photo.")
+    location: str = Field(description="The photo's public URL.", json_schema_extra={"format": "uri"})
+    content_type: str = Field(description="The media type, detected from the photo's bytes.")
+    size: int = Field(description="Size of the photo in bytes.")
     etag: str = Field(description="The object's entity tag, without quotes.")
-    original_name: str = Field(description="The file's name at its owner's, without folders.")
+    original_name: str = Field(
+        description="The name of the uploaded file, as sent but without folders; its extension may be wrong."
+    )
     created_at: Timestamp = Field(description="When the upload began, in UTC.")
 
     @classmethod
     def of(cls, recipe: RecipeBase) -> Self:
-        """The public shape of a row."""
+        """Return the public representation of a row."""
         return cls.model_validate(recipe, from_attributes=True)
 
 
 class CreatedRecipeOut(RecipeOut):
-    """A recipe as its uploader sees it, once."""
+    """A recipe with its manage token, which only the response to the upload contains."""
 
     model_config = ConfigDict(
         title="CreatedRecipe", json_schema_extra={"examples": [_RECIPE | {"manage_token": "kq0X…"}]}
     )
 
-    manage_token: str = Field(description="Renames and deletes this recipe, as a bearer token. Shown here alone.")
+    manage_token: str = Field(
+        description="Bearer token that renames and deletes this recipe. Only the response to the upload contains it."
+    )
 
     @classmethod
     def created(cls, recipe: RecipeBase, *, manage_token: str) -> Self:
-        """The answer to an upload."""
-        # A row, which a replay answers with, holds more than its columns; what is none of ours is passed over.
+        """Return the response to an upload."""
+        # A replay passes a row, whose attributes include more than its columns; Pydantic ignores the others.
         return cls.model_validate(vars(recipe) | {"manage_token": manage_token})
 
 
 class RecipePageOut(BaseModel):
-    """Some recipes, newest first."""
+    """A page of recipes, newest first."""
 
     model_config = ConfigDict(title="RecipePage")
 
@@ -80,15 +84,15 @@ class RecipePageOut(BaseModel):
 
 
 class RecipeChange(BaseModel):
-    """What of a recipe may change."""
+    """The fields of a recipe that can change."""
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"label": "Crêpes"}]})
 
-    label: str = Field(json_schema_extra={"minLength": 1}, description="The new label; not blank, without NUL.")
+    label: str = Field(json_schema_extra={"minLength": 1}, description="The new label: not blank, and without NUL.")
 
 
 class Health(BaseModel):
-    """It is well."""
+    """The state of the service."""
 
     status: str = Field(examples=["ok"])
 
@@ -96,9 +100,12 @@ class Health(BaseModel):
 class Problem(BaseModel):
     """A problem document (RFC 9457)."""
 
-    type: str = Field(description="Which kind of problem; stable.", json_schema_extra={"format": "uri-reference"})
-    title: str = Field(description="The kind in words.")
+    type: str = Field(
+        description="The kind of problem, as a link to its explanation. Stable.",
+        json_schema_extra={"format": "uri-reference"},
+    )
+    title: str = Field(description="The kind of problem in words.")
     status: int = Field(description="The HTTP status.")
-    detail: str = Field(description="What to do about this one.")
-    field: str | None = Field(None, description="The form field or parameter at fault.")
-    request_id: str | None = Field(None, description="What to name when asking whoever runs the service.")
+    detail: str = Field(description="What went wrong this time, and what to do.")
+    field: str | None = Field(None, description="The form field or parameter that caused it.")
+    request_id: str | None = Field(None, description="Identifies the request in the log of the service.")

@@ -1,39 +1,51 @@
-"""`POST /recipe`: from the request on the wire to the answer.
+"""`POST /recipe`: receives an upload.
 
-A token is checked first, then what the headers say; only then does the upload read the body, which nobody else does.
-So body and headers are described to OpenAPI by hand.
+The route checks the token first, then the headers. Only then does the upload read the body, which FastAPI must not
+read. So the body and the headers are described to OpenAPI by hand.
 """
 
 import re
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
 from recipe_api import errors
 from recipe_api.asgi import window_of
-from recipe_api.multipart import WireForm, boundary_of
-from recipe_api.settings import KIB
-from recipe_api.uploads.idempotency import UploadKey
-from recipe_api.web.body import announced_bytes, read_body
+from recipe_api.multipart import StreamingForm, parse_boundary
+from recipe_api.units import KIB, size_in_words
+from recipe_api.uploads.admission import ClientContext
+from recipe_api.uploads.clock import UploadClock
+from recipe_api.uploads.idempotency import UploadKey, is_unguessable
+from recipe_api.uploads.source import UploadSource
+from recipe_api.web import plain_form
+from recipe_api.web.body import Arrival, check_content_headers, declared_length, read_body
+from recipe_api.web.clients import holders
 from recipe_api.web.dependencies import BEARER, Services, api_token, services_of
 from recipe_api.web.direct import DirectRoute
+from recipe_api.web.negotiation import prefers_html
 from recipe_api.web.problems import TEXT_ERRORS, responses
+from recipe_api.web.root_path import address
 from recipe_api.web.schemas import CreatedRecipeOut
+from recipe_api.web.tokens import ANYONE, Caller
 
 FORM_OVERHEAD_BYTES = 64 * KIB
-"""What boundaries, part headers and fields that nobody reads may add to the photo and the label."""
+"""Allowance for boundaries, part headers and ignored fields, in addition to the photo and the label."""
 MAX_KEY_LENGTH = 255
 
 _KEY_HEADER = "Idempotency-Key"
-_KEY_MEANING = (
-    "Any text of your own, new for each upload: sent again with the same form, it makes no second recipe but gets the "
-    "first one's answer."
+_KEY_DESCRIPTION = (
+    "A random UUID such as 1f0f4b2e-6c5b-4c5e-9d0a-8f5b6f1f6a3d, new for each upload. If the same form is sent again "
+    "with it, no second recipe is made, and the "
+    "response is that to the first upload, manage token included; so keep it secret. Without an API token that may "
+    "rename and delete, a key must be a UUID of version 4 or 7, at least 32 hexadecimal digits, or at least 22 "
+    "characters of base64url with upper-case and lower-case letters."
 )
 _KEY_PATTERN = r"^[\x20-\x7e]+$"
 _KEY = re.compile(_KEY_PATTERN)
 
 
-_DESCRIBED: dict[str, Any] = {
+_OPENAPI: dict[str, Any] = {
     "security": [{"HTTPBearer": []}],
     "parameters": [
         {
@@ -45,10 +57,10 @@ _DESCRIBED: dict[str, Any] = {
                     {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": _KEY_PATTERN},
                     {"type": "null"},
                 ],
-                "description": _KEY_MEANING,
+                "description": _KEY_DESCRIPTION,
                 "title": _KEY_HEADER,
             },
-            "description": _KEY_MEANING,
+            "description": _KEY_DESCRIPTION,
         }
     ],
     "requestBody": {
@@ -63,11 +75,17 @@ _DESCRIBED: dict[str, Any] = {
                         "label": {
                             "type": "string",
                             "minLength": 1,
-                            "description": "What the photo shows; not blank, without NUL.",
+                            "description": "What the photo shows; not blank, without NUL characters. UTF-8, unless "
+                            "its part declares another `charset` or a `Content-Transfer-Encoding`.",
                         },
-                        "photo": {"type": "string", "format": "binary", "minLength": 1, "description": "The photo."},
+                        "photo": {
+                            "type": "string",
+                            "format": "binary",
+                            "minLength": 1,
+                            "description": "The photo's own bytes.",
+                        },
                     },
-                    "additionalProperties": {"type": "string", "description": "Passed over."},
+                    "additionalProperties": {"type": "string", "description": "Ignored."},
                     "propertyNames": {"pattern": "^[A-Za-z0-9_.-]+$"},
                 },
                 "examples": {"pancakes": {"value": {"label": "Pancakes"}}},
@@ -77,17 +95,17 @@ _DESCRIBED: dict[str, Any] = {
 }
 
 
-_ANSWERED: dict[str, Any] = {
+_RESPONSE_HEADERS: dict[str, Any] = {
     "Location": {"description": "Path of the recipe.", "required": True, "schema": {"type": "string"}},
     "Idempotency-Replayed": {
-        "description": "There where an earlier upload with the same key was answered again.",
+        "description": "Present if the response repeats that of an earlier upload with the same key.",
         "schema": {"type": "string", "const": "true"},
     },
 }
 
 
 def install(app: FastAPI) -> None:
-    """Makes `app` take uploads; not by way of a router, which would look for the route once more for each of them."""
+    """Add the upload route to `app` itself: an included router would match the path a second time."""
     app.router.add_api_route(
         "/recipe",
         upload_recipe,
@@ -98,29 +116,34 @@ def install(app: FastAPI) -> None:
         status_code=201,
         response_description="The photo is stored and recorded.",
         response_model=CreatedRecipeOut,
-        responses={201: {"headers": _ANSWERED}, **responses(*_REFUSALS)},
-        openapi_extra=_DESCRIBED,
+        responses={201: {"headers": _RESPONSE_HEADERS}, **responses(*_ERRORS)},
+        openapi_extra=_OPENAPI,
         route_class_override=DirectRoute,
     )
 
 
-_REFUSALS = (
+_ERRORS = (
+    errors.RequestRefused,
     errors.MalformedBody,
     errors.TokenWanted,
     errors.TokenUnknown,
+    errors.TokenInsecure,
+    errors.CrossSiteForm,
     errors.BodyStalled,
-    errors.KeyInUse,
-    errors.PhotoTooLarge,
+    errors.IdempotencyKeyInUse,
+    errors.FileTooLarge,
     errors.TextTooLarge,
     errors.TooManyParts,
     errors.BodyTooLarge,
     errors.NotMultipart,
-    errors.UnsupportedPhoto,
+    errors.UnsupportedEncoding,
+    errors.UnsupportedFile,
     *TEXT_ERRORS,
     errors.FieldRepeated,
     errors.FieldUnexpected,
     errors.InvalidParameter,
-    errors.KeyReused,
+    errors.IdempotencyKeyReused,
+    errors.TooManyRequests,
     errors.ServiceFull,
     errors.ServiceStopping,
     errors.StorageUnavailable,
@@ -129,30 +152,49 @@ _REFUSALS = (
 
 
 async def upload_recipe(request: Request) -> Response:
-    """Streams the photo to the object store while it arrives, then records it.
+    """Stream the photo to the object store while it arrives, then record it.
 
-    `label` and `photo` come in either order. The photo's kind is told by its own first bytes. A 201 means that the
-    photo can be fetched from `location`, and that the record is committed; after anything else neither exists.
+    `label` and `photo` may come in either order. The photo's first bytes determine its type. A 201 means that the photo
+    can be fetched from `location` and that the record is committed. After any other final response, neither exists.
 
-    With an `Idempotency-Key`, an upload whose answer was lost can be sent again: it gets the same answer, marked
-    `Idempotency-Replayed: true`, and makes no second recipe.
+    With an `Idempotency-Key`, an upload whose response was lost can be sent again. It gets the same response, marked
+    `Idempotency-Replayed: true`, and no second recipe is created.
+
+    A client whose `Accept` header prefers `text/html` to `application/json`, such as a browser that submits a plain
+    form, gets an HTML page instead of JSON, with the same status and headers. That includes errors.
     """
     services = services_of(request)
     caller = await api_token(request, await BEARER(request))
+    if caller is ANYONE:
+        services.cross_site_forms.check(request)
     key = _upload_key(request, caller)
-    form = _wire_form(request, services)
+    arrival = Arrival(services.body_timeouts)
+    client = ClientContext(identities=holders(request.scope, token=caller.name), arrival=arrival)
+    source = _source(request, services, arrival)
     try:
-        created = await services.uploads.create(form, key=key)
+        created = await services.uploads.create(source, key=key, client=client)
     finally:
-        await form.close()
+        await source.form.close()
     recipe = created.recipe
-    headers = {"Location": f"/recipe/{recipe.id}"} | ({"Idempotency-Replayed": "true"} if created.replayed else {})
+    headers = {
+        "Location": address(request.scope, f"/recipe/{recipe.id}"),
+        "Cache-Control": "no-store",  # it contains a token
+        **plain_form.VARY,
+    }
+    if created.replayed:
+        headers["Idempotency-Replayed"] = "true"
     out = CreatedRecipeOut.created(recipe, manage_token=services.tokens.manage_token(recipe.id))
+    if prefers_html(request.headers):
+        return plain_form.created_page(request.scope, out, headers=headers)
     return Response(out.model_dump_json(), 201, headers, "application/json")
 
 
-def _upload_key(request: Request, caller: str | None) -> UploadKey | None:
-    """The idempotency key, in the scope of the token that the upload came with."""
+def _upload_key(request: Request, caller: Caller) -> UploadKey | None:
+    """Return the idempotency key, in the scope of the caller's API token.
+
+    Callers who may not manage every recipe share a scope with strangers: without API tokens everyone does, and a token
+    for uploads only may be in a public page. They need a key that cannot be guessed.
+    """
     keys = request.headers.getlist(_KEY_HEADER)
     if not keys:
         return None
@@ -161,17 +203,38 @@ def _upload_key(request: Request, caller: str | None) -> UploadKey | None:
     key = keys[0]
     if len(key) > MAX_KEY_LENGTH or not _KEY.fullmatch(key):
         raise errors.InvalidParameter(
-            f"{_KEY_HEADER}: send 1 to {MAX_KEY_LENGTH} printable characters of ASCII.", field=_KEY_HEADER
+            f"{_KEY_HEADER}: send 1 to {MAX_KEY_LENGTH} printable ASCII characters.", field=_KEY_HEADER
         )
-    return UploadKey(caller or "", key)
+    if not caller.manages_all and not is_unguessable(key):
+        raise errors.InvalidParameter(
+            f"{_KEY_HEADER}: this key can be guessed, and with it the recipe's manage token. Send a random UUID.",
+            field=_KEY_HEADER,
+        )
+    return UploadKey(caller.name or "", key)
 
 
-def _wire_form(request: Request, services: Services) -> WireForm:
-    """The form on the wire, refused already where its headers say enough."""
-    boundary = boundary_of(request.headers.get("content-type"))
+def _source(request: Request, services: Services, arrival: Arrival) -> UploadSource:
+    """Return the form on the wire, unless the request's headers already show that it cannot be accepted."""
+    check_content_headers(request)
+    boundary = parse_boundary(request.headers.get("content-type"))
     rules = services.uploads.form_rules
     limit = rules.max_file_bytes + rules.max_text_bytes + FORM_OVERHEAD_BYTES
-    announced = announced_bytes(request, limit=limit)
-    chunks = read_body(request, limit=limit if announced is None else announced, patience=services.patience)
-    window = window_of(request.scope)
-    return WireForm(chunks, boundary=boundary, rules=rules, announced=announced, window=window)
+    too_large = partial(_form_too_large, rules.max_file_bytes)
+    declared = declared_length(request, limit=limit, too_large=too_large)
+    clock = UploadClock(size=declared, read_ahead=services.uploads.policy.part_size)
+    chunks = read_body(
+        request,
+        limit=limit if declared is None else declared,
+        arrival=arrival,
+        clock=clock,
+        too_large=too_large,
+    )
+    form = StreamingForm(chunks, boundary=boundary, rules=rules)
+    return UploadSource(form=form, size=declared, clock=clock, read_ahead=window_of(request.scope))
+
+
+def _form_too_large(max_photo_bytes: int, limit: int) -> errors.BodyTooLarge:
+    rest = size_in_words(limit - max_photo_bytes)
+    return errors.BodyTooLarge(
+        f"A photo may have at most {size_in_words(max_photo_bytes)}, and the rest of the form {rest}. Send less."
+    )

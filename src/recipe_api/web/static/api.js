@@ -1,28 +1,32 @@
-// The API but for uploads, which are in transfer.js. What goes wrong is thrown as a Problem.
+// The API, except for uploads, which are in transfer.js. Every failure is thrown as a Problem.
 
-import { problemOf, unanswered } from "./problems.js";
+import { problemOf, noResponse } from "./problems.js";
 import { apiToken, tokenFor } from "./tokens.js";
 
-export const FIRST_PAGE = "/recipe?limit=24"; // 24 fill rows of 2, 3 and 4
+/** The URL of recipes, relative to this folder, so that it includes any path that a proxy adds. */
+export const RECIPES = new URL("../recipe", import.meta.url).href;
 
-/** A page of recipes: `items`, and `next`, the address of the page after it. */
+export const FIRST_PAGE = `${RECIPES}?limit=24`; // 24 fill rows of 2, 3 and 4
+export const SMALLEST_PAGE = `${RECIPES}?limit=1`;
+
+/** Returns a page of recipes: `items`, and `next`, the URL of the next page. */
 export const listRecipes = async (address) => (await call(address, { token: apiToken.get() })).json();
 
 export async function renameRecipe(id, label) {
   const body = JSON.stringify({ label });
   const headers = { "Content-Type": "application/json" };
-  return (await call(`/recipe/${id}`, { method: "PATCH", token: tokenFor(id), body, headers })).json();
+  return (await call(`${RECIPES}/${id}`, { method: "PATCH", token: tokenFor(id), body, headers })).json();
 }
 
-/** Deletes a recipe and its photo; with `keepalive` also when the page is left. */
-export const deleteRecipe = (id, { keepalive }) =>
-  call(`/recipe/${id}`, { method: "DELETE", token: tokenFor(id), keepalive });
+/** Deletes a recipe and its photo, even if the page is closed meanwhile. */
+export const deleteRecipe = (id) =>
+  call(`${RECIPES}/${id}`, { method: "DELETE", token: tokenFor(id), keepalive: true });
 
 async function call(address, { token, headers = {}, ...options }) {
   if (token) headers.Authorization = `Bearer ${token}`;
-  const answer = await fetch(address, { ...options, headers }).catch(() => {
-    throw unanswered("connection-lost");
+  const response = await fetch(address, { ...options, headers }).catch(() => {
+    throw noResponse("connection-lost");
   });
-  if (answer.ok) return answer;
-  throw problemOf(answer.status, await answer.text(), answer.headers.get("Retry-After"));
+  if (response.ok) return response;
+  throw problemOf(response.status, await response.text(), response.headers.get("Retry-After"));
 }

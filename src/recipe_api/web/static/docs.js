@@ -1,7 +1,7 @@
 SwaggerUIBundle({
-  url: "/openapi.json",
+  url: "openapi.json",
   dom_id: "#swagger-ui",
-  validatorUrl: null, // it would ask an outside host
+  validatorUrl: null, // it would contact another host
   deepLinking: true,
   displayRequestDuration: true,
   tryItOutEnabled: true,

@@ -1,21 +1,33 @@
-// The page's own markup: its templates, its limit, and what it says aloud.
+// Helpers for the page's own markup: templates, descriptions, announcements and focus.
+
+let texts = 0;
 
 export const element = (id) => document.getElementById(id);
 
-/** A copy of the element in the template of this id. */
+/** Returns a copy of the element in the template with this id. */
 export const copyOf = (id) => element(id).content.firstElementChild.cloneNode(true);
 
-/** Has screen readers say it, after what they are saying. */
+/** Has screen readers say these texts after the name of `control`. */
+export function describe(control, ...descriptions) {
+  descriptions.forEach((text) => (text.id ||= `text-${++texts}`));
+  control.setAttribute("aria-describedby", descriptions.map(({ id }) => id).join(" "));
+}
+
+/** Has screen readers say a sentence when they have finished the current one. */
 export function announce(sentence) {
   element("announcer").textContent = sentence;
 }
 
-/** Shows a photo in its frame, or the name of its kind where the browser cannot show that. */
+/**
+ * Moves the focus to a heading or a row, which does nothing when a key is pressed, and does not scroll.
+ *
+ * For when what had the focus is gone, or would now do something else than what the person meant.
+ */
+export const rest = (place) => place.focus({ preventScroll: true });
+
+/** Shows a photo in its frame, or the name of its kind where the browser cannot show it. */
 export function frame(photo, source, kind) {
   const image = photo.firstElementChild;
-  image.onerror = () => image.replaceWith(kind.toUpperCase());
+  image.onerror = () => image.replaceWith(kind);
   image.src = source;
 }
-
-/** The largest photo that the service takes, as it wrote it into the page. */
-export const maxBytes = Number(element("form").dataset.maxBytes);

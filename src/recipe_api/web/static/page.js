@@ -1,7 +1,7 @@
-// The page at /. Its form works without scripts; with them, photos go through a queue, and what is there is shown.
+// The page at /. Its form works without scripts; with them, photos go through a queue and appear in a gallery.
 
 import { Gallery } from "./gallery.js";
-import { announce, copyOf, element } from "./markup.js";
+import { announce, copyOf, element, rest } from "./markup.js";
 import { Queue } from "./queue.js";
 import { apiToken, manageToken } from "./tokens.js";
 
@@ -11,20 +11,21 @@ const queue = new Queue({
   onStored({ manage_token: token, ...recipe }) {
     manageToken(recipe.id).set(token);
     gallery.add(recipe);
-    announce(`${recipe.label} is stored.`);
+    announce(`${recipe.label} has been stored.`);
   },
-  onIdle: () => form.elements.photo.focus(),
+  onEmpty: () => gallery.focus(),
 });
 
 takeOverForm();
 takeDropsAndPastes();
 refresh();
 document.addEventListener("token", refresh);
-addEventListener("storage", refresh); // of another tab's doing
+addEventListener("storage", refresh); // another tab changed the tokens
 element("forget").onclick = () => {
   apiToken.drop();
   refresh();
-  form.elements.photo.focus();
+  rest(element("title"));
+  announce("The token has been forgotten.");
 };
 element("gallery").hidden = false;
 gallery.load();
@@ -36,9 +37,9 @@ function takeOverForm() {
   element("drop").append(copyOf("camera"));
   form.onchange = ({ target }) => {
     queue.add(target.files);
-    target.value = ""; // or the same photo could not be chosen again
+    target.value = ""; // otherwise the same photo could not be chosen again
   };
-  form.onchange({ target: form.elements.photo }); // what was chosen before this script came
+  form.onchange({ target: form.elements.photo }); // chosen before this script had loaded
 }
 
 function takeDropsAndPastes() {
@@ -57,8 +58,8 @@ function takeDropsAndPastes() {
 }
 
 function take(event, { files, types }) {
-  if (!files.length) return; // text, which goes where it was going
-  if (event.target.matches?.("input") && types.includes("text/plain")) return; // text with a picture of itself
+  if (!files.length) return; // text, which the browser handles
+  if (event.target.matches?.("input") && types.includes("text/plain")) return; // text that brings a picture of itself
   event.preventDefault();
   queue.add(files);
 }

@@ -1,22 +1,25 @@
 // Errors of the API, which are problem documents (RFC 9457), as sentences that say what to do.
 
-const TOO_LARGE = "The photo is too large. Choose a smaller one.";
+import { size } from "./figures.js";
+import { acceptedKinds, maxPhotoBytes } from "./limits.js";
 
-// By the last part of a problem's `type`. What is not here says in its own `detail` what to do.
+const TOO_LARGE = `The photo is too large. The limit is ${size(maxPhotoBytes)}. Choose a smaller one.`;
+
+// By the last part of a problem's `type`. Any other problem says in its own `detail` what to do.
 const SENTENCES = {
-  "connection-lost": "The connection broke. Try again.",
-  "photo-gone": "This file cannot be read, or was changed. Choose it again.",
-  "body-stalled": "The connection was too slow. Try again where it is better.",
-  "token-wanted": "This service asks for an API token. Enter yours.",
-  "token-unknown": "This API token is not known here. Check it, and enter it again.",
+  "connection-lost": "The connection was lost. Try again.",
+  "photo-gone": "This file has changed or cannot be read. Choose it again.",
+  "body-stalled": "The connection was too slow. Try again on a faster one.",
+  "token-wanted": "This service requires an API token. Enter yours.",
+  "token-unknown": "The service does not know this API token. Check it and enter it again.",
   "token-refused": "This photo cannot be changed from this browser.",
-  "recipe-not-found": "This photo is not there any more. Load the page again.",
-  "idempotency-key-in-use": "The first try is still going on. Try again in a minute.",
+  "recipe-not-found": "This photo no longer exists. Reload the page.",
+  "idempotency-key-in-use": "The first attempt is still in progress. Try again in a minute.",
   "photo-too-large": TOO_LARGE,
   "body-too-large": TOO_LARGE,
-  "unsupported-photo": "This file is no photo of a kind that is taken here. Choose another one.",
+  "unsupported-photo": `This file is not a photo of a kind that the service accepts: ${acceptedKinds}. Choose another one.`,
   "text-too-large": "The label is too long. Shorten it.",
-  "service-full": "Many uploads are going on.",
+  "service-full": "The service is busy with other uploads.",
 };
 
 export class Problem extends Error {
@@ -27,36 +30,36 @@ export class Problem extends Error {
     this.retryAfter = Number(retryAfter) || null;
   }
 
-  /** Whether it is the photo's fault, so that trying again is of no use. */
+  /** Returns whether the photo itself is invalid, so that a retry is pointless. */
   get isFinal() {
     return /photo|body-too/.test(this.code);
   }
 
-  /** Whether it did nothing. Of no answer, or of one that tells of a fault, nobody knows. */
+  /** Returns whether the request certainly had no effect. After a server error it may have had one. */
   get isRefusal() {
     return this.status >= 400 && this.status < 500;
   }
 
   get sentence() {
-    const said = SENTENCES[this.code];
-    if (this.status < 500) return said ?? this.message;
+    const known = SENTENCES[this.code];
+    if (this.status < 500) return known ?? this.message;
     const when = this.retryAfter > 1 ? `${this.retryAfter} seconds` : "a moment";
-    return `${said ?? "The service cannot do this just now."} Try again in ${when}.`;
+    return `${known ?? "The service cannot do this right now."} Try again in ${when}.`;
   }
 }
 
-/** The problem of an answer; one that a proxy gives may be no document. */
+/** Returns the problem of a response; a proxy may have sent one that is not a problem document. */
 export function problemOf(status, text, retryAfter) {
   try {
     return new Problem(JSON.parse(text), retryAfter);
   } catch {
     const type = status === 413 ? "photo-too-large" : "http-error";
-    return new Problem({ type, status, detail: `The service answered with status ${status}.` }, retryAfter);
+    return new Problem({ type, status, detail: `The service responded with status ${status}.` }, retryAfter);
   }
 }
 
-/** The problem of a request without an answer: `connection-lost` or `photo-gone`. */
-export const unanswered = (type) => new Problem({ type, status: 0 });
+/** Returns the problem of a request that got no response: `connection-lost` or `photo-gone`. */
+export const noResponse = (type) => new Problem({ type, status: 0 });
 
-/** What to do about any error. */
-export const sentenceOf = (error) => error.sentence ?? `Something went wrong here: ${error}. Load the page again.`;
+/** Returns a sentence for any error. */
+export const sentenceOf = (error) => error.sentence ?? `Something went wrong on this page: ${error}. Reload the page.`;

@@ -1,61 +1,121 @@
-// The uploads that are chosen, waiting and under way; a few go at once.
+// The uploads that are waiting or in progress; a few run at a time.
 
-import { element } from "./markup.js";
+import { admit, anotherToken, isAdmitted } from "./access.js";
+import { announce, element, rest } from "./markup.js";
+import { apiToken } from "./tokens.js";
 import { Upload } from "./upload.js";
 
-const AT_ONCE = 2; // more would only share the same line
+const AT_ONCE = 2; // more would share the same bandwidth
+const PAUSED = "This service requires an API token. Try again to enter one.";
+
+const section = element("uploads");
+const title = element("uploads-title");
+const uploadAll = element("upload-all");
 const warn = (event) => event.preventDefault();
 
 export class Queue {
   #uploads = [];
+  #admission = null; // the pending request for a token, or its refusal
 
-  /** `onStored` is told each recipe, with its manage token; `onIdle` that the focus has no place here. */
-  constructor({ onStored, onIdle }) {
+  /** Calls `onStored` with each recipe and its manage token, and `onEmpty` when it is empty and had the focus. */
+  constructor({ onStored, onEmpty }) {
     this.onStored = onStored;
-    this.onIdle = onIdle;
-    element("upload-all").onclick = () => this.#go(this.#uploads);
+    this.onEmpty = onEmpty;
+    uploadAll.onclick = () => this.#go(this.#uploads);
+    document.addEventListener("token", () => this.#resume());
   }
 
-  /** Takes photos in; each waits until its label is typed. */
+  /** Adds photos; each waits until its label is confirmed. */
   add(files) {
     const onGo = (upload) => this.#go([upload]);
     const onLeave = (upload) => (upload.isUnderWay ? this.#cancel(upload) : this.#remove(upload));
-    const uploads = [...files].map((file) => new Upload(file, { onGo, onLeave }));
-    this.#uploads.push(...uploads);
-    element("queue").append(...uploads.map(({ row }) => row));
+    const added = [...files].map((file) => {
+      const upload = new Upload(file, { name: this.#nameFor(file), onGo, onLeave });
+      this.#uploads.push(upload);
+      return upload;
+    });
+    element("queue").append(...added.map(({ row }) => row));
     this.#refresh();
-    uploads[0]?.input.focus();
-    uploads[0]?.input.select();
+    this.#begin(added);
   }
 
+  // Pasted photos all have the same name.
+  #nameFor({ name }) {
+    const taken = this.#uploads.filter(({ file }) => file.name === name).map((upload) => upload.name);
+    let unique = name;
+    for (let number = 2; taken.includes(unique); number++) unique = `${name} (${number})`;
+    return unique;
+  }
+
+  #begin(added) {
+    const refused = added.filter(({ isReady }) => !isReady);
+    const [first] = added.filter(({ isReady }) => isReady);
+    first?.input.focus();
+    first?.input.select();
+    if (!first) refused[0]?.form.focus();
+    if (refused.length) announce(`${refused.length} of ${added.length} files cannot be uploaded.`);
+  }
+
+  // An invalid label stops only its own photo.
   #go(uploads) {
     const ready = uploads.filter(({ isReady }) => isReady);
-    if (!ready.every(({ form }) => form.reportValidity())) return;
-    ready.forEach((upload) => upload.show("waiting", "Waiting for its turn"));
+    const faulty = ready.filter(({ label }) => !label.check());
+    ready.filter((upload) => !faulty.includes(upload)).forEach((upload) => upload.wait());
+    this.#admission = null;
     this.#next();
-    ready[0]?.input.focus(); // and not "Cancel": some tap twice
+    faulty[0]?.input.focus();
   }
 
   #next() {
-    const going = this.#uploads.filter(({ isGoing }) => isGoing).length;
-    const due = this.#uploads.filter(({ state, isGoing }) => state === "waiting" && !isGoing);
-    due.slice(0, Math.max(AT_ONCE - going, 0)).forEach((upload) => this.#send(upload));
     this.#refresh();
+    const going = this.#uploads.filter(({ isGoing }) => isGoing).length;
+    const due = this.#waiting().slice(0, Math.max(AT_ONCE - going, 0));
+    if (!due.length || this.#admission) return;
+    if (isAdmitted()) due.forEach((upload) => this.#send(upload));
+    else this.#hold(admit);
+  }
+
+  #waiting() {
+    return this.#uploads.filter(({ state, isGoing }) => state === "waiting" && !isGoing);
   }
 
   async #send(upload) {
+    const token = apiToken.get();
     upload.isGoing = true;
     try {
-      const recipe = await upload.send();
-      const { hasFocus } = upload;
-      this.onStored(recipe);
+      this.onStored(await upload.send(token));
       upload.show("stored", "Stored");
-      if (hasFocus) this.#focusOther(upload);
     } catch (error) {
-      if (error.name !== "AbortError" && upload.isUnderWay) upload.fail(error);
+      if (error.status === 401) this.#onRefusedToken(upload, error, token);
+      else if (error.name !== "AbortError" && upload.isUnderWay) upload.fail(error);
     }
     upload.isGoing = false;
     this.#next();
+  }
+
+  #onRefusedToken(upload, problem, token) {
+    if (!upload.isUnderWay) return; // it was cancelled
+    upload.wait();
+    this.#hold(() => anotherToken(problem, token));
+  }
+
+  // Nothing else is sent meanwhile. The page asks once; after a refusal it asks again when somebody presses a button.
+  async #hold(admission) {
+    this.#admission ??= admission();
+    if (await this.#admission) this.#resume();
+    else this.#pause();
+  }
+
+  #resume() {
+    this.#admission = null;
+    this.#uploads.filter(({ state }) => state === "paused").forEach((upload) => upload.wait());
+    this.#next();
+  }
+
+  #pause() {
+    this.#waiting().forEach((upload) => upload.show("paused", PAUSED));
+    announce(PAUSED);
+    this.#refresh();
   }
 
   #cancel(upload) {
@@ -64,24 +124,29 @@ export class Queue {
   }
 
   #remove(upload) {
-    this.#focusOther(upload);
-    this.#uploads.splice(this.#uploads.indexOf(upload), 1);
-    upload.forget();
-    this.#refresh();
+    const at = this.#uploads.indexOf(upload);
+    const { hasFocus } = upload;
+    this.#uploads.splice(at, 1);
+    const neighbour = this.#uploads[at] ?? this.#uploads[at - 1];
+    if (hasFocus && neighbour) neighbour.form.focus();
+    this.#refresh([upload]);
   }
 
-  #focusOther(upload) {
-    const others = this.#uploads.filter((other) => other !== upload && other.state !== "stored");
-    if (others.length) others[0].focus();
-    else this.onIdle();
-  }
-
-  // Rows that are done stay while others are not, so that no button moves from under a finger.
-  #refresh() {
-    if (this.#uploads.every(({ state }) => state === "stored")) this.#uploads.splice(0).forEach((upload) => upload.forget());
-    element("uploads").hidden = !this.#uploads.length;
-    element("upload-all").hidden = this.#uploads.filter(({ isReady }) => isReady).length < 2;
+  // Stored rows stay until all are stored, so that no button moves while somebody is about to press it.
+  #refresh(gone = []) {
+    const done = this.#uploads.every(({ state }) => state === "stored") ? this.#uploads.splice(0) : [];
+    this.#drop([...gone, ...done]);
+    const hadFocus = document.activeElement === uploadAll;
+    uploadAll.hidden = this.#uploads.filter(({ isReady }) => isReady).length < 2;
+    if (hadFocus && uploadAll.hidden) rest(title);
     const isBusy = this.#uploads.some(({ isUnderWay }) => isUnderWay);
     (isBusy ? addEventListener : removeEventListener)("beforeunload", warn);
+  }
+
+  #drop(uploads) {
+    const hadFocus = section.contains(document.activeElement);
+    uploads.forEach((upload) => upload.forget());
+    section.hidden = !this.#uploads.length;
+    if (hadFocus && section.hidden) this.onEmpty();
   }
 }

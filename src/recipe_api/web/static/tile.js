@@ -2,27 +2,31 @@
 
 import { renameRecipe } from "./api.js";
 import { day } from "./figures.js";
-import { announce, copyOf, frame } from "./markup.js";
+import { LabelField } from "./labels.js";
+import { kindOf } from "./limits.js";
+import { announce, copyOf, frame, rest } from "./markup.js";
 import { sentenceOf } from "./problems.js";
 import { tokenFor } from "./tokens.js";
 
 const COPIED_MS = 2000;
 
 export class Tile {
-  /** `onDelete` is told whether the keyboard asked for it. */
   constructor(recipe, onDelete) {
     this.recipe = recipe;
     this.row = copyOf("tile");
     [this.photo, this.caption, this.form] = this.row.children;
+    this.heading = this.row.querySelector("h3");
+    this.link = this.heading.firstElementChild;
     [this.copyButton, this.renameButton, this.deleteButton] = this.caption.querySelectorAll("button");
     this.copyIcon = this.copyButton.firstChild;
-    this.image = this.photo.firstElementChild;
     this.input = this.form.elements.label;
-    this.photo.href = recipe.location;
+    this.complaint = this.row.querySelector(".problem");
+    this.label = new LabelField(this.input, this.complaint);
+    this.link.href = recipe.location;
     this.row.querySelector(".meta").textContent = day(recipe.created_at);
     this.copyButton.onclick = () => this.#copy();
     this.renameButton.onclick = () => this.#turn({ isRenaming: true });
-    this.deleteButton.onclick = ({ detail: clicks }) => onDelete(!clicks);
+    this.deleteButton.onclick = onDelete;
     this.form.onreset = () => this.#turn({ isRenaming: false });
     this.form.onkeydown = ({ key }) => {
       if (key === "Escape") this.form.reset();
@@ -31,31 +35,48 @@ export class Tile {
       event.preventDefault();
       if (!this.input.readOnly) this.#rename();
     };
-    this.#label();
-    frame(this.photo, recipe.location, recipe.content_type.split("/")[1]);
+    this.#name();
+    frame(this.photo, recipe.location, kindOf(recipe.content_type));
     this.refresh();
   }
 
-  /** Offers what this browser may do by now. */
+  /** Offers what this browser may do now. */
   refresh() {
-    this.renameButton.hidden = this.deleteButton.hidden = !tokenFor(this.recipe.id);
+    const buttons = [this.renameButton, this.deleteButton];
+    const hadFocus = buttons.includes(document.activeElement);
+    buttons.forEach((button) => (button.hidden = !tokenFor(this.recipe.id)));
+    if (hadFocus && this.renameButton.hidden) this.focus();
+  }
+
+  /** Moves the focus to the heading: nothing happens there when a key is pressed once too often. */
+  focus() {
+    rest(this.heading);
+  }
+
+  /** Whether it is being deleted. */
+  get isBusy() {
+    return this.row.ariaBusy === "true";
+  }
+
+  set isBusy(isBusy) {
+    this.row.ariaBusy = isBusy;
   }
 
   complain(sentence) {
-    this.row.querySelector(".problem").textContent = sentence;
+    this.complaint.textContent = sentence;
   }
 
-  #label() {
+  #name() {
     const { label } = this.recipe;
-    this.row.querySelector("h3").textContent = label;
-    this.image.alt = label;
-    this.photo.ariaLabel = label;
-    for (const button of this.caption.querySelectorAll("button")) {
-      button.ariaLabel = `${button.title}: ${label}`;
-    }
+    this.link.textContent = label;
+    for (const button of this.caption.querySelectorAll("button")) button.ariaLabel = `${button.title}: ${label}`;
+    const [save, cancel] = this.form.querySelectorAll("button");
+    this.input.ariaLabel = `New label: ${label}`;
+    save.ariaLabel = `Save: ${label}`;
+    cancel.ariaLabel = `Cancel: ${label}`;
   }
 
-  // The clipboard is there on https and localhost alone.
+  // Browsers offer the clipboard on https and localhost only.
   async #copy() {
     const { location } = this.recipe;
     try {
@@ -63,33 +84,33 @@ export class Tile {
     } catch {
       return prompt("The address of the photo:", location);
     }
-    announce("The address is copied.");
+    announce("The address has been copied.");
     this.copyButton.replaceChildren("✓");
     setTimeout(() => this.copyButton.replaceChildren(this.copyIcon), COPIED_MS);
   }
 
-  #turn({ isRenaming }) {
+  #turn({ isRenaming, next = this.renameButton }) {
     const hadFocus = this.row.contains(document.activeElement);
-    this.complain("");
+    this.label.set(this.recipe.label);
     this.form.hidden = !isRenaming;
     this.caption.hidden = isRenaming;
     this.input.readOnly = false;
     if (isRenaming) {
-      this.input.value = this.recipe.label;
       this.input.focus();
       this.input.select();
-    } else if (hadFocus) this.renameButton.focus();
+    } else if (hadFocus) rest(next.hidden ? this.heading : next);
   }
 
   async #rename() {
+    if (!this.label.check()) return this.input.focus();
     const label = this.input.value;
     this.input.readOnly = true;
     try {
       this.recipe = await renameRecipe(this.recipe.id, label);
-      this.#label();
+      this.#name();
       announce(`Renamed to ${label}.`);
-      // Who gave up waiting may be typing again.
-      if (this.input.readOnly) this.#turn({ isRenaming: false });
+      // Somebody who stopped waiting may be typing again.
+      if (this.input.readOnly) this.#turn({ isRenaming: false, next: this.heading });
     } catch (error) {
       this.input.readOnly = false;
       this.complain(sentenceOf(error));

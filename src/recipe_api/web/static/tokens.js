@@ -1,7 +1,7 @@
-// What this browser may do: manage tokens, each of which renames and deletes one recipe, kept by its id; and an API
-// token, where the service wants one, kept until the tab is closed.
+// The tokens of this browser: manage tokens by recipe id, each of which renames and deletes one recipe; and an API
+// token, if the service requires one, kept until the tab is closed.
 
-const memory = {}; // in place of a storage that is full or switched off
+const memory = {}; // used where storage is full or switched off
 
 function storage(name) {
   try {
@@ -26,5 +26,5 @@ const slot = (store, name) => ({
 export const apiToken = slot(storage("sessionStorage"), "recipe_api.token");
 export const manageToken = (id) => slot(storage("localStorage"), `recipe_api.manage.${id}`);
 
-/** With what this recipe can be renamed and deleted, if at all. */
+/** Returns the token that renames and deletes this recipe, if there is one. */
 export const tokenFor = (id) => manageToken(id).get() ?? apiToken.get();

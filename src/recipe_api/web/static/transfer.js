@@ -1,31 +1,37 @@
-// One attempt to upload, by XMLHttpRequest: fetch does not tell how much has been sent.
+// One attempt to upload, by XMLHttpRequest: fetch does not report how much has been sent.
 
-import { problemOf, unanswered } from "./problems.js";
+import { RECIPES } from "./api.js";
+import { problemOf, noResponse } from "./problems.js";
 
-/** An idempotency key. `randomUUID` is there on https and localhost alone. */
+/** Returns an idempotency key. Browsers offer `randomUUID` on https and localhost only. */
 export function newKey() {
-  return crypto.randomUUID?.() ?? crypto.getRandomValues(new Uint8Array(16)).join("-");
+  if (crypto.randomUUID) return crypto.randomUUID();
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Sends the form, and answers with the recipe; with the same `key`, never a second one. */
+/** Sends the form and returns the recipe. The same `key` never creates a second one. */
 export async function transfer({ file, label, key, token, signal, onProgress, onSent }) {
   const form = new FormData();
-  form.append("label", label); // before the photo, so that the service can refuse it early
+  form.append("label", label); // before the photo, so that the service can reject it early
   form.append("photo", file);
 
   const request = new XMLHttpRequest();
-  request.open("POST", "/recipe");
+  request.open("POST", RECIPES);
   request.setRequestHeader("Idempotency-Key", key);
   if (token) request.setRequestHeader("Authorization", `Bearer ${token}`);
-  request.upload.onprogress = onProgress;
-  request.upload.onload = onSent;
+  request.upload.onprogress = (event) => {
+    onProgress(event);
+    if (event.loaded === event.total) onSent(); // upload.onload waits for the response in Firefox
+  };
   request.send(form);
   await new Promise((resolve, reject) => {
     request.onload = resolve;
-    request.onerror = async () => reject(unanswered((await isReadable(file)) ? "connection-lost" : "photo-gone"));
+    // A browser may abort by itself, as window.stop() does.
+    request.onerror = request.onabort = async () =>
+      reject(noResponse((await isReadable(file)) ? "connection-lost" : "photo-gone"));
     signal.onabort = () => {
-      request.abort();
       reject(signal.reason);
+      request.abort();
     };
   });
 
@@ -34,5 +40,5 @@ export async function transfer({ file, label, key, token, signal, onProgress, on
   throw problemOf(status, text, request.getResponseHeader("Retry-After"));
 }
 
-// A folder is not, nor a file that was changed since.
+// A folder is not readable, nor is a file that has changed since it was chosen.
 const isReadable = (file) => file.slice(0, 1).arrayBuffer().then(() => true, () => false);

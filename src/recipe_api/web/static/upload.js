@@ -1,74 +1,81 @@
 // One photo, from its choice until it is stored: a row of the queue.
 
-import { anotherToken } from "./access.js";
-import { Pace, size } from "./figures.js";
-import { announce, copyOf, frame, maxBytes } from "./markup.js";
+import { Pace, size, sizes } from "./figures.js";
+import { LabelField } from "./labels.js";
+import { maxPhotoBytes } from "./limits.js";
+import { announce, copyOf, describe, frame, rest } from "./markup.js";
 import { sentenceOf } from "./problems.js";
-import { apiToken } from "./tokens.js";
 import { newKey, transfer } from "./transfer.js";
 
-// What the two buttons of a row do in each state; in all others it is under way.
+// What the two buttons of a row do in each state; in all others the upload is under way.
 const BUTTONS = {
   draft: ["Upload", "Remove"],
+  paused: ["Try again", "Remove"],
   failed: ["Try again", "Remove"],
   refused: ["", "Remove"],
   stored: ["", ""],
 };
+const UNDER_WAY = ["", "Cancel"];
 const TICK_MS = 500;
-const PATIENCE = [2, 4, 8, 16]; // seconds to wait at least for an earlier try with the same key
+const RETRY_DELAYS = [2, 4, 8, 16]; // seconds to wait, at least, for an earlier attempt
 
 export class Upload {
-  isGoing = false; // one of those sent at once
+  isGoing = false; // whether it is being sent
   #sent = {}; // label and key
-  #isInDoubt = false; // a try may have worked, and its label stays
+  #isInDoubt = false; // an attempt may have succeeded, so the key and the label must not change
+  #wasInDoubt = false; // the same before the current attempt
   #stop;
 
-  /** `onGo` and `onLeave` are told of its two buttons. */
-  constructor(file, { onGo, onLeave }) {
+  /** `name` distinguishes the rows; `onGo` and `onLeave` are called when a row's two buttons are pressed. */
+  constructor(file, { name, onGo, onLeave }) {
     this.file = file;
+    this.name = name;
     this.row = copyOf("upload");
     this.form = this.row.firstElementChild;
     this.input = this.form.elements.label;
-    [this.go, this.leave] = this.form.querySelectorAll("button");
-    this.form.setAttribute("aria-label", file.name);
-    this.input.value = file.name.replace(/\.[^.]*$/, "").replace(/[-_\s]+/g, " ").trim();
+    this.bar = this.form.querySelector("progress");
+    this.buttons = [...this.form.querySelectorAll("button")];
+    this.#describe();
+    this.label.set(file.name.replace(/\.[^.]*$/, "").replace(/[-_\s]+/g, " ").trim());
     this.form.onsubmit = (event) => {
       event.preventDefault();
       onGo(this);
     };
-    this.leave.onclick = () => onLeave(this);
+    this.buttons[1].onclick = () => onLeave(this);
     const fault = faultOf(file);
     this.preview = fault ? "" : URL.createObjectURL(file);
-    frame(this.form.querySelector(".photo"), this.preview, file.name.split(".").at(-1));
+    frame(this.form.querySelector(".photo"), this.preview, file.name.split(".").at(-1).toUpperCase());
     this.show(fault ? "refused" : "draft", fault || size(file.size));
   }
 
   get isReady() {
-    return !this.go.hidden;
+    return Boolean(this.#labels[0]);
   }
 
   get isUnderWay() {
-    return !(this.state in BUTTONS);
+    return this.#labels === UNDER_WAY;
   }
 
   get hasFocus() {
     return this.row.contains(document.activeElement);
   }
 
-  /** Sends it, as often as that takes; answers with the recipe. */
-  async send() {
+  wait() {
+    this.show("waiting", "Waiting for its turn");
+  }
+
+  /** Sends the photo, with retries, and returns the recipe. */
+  async send(token) {
     const label = this.input.value;
-    if (label !== this.#sent.label) this.#sent = { label, key: newKey() }; // another label: another upload
+    if (label !== this.#sent.label) this.#sent = { label, key: newKey() }; // another label is another recipe
     this.#stop = new AbortController();
     const { signal } = this.#stop;
-    const patience = [...PATIENCE];
+    const delays = [...RETRY_DELAYS];
     for (;;) {
-      const token = apiToken.get();
       try {
         return await this.#attempt({ token, signal });
       } catch (error) {
-        const isToGoOn = error.status === 401 ? this.#otherToken(error, token) : this.#pause(error, patience);
-        if (!(await isToGoOn)) throw error;
+        if (!(await this.#waitForEarlierAttempt(error, delays))) throw error;
         signal.throwIfAborted();
       }
     }
@@ -76,33 +83,30 @@ export class Upload {
 
   cancel() {
     this.#stop?.abort();
-    this.#isInDoubt ||= this.state === "storing";
-    this.show("draft", this.#isInDoubt ? "Cancelled, maybe too late. Upload it again to be sure." : "Cancelled.");
-    this.focus();
+    const isLate = this.state === "sending" ? this.#wasInDoubt : this.#isInDoubt;
+    this.show("draft", isLate ? "Cancelled, maybe too late. Upload it again to be sure." : "Cancelled.");
   }
 
   fail(error) {
-    const { hasFocus } = this;
     const sentence = sentenceOf(error);
-    this.#isInDoubt ||= !error.isRefusal;
     this.show(error.isFinal ? "refused" : "failed", sentence);
-    if (hasFocus) this.focus();
     announce(`${this.input.value}: ${sentence}`);
   }
 
+  /** Shows a state. A focused button that now does something else passes the focus to its row. */
   show(state, sentence) {
+    const focused = this.buttons.find((button) => button === document.activeElement);
+    const action = focused?.textContent;
     this.state = state;
     this.form.className = `upload ${state}`;
-    [this.go, this.leave].forEach((button, at) => {
-      button.textContent = (BUTTONS[state] ?? ["", "Cancel"])[at];
+    this.buttons.forEach((button, at) => {
+      button.textContent = this.#labels[at];
+      button.ariaLabel = `${button.textContent}: ${this.name}`;
       button.hidden = !button.textContent;
     });
     this.input.readOnly = !this.isReady || this.#isInDoubt;
     this.#say(sentence);
-  }
-
-  focus() {
-    (this.go.hidden ? this.leave : this.go).focus();
+    if (focused?.textContent !== action) rest(this.form);
   }
 
   forget() {
@@ -110,36 +114,49 @@ export class Upload {
     this.row.remove();
   }
 
+  get #labels() {
+    return BUTTONS[this.state] ?? UNDER_WAY;
+  }
+
+  #describe() {
+    const state = this.form.querySelector(".state");
+    this.label = new LabelField(this.input, this.form.querySelector(".problem"), state);
+    describe(this.form, state);
+    this.form.ariaLabel = this.name;
+    this.input.ariaLabel = `Label: ${this.name}`;
+    this.bar.ariaLabel = `Sent: ${this.name}`;
+  }
+
   #say(sentence) {
     this.form.querySelector(".state").textContent = sentence;
   }
 
   async #attempt(what) {
-    const bar = this.form.querySelector("progress");
     const pace = new Pace();
-    const onProgress = ({ loaded, total }) => ([bar.value, bar.max] = [loaded, total]);
+    const onProgress = ({ loaded, total }) => ([this.bar.value, this.bar.max] = [loaded, total]);
     onProgress({ loaded: 0, total: this.file.size });
     this.show("sending", "Starting …");
-    const ticks = setInterval(() => this.state === "sending" && this.#say(pace.at(bar.value, bar.max)), TICK_MS);
+    // From here on only a rejection is certain: browsers report progress later than they send.
+    [this.#wasInDoubt, this.#isInDoubt] = [this.#isInDoubt, true];
+    const tick = () => this.state === "sending" && this.#say(pace.at(this.bar.value, this.bar.max));
+    const ticks = setInterval(tick, TICK_MS);
     try {
       const onSent = () => this.show("storing", "Storing …");
       return await transfer({ ...what, ...this.#sent, file: this.file, onProgress, onSent });
+    } catch (error) {
+      if (error.isRefusal) this.#isInDoubt = this.#wasInDoubt;
+      throw error;
     } finally {
       clearInterval(ticks);
     }
   }
 
-  #otherToken(error, token) {
-    this.show("waiting", error.sentence);
-    return anotherToken(error, token);
-  }
-
-  async #pause(error, patience) {
-    const seconds = error.code === "idempotency-key-in-use" && patience.shift();
+  async #waitForEarlierAttempt(error, delays) {
+    const seconds = error.code === "idempotency-key-in-use" && delays.shift();
     if (!seconds) return false;
     this.#isInDoubt = true;
     const wait = Math.max(error.retryAfter ?? 0, seconds);
-    this.show("waiting", `The first try is still going on; asking again in ${wait} seconds.`);
+    this.show("waiting", `The first attempt is still in progress. Trying again in ${wait} seconds.`);
     await new Promise((resolve) => {
       setTimeout(resolve, wait * 1000);
       this.#stop.signal.onabort = resolve;
@@ -148,9 +165,10 @@ export class Upload {
   }
 }
 
-// Told here: a browser reads an early refusal only when it has sent the whole photo.
+// Checked here because browsers read an early rejection only after they have sent the whole photo.
 function faultOf(file) {
   if (!file.size) return "This file is empty. Choose another one.";
-  if (file.size <= maxBytes) return "";
-  return `This photo has ${size(file.size)}; up to ${size(maxBytes)} are taken. Choose a smaller one.`;
+  if (file.size <= maxPhotoBytes) return "";
+  const [actual, limit] = sizes(file.size, maxPhotoBytes);
+  return `This photo is too large: ${actual}. The limit is ${limit}. Choose a smaller one.`;
 }

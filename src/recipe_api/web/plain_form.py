@@ -1,0 +1,84 @@
+"""HTML responses to the plain form, which a browser without scripts submits.
+
+They have the same status and headers as the JSON responses, `Location` included. The `Accept` header identifies a
+browser that submits a form. The pages load only the service's style sheet and the photo, run no scripts, and are
+neither cached nor compressed, since one of them shows a manage token.
+"""
+
+from functools import cache
+from html import escape
+from pathlib import Path
+from string import Template
+
+from starlette.datastructures import Headers
+from starlette.responses import HTMLResponse, Response
+from starlette.types import Scope
+
+from recipe_api.errors import TokenUnknown, TokenWanted
+from recipe_api.web.addresses import origin
+from recipe_api.web.negotiation import prefers_html
+from recipe_api.web.root_path import address, root_path, route_path
+from recipe_api.web.schemas import CreatedRecipeOut, Problem
+
+VARY = {"Vary": "Accept"}
+"""Added to both representations of every response that also exists as HTML."""
+
+_SHOWN_BY_BROWSERS = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/bmp"})
+_SCRIPT_NEEDED = "This service requires an API token, which a plain form cannot send. Turn on JavaScript and try again."
+_ADVICE = {TokenWanted.code: _SCRIPT_NEEDED, TokenUnknown.code: _SCRIPT_NEEDED}
+
+
+def has_html_response(scope: Scope) -> bool:
+    """Return whether the response to this request also exists as HTML, so that it depends on `Accept`."""
+    return scope["method"] == "POST" and route_path(scope) == "/recipe"
+
+
+def wants_html(scope: Scope) -> bool:
+    """Return whether the response to this request should be HTML."""
+    return has_html_response(scope) and prefers_html(Headers(scope=scope))
+
+
+def created_page(scope: Scope, recipe: CreatedRecipeOut, *, headers: dict[str, str]) -> Response:
+    """Return the page that shows a new recipe and its manage token."""
+    location = escape(recipe.location)
+    photo = f'<p><a href="{location}"><img src="{location}" alt="{escape(recipe.label)}"></a></p>'
+    page = _template("created").substitute(
+        root=escape(root_path(scope)),
+        label=escape(recipe.label),
+        photo=photo if recipe.content_type in _SHOWN_BY_BROWSERS else "",
+        name=escape(recipe.original_name),
+        location=location,
+        manage_token=escape(recipe.manage_token),
+        recipe=escape(address(scope, f"/recipe/{recipe.id}")),
+    )
+    return _page(page, 201, headers, images=f"data: {origin(recipe.location)}")
+
+
+def problem_page(scope: Scope, problem: Problem, *, headers: dict[str, str]) -> Response:
+    """Return the page that shows why an upload failed, and what to do."""
+    advice = _ADVICE.get(problem.type.rpartition("/")[2])
+    if "Retry-After" in headers:
+        advice = f"Wait {headers['Retry-After']} seconds, go back, and try again."
+    page = _template("problem").substitute(
+        root=escape(root_path(scope)),
+        title=escape(problem.title),
+        detail=escape(problem.detail),
+        advice=f"<p>{escape(advice)}</p>" if advice else "",
+        type=escape(problem.type),
+        request_id=escape(problem.request_id or ""),
+    )
+    return _page(page, problem.status, headers, images="data:")
+
+
+@cache
+def _template(name: str) -> Template:
+    return Template((Path(__file__).parent / "templates" / f"{name}.html").read_text("utf-8"))
+
+
+def _page(html: str, status: int, headers: dict[str, str], *, images: str) -> Response:
+    policy = (
+        f"default-src 'none'; style-src 'self'; img-src {images}; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    )
+    own = {"Content-Security-Policy": policy, "Cache-Control": "no-store"}
+    return HTMLResponse(html, status, {**headers, **VARY, **own})
