@@ -1,14 +1,15 @@
 """The environment, read and validated once.
 
-`Settings.from_environment(os.environ)` is the only place where the service looks at its environment; a wrong or
-missing value raises `SettingsError`, whose one line names the variable. `.env.example` documents each.
-Secrets are `SecretStr`: neither a log nor a traceback shows them.
+`Settings.from_environment(os.environ)` is the only place where the service reads its environment. A missing or invalid
+value raises `SettingsError`, whose one-line message names the variable. `.env.example` documents each variable.
+Secrets are `SecretStr`, so that neither a log nor a traceback shows them.
 """
 
 import re
+import ssl
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -22,30 +23,41 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from recipe_api.database_url import checked
 from recipe_api.kinds import accepted
-
-KIB = 1024
-MIB = 1024 * KIB
+from recipe_api.units import KIB, MIB
 
 PART_SIZE = 5 * MIB
-"""Bytes of one part of a multipart upload: S3's minimum, so that the most uploads share a dyno's memory."""
+"""Bytes of one part of a multipart upload: S3's minimum, so that as many uploads as possible share the memory."""
 MAX_PARTS = 10_000
-"""S3's own bound on the parts of one object, which with `PART_SIZE` bounds a photo to 48 GiB."""
+"""S3's limit on the parts of one object. With `PART_SIZE`, it limits a photo to 48 GiB."""
 
 DEFAULT_PHOTO_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/heic", "image/heif")
 
 MIN_TOKEN_LENGTH = 16
-"""Characters of an API token: what nobody guesses over a network, if they are random."""
+"""Minimum length of an API token: too long to guess over a network, if it is random."""
 MIN_SECRET_KEY_LENGTH = 32
-"""Characters of the key under which tokens are signed, which can be guessed at without asking us."""
+"""Minimum length of the key that signs tokens, which an attacker can try to guess offline."""
 
-_DATABASE_OPTIONS = frozenset({"host", "port", "ssl", "prepared_statement_cache_size"})
-"""What of a database's address SQLAlchemy or asyncpg takes as text; anything else fails at the first connection."""
-_SSL_MODES = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
+_PLACEHOLDER = "not-a-real"
+"""Part of every secret in `.env.example`."""
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{1,61}[A-Za-z0-9]")
+"""S3's rules for bucket names. Old buckets may contain capital letters; S3 still serves them by path."""
+_IPV4 = re.compile(r"\d+(\.\d+){3}")
+_ENDPOINT_HOST = re.compile(r"(?=.{1,255}$)(?:(?!-)[A-Za-z0-9-]{1,63}(?<!-)\.)*(?!-)[A-Za-z0-9-]{1,63}(?<!-)\.?")
+"""Host names that botocore accepts as an endpoint. It rejects underscores, which Docker service names may contain."""
+_WILDCARD_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9-]*\*[a-z0-9-]*(\.[a-z0-9-]+){2,}(:\d+)?")
+"""One `*`, in the leftmost label of a host with at least two more. S3's CORS rules also accept only one."""
+
+OWN_PATHS = frozenset(
+    {"/recipe", "/docs", "/openapi.json", "/static", "/swagger-ui", "/problems", "/healthz", "/readyz"}
+)
+"""First segments of the service's routes. With one of them as root path, a stripped path would be ambiguous."""
 
 _CREDENTIAL_PAIRS = (
     ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
-    ("ACCESSKEYID", "SECRETACCESSKEY"),  # the lesson's names
+    ("ACCESSKEYID", "SECRETACCESSKEY"),  # alternative names, for compatibility
     ("BUCKETEER_AWS_ACCESS_KEY_ID", "BUCKETEER_AWS_SECRET_ACCESS_KEY"),  # the Heroku add-on's
 )
 _ALIASES = {
@@ -55,7 +67,7 @@ _ALIASES = {
 
 
 class SettingsError(Exception):
-    """The environment does not describe a service that could run. One line, naming each variable at fault."""
+    """A variable of the environment is missing or invalid. The message is one line that names each such variable."""
 
 
 def _split(value: object) -> object:
@@ -64,22 +76,42 @@ def _split(value: object) -> object:
     return value
 
 
+class ApiToken(BaseModel):
+    """A token that every client with the same rights may share."""
+
+    model_config = ConfigDict(frozen=True)
+
+    token: SecretStr
+    upload_only: bool = False
+    """True if it permits uploading and listing, but not renaming and deleting."""
+
+
 def _named_tokens(value: object) -> object:
     if not isinstance(value, str):
         return value
-    tokens: dict[str, str] = {}
-    for item in value.split(","):
-        if not item.strip():
-            continue
-        name, colon, token = (piece.strip() for piece in item.partition(":"))
-        if not (name and colon and token):
-            raise ValueError("each entry is written name:token, with commas between entries")
-        if name in tokens or token in tokens.values():
+    tokens: dict[str, ApiToken] = {}
+    for item in filter(None, map(str.strip, value.split(","))):
+        name, token = _named_token(item)
+        if name in tokens or token.token in {other.token for other in tokens.values()}:
             raise ValueError("two entries have the same name or the same token")  # not quoted: it may be the token
-        if len(token) < MIN_TOKEN_LENGTH or not token.isascii() or not token.isprintable() or " " in token:
-            raise ValueError(f"each token has {MIN_TOKEN_LENGTH} or more ASCII characters without spaces")
         tokens[name] = token
+    if not tokens:
+        raise ValueError("contains no token; leave it unset to let anyone upload")
     return tokens
+
+
+def _named_token(entry: str) -> tuple[str, ApiToken]:
+    """Parse `name:token` or `name:token:upload`. No error message quotes the entry, since it contains the token."""
+    name, token, *limits = (piece.strip() for piece in entry.split(":")) if ":" in entry else ("", "")
+    if not (name and token):
+        raise ValueError("each entry is written name:token or name:token:upload, with commas between entries")
+    if limits not in ([], ["upload"]):
+        raise ValueError("after a token, only :upload may follow; a token itself contains no colon")
+    if len(token) < MIN_TOKEN_LENGTH or not token.isascii() or not token.isprintable() or " " in token:
+        raise ValueError(f"each token has {MIN_TOKEN_LENGTH} or more ASCII characters without spaces")
+    if _PLACEHOLDER in token:
+        raise ValueError("contains a token of .env.example, which anyone can read; `openssl rand -hex 32` makes one")
+    return name, ApiToken(token=SecretStr(token), upload_only=bool(limits))
 
 
 def _http_url(value: str) -> str:
@@ -91,11 +123,22 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _endpoint_url(value: str) -> str:
+    host = urlsplit(value).hostname or ""
+    if ":" not in host and not _ENDPOINT_HOST.fullmatch(host):
+        raise ValueError(f"{host} is not a host name that the client for S3 accepts: letters, digits, hyphens and dots")
+    return value
+
+
 def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         parts = _split_url(value)
-        if value != "*" and not (parts and parts.netloc and value == f"{parts.scheme}://{parts.netloc.lower()}"):
-            raise ValueError(f"{value!r} is no origin; write scheme://host[:port] without a path, or *")
+        if value == "*":
+            continue
+        if not (parts and parts.netloc and value == f"{parts.scheme}://{parts.netloc.lower()}"):
+            raise ValueError(f"{value!r} is not an origin; write scheme://host[:port] without a path, or *")
+        if "*" in value and not _WILDCARD_ORIGIN.fullmatch(value):
+            raise ValueError(f"{value!r} has a misplaced *; use one, left of the domain: https://*.example.com")
     return values
 
 
@@ -103,64 +146,69 @@ def _key_prefix(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9/_.-]*", value) or value.startswith("/") or "//" in value:
         raise ValueError("use ASCII letters, digits and -_./ only, not beginning with a slash, such as public/")
     if {".", ".."} & set(value.split("/")):
-        raise ValueError("clients leave . and .. out of an address, so no folder can have these names")
+        raise ValueError("clients remove . and .. from URLs, so no folder can have these names")
+    return value
+
+
+def _root_path(value: str) -> str:
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value) or {".", ".."} & set(value.split("/")):
+        raise ValueError("begin with a slash, end without one, and use ASCII letters, digits and -._~ only, as in /api")
+    if value in OWN_PATHS:
+        raise ValueError(f"{value} is one of the service's own paths; choose another one, such as /api")
     return value
 
 
 def _bucket(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]", value):
-        raise ValueError("is no name of a bucket: 3 to 63 letters, digits, dots and hyphens")
+    if not _BUCKET.fullmatch(value) or ".." in value or _IPV4.fullmatch(value):
+        raise ValueError("is not a bucket name: use 3 to 63 letters, digits, dots and hyphens, such as my-photos")
     return value
 
 
 def _region(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]*", value):
-        raise ValueError("is no name of a region; write it such as eu-central-1")
+        raise ValueError("is not a region name; write it as in eu-central-1")
+    return value
+
+
+def _ca_bundle(value: str) -> str:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=value)
+    except ssl.SSLError:
+        raise ValueError(f"{value} contains no certificates in PEM format") from None
+    except OSError as error:
+        raise ValueError(f"{value} cannot be read: {error.strerror}") from None
     return value
 
 
 def _photo_types(values: tuple[str, ...]) -> tuple[str, ...]:
     if not accepted(values):
-        raise ValueError("names no kind of photo; leave it unset for the usual ones")
+        raise ValueError("contains no photo type; leave it unset for the default ones")
     return values
 
 
-def _secret_key(value: SecretStr) -> SecretStr:
-    secret = value.get_secret_value()
-    if len(secret) < MIN_SECRET_KEY_LENGTH or not secret.isascii():
-        raise ValueError(f"use {MIN_SECRET_KEY_LENGTH} or more random ASCII characters")
-    return value
+def _secrets(value: object) -> object:
+    return tuple(SecretStr(item.strip()) for item in value.split(",")) if isinstance(value, str) else value
 
 
-def asyncpg_url(value: str) -> str:
-    """The SQLAlchemy address of a PostgreSQL for asyncpg, from one as Heroku or libpq writes it.
+def _secret_keys(values: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    for value in values:
+        secret = value.get_secret_value()
+        if len(secret) < MIN_SECRET_KEY_LENGTH or not secret.isascii():
+            raise ValueError(f"use {MIN_SECRET_KEY_LENGTH} or more random ASCII characters for each key")
+    if len(set(values)) < len(values):
+        raise ValueError("contains the same key twice")
+    return values
 
-    SQLAlchemy refuses `postgres://`, and asyncpg knows `ssl` where libpq says `sslmode`.
 
-    Raises:
-        ValueError: It is no PostgreSQL address.
-    """
-    # What is wrong is never quoted: wherever a character of the password is not escaped, it may be part of that.
-    parts = _split_url(value)
-    if parts is None or parts.netloc.count("@") > 1 or parts.fragment:
-        raise ValueError("is no address; in user and password, write @ : / ? # [ ] as %40 %3A %2F %3F %23 %5B %5D")
-    if parts.scheme.partition("+")[0] not in {"postgres", "postgresql"}:
-        raise ValueError("must begin postgres:// or postgresql://")
-    if len(parts.path) < 2:
-        raise ValueError("must end in the name of a database, such as postgres://user:password@host:5432/recipes")
-    options = [("ssl" if name == "sslmode" else name, item) for name, item in parse_qsl(parts.query)]
-    if not _DATABASE_OPTIONS.issuperset(name for name, _ in options):
-        raise ValueError(f"has an option that asyncpg lacks; it has sslmode, {', '.join(sorted(_DATABASE_OPTIONS))}")
-    if not _SSL_MODES.issuperset(item for name, item in options if name == "ssl"):
-        raise ValueError(f"has an unknown sslmode; choose from {', '.join(sorted(_SSL_MODES))}")
-    return f"postgresql+asyncpg://{parts.netloc}{parts.path}?{urlencode(options)}".rstrip("?")
+def _database_url(value: SecretStr) -> SecretStr:
+    return SecretStr(checked(value.get_secret_value()))
 
 
 def _split_url(value: str) -> SplitResult | None:
-    """The parts of an address, if it is one. The standard library's complaints quote it, so they go no further."""
+    """Return the parts of a URL; None if it is invalid. The standard library's errors are dropped, as they quote it."""
     try:
         parts = urlsplit(value)
-        parts.port  # noqa: B018 - raises where it is no number
+        parts.port  # noqa: B018 - raises if it is not a number
     except ValueError:
         return None
     return parts
@@ -175,15 +223,15 @@ class _Environment(BaseModel):
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
-        """The settings that `environ` describes. An empty value counts as unset, as in Heroku's dashboard.
+        """Return the settings in `environ`. An empty value counts as unset, as in Heroku's dashboard.
 
         Raises:
-            SettingsError: Something is missing or wrong.
+            SettingsError: A variable is missing or invalid.
         """
         values = {
             name: value.strip()
             for name, value in environ.items()
-            if value.strip() and name not in cls.model_fields  # a field's own name is for constructors, not for here
+            if value.strip() and name not in cls.model_fields  # field names are for constructors only
         }
         for name, others in _ALIASES.items():
             found = next((values[other] for other in (name, *others) if other in values), None)
@@ -203,23 +251,24 @@ def _sentence(error: ErrorDetails) -> str:
 
 
 class DatabaseSettings(_Environment):
-    """What a command needs that speaks to the database alone, such as the release phase's migration."""
+    """Settings for commands that use only the database, such as the migrations of the release phase."""
 
-    database_url: Annotated[SecretStr, AfterValidator(lambda url: SecretStr(asyncpg_url(url.get_secret_value())))] = (
-        Field(validation_alias="DATABASE_URL")
-    )
-    database_pool_size: int = Field(5, ge=2, le=100, validation_alias="DATABASE_POOL_SIZE")
-    """Connections of one process. Heroku's smallest plan grants 20 to all of them."""
+    database_url: Annotated[SecretStr, AfterValidator(_database_url)] = Field(validation_alias="DATABASE_URL")
+    """A connection URI as libpq defines it; `database_url.py` parses it."""
+    database_pool_size: int = Field(5, ge=1, le=100, validation_alias="DATABASE_POOL_SIZE")
+    """Connections of one process. Heroku's smallest plan allows 20 in total."""
 
 
 class S3Settings(_Environment):
-    """What a command needs that speaks to the object store alone, such as `recipe-api bucket doctor`."""
+    """Settings for commands that use only the object store, such as `recipe-api bucket doctor`."""
 
     s3_bucket: Annotated[str, AfterValidator(_bucket)] = Field(validation_alias="S3_BUCKET")
     s3_key_prefix: Annotated[str, AfterValidator(_key_prefix)] = Field(
         "", validation_alias="S3_KEY_PREFIX", max_length=512
     )
-    s3_endpoint_url: HttpUrl | None = Field(None, validation_alias="S3_ENDPOINT_URL")
+    s3_endpoint_url: Annotated[HttpUrl, AfterValidator(_endpoint_url)] | None = Field(
+        None, validation_alias="S3_ENDPOINT_URL"
+    )
     s3_checksum: Literal["crc32", "off"] = Field("crc32", validation_alias="S3_CHECKSUM")
     s3_conditional_writes: bool = Field(True, validation_alias="S3_CONDITIONAL_WRITES")
     s3_acl: Literal["public-read"] | None = Field(None, validation_alias="S3_ACL")
@@ -227,9 +276,12 @@ class S3Settings(_Environment):
     aws_access_key_id: SecretStr | None = None
     aws_secret_access_key: SecretStr | None = None
     aws_session_token: SecretStr | None = Field(None, validation_alias="AWS_SESSION_TOKEN")
+    aws_ca_bundle: Annotated[str, AfterValidator(_ca_bundle)] | None = Field(None, validation_alias="AWS_CA_BUNDLE")
     public_base_url: HttpUrl | None = Field(None, validation_alias="PUBLIC_BASE_URL")
+    shared_cache_seconds: int = Field(3600, ge=0, le=31_536_000, validation_alias="SHARED_CACHE_SECONDS")
+    """How long a CDN may serve a photo after it was deleted."""
     cors_origins: Annotated[Names, AfterValidator(_origins)] = Field((), validation_alias="CORS_ORIGINS")
-    """Of the API and of the bucket alike: a page that uploads reads what it uploaded."""
+    """For the API and the bucket alike, since a page that uploads a photo also reads it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -237,8 +289,8 @@ class S3Settings(_Environment):
         for key_name, secret_name in _CREDENTIAL_PAIRS:
             key, secret = values.get(key_name), values.get(secret_name)
             if bool(key) != bool(secret):
-                there, missing = (key_name, secret_name) if key else (secret_name, key_name)
-                raise ValueError(f"{missing} is not set, though {there} is; set both or neither")
+                present, missing = (key_name, secret_name) if key else (secret_name, key_name)
+                raise ValueError(f"{missing} is not set, but {present} is; set both or neither")
             if key and secret:
                 return {**values, "aws_access_key_id": key, "aws_secret_access_key": secret}
         return values
@@ -246,17 +298,26 @@ class S3Settings(_Environment):
     @model_validator(mode="after")
     def _region_where_it_is_needed(self) -> Self:
         if not self.aws_region and self.s3_endpoint_url is None:
-            raise ValueError("AWS_REGION is not set; Amazon S3 wants the region of the bucket, such as eu-central-1")
+            raise ValueError("AWS_REGION is not set; Amazon S3 requires the region of the bucket, such as eu-central-1")
         return self
 
 
 class Settings(DatabaseSettings, S3Settings):
-    """All of it; frozen. Field by field the same as `.env.example`, which says more."""
+    """All settings. They are immutable, and correspond to the variables in `.env.example`, which explains them."""
 
-    secret_key: Annotated[SecretStr, AfterValidator(_secret_key)] = Field(validation_alias="SECRET_KEY")
-    api_tokens: Annotated[dict[str, SecretStr], BeforeValidator(_named_tokens)] = Field(
+    secret_keys: Annotated[
+        tuple[SecretStr, ...], BeforeValidator(_secrets), AfterValidator(_secret_keys), Field(min_length=1)
+    ] = Field(validation_alias="SECRET_KEY")
+    """The first key signs manage tokens; all of them verify."""
+    api_tokens: Annotated[dict[str, ApiToken], BeforeValidator(_named_tokens)] = Field(
         default_factory=dict, validation_alias="API_TOKENS"
     )
+    allow_insecure_tokens: bool = Field(False, validation_alias="ALLOW_INSECURE_TOKENS")
+    """True accepts bearer tokens over plain HTTP from other machines."""
+    refuse_cross_site_forms: Literal["private", "always", "never"] = Field(
+        "private", validation_alias="REFUSE_CROSS_SITE_FORMS"
+    )
+    """From which clients uploads by other sites' pages are rejected, where no token is required."""
 
     max_upload_bytes: int = Field(64 * MIB, ge=1, le=MAX_PARTS * PART_SIZE, validation_alias="MAX_UPLOAD_BYTES")
     max_label_bytes: int = Field(1 * KIB, ge=1, le=64 * KIB, validation_alias="MAX_LABEL_BYTES")
@@ -264,14 +325,17 @@ class Settings(DatabaseSettings, S3Settings):
     body_idle_seconds: float = Field(20, gt=0, le=300, validation_alias="BODY_IDLE_SECONDS")
     body_min_bytes_per_second: int = Field(512, ge=0, validation_alias="BODY_MIN_BYTES_PER_SECOND")
     max_concurrent_uploads: int = Field(400, ge=1, le=10_000, validation_alias="MAX_CONCURRENT_UPLOADS")
+    max_uploads_per_client: int | None = Field(None, ge=1, le=10_000, validation_alias="MAX_UPLOADS_PER_CLIENT")
     upload_buffer_bytes: int = Field(48 * MIB, ge=2 * PART_SIZE, validation_alias="UPLOAD_BUFFER_BYTES")
-    """Memory that the buffers of one process take together: with it two processes under load live in 512 MB."""
+    """Memory for all buffers of one process. With the default, two busy processes fit in 512 MB."""
     idempotency_key_seconds: int = Field(24 * 3600, ge=60, validation_alias="IDEMPOTENCY_KEY_SECONDS")
     parts_in_flight: int = Field(2, ge=1, le=16, validation_alias="PARTS_IN_FLIGHT")
     photo_types: Annotated[Names, AfterValidator(_photo_types)] = Field(
         DEFAULT_PHOTO_TYPES, validation_alias="PHOTO_TYPES"
     )
 
+    root_path: Annotated[str, AfterValidator(_root_path)] = Field("", validation_alias="ROOT_PATH")
+    """The path below which a reverse proxy publishes the service; empty at the root of a host."""
     port: int = Field(8000, ge=1, le=65535, validation_alias="PORT")
     web_concurrency: int = Field(1, ge=1, le=64, validation_alias="WEB_CONCURRENCY")
     forwarded_allow_ips: str = Field("127.0.0.1", validation_alias="FORWARDED_ALLOW_IPS")
@@ -279,3 +343,8 @@ class Settings(DatabaseSettings, S3Settings):
         Literal["debug", "info", "warning", "error"],
         BeforeValidator(lambda level: level.lower() if isinstance(level, str) else level),
     ] = Field("info", validation_alias="LOG_LEVEL")
+
+    @property
+    def uploads_per_client(self) -> int:
+        """Concurrent uploads from one address or with one token: as set, or a quarter of `max_concurrent_uploads`."""
+        return self.max_uploads_per_client or max(self.max_concurrent_uploads // 4, 1)

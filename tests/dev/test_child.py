@@ -27,7 +27,7 @@ def _program(folder: Path, script: str, *, grace: float = BOUND) -> Program:
 def _started(program: Program) -> tuple[Child, psutil.Process, psutil.Process]:
     """The child, its guardian's process and the program's own, once that has said a word."""
     child = Child(program)
-    assert child.becomes_ready(lambda: program.log.stat().st_size > 0, seconds=BOUND)
+    assert child.wait_until_ready(lambda: program.log.stat().st_size > 0, seconds=BOUND)
     (guardian,) = [each for each in psutil.Process().children() if each.cwd() == str(program.folder)]
     (process,) = guardian.children()
     return child, guardian, process
@@ -56,20 +56,20 @@ def test_it_ends_when_its_guardian_is_killed(tmp_path: Path) -> None:
 
 def test_what_ended_by_itself_tells_its_last_words(tmp_path: Path) -> None:
     child = Child(_program(tmp_path, "echo disk full >&2; exit 3"))
-    assert not child.becomes_ready(lambda: False, seconds=BOUND)
+    assert not child.wait_until_ready(lambda: False, seconds=BOUND)
     child.stop()
-    assert str(child.failure()) == f"program does not start: disk full (its log: {tmp_path / 'program.log'})"
+    assert str(child.start_error()) == f"program did not start: disk full; see {tmp_path / 'program.log'}"
 
 
 def test_what_never_becomes_ready_is_an_error_that_names_the_log(tmp_path: Path) -> None:
     child, _, _ = _started(_program(tmp_path, "echo ready; exec sleep 600"))
-    with pytest.raises(DevError, match=r"program is not ready after 0 s; its log: .*program\.log"):
-        child.becomes_ready(lambda: False, seconds=0)
+    with pytest.raises(DevError, match=r"program is not ready after 0 s; see .*program\.log"):
+        child.wait_until_ready(lambda: False, seconds=0)
     child.stop()
 
 
 def test_a_leftover_is_known_by_its_name_and_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recipe_api.dev.leftovers._PATIENCE", 0.1)
+    monkeypatch.setattr("recipe_api.dev.leftovers._BEFORE_KILL", 0.1)
     here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
     children = []
     for folder in (here, elsewhere):

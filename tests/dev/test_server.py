@@ -1,4 +1,4 @@
-"""`recipe-api dev` serves until a signal ends it, and says in one line why it cannot."""
+"""`recipe-api dev` serves until a signal ends it, and explains in one line why it cannot."""
 
 import os
 import signal
@@ -14,6 +14,7 @@ import pytest
 from recipe_api.dev import migrations, server
 from recipe_api.dev.errors import DevError
 from recipe_api.dev.stack import Stack
+from tests.support.traces import eventually
 
 BOUND = 20  # seconds; in fact some two
 
@@ -50,7 +51,7 @@ def test_it_serves_on_a_stack_of_its_own_until_it_is_told_to_end(tmp_path: Path)
     command = [sys.executable, "-c", PROGRAM, str(port), str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
-        said = "".join(iter(running.stdout.readline, "Ctrl-C ends it; the data stay.\n"))
+        said = "".join(iter(running.stdout.readline, "Press Ctrl-C to stop. The data are kept.\n"))
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=BOUND) as answer:
             database_url, session_token, max_label_bytes, secret_key = answer.read().decode().split("\n")
         servers = psutil.Process(running.pid).children(recursive=True)
@@ -76,23 +77,95 @@ def test_it_serves_on_a_stack_of_its_own_until_it_is_told_to_end(tmp_path: Path)
     assert not any(process.is_running() for process in servers)
 
 
-def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use_is_reported_before_anything_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         assert server.serve_dev(port=port, folder=tmp_path) == 1
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err == (
-        f"recipe-api dev: port {port} cannot be had (Address already in use); choose another with --port\n"
+        f"recipe-api dev: port {port} is not available (Address already in use); choose another with --port\n"
     )
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_wrong_setting_ends_it_before_anything_starts(tmp_path: Path) -> None:
+    done = _command("--data", tmp_path / "data", MAX_UPLOAD_BYTES="many")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("recipe-api: MAX_UPLOAD_BYTES")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_flag_for_the_port_wins_over_the_variable(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+        variable, flag = first.getsockname()[1], second.getsockname()[1]
+        by_variable = _command("--data", tmp_path, PORT=str(variable))
+        by_flag = _command("--data", tmp_path, "--port", flag, PORT=str(variable))
+    assert f"port {variable} is not available" in by_variable.stderr
+    assert f"port {flag} is not available" in by_flag.stderr
+
+
+def test_data_that_cannot_be_a_folder_are_reported_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for data in (file, file / "below"):
+        done = _command("--data", data, "--port", _free_port())
+        assert done.returncode == 1
+        assert done.stderr == (
+            f"recipe-api dev: {data} is not a folder, or is below a file; choose another with --data\n"
+        )
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="only Linux has a file system where nobody may write")
+def test_a_place_where_one_may_not_write_is_reported_in_one_line() -> None:
+    done = _command("--data", "/proc/recipe-api", "--port", _free_port())
+    assert done.returncode == 1
+    assert done.stderr.startswith("recipe-api dev: the data folder /proc/recipe-api is not usable (")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_second_ctrl_c_during_an_upload_ends_it_quietly(tmp_path: Path) -> None:
+    """Nothing but a waiting request is needed: uvicorn waits for it until the second Ctrl-C."""
+    port = _free_port()
+    command = [sys.executable, "-m", "recipe_api.cli", "dev", "--port", str(port), "--data", str(tmp_path)]
+    log = tmp_path / "log"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True) as running,
+    ):
+        assert eventually(lambda: "Press Ctrl-C to stop" in log.read_text(), within=60)
+        with socket.create_connection(("127.0.0.1", port), timeout=BOUND) as upload:
+            upload.sendall(
+                b"POST /recipe HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n"
+                b"Content-Type: multipart/form-data; boundary=b\r\nExpect: 100-continue\r\n\r\n"
+            )
+            assert upload.recv(100).startswith(b"HTTP/1.1 100 ")
+            os.killpg(running.pid, signal.SIGINT)
+            assert eventually(lambda: "Waiting for connections to close" in log.read_text())
+            os.killpg(running.pid, signal.SIGINT)
+            assert running.wait(BOUND) == 0
+    assert "Traceback" not in log.read_text()
+    assert "Application shutdown complete" in log.read_text()
+
+
 def test_migrations_want_the_source_tree(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stack: Stack) -> None:
-    monkeypatch.setattr(migrations, "_SOURCE_TREE", tmp_path)
+    monkeypatch.setattr(migrations, "SOURCE_TREE", tmp_path)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DevError, match=r"alembic\.ini is not here"):
+    with pytest.raises(DevError, match=r"alembic\.ini is missing"):
         migrations.migrate(stack.database_url)
+
+
+def _command(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "recipe_api.cli", "dev", *map(str, arguments)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
 
 
 def _free_port() -> int:

@@ -18,11 +18,10 @@ import psutil
 import pytest
 from botocore.session import Session
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
 
+from recipe_api.database.connection import migration_engine
 from recipe_api.dev.errors import DevError
 from recipe_api.dev.stack import Stack, embedded_stack
-from recipe_api.settings import asyncpg_url
 
 OWNER = """
 import sys
@@ -41,7 +40,7 @@ def test_data_survive_an_ordered_end_a_killed_owner_and_taken_ports(tmp_path: Pa
     with embedded_stack(folder, durable=False) as first:
         asyncio.run(_fetch(first, "CREATE TABLE kept AS SELECT 'one' AS word"))
         _put(first, "photo", b"bytes")
-        with pytest.raises(DevError, match=f"in use by another run \\(process {os.getpid()}\\)"):
+        with pytest.raises(DevError, match=f"in use by process {os.getpid()};"):
             embedded_stack(folder).__enter__()
 
     _run_an_owner_and_kill_it(folder)
@@ -63,7 +62,7 @@ def test_the_stack_tells_its_secrets_to_the_environment_alone(stack: Stack) -> N
 
 
 async def test_the_address_of_the_database_is_one_for_sqlalchemy(stack: Stack) -> None:
-    engine = create_async_engine(asyncpg_url(stack.database_url))
+    engine = migration_engine(stack.database_url)
     try:
         async with engine.connect() as connection:
             assert (await connection.execute(text("SHOW server_encoding"))).scalar_one() == "UTF8"

@@ -1,12 +1,13 @@
-"""The laptop: PostgreSQL and an S3 store from two wheels, the migrations, and `recipe-api dev` over them.
+"""Local development: PostgreSQL and an S3 store from two wheels, the migrations, and `recipe-api dev`.
 
-Nothing here runs in production, and nothing outside imports it but the CLI, `scripts/` and the tests. What it needs
-comes with the `dev` extra and is looked up when it is used, so that importing the service never wants it.
+Nothing here runs in production. Only the CLI, `scripts/` and the tests import it. Its dependencies come with the `dev`
+extra and are looked up when they are needed, so that the service itself can be imported without them.
 
-    server.py        recipe-api dev: port, stack, migrations, uvicorn, the end
-    stack.py         both services on one folder, as the settings want them
-    postgres.py  seaweedfs.py  bucket.py
-    migrations.py    alembic in this process; the check that models and migrations agree
-    child.py  guardian.py  leftovers.py  signals.py    processes that end with ours, and those that did not
+    server.py       `recipe-api dev`: port, stack, migrations, uvicorn, shutdown
+    stack.py        both services in one folder, and the settings that point to them
+    postgres.py     PostgreSQL
+    seaweedfs.py    the S3 store; bucket.py sets up its bucket
+    migrations.py   runs Alembic, and checks that models and migrations agree
+    child.py        child processes that end with this one: guardian.py, leftovers.py, signals.py
     folder_lock.py  ports.py  credentials.py  unprivileged.py
 """

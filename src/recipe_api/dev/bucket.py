@@ -1,6 +1,6 @@
-"""The development bucket: there, readable by anyone object by object, and proved to take and give bytes.
+"""Sets up the development bucket: it exists, and anyone can read its objects.
 
-Calls the store as the service does, signed, but synchronously: these few calls run before any event loop.
+The calls are signed, like those of the service, but synchronous, because they run before there is an event loop.
 """
 
 import json
@@ -10,13 +10,13 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
-_PROBE_BUCKET = "readiness"  # apart, so that no sweep ever meets the probe
+_PROBE_BUCKET = "readiness"  # a separate bucket, so that a sweep never finds the probe
 _PROBE = b"ready?"
 _TIMEOUT = 2  # seconds
 
 
 class Bucket:
-    """One bucket of a store on this machine."""
+    """A bucket of a store on this machine."""
 
     def __init__(
         self, name: str, *, endpoint_url: str, region: str, access_key_id: str, secret_access_key: str
@@ -31,16 +31,16 @@ class Bucket:
             config=Config(
                 connect_timeout=_TIMEOUT,
                 read_timeout=_TIMEOUT,
-                retries={"total_max_attempts": 1},  # the caller asks again
+                retries={"total_max_attempts": 1},  # the caller retries
                 s3={"addressing_style": "path"},
                 proxies={},
             ),
         )
 
-    def takes_and_gives(self) -> bool:
-        """Whether an object can be put and read. The store's port answers before its volumes do."""
+    def round_trip_succeeds(self) -> bool:
+        """Return whether an object can be written and read. The port accepts requests before the volumes do."""
         try:
-            self._make(_PROBE_BUCKET)
+            self._create(_PROBE_BUCKET)
             self._client.put_object(Bucket=_PROBE_BUCKET, Key="probe", Body=_PROBE)
             found = self._client.get_object(Bucket=_PROBE_BUCKET, Key="probe")["Body"].read()
         except (BotoCoreError, ClientError):
@@ -48,8 +48,8 @@ class Bucket:
         return bool(found == _PROBE)
 
     def make_public(self) -> None:
-        """Make it if it is missing, and let anyone read its objects by their keys; nobody may list them."""
-        self._make(self._name)
+        """Create the bucket if it is missing, and let anyone read its objects, but not list them."""
+        self._create(self._name)
         statement = {
             "Sid": "AnyoneReadsPhotos",
             "Effect": "Allow",
@@ -60,7 +60,7 @@ class Bucket:
         policy = {"Version": "2012-10-17", "Statement": [statement]}
         self._client.put_bucket_policy(Bucket=self._name, Policy=json.dumps(policy))
 
-    def _make(self, name: str) -> None:
+    def _create(self, name: str) -> None:
         try:
             self._client.create_bucket(Bucket=name)
         except ClientError as error:
@@ -68,5 +68,5 @@ class Bucket:
                 raise
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
         self._client.close()

@@ -1,7 +1,7 @@
-"""A server run as our child: in a session of its own, its output in a file, and gone when we are gone.
+"""Runs a server as a child process that ends with this process.
 
-The session keeps a terminal's Ctrl-C from it, so that we end it in order after the web server. `guardian.py` holds it
-and says how it ends, also when this process is killed.
+The child has its own session, so that Ctrl-C in a terminal does not reach it, and it can be stopped after the web
+server. `guardian.py` runs between the two and stops the child, also when this process is killed.
 """
 
 import os
@@ -16,24 +16,24 @@ from pathlib import Path
 from recipe_api.dev import guardian
 from recipe_api.dev.errors import DevError
 
-_POLL = 0.03  # seconds between two looks at whether it is ready
-_GUARDIAN_GRACE = 5.0  # seconds for the guardian beyond what it grants the program
+_POLL = 0.03  # seconds between two checks whether it is ready
+_GUARDIAN_GRACE = 5.0  # seconds for the guardian itself, in addition to those for the program
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What to run and how to end it."""
+    """What to run and how to stop it."""
 
     command: Sequence[str]
     folder: Path
-    """Its working directory, by which `leftovers` knows it again."""
+    """Its working directory, by which `leftovers` recognizes it."""
     log: Path
     environment: Mapping[str, str]
-    """All of its environment, besides what finds programs and libraries: no variable of ours reaches it."""
+    """Its whole environment, apart from `PATH` and the like; it does not inherit other variables."""
     stop_signal: signal.Signals
     grace: float
-    """Seconds from the stop signal to SIGKILL."""
+    """Seconds between the stop signal and SIGKILL."""
 
 
 class Child:
@@ -57,23 +57,23 @@ class Child:
                 start_new_session=True,
             )
 
-    def becomes_ready(self, is_ready: Callable[[], bool], *, seconds: float) -> bool:
-        """Wait for `is_ready`. False where the child ended first.
+    def wait_until_ready(self, is_ready: Callable[[], bool], *, seconds: float) -> bool:
+        """Wait until `is_ready` returns true. Return False if the child has exited before.
 
         Raises:
-            DevError: It still runs after so many seconds and is not ready.
+            DevError: The child still runs after so many seconds but is not ready.
         """
         deadline = time.monotonic() + seconds
         while self._guardian.poll() is None:
             if is_ready():
                 return True
             if time.monotonic() > deadline:
-                raise DevError(f"{self.name} is not ready after {seconds:.0f} s; its log: {self._program.log}")
+                raise DevError(f"{self.name} is not ready after {seconds:.0f} s; see {self._program.log}")
             time.sleep(_POLL)
         return False
 
     def stop(self) -> None:
-        """End it, in order if it obeys. Does nothing where it has ended."""
+        """Stop the child, by SIGKILL if it ignores the stop signal. Do nothing if it has exited."""
         if self._guardian.stdin is not None:
             self._guardian.stdin.close()
         try:
@@ -86,8 +86,8 @@ class Child:
     def name(self) -> str:
         return self._program.log.stem
 
-    def failure(self) -> DevError:
-        """The error that tells why it ended by itself, from the end of its log."""
+    def start_error(self) -> DevError:
+        """Return an error with the last line of the log, which says why the child exited."""
         lines = self._program.log.read_text(errors="replace").split("\n")
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
-        return DevError(f"{self.name} does not start: {last} (its log: {self._program.log})")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "its log is empty")
+        return DevError(f"{self.name} did not start: {last}; see {self._program.log}")

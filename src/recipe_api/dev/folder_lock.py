@@ -1,4 +1,4 @@
-"""One owner for a data folder. The kernel drops the lock with its holder, so a crash leaves none behind."""
+"""Lets one process at a time use a data folder. The kernel releases the lock of a process that crashes."""
 
 import fcntl
 import os
@@ -11,10 +11,10 @@ from recipe_api.dev.errors import DevError
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process.
+    """Lock `folder` for this process.
 
     Raises:
-        DevError: Another process holds it; the message names it.
+        DevError: Another process has locked it; the message names the process.
     """
     with (folder / "lock").open("a+") as file:
         try:
@@ -22,7 +22,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "unknown"
-            message = f"{folder} is in use by another run (process {holder}); end that one, or use another --data"
+            message = f"{folder} is in use by process {holder}; stop that process, or choose another folder with --data"
             raise DevError(message) from None
         file.truncate(0)
         file.write(str(os.getpid()))

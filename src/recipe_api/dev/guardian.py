@@ -1,13 +1,13 @@
-"""Runs one program and ends it when the process that asked for it is gone, however it went.
+"""Runs one program and stops it when the owner, the process that started this one, is gone.
 
     python guardian.py STOP_SIGNAL GRACE_SECONDS PROGRAM ARGUMENT…
 
-Standard input is the lifeline: a pipe whose other end only the owner holds. When it closes (the owner closed it, ended
-or was killed) the program gets the stop signal and, after the grace, SIGKILL. So there is one way of ending, in order
-or in a crash, and it does not rest on `PR_SET_PDEATHSIG`, which is tied to the *thread* that spawned. That is used one
-step further down: this process has one thread, so the kernel ends the program should the guardian itself be killed.
+Standard input is a pipe whose other end only the owner holds. When it closes, because the owner has closed it, exited
+or been killed, the program gets the stop signal and, after the grace period, SIGKILL. So an orderly stop and a crash
+take the same path. The owner cannot rely on `PR_SET_PDEATHSIG`, which depends on the *thread* that started the child.
+The guardian has a single thread and can: if it is killed itself, the kernel stops the program.
 
-It is a script on the standard library alone, so that it starts in some 20 ms and imports nothing of the service.
+This script uses only the standard library, so that it starts in about 20 ms.
 """
 
 import ctypes
@@ -19,20 +19,20 @@ import sys
 from collections.abc import Callable
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_CUT_OFF = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+_STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 
-def _dies_with(guardian: int, stop_signal: int) -> Callable[[], None] | None:
+def _stop_with(guardian: int, stop_signal: int) -> Callable[[], None] | None:
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None, use_errno=True).prctl
 
-    def arrange() -> None:
+    def set_death_signal() -> None:
         prctl(_PR_SET_PDEATHSIG, stop_signal)
-        if os.getppid() != guardian:  # it died between fork and prctl
+        if os.getppid() != guardian:  # the guardian died between fork and prctl
             os._exit(1)
 
-    return arrange
+    return set_death_signal
 
 
 def _wake_up_pipe() -> int:
@@ -40,12 +40,12 @@ def _wake_up_pipe() -> int:
     os.set_blocking(read, False)
     os.set_blocking(write, False)
     signal.set_wakeup_fd(write)
-    for number in (signal.SIGCHLD, *_CUT_OFF):
+    for number in (signal.SIGCHLD, *_STOP_SIGNALS):
         signal.signal(number, lambda *_: None)
     return read
 
 
-def _end(program: subprocess.Popen[bytes], stop_signal: int, grace: float) -> None:
+def _stop(program: subprocess.Popen[bytes], stop_signal: int, grace: float) -> None:
     program.send_signal(stop_signal)
     try:
         program.wait(grace)
@@ -55,16 +55,16 @@ def _end(program: subprocess.Popen[bytes], stop_signal: int, grace: float) -> No
 
 
 def main(arguments: list[str]) -> int:
-    """Run the program of `arguments`; its exit code, or 128 and the signal that ended it."""
+    """Run the program of `arguments`, and return its exit code, or 128 plus the signal that ended it."""
     stop_signal, grace, command = int(arguments[0]), float(arguments[1]), arguments[2:]
-    lifeline, signals = sys.stdin.fileno(), _wake_up_pipe()
-    arrangement = _dies_with(os.getpid(), stop_signal)
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=arrangement) as program:  # noqa: PLW1509 - one thread
+    owner, signals = sys.stdin.fileno(), _wake_up_pipe()
+    set_death_signal = _stop_with(os.getpid(), stop_signal)
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=set_death_signal) as program:  # noqa: PLW1509 - one thread
         while program.poll() is None:
-            readable, _, _ = select.select([lifeline, signals], [], [])
-            told = signals in readable and not _CUT_OFF.isdisjoint(os.read(signals, 64))
-            if told or lifeline in readable:
-                _end(program, stop_signal, grace)
+            readable, _, _ = select.select([owner, signals], [], [])
+            stopped = signals in readable and not _STOP_SIGNALS.isdisjoint(os.read(signals, 64))
+            if stopped or owner in readable:
+                _stop(program, stop_signal, grace)
     return program.returncode if program.returncode >= 0 else 128 - program.returncode
 
 

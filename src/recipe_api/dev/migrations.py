@@ -1,7 +1,7 @@
-"""Alembic in this process, and the check that models and migrations agree: `python -m recipe_api.dev.migrations`.
+"""Runs Alembic in this process. `python -m recipe_api.dev.migrations` checks that models and migrations agree.
 
-The check runs on an embedded PostgreSQL of its own, thrown away afterwards: up to head, no difference to the models,
-down to nothing, and up once more, which finds what a downgrade forgot.
+The check uses a temporary PostgreSQL: it upgrades to head, compares with the models, downgrades to an empty database,
+and upgrades again, which fails if a downgrade is incomplete.
 """
 
 import sys
@@ -15,20 +15,20 @@ from alembic.util import CommandError
 from recipe_api.dev.errors import DevError
 from recipe_api.dev.postgres import postgres
 
-_SOURCE_TREE = Path(__file__).parents[3]
+SOURCE_TREE = Path(__file__).parents[3]
 
 
 def alembic_config(database_url: str) -> Config:
-    """The project's Alembic configuration, for the database at `database_url`.
+    """Return the project's Alembic configuration, for the database at `database_url`.
 
     Raises:
-        DevError: There is no `alembic.ini`: this is an installed package without its source tree.
+        DevError: There is no `alembic.ini`, because the package is installed without its source tree.
     """
-    found = next((file for file in (_SOURCE_TREE / "alembic.ini", Path("alembic.ini")) if file.is_file()), None)
+    found = next((file for file in (SOURCE_TREE / "alembic.ini", Path("alembic.ini")) if file.is_file()), None)
     if found is None:
-        raise DevError("alembic.ini is not here; run this in the project's own folder")
+        raise DevError("alembic.ini is missing; run this in the folder of the project")
     config = Config(found)
-    config.attributes["database_url"] = database_url  # alembic/env.py takes it before DATABASE_URL
+    config.attributes["database_url"] = database_url  # alembic/env.py prefers it to DATABASE_URL
     return config
 
 
@@ -42,7 +42,7 @@ def migrate(database_url: str) -> None:
 
 
 def main() -> int:
-    """Check the migrations; 0 where they are right."""
+    """Check the migrations, and return the exit code."""
     with tempfile.TemporaryDirectory(prefix="recipe-api-") as folder:
         try:
             with postgres(Path(folder), durable=False) as database_url:

@@ -1,7 +1,7 @@
-"""Free ports on 127.0.0.1, remembered from run to run so that addresses stay as they were where they can.
+"""Chooses free ports on 127.0.0.1, and saves them, so that addresses stay the same from run to run if possible.
 
-They lie below the range from which systems take the ports of outgoing connections (Linux begins at 32768), so that
-none is taken between our look and the server's. SeaweedFS wants each port's gRPC twin 10,000 above it.
+The ports are below the range of ephemeral ports (Linux begins at 32768), so that no outgoing connection takes one
+before the server does. SeaweedFS also uses a port for gRPC, 10,000 above each of the others.
 """
 
 import json
@@ -15,9 +15,9 @@ _RANGE = range(10_240, 20_240)
 _TRIES = 200
 
 
-def keep_ports(file: Path, names: Sequence[str]) -> dict[str, int]:
-    """A port for each name, free with its twin: the one written in `file` where it is free, else another."""
-    remembered = remembered_ports(file)
+def choose_ports(file: Path, names: Sequence[str]) -> dict[str, int]:
+    """Return a free port for each name, whose gRPC port is free as well; the one saved in `file` if possible."""
+    remembered = saved_ports(file)
     chosen: dict[str, int] = {}
     for name in names:
         before = remembered.get(name)
@@ -28,12 +28,12 @@ def keep_ports(file: Path, names: Sequence[str]) -> dict[str, int]:
 
 
 def forget_ports(file: Path) -> None:
-    """The next `keep_ports` chooses anew: one of them was taken after all."""
+    """Have the next `choose_ports` choose new ports."""
     file.unlink(missing_ok=True)
 
 
-def remembered_ports(file: Path) -> dict[str, int]:
-    """The ports of last time; none where `file` is missing or not ours."""
+def saved_ports(file: Path) -> dict[str, int]:
+    """Return the ports saved in `file`, or none if it is missing or invalid."""
     try:
         content = json.loads(file.read_text())
     except (FileNotFoundError, ValueError):
@@ -57,7 +57,7 @@ def _is_free(port: int) -> bool:
 
 def _can_bind(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As the servers do: a connection in TIME_WAIT is no obstacle, a listener is.
+        # Like the servers: a connection in TIME_WAIT does not matter, a listener does.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))

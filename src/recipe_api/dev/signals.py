@@ -1,7 +1,7 @@
-"""SIGINT, SIGTERM and SIGHUP all mean: end, in order. The first does; those after it change nothing.
+"""Turns SIGINT, SIGTERM and SIGHUP into an orderly shutdown. The first one counts; later ones are ignored.
 
-`EndAsked` is raised wherever the program is, like KeyboardInterrupt, so that what is open is closed on the way out.
-While uvicorn serves, it has the first two to itself, finishes what is under way and raises them anew.
+Like KeyboardInterrupt, `StopRequested` is raised wherever the program is, so that everything open is closed. While
+uvicorn serves, it handles the first two itself: it finishes the requests in progress and then raises the signal again.
 """
 
 import os
@@ -13,24 +13,24 @@ from types import FrameType
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class EndAsked(BaseException):
-    """A signal asked for the end. Not of Exception, so that nobody catches it by chance."""
+class StopRequested(BaseException):
+    """A signal has requested a shutdown. Not an Exception, so that nothing catches it by accident."""
 
 
 @contextmanager
-def signals_end() -> Iterator[None]:
-    """Within it a signal raises `EndAsked`, once, in the main thread."""
+def stop_on_signals() -> Iterator[None]:
+    """Raise `StopRequested` in the main thread, once, if a signal arrives within the block."""
     terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
 
     def end(_number: int, _frame: FrameType | None) -> None:
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_IGN)
-        raise EndAsked
+        raise StopRequested
 
     def hang_up(_number: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         _silence(terminals)
-        signal.raise_signal(signal.SIGTERM)  # to whoever has it now, we or uvicorn
+        signal.raise_signal(signal.SIGTERM)  # to its current handler, ours or that of uvicorn
 
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     signal.signal(signal.SIGINT, end)
@@ -44,7 +44,7 @@ def signals_end() -> Iterator[None]:
 
 
 def _silence(terminals: list[int]) -> None:
-    """The terminal is gone: a line written to it on the way out would be an error that stops the clean-up."""
+    """Redirect output from a closed terminal, where writing would raise an error and interrupt the cleanup."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for descriptor in terminals:
         os.dup2(nowhere, descriptor)

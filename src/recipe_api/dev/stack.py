@@ -1,7 +1,7 @@
-"""PostgreSQL and an S3 bucket on one folder: what `recipe-api dev` and the tests run on.
+"""Runs PostgreSQL and an S3 store in one folder, for `recipe-api dev` and the tests.
 
-All data lie in the folder and survive the end of the process, also a violent one. Both servers end with this process.
-One folder has one owner at a time; different folders do not meet.
+All data are in the folder and survive the process, even if it is killed. Both servers end with this process. One
+process at a time can use a folder; different folders do not affect one another.
 """
 
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from recipe_api.dev.errors import DevError
 from recipe_api.dev.folder_lock import folder_lock
 from recipe_api.dev.postgres import postgres
 from recipe_api.dev.seaweedfs import ACCESS_KEY_ID, REGION, seaweedfs
@@ -19,7 +20,7 @@ BUCKET = "recipes"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """Where the running services are, and how to be let in."""
+    """Addresses and credentials of the running services."""
 
     database_url: str = field(repr=False)
     s3_endpoint_url: str
@@ -29,7 +30,7 @@ class Stack:
     secret_access_key: str = field(repr=False)
 
     def environment(self) -> dict[str, str]:
-        """The variables of `settings.py` that say so."""
+        """Return the environment variables for `settings.py`."""
         return {
             "DATABASE_URL": self.database_url,
             "S3_ENDPOINT_URL": self.s3_endpoint_url,
@@ -42,21 +43,20 @@ class Stack:
 
 @contextmanager
 def embedded_stack(folder: Path, *, durable: bool = True, database_url: str | None = None) -> Iterator[Stack]:
-    """Run both services on `folder`; anyone may read the bucket's objects, and the database is empty at first.
+    """Run both services in `folder`. Anyone may read the objects of the bucket; a new database is empty.
 
     Args:
-        folder: Holds all data; made where it is missing.
-        durable: False for speed in tests: a crash of the machine may lose the database.
-        database_url: A PostgreSQL to use in place of the embedded one.
+        folder: Holds all data; created if missing.
+        durable: False is faster, but a crash of the machine may lose the database; for tests.
+        database_url: A PostgreSQL to use instead of the embedded one.
 
     Raises:
-        DevError: Another process holds the folder, a service does not start, or the dev extra is missing.
+        DevError: The folder is unusable or in use by another process, a service does not start, or the dev extra is
+            not installed.
     """
     folder = folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    check_owner(folder)
     with ExitStack() as running:
-        running.enter_context(folder_lock(folder))
+        _open(folder, running)
         store = running.enter_context(seaweedfs(folder / "seaweedfs"))  # starts while PostgreSQL does
         if database_url is None:
             database_url = running.enter_context(postgres(folder / "postgres", durable=durable))
@@ -71,3 +71,16 @@ def embedded_stack(folder: Path, *, durable: bool = True, database_url: str | No
             access_key_id=ACCESS_KEY_ID,
             secret_access_key=store.secret_access_key,
         )
+
+
+def _open(folder: Path, running: ExitStack) -> None:
+    """Create the folder if it is missing, and lock it until `running` is closed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        check_owner(folder)
+        running.enter_context(folder_lock(folder))
+    except (FileExistsError, NotADirectoryError):
+        raise DevError(f"{folder} is not a folder, or is below a file; choose another with --data") from None
+    except OSError as error:
+        reason = error.strerror or error
+        raise DevError(f"the data folder {folder} is not usable ({reason}); choose another with --data") from None
