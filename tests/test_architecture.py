@@ -22,11 +22,11 @@ LEVELS = (
     {"resources"},
     {"uploads"},
     {"multipart", "storage", "database"},
-    {"errors", "settings", "kinds", "undo", "observability", "memory", "asgi"},
+    {"errors", "settings", "database_url", "kinds", "undo", "observability", "memory", "asgi", "units"},
 )
 """The rooms of the package, from the roof down. A room knows those below it, and of its own level none but itself."""
 GROUND = LEVELS[-1]
-"""Here neighbours may know one another: the settings name kinds."""
+"""Modules here may import one another: the settings check kinds of photos and the database's URI."""
 
 VENDORS = {
     "aioboto3": {"storage"},
@@ -44,7 +44,6 @@ VENDORS = {
     "python_multipart": {"multipart"},
     "sqlalchemy": {"database"},
     "sqlmodel": {"database"},
-    "stamina": {"storage"},
     "starlette": {"app", "web"},
     "stringzilla": {"multipart"},
     "structlog": {name for level in LEVELS for name in level},
@@ -53,7 +52,7 @@ VENDORS = {
 }
 """The rooms that may know a vendor."""
 
-WIRE_FILE = ("recipe_api.multipart.file", "starlette.datastructures", "UploadFile")
+STREAMING_FILE = ("recipe_api.multipart.file", "starlette.datastructures", "UploadFile")
 """The one exception: a handler is to read the file on the wire as the type it knows."""
 
 
@@ -126,6 +125,10 @@ def test_the_leaves_do_not_know_one_another_and_only_uploads_and_the_root_join_t
     assert all(some <= {leaf} for leaf, some in known.items() if leaf in leaves)
 
 
+def test_only_the_rooms_that_speak_http_know_asgi() -> None:
+    assert {room(found.module) for found in OURS if room(found.found) == "asgi"} == {"server", "web"}
+
+
 def test_no_module_comes_back_to_itself() -> None:
     graph: dict[str, set[str]] = {module: set() for module in MODULES}
     for found in OURS:
@@ -140,7 +143,7 @@ def test_a_vendor_is_known_in_its_rooms_only_and_known_there(vendor: str) -> Non
     assert [
         f"{found.module} imports {found.target}"
         for found in users
-        if room(found.module) not in VENDORS[vendor] and (found.module, found.target, found.name) != WIRE_FILE
+        if room(found.module) not in VENDORS[vendor] and (found.module, found.target, found.name) != STREAMING_FILE
     ] == []
 
 
@@ -149,7 +152,7 @@ def test_every_vendor_has_its_rooms() -> None:
 
 
 def test_the_wires_upload_file_is_the_only_exception_and_is_still_needed() -> None:
-    assert Import(*WIRE_FILE) in THEIRS
+    assert Import(*STREAMING_FILE) in THEIRS
 
 
 def test_only_the_entrances_look_at_the_environment() -> None:
@@ -159,7 +162,8 @@ def test_only_the_entrances_look_at_the_environment() -> None:
         for node in ast.walk(tree)
         if (isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv", "getenvb"})
     }
-    assert looks <= {"app", "cli", "dev"}
+    # The database room reads libpq's own variables, as its driver does, so as not to override them.
+    assert looks <= {"app", "cli", "dev", "database"}
     assert not [found for found in IMPORTS if found.target == "os" and found.name], (
         "os is imported whole, or this is blind"
     )

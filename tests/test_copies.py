@@ -9,20 +9,25 @@ from typing import Any
 import uvicorn
 from uvicorn.server import ServerState
 
-from recipe_api.multipart import FormRules, WireForm
+from recipe_api.multipart import FormRules, StreamingForm
 from recipe_api.server.http import BoundedHttp
-from recipe_api.settings import KIB, MIB, PART_SIZE
+from recipe_api.settings import PART_SIZE
 from recipe_api.storage.body import Body
 from recipe_api.storage.budget import BufferBudget
 from recipe_api.storage.protocol import Attributes, Part, Upload
 from recipe_api.storage.writer import ObjectWriter
 from recipe_api.undo import Undo
+from recipe_api.units import KIB, MIB
 from tests.support.forms import BOUNDARY, jpeg, recipe_form
 from tests.support.store import ATTRIBUTES
 
 CHUNK_BYTES = 256 * KIB
 RULES = FormRules(
-    texts={"label": str}, files=frozenset({"photo"}), max_parts=2, max_text_bytes=KIB, max_file_bytes=100 * MIB
+    text_fields={"label": str},
+    file_fields=frozenset({"photo"}),
+    max_parts=2,
+    max_text_bytes=KIB,
+    max_file_bytes=100 * MIB,
 )
 
 
@@ -109,7 +114,7 @@ async def test_a_chunk_is_what_the_store_is_given() -> None:
         for chunk in chunks:
             yield chunk
 
-    file = await WireForm(arriving(), boundary=BOUNDARY, rules=RULES).file("photo")
+    file = await StreamingForm(arriving(), boundary=BOUNDARY, rules=RULES).file("photo")
     async with ObjectWriter(
         store,
         "key",

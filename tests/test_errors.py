@@ -52,8 +52,8 @@ def test_an_error_with_a_status_of_its_own_has_a_code_of_its_own_and_is_explaine
         (403, {"TokenRefused"}),
         (404, {"RecipeNotFound"}),
         (408, {"BodyStalled"}),
-        (413, {"TooLarge", "PhotoTooLarge", "TextTooLarge", "TooManyParts", "BodyTooLarge"}),
-        (415, {"NotMultipart", "NotJson", "UnsupportedPhoto"}),
+        (413, {"TooLarge", "FileTooLarge", "TextTooLarge", "TooManyParts", "BodyTooLarge"}),
+        (415, {"NotMultipart", "NotJson", "UnsupportedFile"}),
         (422, {"InvalidField", "FieldMissing", "FieldEmpty", "FieldRepeated", "FieldUnexpected", "InvalidText"}),
         (499, {"ClientDisconnected"}),
         (500, {"RecipeApiError"}),
@@ -66,7 +66,7 @@ def test_an_error_has_the_status_that_the_contract_gives_it(status: int, names: 
 
 def test_errors_that_may_pass_say_when_to_come_again() -> None:
     for error in ALL:
-        passing = issubclass(error, (errors.Unavailable, errors.KeyInUse))
+        passing = issubclass(error, (errors.Unavailable, errors.IdempotencyKeyInUse, errors.TooManyRequests))
         seconds = error.retry_after
         assert passing == (seconds is not None), error
         assert seconds is None or 1 <= seconds <= 60

@@ -1,4 +1,4 @@
-"""A photo's kind is told by its own first bytes."""
+"""A photo's kind is recognised by its first bytes."""
 
 import io
 from collections.abc import Sequence
@@ -68,7 +68,23 @@ def test_a_file_is_known_by_its_head(file: bytes, content_type: str) -> None:
         (_ftyp(b"mif1", b"miaf"), "image/heif"),
         (_ftyp(b"mif1"), "image/heif"),
         (_ftyp(b"msf1", b"iso8"), "image/heif"),
-        (_ftyp(b"mif1", *[b"iso8"] * 50, b"avif"), "image/avif"),
+        (_ftyp(b"mif1", *[b"iso8"] * 59, b"avif"), "image/avif"),  # the last of 60, as many as the head holds
+        (_ftyp(b"miaf", b"avif", b"mif1", b"miaf"), "image/avif"),
+        (_ftyp(b"miaf", b"mif1", b"heic"), "image/heic"),
+        (_ftyp(b"mif2", b"mif1", b"heic", b"mif2"), "image/heic"),
+        (_ftyp(b"mif2", b"avis"), "image/avif"),
+        (_ftyp(b"isom", b"mp42", b"avis", b"iso8"), "image/avif"),
+        (_ftyp(b"MA1B", b"avif", b"mif1"), "image/avif"),
+        (_ftyp(b"qt  ", b"heic"), "image/heic"),
+        (_ftyp(b"jpeg", b"mif1"), "image/heif"),
+        (_ftyp(b"miaf"), "image/heif"),
+        (_ftyp(b"mif2"), "image/heif"),
+        (_ftyp(b"heic", b"mif1", b"avif"), "image/heic"),  # two codecs: the major brand decides
+        (_ftyp(b"avif", b"mif1", b"heic"), "image/avif"),
+        (_ftyp(b"mif1", b"heic", b"avif"), "image/avif"),
+        (b"\0\0\0\x10ftypmif3avif", "image/avif"),
+        (b"\0\0\0\x10ftypmif3heic", "image/heic"),
+        (b"\0\0\0\x10ftypmif3\0\0\0\0", "image/heif"),
         (_ftyp(b"heic", size=2**32 - 1), "image/heic"),  # longer than the file: the major brand still stands there
     ],
 )
@@ -105,7 +121,9 @@ def test_a_brand_beyond_the_end_of_its_box_does_not_count() -> None:
         bytes(range(0x80, 0x100)),
         b"\0" * HEAD_BYTES,
         _ftyp(b"isom", b"iso2", b"avc1", b"mp41"),
-        _ftyp(b"qt  ", b"heic"),
+        _ftyp(b"qt  ", b"qt  "),
+        _ftyp(b"crx ", b"crx ", b"isom"),
+        _ftyp(b"isom", *[b"iso8"] * 60, b"avif"),  # beyond what decides
         _ftyp(b"heic", size=0),  # a box that reaches to the file's end, which a ftyp never does
         _ftyp(b"heic", size=1),  # its size in 64 bits, likewise
         _ftyp(b"heic", size=11),
@@ -113,7 +131,7 @@ def test_a_brand_beyond_the_end_of_its_box_does_not_count() -> None:
         _ftyp(b"heic")[4:],
     ],
 )
-def test_what_is_no_photo_is_anything(file: bytes) -> None:
+def test_a_file_that_no_signature_matches_is_anything(file: bytes) -> None:
     assert sniff(file[:HEAD_BYTES]) is ANYTHING
 
 

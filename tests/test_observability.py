@@ -123,8 +123,8 @@ def fail(password):
 try:
     fail(bytes.fromhex("{SECRET.encode().hex()}").decode())
 except RuntimeError:
-    ours.exception("unexpected fault")
-    theirs.exception("unexpected fault")
+    ours.exception("unexpected error")
+    theirs.exception("unexpected error")
 """
 
 

@@ -12,37 +12,44 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 
 from recipe_api.kinds import accepted
 from recipe_api.memory import rarely_collected, settle_malloc
 from recipe_api.observability import configure_logging
 from recipe_api.resources import Resources, open_resources
 from recipe_api.settings import PART_SIZE, Settings
-from recipe_api.storage.addresses import location_of, public_base_url
+from recipe_api.storage.addresses import base_urls, location_of
 from recipe_api.storage.budget import BufferBudget
 from recipe_api.uploads.policy import UploadPolicy
 from recipe_api.uploads.service import Uploads
 from recipe_api.web import health, openapi, pages, problems, recipes, upload
-from recipe_api.web.body import Patience
+from recipe_api.web.body import BodyTimeouts
+from recipe_api.web.cors import Cors, origin_regex
+from recipe_api.web.cross_site import CrossSiteForms
 from recipe_api.web.dependencies import Services
-from recipe_api.web.middleware import Faults, HeadAsGet, Linger, RequestLog, SecurityHeaders
+from recipe_api.web.middleware import HeadAsGet, InternalErrors, LingeringClose, RequestLog, SecurityHeaders
+from recipe_api.web.peers import LastForwardedFor
+from recipe_api.web.readiness import Readiness
+from recipe_api.web.root_path import RootPath
 from recipe_api.web.tokens import Tokens
+from recipe_api.web.transport import HttpsPages
 
 RATE_SECONDS = 60
-"""Over how much waiting a client's rate is looked at: long enough for a phone in a tunnel."""
+"""Waiting time over which a client's rate is averaged: long enough for a phone in a tunnel."""
+SLOW_SECONDS = 10
+"""How long a client may be slow while the process is full of uploads."""
 STOPPING_SECONDS = 4
-"""How long uploads that were cancelled have to undo what they began."""
+"""How long cancelled uploads have to clean up."""
 
-_DESCRIPTION = """Send a label and a photo in one form; the photo is streamed to S3 while it arrives, and the answer
-says where it now lives. Errors are problem documents (RFC 9457) whose `type` is stable."""
+_DESCRIPTION = """Send a label and a photo in one form. The photo is streamed to S3 as it arrives, and the response
+contains its public URL. Errors are problem documents (RFC 9457) with a stable `type`."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """The app of these settings, or of the environment's.
+    """Return the app for these settings, or for those of the environment.
 
     Raises:
-        SettingsError: The environment does not describe a service that could run.
+        SettingsError: A setting of the environment is missing or invalid.
     """
     settings = settings or Settings.from_environment(os.environ)
     configure_logging(settings.log_level)
@@ -52,9 +59,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_resources(settings) as resources:
             services = app.state.services = _services(settings, resources)
-            with rarely_collected():
-                yield
-            # The server has cancelled what did not end in time, and does not wait: the connections must.
+            async with health.warning_unless_ready(resources), resources.deletions.retrying():
+                with rarely_collected():
+                    yield
+            # The server does not wait for the requests that it cancels. They need the connections to clean up.
+            services.readiness.close()
             with suppress(TimeoutError):
                 async with asyncio.timeout(STOPPING_SECONDS):
                     await services.uploads.idle()
@@ -65,16 +74,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         summary="A label and a photo, straight to S3.",
         description=_DESCRIPTION,
         lifespan=lifespan,
+        openapi_url=None,  # `openapi` and `pages` serve these
         docs_url=None,
         redoc_url=None,
-        redirect_slashes=False,  # an upload would be sent twice, and to an address made of the Host header
-        telemetry={"tracing": False, "metrics": False, "logs": False},  # it would look for providers at every request
+        redirect_slashes=False,  # a client would send an upload twice, and to an address from the Host header
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+        },  # it looks for providers at every request
         middleware=_middleware(settings),
     )
     problems.install(app)
-    openapi.complete(app, settings)
+    openapi.install(app, settings)
     upload.install(app)
-    app.state.page = pages.Page(settings, photos_at=_photos_at(settings))
+    app.state.page = pages.Page(settings, photo_base_urls=base_urls(settings))
     app.include_router(recipes.router)
     app.include_router(health.router)
     app.include_router(pages.router)
@@ -82,30 +96,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def _base_url(settings: Settings, *, override: str | None) -> str:
-    return public_base_url(
-        bucket=settings.s3_bucket,
-        region=settings.aws_region,
-        endpoint_url=settings.s3_endpoint_url,
-        override=override,
-    )
-
-
-def _photos_at(settings: Settings) -> list[str]:
-    # The bucket's own address too: photos from before PUBLIC_BASE_URL was set keep theirs.
-    return [_base_url(settings, override=override) for override in (settings.public_base_url, None)]
-
-
 def _services(settings: Settings, resources: Resources) -> Services:
-    base_url = _base_url(settings, override=settings.public_base_url)
+    base_url, bucket = base_urls(settings)
     policy = UploadPolicy(
         kinds=accepted(settings.photo_types),
         key_prefix=settings.s3_key_prefix,
         location_of=partial(location_of, base_url=base_url),
+        bucket=bucket,
+        shared_cache_seconds=settings.shared_cache_seconds,
         max_photo_bytes=settings.max_upload_bytes,
         max_label_bytes=settings.max_label_bytes,
         max_form_parts=settings.max_form_parts,
         max_uploads=settings.max_concurrent_uploads,
+        max_uploads_per_client=settings.uploads_per_client,
         part_size=PART_SIZE,
         parts_in_flight=settings.parts_in_flight,
     )
@@ -114,35 +117,47 @@ def _services(settings: Settings, resources: Resources) -> Services:
         uploads=Uploads(
             store=resources.store,
             recipes=resources.recipes,
-            records=resources.records,
+            recipe_writer=resources.recipe_writer,
             idempotency_keys=resources.idempotency_keys,
+            deletions=resources.deletions,
             policy=policy,
             budget=BufferBudget(total=settings.upload_buffer_bytes, part_size=PART_SIZE),
             undo=resources.undo,
         ),
-        tokens=Tokens(secret_key=settings.secret_key, api_tokens=settings.api_tokens),
-        patience=Patience(
+        tokens=Tokens(secret_keys=settings.secret_keys, api_tokens=settings.api_tokens),
+        allow_insecure_tokens=settings.allow_insecure_tokens,
+        cross_site_forms=CrossSiteForms(
+            refused=settings.refuse_cross_site_forms, allowed_origins=settings.cors_origins
+        ),
+        body_timeouts=BodyTimeouts(
             idle_seconds=settings.body_idle_seconds,
             min_bytes_per_second=settings.body_min_bytes_per_second,
             rate_seconds=RATE_SECONDS,
+            slow_seconds=SLOW_SECONDS,
         ),
+        readiness=Readiness(partial(health.failures, resources)),
     )
 
 
 def _middleware(settings: Settings) -> list[Middleware]:
     cors = Middleware(
-        CORSMiddleware,
+        Cors,
         allow_origins=settings.cors_origins,
-        allow_methods=["GET", "POST", "PATCH", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
+        allow_origin_regex=origin_regex(settings.cors_origins),
+        allow_methods=problems.CORS_METHODS,
+        allow_headers=["*"],  # without cookies, headers give a page no rights; Starlette echoes those requested
         expose_headers=["Idempotency-Replayed", "Location", "Retry-After", "WWW-Authenticate", "X-Request-ID"],
         max_age=3600,
     )
+    trusts_every_proxy = settings.forwarded_allow_ips.strip() == "*"
     return [
+        *([Middleware(LastForwardedFor)] if trusts_every_proxy else []),
+        *([Middleware(RootPath, root_path=settings.root_path)] if settings.root_path else []),
         Middleware(RequestLog),
-        Middleware(Linger),
+        Middleware(LingeringClose),
         Middleware(SecurityHeaders),
         *([cors] if settings.cors_origins else []),
+        *([] if settings.allow_insecure_tokens else [Middleware(HttpsPages)]),
         Middleware(HeadAsGet),
-        Middleware(Faults),
+        Middleware(InternalErrors),
     ]

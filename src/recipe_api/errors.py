@@ -1,45 +1,56 @@
-"""Every failure the service can name, and what each means on the wire.
+"""Every error of the service, and how each appears on the wire.
 
-The layers below `web/` raise these and nothing of a vendor's; `web/problems.py` renders them, in one
-place, as problem documents (RFC 9457). A class carries its status, its stable code (the last segment of the
-problem's `type`) and its title; an instance carries the detail, a sentence that says what to do.
+The layers below `web/` raise only these, never a vendor's errors. `web/problems.py` renders them as problem documents
+(RFC 9457). A class defines the status, the stable code (the last segment of the problem's `type`), and the title, which
+names the problem; an instance holds the detail, a sentence that says what to do. `/problems/{code}` shows the
+docstring.
 
     RecipeApiError
-    ├── RequestRefused                 the request is at fault
+    ├── RequestRefused                 the request is invalid or not permitted
     │   ├── MalformedBody              400
     │   ├── TokenWanted                401
     │   │   └── TokenUnknown           401
     │   ├── TokenRefused               403
+    │   ├── TokenInsecure              403
+    │   ├── CrossSiteForm              403
     │   ├── RecipeNotFound             404
     │   ├── BodyStalled                408
-    │   ├── KeyInUse                   409
+    │   ├── IdempotencyKeyInUse        409
     │   ├── TooLarge                   413
-    │   │   ├── PhotoTooLarge · TextTooLarge · TooManyParts · BodyTooLarge
+    │   │   ├── FileTooLarge · TextTooLarge · TooManyParts · BodyTooLarge
+    │   ├── TargetTooLong              414
     │   ├── NotMultipart               415
     │   ├── NotJson                    415
-    │   ├── UnsupportedPhoto           415
-    │   ├── KeyReused                  422
+    │   ├── UnsupportedEncoding        415
+    │   ├── UnsupportedFile            415
+    │   ├── UnmetExpectation           417
+    │   ├── IdempotencyKeyReused       422
+    │   ├── TooManyRequests            429
     │   ├── HeadersTooLarge            431
     │   └── InvalidField               422
     │       └── FieldMissing · FieldEmpty · FieldRepeated · FieldUnexpected · InvalidText · InvalidParameter
-    ├── Unavailable                    503: something the service leans on is away; Retry-After
+    ├── Unimplemented                  501: the request uses a part of HTTP that this server lacks
+    │   ├── UnsupportedMethod          501
+    │   ├── UnsupportedTransferCoding  501
+    │   └── UnsupportedVersion         505
+    ├── Unavailable                    503: a dependency or the service itself is unavailable; Retry-After
     │   ├── StorageUnavailable · ServiceFull · ServiceStopping
     │   └── DatabaseUnavailable
-    │       └── CommitInDoubt          what was asked for may have happened
-    └── ClientDisconnected             nobody is left to answer
+    │       └── CommitInDoubt          the change may have been committed
+    └── ClientDisconnected             the client is gone; no response is sent
 """
 
 from typing import ClassVar
 
 
 class RecipeApiError(Exception):
-    """Something went wrong inside the service. It has been logged under the request_id that came with the problem."""
+    """The service failed unexpectedly. Its log has the cause, under the problem's request_id."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal-error"
     title: ClassVar[str] = "Internal server error"
     retry_after: ClassVar[int | None] = None
-    """Seconds until the same request may work; None where nobody knows, or it will not."""
+    """Seconds until a retry may succeed; None if that is unknown, or if no retry can succeed."""
 
     def __init__(self, detail: str, *, field: str | None = None) -> None:
         super().__init__(detail)
@@ -48,7 +59,7 @@ class RecipeApiError(Exception):
 
 
 class RequestRefused(RecipeApiError):
-    """The request is at fault; sending it again unchanged will fail again."""
+    """The request is invalid. Correct it before you send it again."""
 
     status = 400
     code = "bad-request"
@@ -56,231 +67,320 @@ class RequestRefused(RecipeApiError):
 
 
 class MalformedBody(RequestRefused):
-    """The body is not what its headers announce, or ends before its closing boundary."""
+    """The request body is not in the format that its headers declare, or is truncated. Send all of it, unchanged."""
 
     status = 400
     code = "malformed-body"
-    title = "The body is malformed or cut short"
+    title = "Malformed request body"
 
 
 class TokenWanted(RequestRefused):
-    """No bearer token was sent where one is needed."""
+    """The request requires a bearer token and has none. Send one as `Authorization: Bearer TOKEN`."""
 
     status = 401
     code = "token-wanted"
-    title = "A token is wanted"
+    title = "Token required"
 
 
 class TokenUnknown(TokenWanted):
-    """The token that was sent is none that this service gave."""
+    """The bearer token is not valid for this service. It may have been revoked."""
 
     code = "token-unknown"
-    title = "This token is not known"
+    title = "Unknown token"
 
 
 class TokenRefused(RequestRefused):
-    """The token that was sent does not reach so far."""
+    """The bearer token does not permit this request. Use the `manage_token` of this recipe."""
 
     status = 403
     code = "token-refused"
-    title = "This token does not reach so far"
+    title = "This token lacks permission"
+
+
+class TokenInsecure(RequestRefused):
+    """A bearer token was sent over plain HTTP from another machine; send it over HTTPS."""
+
+    status = 403
+    code = "https-required"
+    title = "HTTPS required"
+
+
+class CrossSiteForm(RequestRefused):
+    """A page of another site submitted this form. Submit it from the site of this service."""
+
+    status = 403
+    code = "cross-site-form"
+    title = "Form from another site"
 
 
 class RecipeNotFound(RequestRefused):
-    """No recipe has this id."""
+    """No recipe has this id. It may have been deleted."""
 
     status = 404
     code = "recipe-not-found"
-    title = "No such recipe"
+    title = "Recipe not found"
 
 
 class BodyStalled(RequestRefused):
-    """The client stopped sending in the middle of the body."""
+    """The client stopped sending the request body, or sent it too slowly. Retry on a faster connection."""
 
     status = 408
     code = "body-stalled"
-    title = "The body stalled"
+    title = "The request body arrived too slowly"
 
 
-class KeyInUse(RequestRefused):
-    """A request with this idempotency key is still being worked on; ask again when it may have ended."""
+class IdempotencyKeyInUse(RequestRefused):
+    """An upload with this idempotency key is still in progress. Retry after it has ended."""
 
     status = 409
     code = "idempotency-key-in-use"
-    title = "This idempotency key is being worked on"
+    title = "Idempotency key in use"
     retry_after = 5
 
 
 class TooLarge(RequestRefused):
-    """Something is over its limit."""
+    """The request exceeds a limit."""
 
     status = 413
     code = "too-large"
-    title = "Too large"
+    title = "The request is too large"
 
 
-class PhotoTooLarge(TooLarge):
-    """The photo has more bytes than MAX_UPLOAD_BYTES allows; send a smaller one."""
+class FileTooLarge(TooLarge):
+    """The photo exceeds MAX_UPLOAD_BYTES. Send a smaller one."""
 
     code = "photo-too-large"
-    title = "The photo is over its limit"
+    title = "The photo is too large"
 
 
 class TextTooLarge(TooLarge):
-    """The label has more bytes of UTF-8 than MAX_LABEL_BYTES allows; shorten it."""
+    """The label exceeds MAX_LABEL_BYTES, counted in UTF-8. Shorten it."""
 
     code = "text-too-large"
-    title = "A text field is over its limit"
+    title = "The label is too long"
 
 
 class TooManyParts(TooLarge):
-    """The form has more parts than MAX_FORM_PARTS allows; send the fields label and photo alone."""
+    """The form has more than MAX_FORM_PARTS parts. Send only the fields label and photo."""
 
     code = "too-many-parts"
-    title = "The form has too many parts"
+    title = "Too many form parts"
 
 
 class BodyTooLarge(TooLarge):
-    """The whole body is over what any form within the limits can come to; send a smaller photo."""
+    """The request body is larger than any valid form or JSON document. Send a smaller photo."""
 
     code = "body-too-large"
-    title = "The body is over its limit"
+    title = "The request body is too large"
+
+
+class TargetTooLong(RequestRefused):
+    """The request target (path and query) makes the request line longer than 8 KiB. Shorten it."""
+
+    status = 414
+    code = "target-too-long"
+    title = "The request target is too long"
 
 
 class NotMultipart(RequestRefused):
-    """The request is not a `multipart/form-data` form with a boundary."""
+    """The request body is not `multipart/form-data` with a boundary. Let your HTTP library set `Content-Type`."""
 
     status = 415
     code = "not-multipart"
-    title = "The request is no multipart form"
+    title = "The request body is not a multipart form"
 
 
 class NotJson(RequestRefused):
-    """The request is not `application/json`."""
+    """The `Content-Type` of the request is not `application/json`."""
 
     status = 415
     code = "not-json"
-    title = "The request is no JSON"
+    title = "The request body is not JSON"
 
 
-class UnsupportedPhoto(RequestRefused):
-    """The photo's first bytes are of no accepted kind."""
+class UnsupportedEncoding(RequestRefused):
+    """The request body has a `Content-Encoding`, such as gzip. Send it uncompressed."""
+
+    status = 415
+    code = "unsupported-encoding"
+    title = "Unsupported content encoding"
+
+
+class UnsupportedFile(RequestRefused):
+    """The photo's type is not accepted, or its part has a transfer encoding. Send an accepted type, unencoded."""
 
     status = 415
     code = "unsupported-photo"
-    title = "The photo is of no accepted kind"
+    title = "Unsupported photo type"
 
 
-class KeyReused(RequestRefused):
-    """This idempotency key was used for another label or photo; a new upload wants a new key."""
+class UnmetExpectation(RequestRefused):
+    """The `Expect` header has a value other than `100-continue`. Remove the header."""
+
+    status = 417
+    code = "unmet-expectation"
+    title = "Unsupported expectation"
+
+
+class IdempotencyKeyReused(RequestRefused):
+    """This idempotency key was used for another label or photo. Use a new key for each upload."""
 
     status = 422
     code = "idempotency-key-reused"
-    title = "This idempotency key belongs to another upload"
+    title = "Idempotency key used for another upload"
+
+
+class TooManyRequests(RequestRefused):
+    """This client has as many requests in progress as it may have. Retry when one of them has ended."""
+
+    status = 429
+    code = "too-many-requests"
+    title = "Too many requests at once"
+    retry_after = 5
 
 
 class HeadersTooLarge(RequestRefused):
-    """The request's line and headers are over their limit."""
+    """The request has more than 100 headers, or a head larger than 16 KiB. Send fewer or shorter headers."""
 
     status = 431
     code = "headers-too-large"
-    title = "The headers are over their limit"
+    title = "The request headers are too large"
 
 
 class InvalidField(RequestRefused):
-    """A field or parameter is not as it should be; `field` names it."""
+    """A field or parameter is invalid. `field` names it."""
 
     status = 422
     code = "invalid-field"
-    title = "A field is invalid"
+    title = "Invalid field"
 
 
 class FieldMissing(InvalidField):
-    """The form ended without a field that it must have."""
+    """The form lacks a required field. Send both label and photo."""
 
     code = "field-missing"
-    title = "A field is missing"
+    title = "Missing field"
 
 
 class FieldEmpty(InvalidField):
-    """A field is there with nothing in it: a file of no bytes, or a text of white space alone."""
+    """The photo has no bytes, or the label is blank. Choose a photo and describe it."""
 
     code = "field-empty"
-    title = "A field is empty"
+    title = "Empty field"
 
 
 class FieldRepeated(InvalidField):
-    """A field that may stand once stood twice; which one was meant cannot be told."""
+    """A field that may occur only once occurs more than once. Send it once."""
 
     code = "field-repeated"
-    title = "A field was sent twice"
+    title = "Repeated field"
 
 
 class FieldUnexpected(InvalidField):
-    """A file stood where a text belongs or the other way round, or a file that nobody asked for."""
+    """A text field was sent as a file, a file field as text, or a file in an unknown field. `field` names it."""
 
     code = "field-unexpected"
-    title = "A field is of the wrong sort"
+    title = "Unexpected kind of field"
 
 
 class InvalidText(InvalidField):
-    """A text or a name is not UTF-8, or has a NUL, which PostgreSQL cannot store."""
+    """The text cannot be decoded, or contains a NUL character, which PostgreSQL cannot store. Send plain UTF-8."""
 
     code = "invalid-text"
-    title = "A field is not valid text"
+    title = "Invalid text"
 
 
 class InvalidParameter(InvalidField):
-    """A parameter of the path, the query or a header is not of its form."""
+    """A path parameter, a query parameter or a request header is invalid. `field` names it."""
 
     code = "invalid-parameter"
-    title = "A parameter is invalid"
+    title = "Invalid parameter"
+
+
+class Unimplemented(RecipeApiError):
+    """The request uses a part of HTTP that this server does not implement."""
+
+    status = 501
+    code = "not-implemented"
+    title = "Not implemented"
+
+
+class UnsupportedMethod(Unimplemented):
+    """The request method is CONNECT, or is not a known HTTP method."""
+
+    code = "unsupported-method"
+    title = "Unsupported method"
+
+
+class UnsupportedTransferCoding(Unimplemented):
+    """The request body has a transfer coding other than `chunked`, such as gzip. Send it without."""
+
+    code = "unsupported-transfer-coding"
+    title = "Unsupported transfer coding"
+
+
+class UnsupportedVersion(Unimplemented):
+    """The request uses a version of HTTP other than HTTP/1.1 and HTTP/1.0."""
+
+    status = 505
+    code = "unsupported-http-version"
+    title = "Unsupported HTTP version"
 
 
 class Unavailable(RecipeApiError):
-    """Something that the service leans on is away; the same request may work later."""
+    """The service, or something that it depends on, is unavailable. Retry later."""
 
     status = 503
     code = "unavailable"
     title = "The service is unavailable"
     retry_after = 5
 
+    def __init__(self, detail: str, *, field: str | None = None, reason: str = "") -> None:
+        super().__init__(detail, field=field)
+        self.reason = reason
+        """What the operator should do. Commands print it; it is never sent to clients."""
+
 
 class StorageUnavailable(Unavailable):
-    """The object store does not answer, or not as it should; nothing of the upload was kept."""
+    """The object store does not respond, or returns an error. Nothing of the upload was kept."""
 
     code = "storage-unavailable"
     title = "The object store is unavailable"
+    had_no_effect = False
+    """Whether the call certainly changed nothing in the store, so that there is nothing to undo."""
 
 
 class ServiceFull(Unavailable):
-    """As many uploads are under way as may be; come again in a few seconds."""
+    """The service is handling as many uploads as it can. Retry in a few seconds."""
 
     code = "service-full"
-    title = "The service is full"
+    title = "The service is at capacity"
 
 
 class ServiceStopping(Unavailable):
-    """This process takes no new uploads, since it is about to end; another one will."""
+    """This process is shutting down. Retry in a moment; another process will accept the upload."""
 
     code = "service-stopping"
-    title = "The service is stopping"
+    title = "The service is shutting down"
 
 
 class DatabaseUnavailable(Unavailable):
-    """The database does not answer, or has no connection free; nothing of the upload was kept."""
+    """The database does not respond, or has no free connection.
+
+    Nothing of the upload was kept, unless the connection was lost during the commit. Retry with an `Idempotency-Key`.
+    """
 
     code = "database-unavailable"
     title = "The database is unavailable"
 
 
 class CommitInDoubt(DatabaseUnavailable):
-    """The answer to a commit was lost: it may have happened."""
+    """The connection was lost during a commit, which may have succeeded."""
 
 
 class ClientDisconnected(RecipeApiError):
-    """The client went away before its body was whole. 499 is nginx's name for it in logs; it is never sent."""
+    """The client disconnected before its body was complete. 499, as in nginx, appears in logs and is never sent."""
 
     status = 499
     code = "client-disconnected"
-    title = "The client went away"
+    title = "The client disconnected"

@@ -1,8 +1,8 @@
-"""Logs that a machine can read, and the id that ties a request's lines together.
+"""Structured logs, and the request id that all lines of one request share.
 
-One line a request, with its `X-Request-ID` (the router's where it is valid, else ours), method, path, status, bytes
-and duration. On a terminal the same lines are written for people. Secrets never come near: settings keep them in
-`SecretStr`, and no header or body is logged.
+Each request gets one line, with its `X-Request-ID`, method, path, status, sizes and duration. The id is that of the
+router if it is valid, otherwise a new one. Lines are JSON, or on a terminal readable text. Secrets are never logged:
+settings hold them as `SecretStr`, and headers and bodies are not logged.
 """
 
 import logging
@@ -10,37 +10,62 @@ import logging.config
 import re
 import secrets
 import sys
+import time
 from contextvars import ContextVar
 from functools import cache, partial
 from typing import TextIO
 
 import structlog
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9+/=-]{20,200}", re.ASCII)  # Heroku's rule for an id it passes on
+_REQUEST_ID = re.compile(r"[A-Za-z0-9+/=-]{20,200}", re.ASCII)  # Heroku's rule for an id that it forwards
 _current: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
+MIN_INTERVAL_SECONDS = 60
+
+
+class RareWarning:
+    """A warning that clients can cause at will. It is logged at most once a minute, with a count.
+
+    Args:
+        event: The message of the log event.
+    """
+
+    def __init__(self, event: str) -> None:
+        self._event = event
+        self._times = 0
+        self._quiet_until = 0.0
+
+    def note(self, **fields: object) -> None:
+        """Count the warning, and log it with these fields unless it was logged within the last minute."""
+        self._times += 1
+        if (now := time.monotonic()) < self._quiet_until:
+            return
+        structlog.get_logger(__name__).warning(self._event, times=self._times, **fields)
+        self._times, self._quiet_until = 0, now + MIN_INTERVAL_SECONDS
+
+
 def request_id() -> str | None:
-    """The id of the request that is being answered, if one is."""
+    """Return the id of the current request, or None outside of a request."""
     return _current.get()
 
 
 def begin_request(presented: str | None) -> str:
-    """Takes a request's id from its header where that is valid, makes one where not; ties the lines to it."""
-    taken = presented if presented and _REQUEST_ID.fullmatch(presented) else secrets.token_hex(16)
-    _current.set(taken)
-    return taken
+    """Set the id of the current request: the one in its header if valid, otherwise a new one. Return it."""
+    chosen = presented if presented and _REQUEST_ID.fullmatch(presented) else secrets.token_hex(16)
+    _current.set(chosen)
+    return chosen
 
 
 def _add_request_id(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """As structlog's `merge_contextvars` would, which looks at all variables there are, at ten times the CPU."""
+    """Add the request id. structlog's `merge_contextvars` takes ten times the CPU, because it reads every variable."""
     if (current := _current.get()) is not None:
         event["request_id"] = current
     return event
 
 
 class _Lines(structlog.WriteLogger):
-    """Writes our own lines. By way of the standard library's loggers, as others' come, a line takes twice the CPU."""
+    """Writes this package's own lines. Through the standard library's loggers a line would take twice the CPU."""
 
     def __init__(self, stream: TextIO, name: str | None = None) -> None:
         super().__init__(stream)
@@ -48,21 +73,21 @@ class _Lines(structlog.WriteLogger):
 
 
 def _renderers(*, for_people: bool) -> list[structlog.typing.Processor]:
-    """What makes a line of an event, in the end."""
+    """Return the processors that format an event as a line."""
     if for_people:
         return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-    # Tracebacks without the frames' variables: among those are tokens, passwords and photos.
+    # Tracebacks exclude local variables, which may contain tokens, passwords and photos.
     tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     return [structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer()]
 
 
 def configure_logging(level: str, *, human: bool | None = None, stream: TextIO | None = None) -> None:
-    """Sends every logger's lines, ours and the libraries', to one stream in one form.
+    """Send the log lines of this package and of all libraries to one stream, in one format.
 
     Args:
-        level: The least severe level that is shown.
-        human: Lines for people instead of JSON; by default where the stream is a terminal.
-        stream: Standard output, where nothing else is given.
+        level: The lowest level that is logged.
+        human: Readable text instead of JSON; by default if the stream is a terminal.
+        stream: By default standard output.
     """
     stream = stream or sys.stdout
     shared: list[structlog.typing.Processor] = [
@@ -91,9 +116,10 @@ def configure_logging(level: str, *, human: bool | None = None, stream: TextIO |
             "handlers": {"stream": {"class": "logging.StreamHandler", "stream": stream, "formatter": "lines"}},
             "root": {"handlers": ["stream"], "level": level.upper()},
             "loggers": {
-                # These say at their lower levels what we say ourselves, or nothing that whoever runs this can use.
+                # Their lower levels repeat our own lines, or do not help an operator.
                 "botocore": {"level": "WARNING"},
                 "aiobotocore": {"level": "WARNING"},
+                "aiobotocore.credentials": {"level": "ERROR"},
                 "sqlalchemy": {"level": "WARNING"},
                 "uvicorn": {"handlers": [], "propagate": True},
                 "uvicorn.access": {"level": "ERROR"},

@@ -1,51 +1,65 @@
-"""What is opened once and closed in reverse: the object store, the database, and the undoing under way.
+"""Opens the connections to the object store and the database once, and closes them in reverse order.
 
-The app's lifespan and the command line share it. A client per request would cost 0.1 to 0.4 s each.
+The app's lifespan and the command line use it. Creating an S3 client takes 0.1 to 0.4 s, too long for each request.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from recipe_api.database.deletions import PendingDeletions
 from recipe_api.database.idempotency import IdempotencyKeys
-from recipe_api.database.records import Records, open_records
+from recipe_api.database.leases import Lease
+from recipe_api.database.recipe_writer import RecipeWriter, open_recipe_writer
 from recipe_api.database.repository import Recipes
+from recipe_api.database.schema import Schema
 from recipe_api.database.session import open_engine
 from recipe_api.settings import Settings
+from recipe_api.storage.addresses import base_urls, bucket_url
 from recipe_api.storage.connection import open_s3_store
 from recipe_api.storage.inventory import S3Inventory
 from recipe_api.storage.protocol import Inventory, ObjectStore
 from recipe_api.undo import Undo
+from recipe_api.uploads.current_bucket import CurrentBucket
+from recipe_api.uploads.deletions import Deletions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """Open connections to the outside."""
+    """Open connections, and the objects that use them."""
 
     store: ObjectStore
     inventory: Inventory
+    schema: Schema
     recipes: Recipes
-    records: Records
+    recipe_writer: RecipeWriter
     idempotency_keys: IdempotencyKeys
+    sweep_lease: Lease
+    deletions: Deletions
     undo: Undo
 
 
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
-    """All of it, for as long as the block lasts; the undoing ends before the connections do."""
+    """Open all resources for the duration of the block. Pending cleanup finishes before the connections close."""
     async with (
         open_engine(settings) as engine,
-        open_records(settings) as records,
+        open_recipe_writer(settings, engine) as recipe_writer,
         open_s3_store(settings) as (store, client),
     ):
         undo = Undo()
+        bucket = CurrentBucket(url=bucket_url(settings), base_urls=base_urls(settings))
+        inventory = S3Inventory(client, bucket=settings.s3_bucket)
         try:
             yield Resources(
                 store=store,
-                inventory=S3Inventory(client, bucket=settings.s3_bucket),
+                inventory=inventory,
+                schema=Schema(engine),
                 recipes=Recipes(engine),
-                records=records,
+                recipe_writer=recipe_writer,
                 idempotency_keys=IdempotencyKeys(engine, kept_seconds=settings.idempotency_key_seconds),
+                sweep_lease=Lease(engine, "sweep"),
+                deletions=Deletions(store, inventory, PendingDeletions(engine, bucket=bucket.url), bucket),
                 undo=undo,
             )
         finally:
