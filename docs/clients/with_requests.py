@@ -1,0 +1,14 @@
+"""usage: python with_requests.py http://127.0.0.1:8000 photo.jpg Pancakes"""
+
+import sys
+from pathlib import Path
+
+import requests
+
+url, photo, label = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+
+# requests builds the whole form in memory; for large photos prefer httpx or aiohttp.
+with photo.open("rb") as file:
+    response = requests.post(f"{url}/recipe", data={"label": label}, files={"photo": (photo.name, file)}, timeout=60)
+response.raise_for_status()
+print(response.text)
