@@ -21,6 +21,8 @@ from recipe_api.storage.body import Body
 from recipe_api.storage.connection import open_s3_store
 from recipe_api.storage.protocol import Attributes
 from recipe_api.storage.s3 import S3Store
+from recipe_api.storage.s3_writer import Fallback, WriteOptions
+from recipe_api.storage.sdk_writer import SdkWriter
 
 BODY = os.urandom(50_000)
 ATTRIBUTES = Attributes(
@@ -39,14 +41,15 @@ async def cost(store: S3Store) -> float:
 
 async def main(settings: S3Settings) -> None:
     """Measures and prints."""
-    async with open_s3_store(settings) as (lean, client):
-        plain = S3Store(client, bucket=settings.s3_bucket, checksums=True, conditional_writes=True)
-        await cost(lean)
+    async with open_s3_store(settings) as (store, client):
+        options = WriteOptions(bucket=settings.s3_bucket)
+        plain = S3Store(client, Fallback(SdkWriter(client, options)), options)
+        await cost(store)
         await cost(plain)
-        pairs = [(await cost(lean), await cost(plain)) for _ in range(ROUNDS)]
-    for name, figures in zip(("lean", "aioboto3"), zip(*pairs, strict=True), strict=True):
+        pairs = [(await cost(store), await cost(plain)) for _ in range(ROUNDS)]
+    for name, figures in zip(("service", "aioboto3"), zip(*pairs, strict=True), strict=True):
         print(f"{name:9} {min(figures):.2f} {statistics.median(figures):.2f} {max(figures):.2f} ms (min, median, max)")
-    print(f"ratio     {statistics.median(plain / lean for lean, plain in pairs):.1f}")
+    print(f"ratio     {statistics.median(plain / ours for ours, plain in pairs):.1f}")
 
 
 argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()

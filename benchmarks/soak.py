@@ -58,7 +58,12 @@ def _soak(folder: Path, options: argparse.Namespace) -> int:
     shared = folder / "shared"
     source = random.Random(1)  # noqa: S311 - no secret
     shared.write_bytes(b"".join(source.randbytes(MIB) for _ in range(options.large_mib)))
-    with _serving(folder, command=options.server, max_upload_bytes=size) as (url, pid):
+    environment = {
+        "WEB_CONCURRENCY": "2",
+        "MAX_UPLOAD_BYTES": str(size),
+        "MAX_UPLOADS_PER_CLIENT": "400",  # all clients of the crowd have one address
+    }
+    with serving(folder, command=options.server, environment=environment) as (url, pid):
         settled(pid)
         written = written_bytes(pid)
         with watched(pid) as footprint:
@@ -78,22 +83,22 @@ def _crowd(url: str, *, shared: Path, size: int, options: argparse.Namespace) ->
 
 
 @contextmanager
-def _serving(folder: Path, *, command: str, max_upload_bytes: int) -> Iterator[tuple[str, int]]:
+def serving(folder: Path, *, command: str, environment: dict[str, str]) -> Iterator[tuple[str, int]]:
+    """Serve on a stack of its own with these settings; yields the address and the process id."""
     with embedded_stack(folder / "stack", durable=False) as stack, socket.socket() as probe:
         migrate(stack.database_url)
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
         probe.close()
-        environment = {
+        complete = {
             **os.environ,
             **stack.environment(),
             "SECRET_KEY": "soak-soak-soak-soak-soak-soak-soak-soak",
             "PORT": str(port),
-            "WEB_CONCURRENCY": "2",
-            "MAX_UPLOAD_BYTES": str(max_upload_bytes),
             "LOG_LEVEL": "warning",
+            **environment,
         }
-        server = subprocess.Popen([command, "serve", "--host", "127.0.0.1"], env=environment, cwd=folder)  # noqa: S603 - our own command
+        server = subprocess.Popen([command, "serve", "--host", "127.0.0.1"], env=complete, cwd=folder)  # noqa: S603 - our own command
         try:
             url = f"http://127.0.0.1:{port}"
             _wait_until_ready(url)

@@ -21,23 +21,30 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import asyncpg
+from recipe_api.uploads.home import Home
 
+from recipe_api.database.deletions import PendingDeletions
 from recipe_api.database.idempotency import IdempotencyKeys
+from recipe_api.database.leases import Lease
 from recipe_api.database.repository import Recipes
 from recipe_api.database.session import open_engine
 from recipe_api.dev.migrations import migrate
 from recipe_api.dev.postgres import postgres
 from recipe_api.settings import DatabaseSettings
 from recipe_api.storage.protocol import Listed, ListedUpload
-from recipe_api.uploads.sweep import Sweep, Window
+from recipe_api.uploads.deletions import Deletions
+from recipe_api.uploads.sweep import Sweep, TimeRange
 
 BEGINNING = 1_790_000_000_000  # milliseconds since the epoch
 WRITTEN = datetime(2026, 9, 21, tzinfo=UTC)
 ORPHAN_EVERY = 10_000
 MISSING_EVERY = 10_007
+HOME = Home(bucket="", base_urls=["https://photos.test"])
+NO_STORE: Any = None  # a sweep that only reports deletes nothing
 COLUMNS = ("id", "label", "key", "location", "content_type", "size", "etag", "original_name", "created_at")
 
 
@@ -126,13 +133,18 @@ def _rows(count: int) -> Iterator[tuple[object, ...]]:
 async def _sweep(count: int) -> None:
     async with open_engine(DatabaseSettings.from_environment(os.environ)) as engine:
         recipes = Recipes(engine)
-        await recipes.check()
         sweep = Sweep(
-            Simulated(count), recipes, IdempotencyKeys(engine, kept_seconds=0), prefix="", grace=timedelta(days=1)
+            Simulated(count),
+            recipes,
+            IdempotencyKeys(engine, kept_seconds=0),
+            Lease(engine, "sweep"),
+            Deletions(NO_STORE, Simulated(count), PendingDeletions(engine, bucket=""), HOME),
+            prefix="",
+            grace=timedelta(days=1),
         )
         before, began = _highest_memory(), time.perf_counter()
         findings = 0
-        async for _ in sweep.run(Window(), fix=False):
+        async for _ in sweep.run(TimeRange(), fix=False):
             findings += 1
         took = time.perf_counter() - began
     print(f"{count:>9,} recipes: {took:.1f} s, {count / took:,.0f} a second")

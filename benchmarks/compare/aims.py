@@ -32,29 +32,29 @@ def aims(results: Results) -> list[Aim]:
 
 def _throughput(results: Results) -> Iterator[Aim]:
     for load, photos, peer, title, wanted in (
-        ("small", "50 kB photos a second", "express", "Express", 2.0),
-        ("small", "50 kB photos a second", "naive", "`UploadFile`", 5.0),
-        ("medium", "5 MB photos a second", "express", "Express", 2.0),
+        ("small", "50 kB photos per second", "express", "Express", 2.0),
+        ("small", "50 kB photos per second", "naive", "`UploadFile`", 5.0),
+        ("medium", "5 MB photos per second", "express", "Express", 2.0),
     ):
         ratio = results.ratio(load, ("service", "per_second"), (peer, "per_second"))
         if ratio:
-            yield _at_least(f"{photos}, by those of {title}", ratio, wanted)
+            yield _at_least(f"{photos}, relative to {title}", ratio, wanted)
 
 
 def _large(results: Results) -> Iterator[Aim]:
     ratio = results.ratio("large", ("service", "seconds"), ("curl", "seconds"))
     if ratio:
-        yield _at_most("256 MiB: time, by that of curl straight to the store", ratio, 2.0)
+        yield _at_most("256 MiB: time, relative to curl straight to the store", ratio, 2.0)
     ratio = results.ratio("large", ("express", "seconds"), ("service", "seconds"))
     if ratio:
-        yield _at_least("256 MiB: time of Express, by ours", ratio, 1.5)
+        yield _at_least("256 MiB: time of Express, relative to ours", ratio, 1.5)
     last = results.spread("large", "service", "last_byte_ms")
     steps = [results.spread("large", "steps", name) for name in ("part_ms", "complete_ms", "commit_ms")]
     if last and all(steps):
         part, complete, commit = (step.median for step in steps if step)
         allowed = part + complete + commit
         yield Aim(
-            title="256 MiB: last byte to answer, by one part's PUT, the Complete and the commit, one after another",
+            title="256 MiB: last byte to response, compared with one part's PUT, Complete and commit in sequence",
             wanted=f"at most {allowed:.1f} ms ({part:.1f} + {complete:.1f} + {commit:.1f})",
             measured=f"{last.median:.1f} ms ({last.low:.1f}-{last.high:.1f})",
             met=last.median <= allowed,
@@ -64,12 +64,12 @@ def _large(results: Results) -> Iterator[Aim]:
 def _memory(results: Results) -> Iterator[Aim]:
     ratio = results.ratio("crowd", ("service", "peak_mib"), ("express", "peak_mib"))
     if ratio:
-        yield _at_most(f"{CROWD} photos of 64 MiB at once: memory at its peak, by that of Express", ratio, 0.25)
+        yield _at_most(f"{CROWD} photos of 64 MiB at once: peak memory, relative to Express", ratio, 0.25)
     idle, peak = (results.spread("crowd", "service", name) for name in ("idle_mib", "peak_mib"))
     if idle and peak:
         allowed = BUDGET_MIB + CROWD * CHUNK_MIB
         yield Aim(
-            title="the same: memory above idle, by the budget and a chunk of 256 KiB for each connection",
+            title="the same: memory above idle, compared with the budget and a chunk of 256 KiB per connection",
             wanted=f"at most {allowed:.0f} MiB ({BUDGET_MIB} + {CROWD * CHUNK_MIB:.0f})",
             measured=f"{peak.median - idle.median:.0f} MiB",
             met=peak.median - idle.median <= allowed,
@@ -85,8 +85,8 @@ def _growth(results: Results) -> Iterator[Aim]:
         (seconds[larger] - seconds[smaller]) / (larger - smaller) for smaller, larger in pairwise(sorted(seconds))
     ]
     for found, title in (
-        (further, "16 MiB to 2 GiB: time for each further MiB, the highest by the lowest"),
-        (list(peaks.values()), "16 MiB to 2 GiB: memory at its peak, the highest by the lowest"),
+        (further, "16 MiB to 2 GiB: time per additional MiB, highest relative to lowest"),
+        (list(peaks.values()), "16 MiB to 2 GiB: peak memory, highest relative to lowest"),
     ):
         if len(found) > 1:
             ratio = max(found) / min(found)

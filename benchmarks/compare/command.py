@@ -10,7 +10,7 @@
 Loads: small (50 kB), medium (5 MB), large (256 MiB), crowd (64 of 64 MiB at once), growth (16 MiB to 2 GiB).
 Contestants: service, express, naive, discard; and beside them store, curl and steps.
 
-Needs the packages of `pip install -e '.[dev]'`, which `scripts/dev` leaves in .venv, and nginx with its Lua module,
+Needs the packages of `pip install -e '.[test]'`, which `scripts/test` leaves in .venv, and nginx with its Lua module,
 wrk, node, npm, curl, setpriv. Express and its packages are fetched once, into ~/.cache/recipe_api. Whatever it starts
 ends with it. Run it on a machine that does nothing else. --quick and --only write to .cache/compare, and leave docs/
 alone; --report with one of them reads there. What the names of figures mean is in benchmarks/compare/figures.py.

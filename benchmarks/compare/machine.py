@@ -56,7 +56,7 @@ def load_average() -> float:
 
 
 def versions(express: Path) -> dict[str, str]:
-    """Of all that takes part. `express` is where npm has installed the lesson's packages."""
+    """Of all that takes part. `express` is where npm has installed Express and its packages."""
     wanted = json.loads((express / "package.json").read_text())["dependencies"]
     return {
         "Python": platform.python_version(),

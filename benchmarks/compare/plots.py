@@ -109,20 +109,20 @@ def _memory(results: Results, describes: str) -> Picture | None:
         speed = results.spread("crowd", name, "megabytes")
         words = f"at {_number(speed.median)} MB/s" if speed else ""
         bars.append(_bar(name, spread, f"{_number(spread.median)} MiB", words, pale=idle.median if idle else 0))
-    return _bars(describes, "64 photos of 64 MiB at once: memory at its peak; pale: before", bars)
+    return _bars(describes, "64 photos of 64 MiB at once: peak memory; pale: before", bars)
 
 
 def _cpu(results: Results, describes: str) -> Picture | None:
     bars = []
     for name, spread in _found(results, "small", "cpu_ms", ("service", "express", "naive")).items():
         large = results.spread("large", name, "cpu_per_gib")
-        words = f"256 MiB: {large.median:.1f} s a GiB" if large else ""
+        words = f"256 MiB: {large.median:.1f} s per GiB" if large else ""
         bars.append(_bar(name, spread, f"{spread.median:.2f} ms", words))
     return _bars(describes, "CPU time of one upload of 50 kB, milliseconds", bars, right=230)
 
 
 def _growth(results: Results, describes: str) -> Picture | None:
-    panels = (("seconds", True, "Milliseconds for each MiB"), ("peak_mib", False, "Memory at its peak, MiB"))
+    panels = (("seconds", True, "Milliseconds per MiB"), ("peak_mib", False, "Peak memory, MiB"))
     if len(growth(results, "service", "seconds")) < 2:
         return None
     picture = Picture(WIDTH, 300, describes)

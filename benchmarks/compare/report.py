@@ -23,24 +23,24 @@ _STREAM = {
     "per_second": "uploads/s",
     "median_ms": "median, ms",
     "p99_ms": "p99, ms",
-    "cpu_ms": "CPU an upload, ms",
-    "cpu_per_gib": "CPU a GiB, s",
+    "cpu_ms": "CPU per upload, ms",
+    "cpu_per_gib": "CPU per GiB, s",
     "peak_mib": "peak memory, MiB",
 }
 _LARGE = {
     "seconds": "time, s",
     "megabytes": "MB/s",
-    "last_byte_ms": "last byte to answer, ms",
-    "cpu_per_gib": "CPU a GiB, s",
+    "last_byte_ms": "last byte to response, ms",
+    "cpu_per_gib": "CPU per GiB, s",
     "peak_mib": "peak memory, MiB",
 }
 _CROWD = {
-    "seconds": "time of all, s",
+    "seconds": "total time, s",
     "megabytes": "MB/s",
-    "cpu_per_gib": "CPU a GiB, s",
+    "cpu_per_gib": "CPU per GiB, s",
     "idle_mib": "memory before, MiB",
     "peak_mib": "peak memory, MiB",
-    "retries": "503, came again",
+    "retries": "503, retried",
 }
 
 
@@ -72,7 +72,7 @@ def paste(page: Path, text: str) -> None:
 
 def _aims(results: Results) -> str:
     rows = [(aim.title, aim.wanted, aim.measured, "yes" if aim.met else "**no**") for aim in aims(results)]
-    return _table(("aim", "wanted", "measured", "met"), rows) if rows else ""
+    return _table(("goal", "target", "measured", "met"), rows) if rows else ""
 
 
 def _load(record: Record, load: str, columns: dict[str, str]) -> str:
@@ -92,7 +92,7 @@ def _growth(results: Results) -> str:
         for size, found in seconds.items():
             each = Spread(median=found.median / size * 1e3, low=found.low / size * 1e3, high=found.high / size * 1e3)
             rows.append((_ROWS[name], f"{size} MiB", _cell(found), _cell(each), _cell(peaks[size])))
-    headings = ("", "photo", "time, s", "a MiB, ms", "peak memory, MiB")
+    headings = ("", "photo", "time, s", "per MiB, ms", "peak memory, MiB")
     return f"### From 16 MiB to 2 GiB\n\n{_plots('growth')}{_table(headings, rows)}" if rows else ""
 
 
@@ -104,7 +104,7 @@ def _store(results: Results) -> str:
         shares = [results.spread(load, name, "store_share") for name in ("service", "express", "naive")]
         if limit:
             rows.append((title, f"{_cell(limit)}", *(f"{share.median:.0%}" if share else "" for share in shares)))
-    headings = ("load", "the store alone, MB/s", "how busy it was, of a core: recipe_api", "Express", "`UploadFile`")
+    headings = ("load", "the store alone, MB/s", "its load, share of a core: recipe_api", "Express", "`UploadFile`")
     return f"### The store's own limit\n\n{_table(headings, rows)}" if rows else ""
 
 

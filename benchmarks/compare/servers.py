@@ -95,7 +95,7 @@ def contestants(cache: Path, *, service: str) -> dict[str, Contestant]:
 
 
 def install_express(cache: Path) -> None:
-    """Fetches the lesson's packages, at the versions of `package.json`, unless they are there.
+    """Fetch the packages of Express, at the versions of `package.json`, unless they are there.
 
     Raises:
         BenchmarkError: npm failed.

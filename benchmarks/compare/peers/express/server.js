@@ -1,4 +1,4 @@
-// The lesson's stack in its best configuration: multer-s3 streams the photo to the store, pg inserts the row. One
+// Express with multer-s3 in its best configuration: multer-s3 streams the photo to the store, pg inserts the row. One
 // process. No log, no check of what the photo is, no limit, nothing undone. multer-s3 cuts parts of 5 MiB and has four
 // of them on their way; neither can be set.
 
@@ -49,7 +49,7 @@ const upload = multer({
     s3,
     bucket: environment.S3_BUCKET,
     contentType: (_request, file, done) => done(null, file.mimetype),
-    // The lesson's key is the millisecond alone, which two uploads at once share.
+    // Tutorials use the millisecond alone as the key, which two uploads at once share.
     key: (_request, _file, done) => done(null, `${Date.now()}-${randomUUID()}.jpg`),
   }),
 });
