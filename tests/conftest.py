@@ -7,9 +7,9 @@ dropped at its end.
 import asyncio
 import os
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -24,6 +24,8 @@ from tests.support.service import Service, running
 from tests.support.traces import Backstage, backstage_of
 
 SECRET_KEY = "tests-only-tests-only-tests-only-tests-only"
+_SERVICES = 8
+"""How many services with settings of their own run at once: PostgreSQL allows 100 connections, and each holds some."""
 
 
 @pytest.fixture(scope="session")
@@ -89,14 +91,28 @@ def service(shared_service: Service, backstage: Backstage) -> Service:  # noqa: 
 
 @pytest.fixture(scope="session")
 def services(make_settings: Callable[..., Settings]) -> Iterator[Callable[..., Service]]:
-    """A service with other settings, by keyword. It runs on: to start one takes longer than most tests."""
-    with ExitStack() as open_services:
+    """Start a service with other settings, given by keyword, or return the one that already runs with them.
 
-        @cache
-        def started(**environment: str) -> Service:
-            return open_services.enter_context(running(make_settings(**environment)))
+    Starting one takes longer than most tests, so they keep running; but each holds database connections, so the one
+    unused for longest stops when there are `_SERVICES` of them.
+    """
+    open_services: OrderedDict[frozenset[tuple[str, str]], tuple[Service, ExitStack]] = OrderedDict()
 
-        yield started
+    def started(**environment: str) -> Service:
+        key = frozenset(environment.items())
+        if key not in open_services:
+            if len(open_services) == _SERVICES:
+                _, (_, unused) = open_services.popitem(last=False)
+                unused.close()
+            stack = ExitStack()
+            open_services[key] = (stack.enter_context(running(make_settings(**environment))), stack)
+        open_services.move_to_end(key)
+        return open_services[key][0]
+
+    yield started
+    with ExitStack() as rest:
+        for _, stack in open_services.values():
+            rest.push(stack)
 
 
 @pytest.fixture

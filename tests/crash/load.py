@@ -13,8 +13,9 @@ from typing import Any
 
 import httpx
 
-from recipe_api.settings import KIB, MIB
+from recipe_api.units import KIB, MIB
 from tests.support.forms import CONTENT_TYPE, recipe_form
+from tests.support.idempotency import key_of
 from tests.support.service import bearer
 
 _HEAD = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00"
@@ -112,7 +113,7 @@ class Client:
         """Sends it, in the end, until it is answered, as clients do that have a key for it."""
         with self._record.lock:
             self._record.labels_with_key.add(name)
-        if not self._upload(client, name, photo, {"Idempotency-Key": name}):
+        if not self._upload(client, name, photo, {"Idempotency-Key": key_of(name)}):
             self._unanswered.append((name, photo))
 
     def _upload(self, client: httpx.Client, label: str, photo: bytes, headers: dict[str, str]) -> bool:

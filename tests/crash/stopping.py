@@ -8,9 +8,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from recipe_api.settings import MIB
+from recipe_api.units import MIB
 from tests.support.forms import HEADER, jpeg, recipe_form
-from tests.support.process import ServerProcess, free_port, serving
+from tests.support.ports import free_port
+from tests.support.process import ServerProcess, serving
 from tests.support.service import HOST
 from tests.support.traces import Backstage, eventually
 from tests.support.wire import Wire, request

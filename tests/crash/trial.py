@@ -35,7 +35,8 @@ from recipe_api.dev.migrations import migrate
 from recipe_api.dev.stack import Stack, embedded_stack
 from tests.crash.load import Promise, Record, clients
 from tests.crash.stopping import stopped_under_load
-from tests.support.process import ServerProcess, free_port, serving
+from tests.support.ports import free_port
+from tests.support.process import ServerProcess, serving
 from tests.support.traces import backstage_of
 
 CLIENTS = 8
@@ -141,7 +142,7 @@ class Trial:
             check=False,
         )
         lines = [json.loads(line) for line in done.stdout.splitlines()]
-        return done.returncode, Counter(line["amiss"] for line in lines if "amiss" in line)
+        return done.returncode, Counter(line["kind"] for line in lines if "kind" in line)
 
     def _compare(self, server: ServerProcess, result: Result) -> None:
         record = result.record
@@ -205,7 +206,7 @@ def _workers(number: int) -> str:
 
 def _progress(result: Result, kills: int) -> str:
     answers = ", ".join(f"{status}: {number}" for status, number in sorted(result.record.statuses.items()))
-    return f"{result.kills.total():>4} of {kills} kills; answers {answers}"
+    return f"{result.kills.total():>4} of {kills} kills; responses {answers}"
 
 
 def table(result: Result) -> str:
@@ -213,21 +214,21 @@ def table(result: Result) -> str:
     record = result.record
     lines = [
         *((f"killed: {what}", number) for what, number in sorted(result.kills.items())),
-        *((f"answers: {status}", number) for status, number in sorted(record.statuses.items())),
+        *((f"responses: {status}", number) for status, number in sorted(record.statuses.items())),
         ("uploads with an idempotency key", len(record.labels_with_key)),
-        ("photos promised, all fetched and compared", result.fetched),
+        ("photos acknowledged, all fetched and compared", result.fetched),
         ("deleted, all gone", len(record.deleted)),
-        ("deleted, without an answer: all whole or gone", len(record.perhaps_deleted)),
-        *((f"first sweep, mended: {amiss}", result.first_sweep[amiss]) for amiss in ("orphan", "dangling", "missing")),
+        ("deletion without a response: all whole or gone", len(record.perhaps_deleted)),
+        *((f"first sweep, fixed: {kind}", result.first_sweep[kind]) for kind in ("orphan", "dangling", "missing")),
         ("second sweep, found", result.second_sweep.total()),
-        ("objects in the end", result.objects),
-        ("rows in the end", result.rows),
+        ("objects at the end", result.objects),
+        ("rows at the end", result.rows),
         ("seconds", round(result.seconds)),
         *(
-            (f"seconds from SIGTERM to the end, amid uploads that never end, with {_workers(workers)}", round(seconds))
+            (f"seconds from SIGTERM to exit, with uploads that never end and {_workers(workers)}", round(seconds))
             for workers, seconds in result.seconds_to_stop.items()
         ),
-        ("faults", len(result.faults)),
+        ("failures", len(result.faults)),
     ]
     return "\n".join(f"| {name} | {number:,} |" for name, number in lines)
 
@@ -247,7 +248,7 @@ def _say(line: str) -> None:
 
 
 def main() -> int:
-    """The command; 0 where nothing was amiss."""
+    """The command; 0 if nothing was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200, help="how often (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="what chance depends on (default: %(default)s)")

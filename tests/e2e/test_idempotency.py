@@ -9,13 +9,15 @@ import pytest
 from recipe_api.settings import PART_SIZE
 from tests.support.calls import PHOTO, post
 from tests.support.forms import CONTENT_TYPE, HEADER, file_part, form, jpeg, recipe_form, text_part
+from tests.support.idempotency import key_of
 from tests.support.problems import assert_problem
 from tests.support.recipes import assert_stored
 from tests.support.service import API_TOKEN, Service
 from tests.support.traces import Backstage, eventually
 from tests.support.wire import request
 
-KEY = {"Idempotency-Key": "a key of the tests"}
+KEY = {"Idempotency-Key": "73d0a5a6-4f0d-4e1f-8a5e-0f3e9c1f7b42"}
+KEY_LINE = f"Idempotency-Key: {KEY['Idempotency-Key']}"
 
 
 @pytest.mark.parametrize("size", [500, PART_SIZE + 1], ids=["one put", "in parts"])
@@ -55,7 +57,7 @@ def test_is_refused_for_another_upload(service: Service, backstage: Backstage, c
 
 def test_is_another_upload_under_another_key_or_none(service: Service, backstage: Backstage) -> None:
     with service.client() as client:
-        answers = [post(client, headers=headers) for headers in (KEY, {"Idempotency-Key": "another"}, {}, {})]
+        answers = [post(client, headers=headers) for headers in (KEY, {"Idempotency-Key": key_of("another")}, {}, {})]
 
     assert len({answer.json()["id"] for answer in answers}) == 4
     assert len(backstage.objects()) == 4
@@ -72,9 +74,7 @@ def test_may_use_its_key_again_after_a_refusal(service: Service, backstage: Back
 
 def test_may_use_its_key_again_after_it_was_cut_off(service: Service, backstage: Backstage) -> None:
     with service.connect() as wire:
-        wire.send(
-            request("/recipe", recipe_form(PHOTO)[:300], HEADER, "Idempotency-Key: a key of the tests", length=999)
-        )
+        wire.send(request("/recipe", recipe_form(PHOTO)[:300], HEADER, KEY_LINE, length=999))
 
     def answer() -> httpx.Response:
         with service.client() as client:
@@ -87,7 +87,7 @@ def test_may_use_its_key_again_after_it_was_cut_off(service: Service, backstage:
 def test_is_told_to_wait_while_the_first_is_still_going_on(service: Service, backstage: Backstage) -> None:
     body = recipe_form(PHOTO)
     with service.connect() as wire, service.client() as client:
-        wire.send(request("/recipe", body[:300], HEADER, "Idempotency-Key: a key of the tests", length=len(body)))
+        wire.send(request("/recipe", body[:300], HEADER, KEY_LINE, length=len(body)))
         assert eventually(lambda: bool(backstage.sql("SELECT FROM idempotency_key")))
         second = post(client, headers=KEY)
         wire.send(body[300:])

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recipe_api.settings import MIB, PART_SIZE
+from recipe_api.settings import PART_SIZE
+from recipe_api.units import MIB
 from tests.support.forms import (
     CONTENT_TYPE,
     HEADER,
@@ -57,9 +58,17 @@ def test_it_answers_what_it_stored(service: Service, backstage: Backstage) -> No
     assert recipe["label"] == "Crêpes 🥞"
     assert recipe["location"] == f"{service.settings.s3_endpoint_url}/recipes/{recipe['key']}"
     assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Cache-Control"] == "no-store"  # it carries a token
     assert answer.headers["Location"] == f"/recipe/{recipe['id']}"
     assert UUID(recipe["id"]).version == 4
     assert_stored(recipe, SMALL, backstage)
+
+
+def test_a_shared_cache_keeps_a_photo_for_as_long_as_a_setting_says(start_service: Callable[..., Service]) -> None:
+    recipe = created(post(start_service(SHARED_CACHE_SECONDS="0"), recipe_form(SMALL)))
+
+    found = fetched(recipe["location"]).headers["Cache-Control"]
+    assert found == "public, max-age=31536000, s-maxage=0, immutable"
 
 
 @pytest.mark.parametrize(
@@ -143,6 +152,7 @@ def test_anything_else_is_served_to_be_saved_where_a_setting_lets_it_in(
         (r"C:\fakepath\pan.jpg", "pan.jpg", "inline; filename=\"pan.jpg\"; filename*=UTF-8''pan.jpg"),
         ("../../etc/pan.jpg", "pan.jpg", "inline; filename=\"pan.jpg\"; filename*=UTF-8''pan.jpg"),
         ("a%22b;c.jpg", None, "inline; filename=\"a_22b_c.jpg\"; filename*=UTF-8''a%2522b%3Bc.jpg"),
+        ("invoice.html", "invoice.html", "inline; filename=\"invoice.jpg\"; filename*=UTF-8''invoice.jpg"),
         ("..", "photo.jpg", "inline; filename=\"photo.jpg\"; filename*=UTF-8''photo.jpg"),
     ],
 )
@@ -173,7 +183,7 @@ def test_its_key_begins_with_the_prefix(start_service: Callable[..., Service], b
 
 
 def test_its_manage_token_comes_from_its_id_and_the_secret_key_alone(service: Service) -> None:
-    secret = service.settings.secret_key.get_secret_value().encode()
+    secret = service.settings.secret_keys[0].get_secret_value().encode()
 
     recipe = created(post(service, recipe_form(SMALL)))
 

@@ -1,4 +1,4 @@
-"""The database fails: at every statement of an upload, with and without an idempotency key, once and for ever."""
+"""Faults of the database: at every statement of an upload, with and without an idempotency key."""
 
 from dataclasses import dataclass
 
@@ -9,6 +9,7 @@ from recipe_api.settings import PART_SIZE
 from tests.faults.conftest import Faulty
 from tests.support.calls import post
 from tests.support.forms import jpeg
+from tests.support.idempotency import key_of
 from tests.support.problems import assert_problem
 from tests.support.proxy import Fault, Plan
 from tests.support.recipes import assert_stored
@@ -19,7 +20,7 @@ SMALL, LARGE = jpeg(3000), jpeg(2 * PART_SIZE + 100_000)
 PHOTOS = {"small": SMALL, "large": LARGE}
 
 _CHECK = ["BEGIN", "OTHER", "ROLLBACK"]
-"""What SQLAlchemy asks of a connection before it hands it out."""
+"""SQLAlchemy's test of a pooled connection."""
 PLAIN = ["ROW"]
 KEYED = [*_CHECK, "BEGIN", "CLAIM", "COMMIT", "ROW AND KEY"]
 FAULTS = [Fault.RESET, Fault.STALLED, Fault.ANSWER_LOST, Fault.ANSWER_STALLED]
@@ -27,7 +28,7 @@ FAULTS = [Fault.RESET, Fault.STALLED, Fault.ANSWER_LOST, Fault.ANSWER_STALLED]
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The nth statement of a sort."""
+    """The nth statement of a kind."""
 
     call: str
     nth: int
@@ -44,18 +45,18 @@ def positions(statements: list[str]) -> list[Position]:
 
 
 def is_got_over(fault: Fault, *, for_ever: bool) -> bool:
-    """Whether an upload without a key has to succeed all the same."""
+    """Whether an upload without a key must succeed nevertheless."""
     # The statement is sent again; or it has worked, as a look shows.
     return not for_ever or fault in {Fault.ANSWER_LOST, Fault.ANSWER_STALLED}
 
 
 def upload(faulty: Faulty, photo: bytes = SMALL, *, key: str | None = None) -> httpx.Response:
     with faulty.service.client() as client:
-        return post(client, photo=photo, headers={"Idempotency-Key": key} if key else None)
+        return post(client, photo=photo, headers={"Idempotency-Key": key_of(key)} if key else None)
 
 
 def assert_away(answer: httpx.Response) -> None:
-    """A 503 that says when to come again."""
+    """Assert a 503 with Retry-After."""
     codes = {"/problems/database-unavailable": "database-unavailable", "/problems/storage-unavailable": None}
     assert_problem(answer, 503, codes[answer.json()["type"]] or "storage-unavailable")
     assert int(answer.headers["Retry-After"]) > 0
@@ -63,16 +64,21 @@ def assert_away(answer: httpx.Response) -> None:
 
 @pytest.fixture
 def connected(faulty: Faulty) -> Faulty:
-    """With connections that know every statement."""
+    """Prepare the statements on all connections."""
     faulty.database.cut_all()
-    for key in ("to connect", None, "to know it all", None):
+    # Every connection of the pool, which are used in turn; twice, since the first use prepares the statements.
+    for key in (
+        *(f"to connect {number}" for number in range(3)),
+        None,
+        *(f"to prepare {number}" for number in range(3)),
+    ):
         assert upload(faulty, key=key).status_code == 201
     faulty.backstage.clear()
     faulty.heal()
     return faulty
 
 
-def test_these_are_all_statements_of_an_upload(connected: Faulty) -> None:
+def test_an_upload_makes_exactly_these_statements(connected: Faulty) -> None:
     assert upload(connected).status_code == 201
     assert connected.database.script.calls == PLAIN
     connected.heal()
@@ -87,7 +93,7 @@ def test_these_are_all_statements_of_an_upload(connected: Faulty) -> None:
     [(size, position) for size in PHOTOS for position in positions(PLAIN)],
     ids=str,
 )
-def test_whatever_statement_fails_both_exist_or_neither(
+def test_at_any_failed_statement_object_and_row_both_exist_or_neither(
     connected: Faulty, size: str, position: Position, fault: Fault, *, for_ever: bool
 ) -> None:
     plan = position.plan(fault, for_ever=for_ever)
@@ -108,7 +114,7 @@ def test_whatever_statement_fails_both_exist_or_neither(
 
 @pytest.mark.parametrize("fault", [Fault.RESET, Fault.STALLED], ids=str)
 @pytest.mark.parametrize("size", PHOTOS)
-def test_where_nobody_connects_any_more_the_object_goes(connected: Faulty, size: str, fault: Fault) -> None:
+def test_without_any_connection_the_object_is_deleted(connected: Faulty, size: str, fault: Fault) -> None:
     connected.database.script.follow(Plan(call="CONNECT", fault=fault, for_ever=True))
     connected.database.cut_all()
 
@@ -124,7 +130,7 @@ def test_where_nobody_connects_any_more_the_object_goes(connected: Faulty, size:
     ids=lambda value: value if isinstance(value, Fault) else "for ever" if value else "once",
 )
 @pytest.mark.parametrize("position", positions(KEYED), ids=str)
-def test_with_a_key_whatever_statement_fails_sending_it_again_gives_one_record(
+def test_with_a_key_at_any_failed_statement_a_retry_results_in_one_row(
     connected: Faulty, position: Position, fault: Fault, *, for_ever: bool
 ) -> None:
     plan = position.plan(fault, for_ever=for_ever)
@@ -150,7 +156,7 @@ def test_with_a_key_whatever_statement_fails_sending_it_again_gives_one_record(
 
 
 @pytest.mark.parametrize("position", positions(KEYED), ids=str)
-def test_a_claim_is_given_up_at_once_after_a_fault_in_passing(connected: Faulty, position: Position) -> None:
+def test_a_claim_is_released_at_once_after_a_transient_fault(connected: Faulty, position: Position) -> None:
     connected.database.script.follow(position.plan(Fault.ANSWER_LOST, for_ever=False))
 
     first = upload(connected, key="the same")
@@ -164,7 +170,7 @@ def test_a_claim_is_given_up_at_once_after_a_fault_in_passing(connected: Faulty,
 @pytest.mark.parametrize(
     ("fault", "found"), [(Fault.RESET, {"orphan": 1}), (Fault.ANSWER_LOST, {})], ids=["not committed", "committed"]
 )
-def test_what_became_of_a_commit_that_nobody_can_be_asked_about_the_sweep_finds(
+def test_the_sweep_settles_a_commit_whose_outcome_is_unknown(
     connected: Faulty, fault: Fault, found: dict[str, int]
 ) -> None:
     connected.database.script.follow(
@@ -188,7 +194,7 @@ def test_what_became_of_a_commit_that_nobody_can_be_asked_about_the_sweep_finds(
 def test_a_commit_in_doubt_is_never_undone_blindly(
     connected: Faulty, call: str, fault: Fault, *, for_ever: bool
 ) -> None:
-    """The row is there, and the first look at it fails."""
+    """The row exists, and the first query for it fails."""
     look = Plan(call=call, fault=fault, for_ever=for_ever)
     connected.database.script.follow(Plan(call="ROW", fault=Fault.ANSWER_LOST, for_ever=True), look)
 
@@ -203,7 +209,7 @@ def test_a_commit_in_doubt_is_never_undone_blindly(
     assert not swept(connected.service.settings)
 
 
-def test_a_commit_that_the_server_itself_refuses_leaves_nothing(connected: Faulty) -> None:
+def test_a_commit_that_the_server_rejects_leaves_nothing(connected: Faulty) -> None:
     backstage = connected.backstage
     backstage.sql(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"

@@ -1,4 +1,4 @@
-"""Whoever was to be answered, or was to answer, is gone: the client hangs up, the process is told to stop."""
+"""The client disconnects, or the process stops, during an upload."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,6 +13,7 @@ from tests.support.calls import post
 from tests.support.database_proxy import DatabaseProxy
 from tests.support.fault_proxy import StoreProxy
 from tests.support.forms import HEADER, jpeg, recipe_form
+from tests.support.idempotency import key_of
 from tests.support.log import Lines, lines_logged
 from tests.support.problems import assert_problem
 from tests.support.proxy import Fault, Plan, Proxy
@@ -37,7 +38,7 @@ ENDING = [
     ("small", "ROW", 1),
     ("large", "ROW", 1),
 ]
-"""Calls that are made when all has been sent."""
+"""Calls that are made when the client has sent everything."""
 OF_THE_STORE = {"PutObject", "CreateMultipartUpload", "CompleteMultipartUpload"}
 
 
@@ -71,9 +72,7 @@ class TestTheClientHangsUp:
         assert faulty.nothing_is_left()
 
     @pytest.mark.parametrize(("size", "call", "nth"), ENDING)
-    def test_after_its_last_byte_the_upload_is_carried_through(
-        self, faulty: Faulty, size: str, call: str, nth: int
-    ) -> None:
+    def test_after_its_last_byte_the_upload_is_completed(self, faulty: Faulty, size: str, call: str, nth: int) -> None:
         plan = Plan(call=call, nth=nth, fault=Fault.HELD)
         proxy_of(call, faulty.store, faulty.database).script.follow(plan)
         with faulty.service.connect() as wire:
@@ -85,7 +84,7 @@ class TestTheClientHangsUp:
 
 
 class Stoppable:
-    """A service between proxies, of which the test says when it stops."""
+    """A service between proxies that the test can stop."""
 
     def __init__(self, service: Service, store: StoreProxy, database: DatabaseProxy, stop: Callable[[], None]) -> None:
         self.service = service
@@ -103,7 +102,7 @@ def stoppable(
     database_url: str,
     backstage: Backstage,  # noqa: ARG001 - the same
 ) -> Iterator[Stoppable]:
-    """Its uploads get a moment to finish, then they are cancelled."""
+    """Stop it: running uploads get a moment to finish, then they are cancelled."""
     monkeypatch.setattr(server, "GRACEFUL_SECONDS", 0.2)
     with ExitStack() as proxies, ExitStack() as services:
         store = proxies.enter_context(StoreProxy.before(stack.s3_endpoint_url).running())
@@ -122,7 +121,7 @@ def log(stoppable: Stoppable) -> Iterator[Lines]:  # noqa: ARG001 - the same
 class TestTheProcessStops:
     @pytest.mark.parametrize("fault", [Fault.STALLED, Fault.ANSWER_STALLED], ids=str)
     @pytest.mark.parametrize(("size", "call", "nth"), [("large", call, 1) for call in UNDER_WAY] + ENDING)
-    def test_what_is_under_way_is_cancelled_and_undone(
+    def test_running_uploads_are_cancelled_and_undone(
         self, stoppable: Stoppable, backstage: Backstage, log: Lines, size: str, call: str, nth: int, fault: Fault
     ) -> None:
         self._connected(stoppable, backstage)
@@ -144,13 +143,13 @@ class TestTheProcessStops:
         assert not [line for line in log.text if "Traceback" in line or '"exception"' in line]
         assert not log.events(GAVE_UP)
 
-    def test_a_row_that_its_idempotency_key_leads_to_stays(self, stoppable: Stoppable, backstage: Backstage) -> None:
-        """Whoever asks again may have been told of it already."""
+    def test_a_row_with_an_idempotency_key_stays(self, stoppable: Stoppable, backstage: Backstage) -> None:
+        """A client that repeats its request may have received the row already."""
         self._connected(stoppable, backstage)
         plan = Plan(call="ROW AND KEY", fault=Fault.ANSWER_STALLED)
         stoppable.database.script.follow(plan)
         with stoppable.service.connect() as wire:
-            wire.send(upload_request(SMALL, "Idempotency-Key: pancakes"))
+            wire.send(upload_request(SMALL, f"Idempotency-Key: {key_of('pancakes')}"))
             assert plan.reached.wait(20)
             stoppable.stop()
             assert_problem(wire.read(), 503, "service-stopping")
@@ -160,7 +159,7 @@ class TestTheProcessStops:
         assert [row["key"] for row in traces.rows] == traces.objects
 
     def _connected(self, stoppable: Stoppable, backstage: Backstage) -> None:
-        """Lets it make the connections that an upload needs."""
+        """Let the service open the connections that an upload needs."""
         with stoppable.service.client() as client:
             assert post(client).status_code == 201
         backstage.clear()

@@ -1,4 +1,4 @@
-"""SIGTERM to a real server, with one process and with several: what runs may finish, nothing new is taken.
+"""SIGTERM to a real server, with one process and with several: uploads may finish, and no new ones begin.
 
 That uploads which never end are aborted and undone is shown by `test_departures`, with a grace of a moment, and with
 the real one by `scripts/crash-test`.
@@ -16,7 +16,8 @@ from recipe_api.dev.stack import Stack
 from recipe_api.settings import PART_SIZE
 from tests.conftest import SECRET_KEY
 from tests.support.forms import HEADER, jpeg, recipe_form
-from tests.support.process import ServerProcess, free_port, serving
+from tests.support.ports import free_port
+from tests.support.process import ServerProcess, serving
 from tests.support.recipes import assert_stored
 from tests.support.service import HOST
 from tests.support.traces import Backstage, eventually
@@ -44,7 +45,7 @@ def lines(server: ServerProcess, text: str) -> int:
     return server.log.read_text().count(text)
 
 
-def test_an_upload_that_ends_within_the_grace_is_answered_and_no_new_one_is_taken(
+def test_an_upload_within_the_grace_period_finishes_and_no_new_one_is_accepted(
     server: ServerProcess, backstage: Backstage
 ) -> None:
     workers = len(server.workers())

@@ -1,4 +1,4 @@
-"""The object store fails: at every call of a small and of a large upload, in every way, once and for ever."""
+"""Faults of the object store: at every call of a small and a large upload, of every kind, transient and permanent."""
 
 from dataclasses import dataclass
 
@@ -43,12 +43,12 @@ DONE = {
     Fault.ANSWER_STALLED,
     Fault.ERROR_IN_200_DONE,
 }
-"""After these the store has done what it was asked."""
+"""After these faults the store has performed the operation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One position and what befalls it."""
+    """One call and its fault."""
 
     size: str
     call: str
@@ -74,13 +74,13 @@ def upload(faulty: Faulty, photo: bytes) -> httpx.Response:
 
 
 @pytest.mark.parametrize("size", PHOTOS)
-def test_these_are_all_calls_of_an_upload(faulty: Faulty, size: str) -> None:
+def test_an_upload_makes_exactly_these_calls(faulty: Faulty, size: str) -> None:
     assert upload(faulty, PHOTOS[size]).status_code == 201
     assert sorted(faulty.store.script.calls) == sorted(POSITIONS[size])
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_fault_in_passing_is_got_over(faulty: Faulty, case: Case) -> None:
+def test_an_upload_survives_a_transient_fault(faulty: Faulty, case: Case) -> None:
     plan = Plan(call=case.call, fault=case.fault)
     faulty.store.script.follow(plan)
 
@@ -93,7 +93,7 @@ def test_a_fault_in_passing_is_got_over(faulty: Faulty, case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_fault_that_stays_leaves_nothing_unless_the_work_was_done(faulty: Faulty, case: Case) -> None:
+def test_a_permanent_fault_leaves_nothing_unless_the_operation_was_performed(faulty: Faulty, case: Case) -> None:
     plan = Plan(call=case.call, fault=case.fault, for_ever=True)
     faulty.store.script.follow(plan)
 
@@ -112,8 +112,8 @@ def test_a_fault_that_stays_leaves_nothing_unless_the_work_was_done(faulty: Faul
 
 @pytest.mark.parametrize("fault", OF_LOOKING, ids=str)
 @pytest.mark.parametrize("size", ["small", "large"])
-def test_where_looking_fails_too_the_object_is_taken_back(faulty: Faulty, size: str, fault: Fault) -> None:
-    """Whether the write worked is not known then, and nobody is told that it did."""
+def test_if_the_lookup_fails_too_the_object_is_deleted(faulty: Faulty, size: str, fault: Fault) -> None:
+    """The outcome of the write is unknown then, so the client gets an error."""
     write = Plan(call=POSITIONS[size][-1], fault=Fault.ANSWER_LOST, for_ever=True)
     look = Plan(call="HeadObject", fault=fault, for_ever=True)
     faulty.store.script.follow(write, look)
@@ -136,7 +136,7 @@ UNDOING = [
 @pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
 @pytest.mark.parametrize("fault", OF_UNDOING, ids=str)
 @pytest.mark.parametrize(("size", "first", "call"), UNDOING, ids=lambda value: getattr(value, "call", value))
-def test_what_cannot_be_undone_the_sweep_finds(
+def test_the_sweep_finds_what_cannot_be_undone(
     faulty: Faulty, size: str, first: Plan, call: str, fault: Fault, *, for_ever: bool
 ) -> None:
     undoing = Plan(call=call, fault=fault, for_ever=for_ever)
@@ -166,7 +166,7 @@ def test_a_late_write_overwrites_nothing(faulty: Faulty) -> None:
     assert_stored(answer.json(), SMALL, faulty.backstage)
 
 
-def test_a_late_write_that_arrives_after_it_was_undone_is_found_by_the_sweep(faulty: Faulty) -> None:
+def test_the_sweep_finds_a_late_write_that_arrives_after_the_cleanup(faulty: Faulty) -> None:
     late = Plan(call="PutObject", fault=Fault.LATE, for_ever=True)
     faulty.store.script.follow(late)
 

@@ -1,8 +1,8 @@
-"""How long an answer takes at worst: the real bounds of time, and one part of the surroundings after the other silent.
+"""The slowest responses: the real timeouts, with the store or the database never responding.
 
     python -m tests.faults.waiting
 
-Prints the rows of the table in docs/faults.md, "How long an answer takes at worst"; takes some three minutes.
+Prints the rows of the table in docs/faults.md, "The slowest response"; takes some three minutes.
 """
 
 import tempfile
@@ -28,7 +28,7 @@ CLEARING = ("HeadObject", "DeleteObject", "AbortMultipartUpload", "ListMultipart
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """Who says nothing, for ever."""
+    """What never responds."""
 
     who: str
     photo: bytes
@@ -38,14 +38,14 @@ class Case:
 
 
 CASES = (
-    Case(who="the database, to who connects", photo=SMALL, database=("CONNECT",)),
-    Case(who="the database at the row", photo=SMALL, database=("ROW",)),
-    Case(who="the database at the row and at the look for it", photo=SMALL, database=("ROW", "PROBE")),
-    Case(who="the store at `PutObject`", photo=SMALL, store=("PutObject",)),
-    Case(who="the store at `PutObject`, and at undoing it", photo=SMALL, store=("PutObject", *CLEARING)),
-    Case(who="the store at every part of a large photo, and at undoing it", photo=LARGE, store=(*PARTS, *CLEARING)),
+    Case(who="the database, to new connections", photo=SMALL, database=("CONNECT",)),
+    Case(who="the database, to the INSERT", photo=SMALL, database=("ROW",)),
+    Case(who="the database, to the INSERT and to the query for the row", photo=SMALL, database=("ROW", "PROBE")),
+    Case(who="the store, to `PutObject`", photo=SMALL, store=("PutObject",)),
+    Case(who="the store, to `PutObject` and to its cleanup", photo=SMALL, store=("PutObject", *CLEARING)),
+    Case(who="the store, to every part of a large photo and to their cleanup", photo=LARGE, store=(*PARTS, *CLEARING)),
     Case(
-        who="the store at Complete, though it is done, and then PostgreSQL at the row and the look for it",
+        who="the store, to Complete, though it is done; then the database, to the INSERT and to the query for the row",
         photo=LARGE,
         store=("CompleteMultipartUpload",),
         database=("ROW", "PROBE"),

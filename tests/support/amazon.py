@@ -4,6 +4,7 @@ moto knows Amazon's bucket APIs and verifies nothing: no signature, no checksum,
 the client, each a thing that some store or account is known to do.
 """
 
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -46,6 +47,10 @@ class Oddities:
     """in requests with this method, or in all."""
     refused_headers: set[str] = field(default_factory=set)
     """Request headers with which nothing is taken."""
+    breaking: str = ""
+    """A part of a bucket's settings, such as `cors`: while it is set,"""
+    broken: str = "PUT object"
+    """this call is denied."""
     headers: dict[str, str] = field(default_factory=dict)
     """Of every answer, over its own."""
     calls: list[str] = field(default_factory=list)
@@ -55,10 +60,15 @@ class Oddities:
         for collected in (self.refused, self.swallowed, self.deaf_to, self.refused_headers, self.headers, self.calls):
             collected.clear()
         self.deaf_method = None
+        self.breaking, self.broken = "", "PUT object"
 
     def __call__(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
         call = _name(environ)
         self.calls.append(call)
+        if self.breaking and call == f"PUT ?{self.breaking}":
+            self.refused[self.broken] = Refusal(status="403 Forbidden", code="AccessDenied")
+        elif self.breaking and call == f"DELETE ?{self.breaking}":
+            self.refused.pop(self.broken, None)
         for header in self.deaf_to if self.deaf_method in {None, environ["REQUEST_METHOD"]} else ():
             environ.pop(header, None)
         if self.refused_headers & environ.keys():
@@ -109,14 +119,14 @@ class _Quiet(MotoRequestHandler):
 
 
 @contextmanager
-def amazon_running() -> Iterator[Amazon]:
-    """Runs it until the block ends."""
+def amazon_running(*, tls: ssl.SSLContext | None = None) -> Iterator[Amazon]:
+    """Run it until the block ends, with `tls` over HTTPS."""
     odd = Oddities(DomainDispatcherApplication(create_backend_app))
-    server = make_server(HOST, 0, odd, threaded=True, request_handler=_Quiet)
+    server = make_server(HOST, 0, odd, threaded=True, request_handler=_Quiet, ssl_context=tls)
     thread = threading.Thread(target=server.serve_forever, name="amazon")
     thread.start()
     try:
-        yield Amazon(url=f"http://{HOST}:{server.port}", odd=odd)
+        yield Amazon(url=f"{'https' if tls else 'http'}://{HOST}:{server.port}", odd=odd)
     finally:
         server.shutdown()
         thread.join()

@@ -22,6 +22,8 @@ _CALLS = (
     ("PROBE", r"INSERT INTO recipe .*ON CONFLICT"),
     ("CLAIM", r"INSERT INTO idempotency_key"),
     ("RENEW", r"UPDATE idempotency_key SET claimed_until"),
+    ("REMOVE", r"DELETE FROM recipe"),
+    ("FORGET", r"DELETE FROM pending_deletion"),
     ("RELEASE", r"DELETE FROM idempotency_key WHERE scope"),
 )
 
@@ -54,7 +56,9 @@ class DatabaseProxy(Proxy):
 
     async def serve(self, client: Connection) -> None:
         plan = self.script.next("CONNECT")
-        if plan is not None:
+        if plan is not None and plan.fault is Fault.HELD:
+            await plan.opened()
+        elif plan is not None:
             await _harm(client, plan)
             return
         upstream = await self.connect()

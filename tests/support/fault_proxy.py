@@ -15,6 +15,9 @@ _ERROR = b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>%s</Code><Messag
 _CANNED = {
     Fault.INTERNAL_ERROR: (b"500 Internal Server Error", b"InternalError"),
     Fault.SLOW_DOWN: (b"503 Slow Down", b"SlowDown"),
+    Fault.FORBIDDEN: (b"403 Forbidden", b"InvalidAccessKeyId"),
+    Fault.NO_SUCH_KEY: (b"404 Not Found", b"NoSuchKey"),
+    Fault.NOT_FOUND: (b"404 Not Found", b""),
     Fault.CONFLICT: (b"409 Conflict", b"ConditionalRequestConflict"),
     Fault.ERROR_IN_200: (b"200 OK", b"InternalError"),
     Fault.ERROR_IN_200_DONE: (b"200 OK", b"InternalError"),
@@ -87,8 +90,8 @@ class StoreProxy(Proxy):
     async def _harmed(self, client: Connection, request: Message, plan: Plan) -> bool:
         """Lets the fault befall the request; whether the connection is still of use."""
         match plan.fault:
-            case Fault.INTERNAL_ERROR | Fault.SLOW_DOWN | Fault.CONFLICT | Fault.ERROR_IN_200:
-                await client.send(_canned(plan.fault, request))
+            case fault if fault in _CANNED and fault is not Fault.ERROR_IN_200_DONE:
+                await client.send(_canned(fault, request))
                 return True
             case Fault.ERROR_IN_200_DONE:
                 await self._passed_on(request)
@@ -145,7 +148,7 @@ class StoreProxy(Proxy):
 
 def _canned(fault: Fault, request: Message) -> bytes:
     status, code = _CANNED[fault]
-    body = _ERROR % code
+    body = _ERROR % code if code else b""
     head = b"HTTP/1.1 %s\r\nContent-Type: application/xml\r\nContent-Length: %d\r\n\r\n" % (status, len(body))
     return head if request.is_head else head + body
 

@@ -22,6 +22,16 @@ def titles() -> dict[str, str]:
     return {error.code: error.title for error in errors()} | WITHOUT_AN_ERROR
 
 
+def assert_rejected(status: int, content: bytes, code: str) -> dict[str, Any]:
+    """The content is that of a problem which came before there was a request; its document."""
+    document: dict[str, Any] = json.loads(content)
+    assert (document["status"], document["type"]) == (status, f"/problems/{code}"), content
+    assert document["title"] == titles()[code]
+    assert document["detail"]
+    assert document.keys() == {"type", "title", "status", "detail"}
+    return document
+
+
 def assert_problem(
     answer: Answer | httpx.Response, status: int, code: str, *, field: str | None = None
 ) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -62,14 +61,6 @@ class ServerProcess:
             return httpx.get(f"{self.url}/healthz", timeout=5, trust_env=False).status_code == 200
         except httpx.TransportError:
             return False
-
-
-def free_port() -> int:
-    """A port on which nobody listens now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

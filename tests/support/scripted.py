@@ -1,4 +1,4 @@
-"""Servers of `Wire` that follow a script: each connection says what the test wants said, byte by byte.
+"""Scripted servers for `ConnectionPool`: each connection sends what the test specifies, byte by byte.
 
 They run in the test's own event loop, over real sockets.
 """
@@ -8,13 +8,13 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
-from recipe_api.storage.wire import Limits, Wire
+from recipe_api.storage.connection_pool import ConnectionPool, Limits
 
 HOST = "127.0.0.1"
 
 
 class Peer:
-    """One connection, as the server has it."""
+    """The server's side of one connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -23,44 +23,44 @@ class Peer:
         self.bodies: list[bytes] = []
 
     async def head(self) -> int:
-        """Reads a request's head; answers the length of its body."""
+        """Read a request's head and return the length of its body."""
         head = await self._reader.readuntil(b"\r\n\r\n")
         self.heads.append(head)
-        return int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        return int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or b"0")
 
     async def request(self) -> None:
-        """Reads a whole request."""
+        """Read a whole request."""
         self.bodies.append(await self._reader.readexactly(await self.head()))
 
     async def say(self, *pieces: bytes) -> None:
-        """Sends each piece in a segment of its own, as far as the system lets it."""
+        """Send each piece in its own segment, as far as the system permits."""
         for piece in pieces:
             self._writer.write(piece)
             await self._writer.drain()
             await asyncio.sleep(0)
 
     async def answer(self, *answers: bytes) -> None:
-        """Reads a request before each answer."""
+        """Read a request before each response."""
         for answer in answers:
             await self.request()
             await self.say(answer)
 
     async def hung_up(self) -> None:
-        """Returns when the client has closed, whatever it still sent."""
+        """Wait until the client has closed the connection, and discard what it sends."""
         with suppress(OSError):
             while await self._reader.read(2**20):
                 pass
 
     def end_sending(self) -> None:
-        """Says that nothing more comes."""
+        """Close the sending side."""
         self._writer.write_eof()
 
     def close(self) -> None:
-        """Closes the connection, properly."""
+        """Close the connection in order."""
         self._writer.close()
 
     def cut(self) -> None:
-        """Closes the connection with a RST, where something is unread, and without a word of TLS."""
+        """Abort the connection: with RST if data is unread, and without a TLS close."""
         self._writer.transport.abort()
 
 
@@ -68,7 +68,7 @@ Script = Callable[[Peer], Awaitable[None]]
 
 
 class Server:
-    """Each connection follows the next script; those beyond the last follow that."""
+    """Each connection follows the next script; further ones repeat the last."""
 
     def __init__(self, scripts: tuple[Script, ...]) -> None:
         self._scripts = scripts
@@ -102,9 +102,9 @@ class Server:
         for peer in self.peers:
             peer.cut()
 
-    def wire(self, *, connections: int = 8, seconds: float = 60, tls: ssl.SSLContext | None = None) -> Wire:
-        limits = Limits(connections=connections, connect_seconds=seconds, answer_seconds=seconds)
-        return Wire(HOST, self.port, tls=tls, limits=limits)
+    def pool(self, *, connections: int = 8, seconds: float = 60, tls: ssl.SSLContext | None = None) -> ConnectionPool:
+        limits = Limits(connections=connections, connect_seconds=seconds, response_seconds=seconds)
+        return ConnectionPool(HOST, self.port, tls=tls, limits=limits)
 
 
 @asynccontextmanager
@@ -121,6 +121,6 @@ async def serving(*scripts: Script, tls: ssl.SSLContext | None = None) -> AsyncI
 
 
 async def turns() -> None:
-    """Lets everything happen that is about to."""
+    """Let the event loop process what is ready."""
     for _ in range(20):
         await asyncio.sleep(0)

@@ -27,6 +27,9 @@ class ServiceProxy(Proxy):
 
     buffer_bytes = _CHUNK  # so that a browser cannot take for sent what only lies here
 
+    bytes_to_client = 0
+    """What the service has sent through the proxy, headers included."""
+
     @property
     def url(self) -> str:
         return f"http://{HOST}:{self.port}"
@@ -72,6 +75,9 @@ class ServiceProxy(Proxy):
             if request.plan and request.plan.fault is Fault.ANSWER_LOST:
                 client.reset()
                 return
+            if request.plan and request.plan.fault is Fault.ANSWER_STALLED:
+                await request.plan.opened()
+            self.bytes_to_client += len(data)
             await client.send(data)
 
 

@@ -1,8 +1,11 @@
-"""The bucket as `async` tests see it, past the store that they test."""
+"""Direct access to the bucket for async tests, bypassing the store under test."""
 
 from typing import TYPE_CHECKING
 
 from recipe_api.storage.protocol import Attributes
+from recipe_api.storage.s3 import S3Store
+from recipe_api.storage.s3_writer import Fallback, WriteOptions
+from recipe_api.storage.sdk_writer import SdkWriter
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
@@ -17,7 +20,7 @@ OTHERS = Attributes(content_type="image/png", content_disposition="inline", meta
 
 
 class Seen:
-    """What is in the bucket."""
+    """The contents of the bucket."""
 
     def __init__(self, client: "S3Client", bucket: str) -> None:
         self.client = client
@@ -45,3 +48,9 @@ class Seen:
             await self.client.delete_object(Bucket=self.bucket, Key=key)
         for key, upload_id in await self.multipart_uploads():
             await self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
+
+
+def sdk_store(client: "S3Client", bucket: str, *, checksums: bool = True, conditional: bool = True) -> S3Store:
+    """A store that writes through aioboto3 alone."""
+    options = WriteOptions(bucket=bucket, checksums=checksums, conditional=conditional)
+    return S3Store(client, Fallback(SdkWriter(client, options)), options)

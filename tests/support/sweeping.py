@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from recipe_api.resources import open_resources
 from recipe_api.settings import Settings
-from recipe_api.uploads.sweep import Sweep, Window
+from recipe_api.uploads.sweep import Sweep, TimeRange
 
 
 def swept(settings: Settings, *, fix: bool = True) -> Counter[str]:
@@ -22,7 +22,11 @@ async def _swept(settings: Settings, *, fix: bool) -> Counter[str]:
             resources.inventory,
             resources.recipes,
             resources.idempotency_keys,
+            resources.sweep_lease,
+            resources.deletions,
             prefix=settings.s3_key_prefix,
             grace=timedelta(),
         )
-        return Counter([str(finding.amiss) async for finding in sweep.run(Window(), fix=fix, force=True)])
+        return Counter(
+            [str(finding.kind) async for finding in sweep.run(TimeRange(), fix=fix, fix_missing=fix, force=True)]
+        )

@@ -60,6 +60,11 @@ class Backstage:
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         self._connection: asyncpg.Connection = self._run(asyncpg.connect(stack.database_url))
 
+    @property
+    def bucket_url(self) -> str:
+        """The bucket's own address, as rows name it."""
+        return f"{self.s3.meta.endpoint_url}/{self.bucket}"
+
     def close(self) -> None:
         self._run(self._connection.close())
         self._runner.close()
@@ -94,7 +99,9 @@ class Backstage:
     @contextmanager
     def faulty_table(self) -> Iterator[None]:
         """Meanwhile the table is one that divides by zero whenever it is read: a fault that nobody expects."""
-        columns = "id, label, key, location, content_type, (1 / 0)::bigint AS size, etag, original_name, created_at"
+        columns = (
+            "id, label, key, location, content_type, (1 / 0)::bigint AS size, etag, original_name, created_at, bucket"
+        )
         self.sql("ALTER TABLE recipe RENAME TO elsewhere")
         try:
             self.sql(f"CREATE VIEW recipe AS SELECT {columns} FROM elsewhere")  # noqa: S608 - all of it is ours
@@ -109,7 +116,7 @@ class Backstage:
             self.s3.delete_object(Bucket=self.bucket, Key=key)
         for upload in self._multipart_uploads():
             self.s3.abort_multipart_upload(Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"])
-        self.sql("TRUNCATE recipe CASCADE")
+        self.sql("TRUNCATE recipe, lease, pending_deletion CASCADE")
 
     def create_database(self, name: str) -> str:
         """Another, empty database on the same server; its address."""

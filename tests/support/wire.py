@@ -5,7 +5,8 @@ import socket
 from dataclasses import dataclass
 from email.message import Message
 from http.client import HTTPResponse
-from typing import Any
+from io import BufferedReader, RawIOBase
+from typing import Any, Self, cast
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,11 +22,41 @@ class Answer:
         return document
 
 
+class _Received(RawIOBase):
+    """What a socket receives; unlike its own `makefile`, this does not keep it open."""
+
+    def __init__(self, opened: socket.socket) -> None:
+        self._socket = opened
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - as its parent has it
+        return self._socket.recv_into(buffer)
+
+
+class _Kept:
+    """What `HTTPResponse` takes for a socket: it reads from the connection's one buffer, and does not close it."""
+
+    def __init__(self, reader: "BufferedReader[_Received]") -> None:
+        self._reader = reader
+
+    def makefile(self, _: str) -> Self:
+        return self
+
+    def close(self) -> None:
+        """The next response may lie in the buffer already."""
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a reader has
+        return getattr(self._reader, name)
+
+
 class Wire:
     """One connection."""
 
     def __init__(self, opened: socket.socket) -> None:
         self.socket = opened
+        self._reader = BufferedReader(_Received(opened))
 
     def send(self, *pieces: bytes) -> None:
         """Sends each piece in a segment of its own, as far as the system lets it."""
@@ -39,7 +70,7 @@ class Wire:
 
     def read(self, *, method: str = "POST") -> Answer:
         """The next answer; `method` tells whether it has a body."""
-        response = HTTPResponse(self.socket, method=method)
+        response = HTTPResponse(cast("socket.socket", _Kept(self._reader)), method=method)
         try:
             response.begin()
             return Answer(status=response.status, headers=response.headers, body=response.read())
@@ -48,15 +79,12 @@ class Wire:
 
     def read_exactly(self, size: int) -> bytes:
         """So many bytes of what comes, or fewer where it ends before."""
-        data = b""
-        while len(data) < size and (more := self.socket.recv(size - len(data))):
-            data += more
-        return data
+        return self._reader.read(size)
 
     def is_closed(self) -> bool:
         """Whether the service closes the connection without another byte; waits until it says either."""
         try:
-            return self.socket.recv(1) == b""
+            return self._reader.read(1) == b""
         except ConnectionResetError:
             return True
 

@@ -1,4 +1,4 @@
-"""A `Wire` before scripted servers on real sockets, on both event loops."""
+"""A `ConnectionPool` with scripted servers on real sockets, on both event loops."""
 
 import asyncio
 import functools
@@ -12,7 +12,7 @@ import pytest
 import uvloop
 
 from recipe_api.storage.body import Body
-from recipe_api.storage.wire import Answer, Wire
+from recipe_api.storage.connection_pool import ConnectionPool, Response
 from tests.support.authority import Authority
 from tests.support.scripted import Peer, Script, Server, serving
 
@@ -20,7 +20,7 @@ OK = b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: 0\r\n\r\n'
 TWO = OK.replace(b'"1"', b'"2"')
 BUSY = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 4\r\n\r\nbusy"
 LONG = 16 * 1024 * 1024
-"""More than two sockets' buffers take, so that the sending has to wait."""
+"""More than the buffers of both sockets hold, so that sending has to wait."""
 FREED_SECONDS = UNTIL_SECONDS = 10
 LOOPS = [pytest.param(asyncio.new_event_loop, id="asyncio"), pytest.param(uvloop.new_event_loop, id="uvloop")]
 
@@ -28,7 +28,7 @@ Test = Callable[..., Coroutine[Any, Any, None]]
 
 
 def on_both_loops(test: Test) -> Callable[..., None]:
-    """Runs an async test on a loop of its own, of either kind; what the loop complains of is a failure."""
+    """Run an async test on an asyncio loop and on uvloop; an error that the loop reports fails it."""
 
     @pytest.mark.parametrize("new_loop", LOOPS)
     @functools.wraps(test)
@@ -52,30 +52,30 @@ def on_both_loops(test: Test) -> Callable[..., None]:
 
 
 @asynccontextmanager
-async def wired(
+async def pooled(
     *scripts: Script, connections: int = 8, seconds: float = 60, tls: Authority | None = None
-) -> AsyncIterator[tuple[Wire, Server]]:
+) -> AsyncIterator[tuple[ConnectionPool, Server]]:
     async with serving(*scripts, tls=tls.server if tls else None) as server:
-        wire = server.wire(connections=connections, seconds=seconds, tls=tls.client if tls else None)
+        pool = server.pool(connections=connections, seconds=seconds, tls=tls.client if tls else None)
         try:
-            yield wire, server
+            yield pool, server
         finally:
-            wire.close()
+            pool.close()
 
 
-async def put(wire: Wire, body: bytes | bytearray = b"a photo") -> Answer:
-    return await wire.put("/a.jpg?x=1", {"host": "store.test", "content-length": str(len(body))}, Body(body))
+async def put(pool: ConnectionPool, body: bytes | bytearray = b"a photo") -> Response:
+    return await pool.put("/a.jpg?x=1", {"host": "store.test", "content-length": str(len(body))}, Body(body))
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Returns when it holds."""
+    """Wait until a condition holds."""
     async with asyncio.timeout(UNTIL_SECONDS):
         while not condition():  # noqa: ASYNC110 - what it looks at lies in transports, which tell of no event
             await asyncio.sleep(0)
 
 
 async def until_free(body: bytearray) -> None:
-    """Returns when nobody holds the body's memory any more; without the help of the garbage collector."""
+    """Wait until nothing refers to the body's memory, without garbage collection."""
     async with asyncio.timeout(FREED_SECONDS):
         while True:
             try:
@@ -97,13 +97,13 @@ async def mute(peer: Peer) -> None:
 
 
 async def deaf(peer: Peer) -> None:
-    """Reads the head of a request and no more, as far as a buffer lets it."""
+    """Read the head of a request and no more, apart from buffered bytes."""
     await peer.head()
     await asyncio.Event().wait()
 
 
 def saying(*pieces: bytes) -> Script:
-    """A server that says so to a request, and then waits for the client to go."""
+    """A server with a fixed response that then waits for the client to disconnect."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -114,7 +114,7 @@ def saying(*pieces: bytes) -> Script:
 
 
 def closing(*pieces: bytes) -> Script:
-    """A server that says so to a request, and closes."""
+    """A server with a fixed response that then closes the connection."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
