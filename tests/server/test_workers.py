@@ -93,6 +93,26 @@ def test_a_worker_may_take_its_time_to_start_but_not_to_respond(tmp_path: Path) 
             worker.join()
 
 
+def test_a_worker_makes_its_server_before_it_answers_whether_that_has_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise two threads might each make one, and the worker would for ever answer for the one that does not run."""
+    had_server: list[bool] = []
+    before = signal.getsignal(signal.SIGINT)
+
+    class Observed(Worker):
+        def always_pong(self) -> None:
+            had_server.append("server" in vars(self))
+
+    monkeypatch.setattr(uvicorn.Server, "run", lambda *_: None)
+    monkeypatch.setattr(Worker, "_stop_with_supervisor", lambda _: None)
+    supervisor, service = multiprocessing.Pipe(duplex=False)
+    with supervisor, service:
+        try:
+            Observed(uvicorn.Config(discarding), [], supervisor=supervisor).target()
+        finally:
+            signal.signal(signal.SIGINT, before)
+    assert eventually(lambda: had_server == [True])
+
+
 @pytest.mark.parametrize(
     ("sent", "said"),
     [(signal.SIGKILL, '"signal": "SIGKILL", "hint": "out of memory?"'), (signal.SIGSEGV, '"signal": "SIGSEGV"')],

@@ -168,6 +168,7 @@ class Worker(multiprocess.Process):
 
     def target(self, sockets: list[socket] | None = None) -> None:
         """Serve, in the new process."""
+        _ = self.server  # made before the thread that answers pings runs, or either thread might make one of its own
         threading.Thread(target=self._stop_with_supervisor, daemon=True).start()
         try:
             super().target(sockets)
