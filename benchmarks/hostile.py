@@ -20,7 +20,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +90,10 @@ async def _attacked(attack: Attack, port: int) -> Outcome:
         uploads.append(asyncio.create_task(_upload(port)))
         await asyncio.sleep(PAUSE_SECONDS)
     outcome.uploads = await asyncio.gather(*uploads)
-    told = Counter(outcome.told)  # what it notes from here on is that the attack ends
+    ended = replace(outcome, told=Counter(outcome.told))  # what is noted from here on is that the attack ends
     attacker.cancel()
     await asyncio.gather(attacker, return_exceptions=True)
-    outcome.told = told
-    return outcome
+    return ended
 
 
 async def _upload(port: int) -> tuple[int, float]:
