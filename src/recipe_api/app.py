@@ -86,8 +86,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         middleware=_middleware(settings),
     )
     problems.install(app)
+    upload.install(app)  # first, because routes are tried in order
     openapi.install(app, settings)
-    upload.install(app)
     app.state.page = pages.Page(settings, photo_base_urls=base_urls(settings))
     app.include_router(recipes.router)
     app.include_router(health.router)

@@ -1,11 +1,11 @@
 """A route whose endpoint receives the request itself, without FastAPI's search for parameters."""
 
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 
 class DirectRoute(APIRoute):
@@ -14,13 +14,15 @@ class DirectRoute(APIRoute):
     FastAPI's own handler costs up to a tenth of the CPU time of a small upload, even for an endpoint without
     dependencies. What the endpoint reads from the request is described to OpenAPI by `openapi_extra`.
 
-    Dependencies of the app and of routers apply as to any route: with them, FastAPI's handler is used.
+    Dependencies of the app and of routers apply as to any route: with them, or if the route is included from a router,
+    FastAPI's handler is used.
     """
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the endpoint, or FastAPI's handler if the route has dependencies or was included from a router."""
-        handler = super().get_route_handler()
-        # FastAPI calls this once in the constructor, before it sets `app`, and again wherever the route's router is
-        # included. Only its own handler has the dependencies that an include adds.
-        was_included = hasattr(self, "app")
-        return handler if self.dependencies or was_included else self.endpoint
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - passed on
+        super().__init__(*args, **kwargs)
+        if not self.dependencies:
+            self.app = self._respond  # an include makes a handler of its own, with the dependencies that it adds
+
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response: Response = await self.endpoint(Request(scope, receive, send))
+        await response(scope, receive, send)
