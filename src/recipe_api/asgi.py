@@ -48,6 +48,16 @@ def window_of(scope: Mapping[str, Any]) -> Window:
     return window
 
 
+def header_values(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
+    """Return the values of all headers with a name.
+
+    Args:
+        headers: As ASGI passes them, with names in lower case.
+        name: In lower case.
+    """
+    return [value for found, value in headers if found == name]
+
+
 def content_length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
     """Return the value of `Content-Length`; None if it is missing or not a number.
 

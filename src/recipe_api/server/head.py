@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from recipe_api.asgi import content_length
+from recipe_api.asgi import content_length, header_values
 from recipe_api.errors import (
     HeadersTooLarge,
     RequestRefused,
@@ -46,7 +46,7 @@ _HOST = re.compile(rb"(?:%s|%s*)%s" % (_IP_LITERAL, _REG_NAME, _PORT))
 _ABSOLUTE = re.compile(rb"(?i:https?)://(?P<authority>(?:%s|%s+)%s)(?P<rest>[/?].*)?" % (_IP_LITERAL, _REG_NAME, _PORT))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Head:
     """A valid head, as far as the server acts on it."""
 
@@ -91,14 +91,14 @@ def read_head(*, method: bytes, target: bytes, version: str, headers: Headers) -
         raise UnsupportedMethod("CONNECT is for proxies; this is an origin server.")
     checked = [header for header in headers if header[0] in _CHECKED]
     is_1_0 = version == "1.0"
-    _check_host(_values(checked, b"host"), required=not is_1_0)
+    _check_host(header_values(checked, b"host"), required=not is_1_0)
     target, authority = _origin_form(target)
     return Head(
         target=target,
         authority=authority,
-        chunked=_is_chunked(_values(checked, b"transfer-encoding"), is_1_0=is_1_0),
+        chunked=_is_chunked(header_values(checked, b"transfer-encoding"), is_1_0=is_1_0),
         length=content_length(checked) or 0,
-        expects_continue=_expects_continue(_values(checked, b"expect"), is_1_0=is_1_0),
+        expects_continue=_expects_continue(header_values(checked, b"expect"), is_1_0=is_1_0),
     )
 
 
@@ -133,10 +133,6 @@ def _check_size(method: bytes, target: bytes, headers: Headers) -> None:
         raise head_too_large()
     if target.count(b"&") >= MAX_PARAMETERS:
         raise RequestRefused(f"A query may have at most {MAX_PARAMETERS} parameters; send fewer.")
-
-
-def _values(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
-    return [value for found, value in headers if found == name]
 
 
 def _members(values: Iterable[bytes]) -> list[bytes]:

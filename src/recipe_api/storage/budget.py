@@ -20,7 +20,7 @@ for memory"). A body without `Content-Length` counts as large.
 
 import asyncio
 from bisect import insort
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
@@ -88,7 +88,7 @@ class BufferBudget:
         self._small_limit = total // 2
         self._small_taken = 0
         self._share = max(total // 4, part_size)  # at least one part
-        self._held: Counter[str] = Counter()
+        self._held: defaultdict[str, int] = defaultdict(int)
         self._filling: set[Lease] = set()
         self._small_waiting: list[_Waiting] = []  # sorted by turn, lowest first
         self._large_waiting: list[_Waiting] = []
@@ -161,8 +161,9 @@ class BufferBudget:
 
     def release(self, lease: "Lease", size: int) -> None:
         """Release bytes."""
-        self._count(lease, -size)
-        self._wake()
+        if size:
+            self._count(lease, -size)
+            self._wake()
 
     def filling(self, lease: "Lease") -> None:
         """Record whether a lease holds memory that its client has yet to fill."""
@@ -179,14 +180,16 @@ class BufferBudget:
 
     def _first(self, queue: list[_Waiting]) -> _Waiting | None:
         """Return the first in the queue that is not cancelled and whose client may have more."""
-        return next((one for one in queue if self._is_eligible(one)), None)
+        return next(filter(self._is_eligible, queue), None)
 
     def _is_eligible(self, waiting: _Waiting) -> bool:
         return not waiting.granted.cancelled() and self._is_within_share(waiting.lease, waiting.size)
 
     def _is_within_share(self, lease: "Lease", size: int) -> bool:
         """Return whether its clients stay within their share, or leave as much to others."""
-        return self.free - size >= self._share or all(self._held[one] + size <= self._share for one in lease.clients)
+        return self.free - size >= self._share or all(
+            self._held.get(one, 0) + size <= self._share for one in lease.clients
+        )
 
     def _may_take_small(self, size: int) -> bool:
         contended = self._first(self._large_waiting) is not None

@@ -6,7 +6,7 @@ one, provided that this one has had enough time. On shutdown, the process waits 
 """
 
 import asyncio
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Admission:
         self._limit = limit
         self._per_client = per_client
         self._slots: dict[int, ClientContext] = {}
-        self._slots_of: Counter[str] = Counter()
+        self._slots_of: defaultdict[str, int] = defaultdict(int)
         self._last_number = 0
         self._in_progress = 0
         self._idle = asyncio.Event()
@@ -70,7 +70,7 @@ class Admission:
     def _check_client_limit(self, client: ClientContext) -> None:
         if self._per_client >= self._limit:
             return
-        if any(self._slots_of[identity] >= self._per_client for identity in client.identities):
+        if any(self._slots_of.get(identity, 0) >= self._per_client for identity in client.identities):
             raise TooManyRequests(
                 f"One client may have {self._per_client} uploads in progress. Wait until one of them has ended."
             )
@@ -87,7 +87,8 @@ class Admission:
     def _take(self, client: ClientContext) -> int:
         self._last_number += 1
         self._slots[self._last_number] = client
-        self._slots_of.update(client.identities)
+        for identity in client.identities:
+            self._slots_of[identity] += 1
         self._in_progress += 1
         self._idle.clear()
         return self._last_number

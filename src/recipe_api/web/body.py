@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from recipe_api.asgi import content_length
+from recipe_api.asgi import content_length, header_values
 from recipe_api.errors import (
     BodyStalled,
     BodyTooLarge,
@@ -56,10 +56,11 @@ def check_content_headers(request: Request) -> None:
         RequestRefused: There are several different `Content-Type` headers. It is not a list (RFC 9110 §8.3).
         UnsupportedEncoding: The body has a `Content-Encoding` other than `identity` (RFC 9110 §8.4).
     """
-    if len(set(request.headers.getlist("content-type"))) > 1:
+    headers = request.scope["headers"]
+    if len(set(header_values(headers, b"content-type"))) > 1:
         raise RequestRefused("Send one Content-Type header, not different ones.")
-    encodings = ",".join(request.headers.getlist("content-encoding")).lower().split(",")
-    if any(encoding.strip() not in {"", "identity"} for encoding in encodings):
+    encodings = b",".join(header_values(headers, b"content-encoding")).lower()
+    if encodings and any(encoding.strip() not in {b"", b"identity"} for encoding in encodings.split(b",")):
         raise UnsupportedEncoding("Send the body uncompressed, without Content-Encoding.")
 
 
