@@ -22,7 +22,7 @@ LEVELS = (
     {"resources"},
     {"uploads"},
     {"multipart", "storage", "database"},
-    {"errors", "settings", "database_url", "kinds", "undo", "observability", "memory", "asgi", "units"},
+    {"errors", "settings", "database_url", "photos", "undo", "observability", "memory", "asgi", "units"},
 )
 """The rooms of the package, from the roof down. A room knows those below it, and of its own level none but itself."""
 GROUND = LEVELS[-1]
@@ -45,7 +45,7 @@ VENDORS = {
     "sqlalchemy": {"database"},
     "sqlmodel": {"database"},
     "starlette": {"app", "web"},
-    "stringzilla": {"multipart"},
+    "stringzilla": {"multipart", "photos"},
     "structlog": {name for level in LEVELS for name in level},
     "types_aiobotocore_s3": {"storage"},
     "uvicorn": {"cli", "dev", "server"},

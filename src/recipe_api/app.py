@@ -13,9 +13,9 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from recipe_api.kinds import accepted
 from recipe_api.memory import rarely_collected, settle_malloc
 from recipe_api.observability import configure_logging
+from recipe_api.photos.kinds import accepted
 from recipe_api.resources import Resources, open_resources
 from recipe_api.settings import PART_SIZE, Settings
 from recipe_api.storage.addresses import base_urls, location_of

@@ -23,6 +23,7 @@ docstring.
     │   ├── NotJson                    415
     │   ├── UnsupportedEncoding        415
     │   ├── UnsupportedFile            415
+    │   ├── PhotoMalformed             422
     │   ├── UnmetExpectation           417
     │   ├── IdempotencyKeyReused       422
     │   ├── TooManyRequests            429
@@ -212,6 +213,14 @@ class UnsupportedFile(RequestRefused):
     status = 415
     code = "unsupported-photo"
     title = "Unsupported photo type"
+
+
+class PhotoMalformed(RequestRefused):
+    """The photo's structure is invalid, so its metadata cannot be removed. Save it again with an image editor."""
+
+    status = 422
+    code = "photo-malformed"
+    title = "Malformed photo"
 
 
 class UnmetExpectation(RequestRefused):

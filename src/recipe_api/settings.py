@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from recipe_api.database_url import checked
-from recipe_api.kinds import accepted
+from recipe_api.photos.kinds import accepted
 from recipe_api.units import KIB, MIB
 
 PART_SIZE = 5 * MIB

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recipe_api.kinds import KNOWN
+from recipe_api.photos.kinds import KNOWN
 from recipe_api.storage.keys import RANDOM_BYTES, creation_time, lower_bound, new_key, now
 
 # From the first time of 13 digits (before it, zeros fill them up) to the last.

@@ -7,7 +7,7 @@ from aiohttp import content_disposition_filename, parse_content_disposition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recipe_api.kinds import KNOWN, Kind
+from recipe_api.photos.kinds import KNOWN, Kind
 from recipe_api.uploads.names import MAX_NAME_BYTES, content_disposition, download_name, original_name
 
 # Any characters, and many of those that a name must not contain or a header must escape.

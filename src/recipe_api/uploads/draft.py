@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from recipe_api.database.models import RecipeBase
 from recipe_api.errors import FieldEmpty, FieldMissing, UnsupportedFile
-from recipe_api.kinds import ANYTHING, Kind, sniff
+from recipe_api.photos.kinds import ANYTHING, Kind, sniff
 from recipe_api.storage import keys
 from recipe_api.storage.protocol import Attributes
 from recipe_api.storage.writer import Written

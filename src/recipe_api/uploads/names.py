@@ -4,7 +4,7 @@ import re
 import unicodedata
 from urllib.parse import quote
 
-from recipe_api.kinds import Kind
+from recipe_api.photos.kinds import Kind
 
 MAX_NAME_BYTES = 255
 """Bytes of UTF-8: the limit of most file systems. Escaped, such a name stays far below S3's 8 KB of headers."""

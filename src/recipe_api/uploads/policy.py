@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from recipe_api.kinds import Kind
 from recipe_api.multipart import FormRules
+from recipe_api.photos.kinds import Kind
 from recipe_api.uploads.labels import check_label
 
 

@@ -17,7 +17,7 @@ from recipe_api.database.models import Recipe, RecipeBase
 from recipe_api.database.recipe_writer import RecipeWriter
 from recipe_api.database.repository import Page, Position, Recipes
 from recipe_api.errors import CommitInDoubt, DatabaseUnavailable, RecipeNotFound
-from recipe_api.kinds import HEAD_BYTES
+from recipe_api.photos.kinds import HEAD_BYTES
 from recipe_api.storage.budget import BufferBudget
 from recipe_api.storage.protocol import ObjectStore
 from recipe_api.storage.writer import ObjectWriter

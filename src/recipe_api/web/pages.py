@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from recipe_api.errors import RecipeApiError
-from recipe_api.kinds import ANYTHING
+from recipe_api.photos.kinds import ANYTHING
 from recipe_api.settings import Settings
 from recipe_api.web.addresses import origin
 from recipe_api.web.compression import CompressedFiles, CompressedText

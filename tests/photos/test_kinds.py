@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from recipe_api.kinds import ANYTHING, HEAD_BYTES, KNOWN, accepted, sniff
+from recipe_api.photos.kinds import ANYTHING, HEAD_BYTES, KNOWN, accepted, sniff
 
 
 def _saved(image_format: str, **options: object) -> bytes:
