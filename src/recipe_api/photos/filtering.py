@@ -1,22 +1,27 @@
 """The base of the filters that remove metadata from a photo while it streams.
 
 A filter is written as one sequential program, a generator, that reads the photo's structure from beginning to end:
-`read` collects a few bytes, `copy` passes bytes on unchanged, `skip` drops them, `emit` writes others. Wherever the
-photo is cut into chunks, the output is the same: the program is suspended when a chunk is used up, and resumed with the
-next one.
+`peek` looks at the next bytes, `read` takes them, `copy` passes bytes on unchanged, `skip` drops them, `emit` writes
+others. Wherever the photo is cut into chunks, the output is the same, except for the pieces in which it comes: the
+program is suspended when a chunk is used up, and resumed with the next one.
 
-Memory is bounded by what the program reads: `read` collects no more than `MAX_READ` bytes, and chunks are passed on
-as views. A program that reads at most a bounded number of bytes per step, and never rereads, takes linear time.
+Memory is bounded by what the program reads: `peek` and `read` collect no more than `MAX_READ` bytes, and chunks are
+passed on as views. Whatever is copied without a gap between is one view, so that the writer gets few pieces. A program
+that reads at most a bounded number of bytes per step, and never rereads, takes linear time.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import NamedTuple
 
 from recipe_api.errors import PhotoMalformed
 
 MAX_READ = 1024 * 1024
 """How many bytes a filter may collect at once."""
+
+_JOINED = 4096
+"""How many bytes to copy from a chunk when something lies across its beginning, so that what follows is found there."""
+_NOTHING = memoryview(b"")
 
 Steps = Generator[None, None, None]
 """A part of a program that returns nothing. It is suspended where it needs the next chunk."""
@@ -42,7 +47,13 @@ class PhotoFilter(ABC):
     """The dimensions, once they have been read."""
 
     def __init__(self) -> None:
-        self._input = memoryview(b"")
+        self._view = _NOTHING
+        self._at = 0
+        """How much of the view the program has taken."""
+        self._written = 0
+        """How much of the view is in the output or was dropped; from there to `_at`, it was copied."""
+        self._following = _NOTHING
+        """What has arrived after the view."""
         self._output: list[memoryview] = []
         self._has_ended = False
         self._program = self.program()
@@ -67,9 +78,8 @@ class PhotoFilter(ABC):
         Raises:
             PhotoMalformed: The structure cannot be followed. No more may be fed.
         """
-        self._input = data
-        self._run()
-        return self._take_output()
+        self._following = data
+        return self._run()
 
     def close(self) -> list[memoryview]:
         """Return what is left to be written after the last bytes.
@@ -78,10 +88,23 @@ class PhotoFilter(ABC):
             PhotoMalformed: The structure cannot be followed.
         """
         self._has_ended = True
-        self._run()
-        return self._take_output()
+        return self._run()
 
     # The steps of a program.
+
+    def peek(self, size: int) -> Reads:
+        """Return the next `size` bytes of the input, without taking them.
+
+        Raises:
+            PhotoMalformed: The size is over `MAX_READ`.
+        """
+        if size > MAX_READ:
+            raise PhotoMalformed("The photo has a header that is too large.", field="photo")
+        if self._at + size > len(self._view):
+            yield from self._await_input()
+        if self._at + size > len(self._view):
+            yield from self._join(size)
+        return bytes(self._view[self._at : self._at + size])
 
     def read(self, size: int) -> Reads:
         """Take the next `size` bytes of the input.
@@ -89,62 +112,91 @@ class PhotoFilter(ABC):
         Raises:
             PhotoMalformed: The size is over `MAX_READ`.
         """
-        if size > MAX_READ:
-            raise PhotoMalformed("The photo has a header that is too large.", field="photo")
-        if size <= len(self._input):
-            taken, self._input = self._input[:size], self._input[size:]
-            return bytes(taken)
-        collected = bytearray()
-        while len(collected) < size:
-            yield from self._await_input()
-            taken = self._input[: size - len(collected)]
-            self._input = self._input[len(taken) :]
-            collected += taken
-        return bytes(collected)
+        data = yield from self.peek(size)
+        yield from self.skip(size)
+        return data
 
-    def copy(self, size: int) -> Steps:
+    def arrived(self) -> Generator[None, None, memoryview]:
+        """Return all input that has arrived, at least one byte, without taking it."""
+        yield from self._await_input()
+        return self._view[self._at :]
+
+    def copy(self, size: int) -> Iterable[None]:
         """Pass the next `size` bytes on."""
-        while size:
-            yield from self._await_input()
-            taken = self._input[:size]
-            self._input = self._input[len(taken) :]
-            self.emit(taken)
-            size -= len(taken)
+        if self._at + size > len(self._view):
+            return self._pass(size, self.copy)
+        self._at += size
+        return ()
 
-    def skip(self, size: int) -> Steps:
+    def skip(self, size: int) -> Iterable[None]:
         """Drop the next `size` bytes."""
-        while size:
-            yield from self._await_input()
-            taken = min(size, len(self._input))
-            self._input = self._input[taken:]
-            size -= taken
+        if self._at + size > len(self._view):
+            return self._pass(size, self.skip)
+        self._flush()
+        self._at += size
+        self._written = self._at
+        return ()
 
     def copy_rest(self) -> Steps:
         """Pass everything on until the end of the photo."""
         while True:
-            yield from self._await_input()
-            self.emit(self._input)
-            self._input = self._input[:0]
+            yield from self.copy(len((yield from self.arrived())))
 
     def emit(self, data: bytes | memoryview) -> None:
         """Write bytes to the output."""
+        self._flush()
         if data:
             self._output.append(memoryview(data))
 
+    def _pass(self, size: int, step: Callable[[int], Iterable[None]]) -> Steps:
+        """Copy or skip across the ends of chunks."""
+        while size:
+            passed = min(size, len((yield from self.arrived())))
+            yield from step(passed)
+            size -= passed
+
     def _await_input(self) -> Steps:
         """Wait until there is input; end the program if the photo has ended."""
-        while not self._input:
-            if self._has_ended:
-                raise _CutOff
-            yield
+        while self._at == len(self._view):
+            self._show(self._following)
+            if not self._view:
+                yield from self._await_chunk()
 
-    def _run(self) -> None:
+    def _join(self, size: int) -> Steps:
+        """Wait until the next `size` bytes have arrived, and make them contiguous."""
+        joined, following = bytearray(self._view[self._at :]), self._following
+        self._show(_NOTHING)
+        while len(joined) < size:
+            if not following:
+                yield from self._await_chunk()
+                following, self._following = self._following, _NOTHING
+            taken = following[: max(size - len(joined), _JOINED)]
+            joined += taken
+            following = following[len(taken) :]
+        self._show(memoryview(joined), following)
+
+    def _await_chunk(self) -> Steps:
+        if self._has_ended:
+            raise _CutOff
+        yield
+
+    def _show(self, view: memoryview, following: memoryview = _NOTHING) -> None:
+        """Continue at the beginning of this view."""
+        self._flush()
+        self._view, self._following = view, following
+        self._at = self._written = 0
+
+    def _flush(self) -> None:
+        """Write what was copied to the output."""
+        if self._written < self._at:
+            self._output.append(self._view[self._written : self._at])
+            self._written = self._at
+
+    def _run(self) -> list[memoryview]:
         try:
             next(self._program)
         except (StopIteration, _CutOff):  # a program that has ended raises StopIteration again, and drops the rest
-            self._input = self._input[:0]
-
-    def _take_output(self) -> list[memoryview]:
+            self._show(_NOTHING)
         output, self._output = self._output, []
         return output
 
