@@ -23,6 +23,8 @@ class Script(PhotoFilter):
                 yield from self.skip(size)
             elif step == b"r":
                 self.emit((yield from self.read(size)).upper())
+            elif step == b"o":
+                yield from self.overwrite(size, b"content", memoryview(b"--"))
             elif step == b"p":
                 self.emit((yield from self.peek(size)))
             elif step == b"a":
@@ -58,11 +60,14 @@ def filtered(photo: bytes, *cuts: int) -> bytes:
         (b"p\3c\1xc\1y", b"c\1xxy"),
         (b"a\0xa\0y", b"xy"),
         (b"c\1xa\0yr\1zs\1-", b"xyZ"),
+        (b"o\3abcc\1x", b"conx"),
+        (b"o\x0cabcdefghijklc\1x", b"content-----x"),
         (b"*\0what follows", b"what follows"),
         (b"c\1x.\0dropped", b"x"),
         pytest.param(b"c\5abc", b"abc", id="cut off while it is copied"),
         pytest.param(b"c\1xr\5abc", b"x", id="cut off while it is read"),
         pytest.param(b"c\1xs\5abc", b"x", id="cut off while it is dropped"),
+        pytest.param(b"o\x0aabcdefgh", b"content-", id="cut off while it is overwritten"),
         pytest.param(b"", b"", id="empty"),
     ],
 )
@@ -73,7 +78,7 @@ def test_every_step_gives_the_same_wherever_the_photo_is_cut(photo: bytes, outpu
         assert filtered(photo, cut) == output
 
 
-_STEPS = st.tuples(st.sampled_from([b"c", b"s", b"r", b"p", b"a"]), st.binary(max_size=255)).map(
+_STEPS = st.tuples(st.sampled_from([b"c", b"s", b"r", b"p", b"o", b"a"]), st.binary(max_size=255)).map(
     lambda step: step[0] + bytes([len(step[1])]) + step[1]
 )
 
@@ -88,14 +93,21 @@ def test_passes_what_is_copied_without_a_gap_as_one_view_of_the_chunk() -> None:
         def program(self) -> Steps:
             for _ in range(3):
                 yield from self.peek(2)
-                yield from self.copy(4)
+                yield from self.copy(400)
             yield from self.skip(4)
-            yield from self.copy(4)
+            yield from self.copy(400)
 
-    photo = b"abcdefghijklmnopqrst"
+    photo = bytes(range(251)) * 7
     pieces = Copier().feed(memoryview(photo))
-    assert [bytes(piece) for piece in pieces] == [b"abcdefghijkl", b"qrst"]
+    assert pieces == [photo[:1200], photo[1204:1604]]
     assert all(piece.obj is photo for piece in pieces)
+
+
+def test_joins_short_pieces() -> None:
+    photo = b"c\1-s\2++" * 1000 + b"c\xff" + bytes(255) + b"s\2++" + b"*\0" + bytes(256)
+    script = Script()
+    pieces = script.feed(memoryview(photo))
+    assert [bytes(piece) for piece in pieces] == [b"-" * 1000 + bytes(255), bytes(256)]
 
 
 def test_finds_what_follows_a_header_that_was_cut() -> None:

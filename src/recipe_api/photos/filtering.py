@@ -1,13 +1,13 @@
 """The base of the filters that remove metadata from a photo while it streams.
 
 A filter is written as one sequential program, a generator, that reads the photo's structure from beginning to end:
-`peek` looks at the next bytes, `read` takes them, `copy` passes bytes on unchanged, `skip` drops them, `emit` writes
-others. Wherever the photo is cut into chunks, the output is the same, except for the pieces in which it comes: the
-program is suspended when a chunk is used up, and resumed with the next one.
+`peek` looks at the next bytes, `read` takes them, `copy` passes bytes on unchanged, `skip` drops them, `overwrite`
+replaces them, `emit` writes others. Wherever the photo is cut into chunks, the output is the same, except for the
+pieces in which it comes: the program is suspended when a chunk is used up, and resumed with the next one.
 
 Memory is bounded by what the program reads: `peek` and `read` collect no more than `MAX_READ` bytes, and chunks are
-passed on as views. Whatever is copied without a gap between is one view, so that the writer gets few pieces. A program
-that reads at most a bounded number of bytes per step, and never rereads, takes linear time.
+passed on as views. Whatever is copied without a gap between is one view, and short pieces are joined, so that the
+writer gets few. A program that reads at most a bounded number of bytes per step, and never rereads, takes linear time.
 """
 
 from abc import ABC, abstractmethod
@@ -21,7 +21,11 @@ MAX_READ = 1024 * 1024
 
 _JOINED = 4096
 """How many bytes to copy from a chunk when something lies across its beginning, so that what follows is found there."""
+_SHORT = 256
+"""Pieces of the output shorter than this are copied and joined: views of them would take more memory than they have."""
 _NOTHING = memoryview(b"")
+ZEROS = memoryview(bytes(64 * 1024))
+"""What `overwrite` pads with."""
 
 Steps = Generator[None, None, None]
 """A part of a program that returns nothing. It is suspended where it needs the next chunk."""
@@ -55,6 +59,8 @@ class PhotoFilter(ABC):
         self._following = _NOTHING
         """What has arrived after the view."""
         self._output: list[memoryview] = []
+        self._short = bytearray()
+        """The short pieces that end the output."""
         self._has_ended = False
         self._program = self.program()
         self._run()
@@ -137,6 +143,19 @@ class PhotoFilter(ABC):
         self._written = self._at
         return ()
 
+    def overwrite(self, size: int, content: bytes = b"", padding: memoryview = ZEROS) -> Steps:
+        """Replace the next `size` bytes with `content`, cut or padded to that length. All padding is the same byte."""
+        at = 0
+        while at < size:
+            view = yield from self.arrived()
+            taken = min(size - at, len(view))
+            yield from self.skip(taken)
+            written = content[at : at + taken]
+            self.emit(written)
+            for start in range(len(written), taken, len(padding)):
+                self.emit(padding[: taken - start])
+            at += taken
+
     def copy_rest(self) -> Steps:
         """Pass everything on until the end of the photo."""
         while True:
@@ -145,8 +164,7 @@ class PhotoFilter(ABC):
     def emit(self, data: bytes | memoryview) -> None:
         """Write bytes to the output."""
         self._flush()
-        if data:
-            self._output.append(memoryview(data))
+        self._write(data)
 
     def _pass(self, size: int, step: Callable[[int], Iterable[None]]) -> Steps:
         """Copy or skip across the ends of chunks."""
@@ -189,14 +207,27 @@ class PhotoFilter(ABC):
     def _flush(self) -> None:
         """Write what was copied to the output."""
         if self._written < self._at:
-            self._output.append(self._view[self._written : self._at])
+            self._write(self._view[self._written : self._at])
             self._written = self._at
+
+    def _write(self, data: bytes | memoryview) -> None:
+        if len(data) < _SHORT:
+            self._short += data
+        else:
+            self._end_short()
+            self._output.append(memoryview(data))
+
+    def _end_short(self) -> None:
+        if self._short:
+            self._output.append(memoryview(self._short))
+            self._short = bytearray()
 
     def _run(self) -> list[memoryview]:
         try:
             next(self._program)
         except (StopIteration, _CutOff):  # a program that has ended raises StopIteration again, and drops the rest
             self._show(_NOTHING)
+        self._end_short()
         output, self._output = self._output, []
         return output
 
