@@ -147,6 +147,16 @@ def test_a_program_reads_at_most_1_mib_at_once(pieces: int) -> None:
     assert refused.value.field == "photo"
 
 
+def test_to_drop_nothing_makes_no_gap() -> None:
+    class Copier(PhotoFilter):
+        def program(self) -> Steps:
+            yield from self.copy(400)
+            yield from self.skip(0)
+            yield from self.copy(400)
+
+    assert [len(piece) for piece in Copier().feed(memoryview(bytes(800)))] == [800]
+
+
 def test_a_photo_that_has_ended_takes_no_more() -> None:
     script = Script()
     assert script.feed(memoryview(b"c\1x.\0c\1y")) == [b"x"]

@@ -106,11 +106,11 @@ class PhotoFilter(ABC):
         """
         if size > MAX_READ:
             raise PhotoMalformed("The photo has a header that is too large.", field="photo")
-        if self._at + size > len(self._view):
-            yield from self._await_input()
-        if self._at + size > len(self._view):
-            yield from self._join(size)
-        return bytes(self._view[self._at : self._at + size])
+        end = self._at + size
+        if end > len(self._view):
+            yield from self._gather(size)
+            end = self._at + size
+        return bytes(self._view[self._at : end])
 
     def read(self, size: int) -> Reads:
         """Take the next `size` bytes of the input.
@@ -124,7 +124,8 @@ class PhotoFilter(ABC):
 
     def arrived(self) -> Generator[None, None, memoryview]:
         """Return all input that has arrived, at least one byte, without taking it."""
-        yield from self._await_input()
+        if self._at == len(self._view):
+            yield from self._await_input()
         return self._view[self._at :]
 
     def copy(self, size: int) -> Iterable[None]:
@@ -138,9 +139,10 @@ class PhotoFilter(ABC):
         """Drop the next `size` bytes."""
         if self._at + size > len(self._view):
             return self._pass(size, self.skip)
-        self._flush()
-        self._at += size
-        self._written = self._at
+        if size:
+            self._flush()
+            self._at += size
+            self._written = self._at
         return ()
 
     def overwrite(self, size: int, content: bytes = b"", padding: memoryview = ZEROS) -> Steps:
@@ -180,8 +182,14 @@ class PhotoFilter(ABC):
             if not self._view:
                 yield from self._await_chunk()
 
-    def _join(self, size: int) -> Steps:
+    def _gather(self, size: int) -> Steps:
         """Wait until the next `size` bytes have arrived, and make them contiguous."""
+        yield from self._await_input()
+        if self._at + size > len(self._view):
+            yield from self._join(size)
+
+    def _join(self, size: int) -> Steps:
+        """Copy the next `size` bytes into a view of their own."""
         joined, following = bytearray(self._view[self._at :]), self._following
         self._show(_NOTHING)
         while len(joined) < size:
