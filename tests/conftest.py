@@ -10,6 +10,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache, partial
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -64,10 +65,27 @@ def shared_backstage(stack: Stack, database_url: str) -> Iterator[Backstage]:
 
 
 @pytest.fixture(scope="session")
-def shared_service(make_settings: Callable[..., Settings]) -> Iterator[Service]:
-    """One service with the default settings, for all tests that need no other."""
-    with running(make_settings()) as service:
-        yield service
+def shared_services(make_settings: Callable[..., Settings]) -> Iterator[Callable[[str], Service]]:
+    """Return the one service with the default settings and this HTTP protocol, for all tests that need no other."""
+    with ExitStack() as opened:
+
+        @cache
+        def started(http_protocol: str) -> Service:
+            return opened.enter_context(running(make_settings(HTTP_PROTOCOL=http_protocol)))
+
+        yield started
+
+
+@pytest.fixture(scope="session")
+def shared_service(shared_services: Callable[[str], Service]) -> Service:
+    """Return the service with the default settings."""
+    return shared_services("recipe_api")
+
+
+@pytest.fixture
+def http_protocol() -> str:
+    """Return the HTTP protocol of the services that a test gets. Where tests run with each, a conftest overrides it."""
+    return "recipe_api"
 
 
 @pytest.fixture(scope="session")
@@ -84,9 +102,13 @@ def backstage(shared_backstage: Backstage) -> Backstage:
 
 
 @pytest.fixture
-def service(shared_service: Service, backstage: Backstage) -> Service:  # noqa: ARG001 - it empties both
+def service(
+    shared_services: Callable[[str], Service],
+    backstage: Backstage,  # noqa: ARG001 - it empties bucket and table
+    http_protocol: str,
+) -> Service:
     """The service with the default settings, its bucket and table empty at first."""
-    return shared_service
+    return shared_services(http_protocol)
 
 
 @pytest.fixture(scope="session")
@@ -119,9 +141,10 @@ def services(make_settings: Callable[..., Settings]) -> Iterator[Callable[..., S
 def start_service(
     services: Callable[..., Service],
     backstage: Backstage,  # noqa: ARG001 - it empties bucket and table
+    http_protocol: str,
 ) -> Callable[..., Service]:
     """Gives a service with other settings, by keyword; bucket and table are empty at first."""
-    return services
+    return partial(services, HTTP_PROTOCOL=http_protocol)
 
 
 @pytest.fixture

@@ -337,6 +337,8 @@ class Settings(DatabaseSettings, S3Settings):
     root_path: Annotated[str, AfterValidator(_root_path)] = Field("", validation_alias="ROOT_PATH")
     """The path below which a reverse proxy publishes the service; empty at the root of a host."""
     port: int = Field(8000, ge=1, le=65535, validation_alias="PORT")
+    http_protocol: Literal["recipe_api", "httptools"] = Field("recipe_api", validation_alias="HTTP_PROTOCOL")
+    """Which protocol class uvicorn uses: that of `server/`, or its own."""
     web_concurrency: int = Field(1, ge=1, le=64, validation_alias="WEB_CONCURRENCY")
     forwarded_allow_ips: str = Field("127.0.0.1", validation_alias="FORWARDED_ALLOW_IPS")
     log_level: Annotated[

@@ -162,11 +162,11 @@ def start_dyno(stack: Stack, database_url: str, tmp_path: Path) -> Iterator[Call
         yield start
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize(("processes", "http_protocol"), [("1", "recipe_api"), ("2", "recipe_api"), ("2", "httptools")])
 def test_on_sigterm_a_dyno_finishes_the_upload_in_progress(
-    start_dyno: Callable[..., Dyno], backstage: Backstage, processes: str
+    start_dyno: Callable[..., Dyno], backstage: Backstage, processes: str, http_protocol: str
 ) -> None:
-    dyno = start_dyno(WEB_CONCURRENCY=processes)
+    dyno = start_dyno(WEB_CONCURRENCY=processes, HTTP_PROTOCOL=http_protocol)
     photo = jpeg(2 * PART_SIZE + 100)
     body = recipe_form(photo)
 

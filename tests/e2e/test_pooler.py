@@ -47,6 +47,12 @@ def pooled_url(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @pytest.fixture
+def http_protocol() -> str:
+    """Return the default alone, since a pooler is on the other side of the service."""
+    return "recipe_api"
+
+
+@pytest.fixture
 def service(start_service: Callable[..., Service], pooled_url: str) -> Service:
     return start_service(DATABASE_URL=pooled_url)
 

@@ -14,12 +14,12 @@ from tests.support.wire import request
 
 @pytest.mark.parametrize("sent", [300, 2 * PART_SIZE], ids=lambda sent: f"after {sent} bytes")
 def test_one_that_does_not_end_within_the_grace_leaves_nothing(
-    make_settings: Callable[..., Settings], backstage: Backstage, sent: int
+    make_settings: Callable[..., Settings], backstage: Backstage, http_protocol: str, sent: int
 ) -> None:
     body = recipe_form(jpeg(3 * PART_SIZE))
 
     with ExitStack() as clients:
-        with running(make_settings(), timeout_graceful_shutdown=1) as service:
+        with running(make_settings(HTTP_PROTOCOL=http_protocol), timeout_graceful_shutdown=1) as service:
             wire = clients.enter_context(service.connect())
             wire.send(request("/recipe", body[:sent], HEADER, length=len(body)))
             if sent > PART_SIZE:

@@ -27,7 +27,7 @@ from tests.support.forms import (
     text_part,
 )
 from tests.support.recipes import assert_stored, fetched
-from tests.support.service import Service
+from tests.support.service import HTTP_PROTOCOLS, Service
 from tests.support.traces import Backstage
 from tests.support.wire import Answer, Wire, chunked, request
 
@@ -298,9 +298,9 @@ def test_twenty_uploads_at_once_all_arrive_whole(service: Service, backstage: Ba
     assert backstage.multipart_uploads() == []
 
 
-@pytest.fixture(scope="module")
-def wire(shared_service: Service) -> Iterator[Wire]:
-    with shared_service.connect() as connected:
+@pytest.fixture(scope="module", params=HTTP_PROTOCOLS)
+def wire(request: pytest.FixtureRequest, shared_services: Callable[[str], Service]) -> Iterator[Wire]:
+    with shared_services(request.param).connect() as connected:
         yield connected
 
 

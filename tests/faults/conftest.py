@@ -98,9 +98,16 @@ def short_tries(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture(scope="module")
+def http_protocol() -> str:
+    """Return the default. A module whose faults reach the server runs with each."""
+    return "recipe_api"
+
+
+@pytest.fixture(scope="module")
 def surroundings(
     short_patience: None,  # noqa: ARG001 - as usefixtures, which fixtures cannot have
     make_settings: Callable[..., Settings],
+    http_protocol: str,
     stack: Stack,
     database_url: str,
 ) -> Iterator[tuple[Service, StoreProxy, DatabaseProxy]]:
@@ -108,7 +115,9 @@ def surroundings(
     with (
         StoreProxy.before(stack.s3_endpoint_url).running() as store,
         DatabaseProxy.before(database_url).running() as database,
-        running(make_settings(S3_ENDPOINT_URL=store.url, DATABASE_URL=database.url)) as service,
+        running(
+            make_settings(S3_ENDPOINT_URL=store.url, DATABASE_URL=database.url, HTTP_PROTOCOL=http_protocol)
+        ) as service,
     ):
         assert eventually(lambda: "HeadBucket" in store.script.calls)  # the service's own check at its start
         yield service, store, database

@@ -17,7 +17,7 @@ from tests.support.idempotency import key_of
 from tests.support.log import Lines, lines_logged
 from tests.support.problems import assert_problem
 from tests.support.proxy import Fault, Plan, Proxy
-from tests.support.service import Service, running
+from tests.support.service import HTTP_PROTOCOLS, Service, running
 from tests.support.traces import Backstage, eventually
 from tests.support.wire import request
 
@@ -39,7 +39,21 @@ ENDING = [
     ("large", "ROW", 1),
 ]
 """Calls that are made when the client has sent everything."""
+STALLS = [Fault.STALLED, Fault.ANSWER_STALLED]
+STOPPED = [
+    *(("recipe_api", *at, fault) for at in [*(("large", call, 1) for call in UNDER_WAY), *ENDING] for fault in STALLS),
+    # A few: what the server received before the fault is what differs, not the fault.
+    *(("httptools", *at, STALLS[0]) for at in [("large", "UploadPart 1", 1), ("small", "PutObject", 1), ENDING[-1]]),
+]
+"""HTTP protocols, and the call during which the process stops, with the fault that makes it last."""
 OF_THE_STORE = {"PutObject", "CreateMultipartUpload", "CompleteMultipartUpload"}
+
+
+@pytest.fixture(scope="module", params=HTTP_PROTOCOLS)
+def http_protocol(request: pytest.FixtureRequest) -> str:
+    """Return each HTTP protocol, since both faults reach the service through it."""
+    protocol: str = request.param
+    return protocol
 
 
 def upload_request(photo: bytes, *headers: str) -> bytes:
@@ -101,13 +115,14 @@ def stoppable(
     stack: Stack,
     database_url: str,
     backstage: Backstage,  # noqa: ARG001 - the same
+    http_protocol: str,
 ) -> Iterator[Stoppable]:
     """Stop it: running uploads get a moment to finish, then they are cancelled."""
     monkeypatch.setattr(server, "GRACEFUL_SECONDS", 0.2)
     with ExitStack() as proxies, ExitStack() as services:
         store = proxies.enter_context(StoreProxy.before(stack.s3_endpoint_url).running())
         database = proxies.enter_context(DatabaseProxy.before(database_url).running())
-        settings = make_settings(S3_ENDPOINT_URL=store.url, DATABASE_URL=database.url)
+        settings = make_settings(S3_ENDPOINT_URL=store.url, DATABASE_URL=database.url, HTTP_PROTOCOL=http_protocol)
         service = services.enter_context(running(settings))
         yield Stoppable(service, store, database, services.close)
 
@@ -119,8 +134,7 @@ def log(stoppable: Stoppable) -> Iterator[Lines]:  # noqa: ARG001 - the same
 
 
 class TestTheProcessStops:
-    @pytest.mark.parametrize("fault", [Fault.STALLED, Fault.ANSWER_STALLED], ids=str)
-    @pytest.mark.parametrize(("size", "call", "nth"), [("large", call, 1) for call in UNDER_WAY] + ENDING)
+    @pytest.mark.parametrize(("http_protocol", "size", "call", "nth", "fault"), STOPPED, ids=str)
     def test_running_uploads_are_cancelled_and_undone(
         self, stoppable: Stoppable, backstage: Backstage, log: Lines, size: str, call: str, nth: int, fault: Fault
     ) -> None:

@@ -18,6 +18,8 @@ from tests.support.wire import Wire
 
 HOST = "127.0.0.1"
 API_TOKEN = "a-token-of-the-tests"
+HTTP_PROTOCOLS = ("recipe_api", "httptools")
+"""The values of the setting `HTTP_PROTOCOL`."""
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For clients of plain HTTP: httpx would load the system's certificates for each, which takes longer than a test."""
 _START_SECONDS = 20

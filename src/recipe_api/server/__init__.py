@@ -13,7 +13,7 @@ def server_options(settings: Settings) -> dict[str, Any]:
     """What uvicorn is told."""
     return {
         "loop": "auto",
-        "http": BoundedHttp,
+        "http": BoundedHttp if settings.http_protocol == "recipe_api" else settings.http_protocol,
         "ws": "none",
         "lifespan": "on",
         "proxy_headers": True,

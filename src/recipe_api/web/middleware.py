@@ -14,6 +14,7 @@ import time
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from recipe_api.asgi import NO_WINDOW, window_of
 from recipe_api.observability import begin_request
 from recipe_api.units import MIB
 from recipe_api.web.peers import client_address
@@ -84,6 +85,9 @@ class LingeringClose:
     H18 on Heroku). So the response is sent at once, except for its end, and at most `LINGER_BYTES` of the body are read
     for at most `LINGER_SECONDS`; then the connection closes. A client that waits for `100 Continue` has sent nothing to
     read.
+
+    After a request with a body and `Upgrade`, the connection closes as well, unless our own protocol serves it: stock
+    uvicorn stops parsing after that head and takes the body for another request, which would permit request smuggling.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -93,12 +97,15 @@ class LingeringClose:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        unread, asked = False, True
+        unread, asked, upgrades = False, True, False
         for name, value in scope["headers"]:
             if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
                 unread = True
             elif name == b"expect" and value.lower() == b"100-continue":
                 asked = False
+            elif name == b"upgrade":
+                upgrades = True
+        loses_body = upgrades and unread and window_of(scope) is NO_WINDOW
 
         async def noted_receive() -> Message:
             nonlocal unread, asked
@@ -108,7 +115,7 @@ class LingeringClose:
             return message
 
         async def lingering_send(message: Message) -> None:
-            if unread and message["type"] == "http.response.start":
+            if (unread or loses_body) and message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
             if not (unread and asked) or message["type"] != "http.response.body" or message.get("more_body", False):
                 await send(message)

@@ -1,0 +1,12 @@
+"""Every test here that asks for a service runs with each HTTP protocol: the contract is the same."""
+
+import pytest
+
+from tests.support.service import HTTP_PROTOCOLS
+
+
+@pytest.fixture(params=HTTP_PROTOCOLS)
+def http_protocol(request: pytest.FixtureRequest) -> str:
+    """Return each HTTP protocol."""
+    protocol: str = request.param
+    return protocol
