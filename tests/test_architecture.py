@@ -22,7 +22,7 @@ LEVELS = (
     {"resources"},
     {"uploads"},
     {"multipart", "storage", "database"},
-    {"errors", "settings", "database_url", "photos", "undo", "observability", "memory", "asgi", "units"},
+    {"errors", "settings", "database_url", "photos", "undo", "observability", "memory", "asgi", "read_ahead", "units"},
 )
 """The rooms of the package, from the roof down. A room knows those below it, and of its own level none but itself."""
 GROUND = LEVELS[-1]

@@ -45,9 +45,9 @@ from recipe_api.storage.body import Body, BodyFile
 
 
 def test_uvicorns_constants_have_their_values() -> None:
-    assert HIGH_WATER_LIMIT == 65536  # server/inflow.py
+    assert HIGH_WATER_LIMIT == 65536  # server/request_body.py
     assert STARTUP_FAILURE == 3  # server/running.py and server/workers.py
-    assert [signal.name for signal in HANDLED_SIGNALS] == ["SIGINT", "SIGTERM"]  # server/orderly.py adds SIGHUP
+    assert [signal.name for signal in HANDLED_SIGNALS] == ["SIGINT", "SIGTERM"]  # server/graceful.py adds SIGHUP
 
 
 def test_a_protocol_shares_its_state_with_its_server() -> None:
@@ -57,7 +57,7 @@ def test_a_protocol_shares_its_state_with_its_server() -> None:
 
 
 async def test_uvicorns_cycle_calls_receive_through_the_instance() -> None:
-    """`server/inflow.py` replaces `receive` of one cycle, so the cycle must look it up when the request begins."""
+    """`server/request_body.py` replaces the cycle's `receive`, which the cycle must look up when the request begins."""
     received: list[object] = []
 
     async def app(_: Scope, receive: Receive, __: Send) -> None:

@@ -35,7 +35,7 @@ from uvicorn.server import ServerState
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 import recipe_api
-from recipe_api.server import http, inflow, joining, orderly, workers
+from recipe_api.server import coalescing, graceful, http, request_body, workers
 
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(recipe_api.__file__).parent
@@ -52,7 +52,7 @@ WHOLE = (HttpToolsProtocol, RequestResponseCycle, FlowControl, ServerState, Serv
 
 OURS = (
     (http.BoundedHttp, HttpToolsProtocol),
-    (orderly.OrderlyServer, Server),
+    (graceful.GracefulServer, Server),
     (workers.Supervisor, Multiprocess),
     (workers.Worker, Process),
 )
@@ -117,7 +117,7 @@ def test_a_subclass_shares_only_those_names_with_its_base_that_were_reviewed(our
     )
 
 
-@pytest.mark.parametrize("module", [http, inflow, orderly], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [http, graceful, request_body], ids=lambda module: module.__name__)
 def test_the_objects_of_uvicorn_have_the_attributes_that_ours_use(module: ModuleType) -> None:
     used = {(PARTS[part], name) for chain in chains(module) for part, name in pairwise(chain[1:]) if part in PARTS}
     assert used, "this module reaches uvicorn's objects by other names now; correct PARTS"
@@ -136,10 +136,10 @@ def test_uvicorn_uses_only_those_methods_of_a_transport_that_were_reviewed() -> 
     joined = {"write", "close"}
     passed_on = {"get_extra_info", "is_closing", "pause_reading", "resume_reading", "set_protocol"}
     assert used == joined | passed_on, (
-        "uvicorn calls other methods of its transport than before. src/recipe_api/server/joining.py must join those "
+        "uvicorn calls other methods of its transport than before. src/recipe_api/server/coalescing.py must join those "
         "that write or close, or their effect overtakes the bytes that it holds."
     )
-    assert joined <= methods_of(joining.JoiningTransport)
+    assert joined <= methods_of(coalescing.CoalescingTransport)
 
 
 def test_every_override_of_a_dependencys_method_is_recorded_or_documented() -> None:

@@ -1,51 +1,26 @@
-"""What the server and the web layer share of ASGI; both stand on the same level and do not know each other.
+"""What the server and the web layer share of ASGI. Neither imports the other.
 
-`WINDOW` says how far ahead a request's body may be read. Under another server it is not there, and an upload goes as
-well, only at the price of more CPU. `STOPPING` is how the app learns that the service is shutting down.
+Both extensions are optional. Under another server an upload works as well, only with more CPU time, and the service
+does not report that it is shutting down.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
+
+from recipe_api.read_ahead import ReadAhead
 
 STOPPING = "recipe_api.stopping"
-"""Its name in the lifespan's `state`, which each request sees. The value is a `Callable[[], bool]` that returns whether
-the service is shutting down. Under another server it is missing."""
+"""The key in the lifespan's `state`, which each request sees. The value is a `Callable[[], bool]` that returns whether
+the service is shutting down."""
 
-WINDOW = "recipe_api.window"
-"""Its name in a request's `extensions`. What stands there is a `Window`."""
-
-
-class Window(Protocol):
-    """How much of a request's body may be read before it is asked for.
-
-    The term is HTTP/2's (RFC 9113 §5.2). Once it was widened, the chunks that come out of `receive` may be views of
-    memory, which does not change any more, in place of bytes.
-    """
-
-    def widen(self, size: int) -> None:
-        """There is room for `size` bytes more of it, beyond all that was told before."""
-
-    def shut(self) -> None:
-        """There is no room any more, nor any use for what lies unread. Whoever reads on gets what comes after that."""
+READ_AHEAD = "recipe_api.read_ahead"
+"""The key in a request's `extensions`. The value is a `ReadAhead`."""
 
 
-class NoWindow:
-    """The window of a body of which no more is read than was asked for."""
-
-    def widen(self, size: int) -> None:
-        """Nobody heeds it."""
-
-    def shut(self) -> None:
-        """Nor this."""
-
-
-NO_WINDOW = NoWindow()
-
-
-def window_of(scope: Mapping[str, Any]) -> Window:
-    """The window of a request."""
-    window: Window = scope.get("extensions", {}).get(WINDOW, NO_WINDOW)
-    return window
+def read_ahead_of(scope: Mapping[str, Any]) -> ReadAhead | None:
+    """Return the control over how far a request's body is read ahead; None if the server has none."""
+    read_ahead: ReadAhead | None = scope.get("extensions", {}).get(READ_AHEAD)
+    return read_ahead
 
 
 def header_values(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:

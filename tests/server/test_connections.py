@@ -135,14 +135,14 @@ NEVER_READ = "connections closed: their clients do not read the response"
 
 
 def test_a_response_that_nobody_reads_is_given_up(bounded: Callable[..., tuple[Service, Lines]]) -> None:
-    service, log = bounded(LOOK_SECONDS=0.05, UNREAD_SECONDS=0.3)
+    service, log = bounded(CHECK_SECONDS=0.05, UNREAD_SECONDS=0.3)
     with unread(service, 8):
         assert eventually(lambda: bool(log.events(NEVER_READ)))
         assert eventually(lambda: bool(log.events("request")))  # the app is not left waiting
 
 
 def test_a_response_that_is_read_byte_by_byte_is_given_up(bounded: Callable[..., tuple[Service, Lines]]) -> None:
-    service, log = bounded(LOOK_SECONDS=0.05, RATE_SECONDS=0.3, MIN_BYTES_PER_SECOND=10**9)
+    service, log = bounded(CHECK_SECONDS=0.05, RATE_SECONDS=0.3, MIN_BYTES_PER_SECOND=10**9)
     with unread(service, 8) as client:
         while not log.events(NEVER_READ):
             if select.select([client], [], [], 0.01)[0]:
@@ -150,7 +150,7 @@ def test_a_response_that_is_read_byte_by_byte_is_given_up(bounded: Callable[...,
 
 
 def test_a_client_that_reads_slowly_gets_all_of_it(bounded: Callable[..., tuple[Service, Lines]]) -> None:
-    service, log = bounded(LOOK_SECONDS=0.05)
+    service, log = bounded(CHECK_SECONDS=0.05)
     with unread(service, 1) as client:
         wire = Wire(client)
         answer = wire.read(method="GET")
@@ -188,9 +188,9 @@ async def test_descriptors_that_others_hold_count_too() -> None:
     assert counted.admit(second, file=75)
     assert first.is_abandoned
 
-    counted.busy(second)
+    counted.mark_busy(second)
     assert not counted.admit(Fake(), file=75)
-    counted.lost(second)
+    counted.remove(second)
 
 
 @pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 512, reason="few files are allowed here")

@@ -51,34 +51,34 @@ def test_a_budget_must_hold_at_least_two_parts() -> None:
         BufferBudget(total=2 * PART - 1, part_size=PART)
 
 
-class Told:
+class RecordedReadAhead:
     """A read-ahead that records its calls."""
 
     def __init__(self) -> None:
         self.calls: list[int | str] = []
 
-    def widen(self, size: int) -> None:
+    def allow(self, size: int) -> None:
         self.calls.append(size)
 
-    def shut(self) -> None:
-        self.calls.append("shut")
+    def stop(self) -> None:
+        self.calls.append("stop")
 
 
-async def test_each_grant_widens_the_read_ahead_and_close_shuts_it() -> None:
-    budget, window = BufferBudget(total=2 * PART, part_size=PART), Told()
+async def test_each_grant_allows_more_to_be_read_ahead_and_close_stops_it() -> None:
+    budget, read_ahead = BufferBudget(total=2 * PART, part_size=PART), RecordedReadAhead()
     other = await holding(budget)
-    lease = budget.lease(at_most=PART + 300, read_ahead=window)
+    lease = budget.lease(at_most=PART + 300, read_ahead=read_ahead)
 
     async with asking(lease) as first:
-        assert window.calls == []
+        assert read_ahead.calls == []
         other.close()
         assert await first == PART
-    assert window.calls == [PART]
+    assert read_ahead.calls == [PART]
 
     lease.send_off(PART)
     assert await lease.next_part() == 300
     lease.close()
-    assert window.calls == [PART, 300, "shut"]
+    assert read_ahead.calls == [PART, 300, "stop"]
 
 
 async def test_a_lease_acquires_a_whole_part_or_the_rest_of_the_upload() -> None:

@@ -23,7 +23,7 @@ from recipe_api.dev.seaweedfs import REGION
 from recipe_api.dev.signals import StopRequested, stop_on_signals
 from recipe_api.dev.stack import BUCKET, Stack, embedded_stack
 from recipe_api.server import server_options
-from recipe_api.server.orderly import OrderlyServer
+from recipe_api.server.graceful import GracefulServer
 from recipe_api.settings import MIN_SECRET_KEY_LENGTH, Settings
 
 HOST = "127.0.0.1"
@@ -119,7 +119,7 @@ def _configuration(app: AppFactory, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(app, factory=True, host=HOST, **options)
 
 
-class _Server(OrderlyServer):
+class _Server(GracefulServer):
     """Prints its addresses once it accepts requests."""
 
     def __init__(self, config: uvicorn.Config, *, welcome: str) -> None:

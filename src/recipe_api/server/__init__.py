@@ -1,4 +1,4 @@
-"""How uvicorn serves the app, wherever it listens: on a dyno, on a laptop, in tests."""
+"""How uvicorn serves the app: on a dyno, on a laptop and in tests."""
 
 from typing import Any
 
@@ -6,11 +6,12 @@ from recipe_api.server.http import KEEP_ALIVE_SECONDS, BoundedHttp
 from recipe_api.settings import Settings
 
 GRACEFUL_SECONDS = 17
-"""How long uploads may go on after SIGTERM. Heroku kills at 30 s; aborting the rest and undoing it takes up to 8."""
+"""How long uploads may go on after SIGTERM. Heroku kills after 30 s;
+cancelling the rest and cleaning up takes up to 8 s."""
 
 
 def server_options(settings: Settings) -> dict[str, Any]:
-    """What uvicorn is told."""
+    """Return the options of uvicorn's `Config`."""
     return {
         "loop": "auto",
         "http": BoundedHttp if settings.http_protocol == "recipe_api" else settings.http_protocol,

@@ -1,11 +1,11 @@
-"""Bounds what the connections of one process take: file descriptors, and memory for heads and unread responses.
+"""Limits what the connections of one process use: file descriptors, and memory for heads and unread responses.
 
-A client may open connections and send nothing, send heads without an end, or never read a response. Each of these is
-cheap for it, and it needs no token. So there are bounds, and where one is reached, the connection that has waited for
-its client the longest is closed in favour of the others. Ordinary clients hardly notice: their heads arrive whole,
-their responses are read, and a client whose idle connection is closed opens another.
+A client may open connections and send nothing, send endless heads, or never read a response. Each of these is cheap
+for it, and it needs no token. At each limit, the connection that has waited for its client the longest is closed in
+favour of the others. Ordinary clients hardly notice: their heads arrive whole, their responses are read, and a client
+whose idle connection is closed opens another.
 
-Nothing here costs an ordinary request more than an entry in a dictionary.
+An ordinary request costs no more than an entry in a dictionary.
 """
 
 import asyncio
@@ -20,40 +20,40 @@ from recipe_api.observability import RareWarning
 from recipe_api.units import KIB, MIB
 
 MAX_OPEN_FILES = 16_384
-"""The soft limit is raised to this at most: more descriptors than a process has memory to serve."""
+"""The soft limit is raised to this at most. A process does not have the memory to serve more."""
 MAX_CONNECTIONS = 4096
-"""Of one process; some 10 kB each while they wait."""
+"""Connections of one process. Each takes about 10 kB while it waits."""
 RESERVED_FILES = 256
 """Descriptors kept for the store, the database and the event loop; a quarter of them where there are few."""
 
 OPEN_HEAD_BYTES = 32 * MIB
-"""Memory that all unfinished heads may take together."""
+"""The memory that all unfinished heads may use together."""
 HEAD_COST = 2 * KIB
-"""What an unfinished head takes apart from its headers."""
+"""The memory that an unfinished head uses in addition to its headers."""
 HEADER_COST = 150
-"""What a header takes apart from its bytes: a tuple and two `bytes`."""
+"""The memory that a header uses in addition to its bytes: a tuple and two `bytes` objects."""
 
 MAX_UNREAD = 128
-"""Connections whose client leaves more than a transport's buffer (64 KiB) of a response unread."""
-LOOK_SECONDS = 5
-"""How often unread responses are looked at."""
+"""How many connections may have more unread response bytes than a transport buffers (64 KiB)."""
+CHECK_SECONDS = 5
+"""The interval of checking for unread responses."""
 UNREAD_SECONDS = 20
 """How long a client may read nothing of a response."""
 RATE_SECONDS = 60
-"""After so long, a client must have read `MIN_BYTES_PER_SECOND` of a response on average."""
+"""The time after which a client must have read a response at `MIN_BYTES_PER_SECOND` on average."""
 MIN_BYTES_PER_SECOND = 512
 
 
 class Connection(Protocol):
-    """What is counted here."""
+    """A connection, as far as it is counted here."""
 
     @property
     def unsent(self) -> int:
-        """Bytes of responses that the system has not taken, since the client does not read."""
+        """The number of response bytes that the socket has not accepted, because the client does not read them."""
 
     @property
     def written(self) -> int:
-        """Bytes of responses so far, those included."""
+        """The number of response bytes so far, including those."""
 
     @property
     def is_responding(self) -> bool:
@@ -83,116 +83,116 @@ class Connections:
         self._highest_file = files - min(RESERVED_FILES, files // 4)
         self._limit = min(MAX_CONNECTIONS, self._highest_file)
         self.closing_after: float | None = None
-        """While the server stops: after how many seconds an idle connection closes. None before."""
+        """While the server stops: the number of seconds after which an idle connection closes. Otherwise None."""
         self._open: dict[Connection, None] = {}
-        self._idle: dict[Connection, None] = {}  # the one that has been idle longest first; so below
-        self._unread: dict[Connection, _Reading] = {}
-        self._stuck: dict[Connection, None] = {}
+        self._idle: dict[Connection, None] = {}  # the longest first, as in the others below
+        self._unread: dict[Connection, _ReadingRate] = {}
+        self._blocked: dict[Connection, None] = {}
         self._heads: dict[Connection, int] = {}
         self._head_bytes = 0
-        self._look: asyncio.TimerHandle | None = None
-        self._scarce = RareWarning("connections closed to make room for others")
-        self._full = RareWarning("connections refused: all others are in use")
-        self._memory = RareWarning("unfinished requests closed: their heads take too much memory")
-        self._unheard = RareWarning("connections closed: their clients do not read the response")
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed_for_others = RareWarning("connections closed to make room for others")
+        self._refused = RareWarning("connections refused: all others are in use")
+        self._closed_heads = RareWarning("unfinished requests closed: their heads take too much memory")
+        self._closed_unread = RareWarning("connections closed: their clients do not read the response")
 
     def admit(self, connection: Connection, *, file: int) -> bool:
-        """Count a new connection, and return whether there is room for it. It is idle at first.
+        """Add a new connection if there is room for it, and return whether there is. It is idle at first.
 
         Args:
-            connection: The new one.
-            file: Its descriptor. A high one shows that descriptors are scarce, whatever holds the others.
+            connection: The new connection.
+            file: Its descriptor. A high number shows that the process has many files open, not only connections.
         """
         if (len(self._open) >= self._limit or file >= self._highest_file) and not self._make_room():
-            self._full.note(open=len(self._open), limit=self._limit, file=file)
+            self._refused.note(open=len(self._open), limit=self._limit, file=file)
             return False
         self._open[connection] = self._idle[connection] = None
-        if self._look is None:
-            self._look = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look_at_unread)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(CHECK_SECONDS, self._check_unread)
         return True
 
-    def lost(self, connection: Connection) -> None:
-        """Forget a connection that has ended."""
-        for group in (self._open, self._idle, self._stuck):
+    def remove(self, connection: Connection) -> None:
+        """Remove a connection that has ended."""
+        for group in (self._open, self._idle, self._blocked):
             group.pop(connection, None)
         self._unread.pop(connection, None)
-        self.head_ended(connection)
-        if not self._open and self._look is not None:
-            self._look.cancel()
-            self._look = None
+        self.end_head(connection)
+        if not self._open and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def busy(self, connection: Connection) -> None:
-        """Note that a request has begun."""
+    def mark_busy(self, connection: Connection) -> None:
+        """Record that a request has begun."""
         self._idle.pop(connection, None)
 
-    def idle(self, connection: Connection) -> None:
-        """Note that nothing is under way until the next request."""
+    def mark_idle(self, connection: Connection) -> None:
+        """Record that no request is in progress."""
         if connection in self._open:
             self._idle[connection] = None
 
-    def head_grew(self, connection: Connection, *, received: int, headers: int) -> None:
-        """Note what an unfinished head takes by now; the oldest ones make room if all take too much."""
+    def update_head(self, connection: Connection, *, received: int, headers: int) -> None:
+        """Record the size of an unfinished head. If all of them use too much memory, close the oldest connections."""
         cost = HEAD_COST + received + HEADER_COST * headers
         self._head_bytes += cost - self._heads.get(connection, 0)
         self._heads[connection] = cost
         while self._head_bytes > OPEN_HEAD_BYTES:
-            self._memory.note(heads=len(self._heads), bytes=self._head_bytes)
+            self._closed_heads.note(heads=len(self._heads), bytes=self._head_bytes)
             self._close(next(iter(self._heads)))
 
-    def head_ended(self, connection: Connection) -> None:
-        """Note that a head is whole."""
+    def end_head(self, connection: Connection) -> None:
+        """Record that a head is complete, or no longer awaited."""
         self._head_bytes -= self._heads.pop(connection, 0)
 
-    def stuck(self, connection: Connection) -> None:
-        """Note that a client leaves much unread; of too many such, the first is closed."""
-        self._stuck[connection] = None
-        if len(self._stuck) > MAX_UNREAD:
-            self._close_unheard(next(iter(self._stuck)))
+    def mark_blocked(self, connection: Connection) -> None:
+        """Record that a client leaves much of its response unread. If there are too many of them, close the first."""
+        self._blocked[connection] = None
+        if len(self._blocked) > MAX_UNREAD:
+            self._close_unread(next(iter(self._blocked)))
 
-    def unstuck(self, connection: Connection) -> None:
-        """Note that the client has read on."""
-        self._stuck.pop(connection, None)
+    def mark_unblocked(self, connection: Connection) -> None:
+        """Record that the client has read on."""
+        self._blocked.pop(connection, None)
 
     def _make_room(self) -> bool:
-        """Close what waits for its client: an idle connection, else one whose response goes unread."""
-        waiting = next(iter(self._idle), None) or next((one for one in self._open if one.is_responding), None)
+        """Close an idle connection, or else one with a response in progress. Return False if there is neither."""
+        waiting = next(iter(self._idle), None) or next((found for found in self._open if found.is_responding), None)
         if waiting is None:
             return False
-        self._scarce.note(open=len(self._open), limit=self._limit)
+        self._closed_for_others.note(open=len(self._open), limit=self._limit)
         self._close(waiting)
         return True
 
     def _close(self, connection: Connection) -> None:
-        self.lost(connection)
+        self.remove(connection)
         connection.abandon()
 
-    def _close_unheard(self, connection: Connection) -> None:
-        self._unheard.note(open=len(self._open), unsent=connection.unsent)
+    def _close_unread(self, connection: Connection) -> None:
+        self._closed_unread.note(open=len(self._open), unsent=connection.unsent)
         self._close(connection)
 
-    def _look_at_unread(self) -> None:
+    def _check_unread(self) -> None:
         loop = asyncio.get_running_loop()
-        self._look = loop.call_later(LOOK_SECONDS, self._look_at_unread)
-        for connection in [one for one in self._open if one.unsent or one in self._unread]:
+        self._timer = loop.call_later(CHECK_SECONDS, self._check_unread)
+        for connection in [found for found in self._open if found.unsent or found in self._unread]:
             if not connection.unsent:
                 del self._unread[connection]
                 continue
-            reading = self._unread.setdefault(connection, _Reading(connection, loop.time()))
-            if reading.is_too_slow(connection, loop.time()):
-                self._close_unheard(connection)
+            rate = self._unread.setdefault(connection, _ReadingRate(connection, loop.time()))
+            if rate.is_too_slow(connection, loop.time()):
+                self._close_unread(connection)
 
 
-class _Reading:
-    """How a client reads what is sent to it, from the moment when it was first seen to lag behind."""
+class _ReadingRate:
+    """How fast a client reads its responses since it was first found to lag behind."""
 
     def __init__(self, connection: Connection, now: float) -> None:
         self._began = self._progressed = now
         self._first = self._last = connection.written - connection.unsent
 
     def is_too_slow(self, connection: Connection, now: float) -> bool:
-        taken = connection.written - connection.unsent
-        if taken > self._last:
-            self._last, self._progressed = taken, now
+        read = connection.written - connection.unsent
+        if read > self._last:
+            self._last, self._progressed = read, now
         waited = now - self._began
         is_slow = waited >= RATE_SECONDS and self._last - self._first < MIN_BYTES_PER_SECOND * waited
         return is_slow or now - self._progressed >= UNREAD_SECONDS
@@ -202,7 +202,7 @@ _OF_SERVERS: WeakKeyDictionary[ServerState, Connections] = WeakKeyDictionary()
 
 
 def connections_of(server: ServerState) -> Connections:
-    """Return the connections of this server, of which a process has one outside of tests."""
+    """Return the connections of a server. Outside tests, a process has only one."""
     found = _OF_SERVERS.get(server)
     if found is None:
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]

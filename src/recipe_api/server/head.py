@@ -22,16 +22,16 @@ from recipe_api.errors import (
 from recipe_api.units import KIB
 
 MAX_REQUEST_LINE_BYTES = 8 * KIB
-"""Method, target and version, with the line ending; what RFC 9112 §3 recommends to support at least."""
+"""Method, target and version, with the line ending. RFC 9112 §3 recommends to support at least this."""
 MAX_HEAD_BYTES = 16 * KIB
 """Request line and header fields, with their line endings and the empty line that ends them."""
 MAX_HEADERS = 100
-"""Many small headers take far more memory than their bytes, and more time."""
+"""Many small headers use far more memory and time than their size suggests."""
 MAX_PARAMETERS = 100
-"""Parameters of a query. The framework takes some 7 µs for each."""
+"""Parameters of a query. The framework needs about 7 µs for each."""
 
 Headers = Sequence[tuple[bytes, bytes]]
-"""As ASGI has them, the names in lower case."""
+"""Names and values as in ASGI, with names in lower case."""
 
 _CHECKED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
 _LINE_EXTRA = len(b"  HTTP/1.1\r\n")
@@ -66,7 +66,7 @@ class Head:
 
     @property
     def framing(self) -> bytes:
-        """A head that frames the same body, and has no other effect."""
+        """A minimal head that frames the same body."""
         frame = b"Transfer-Encoding: chunked" if self.chunked else b"Content-Length: %d" % self.length
         return b"POST / HTTP/1.1\r\n" + frame + b"\r\n\r\n"
 
@@ -75,14 +75,14 @@ def read_head(*, method: bytes, target: bytes, version: str, headers: Headers) -
     """Validate a head.
 
     Args:
-        method: As sent.
-        target: As sent.
-        version: Such as `1.1`.
-        headers: All of them.
+        method: The method as sent.
+        target: The request target as sent.
+        version: The HTTP version, such as `1.1`.
+        headers: All headers of the request.
 
     Raises:
         RequestRefused: The head is invalid or too large.
-        Unimplemented: It asks for a method, transfer coding or version that the server lacks.
+        Unimplemented: It needs a method, transfer coding or version that the server does not support.
     """
     _check_size(method, target, headers)
     if not version.startswith("1."):  # a higher minor version is served as 1.1 (RFC 9110 §2.5)
@@ -103,10 +103,10 @@ def read_head(*, method: bytes, target: bytes, version: str, headers: Headers) -
 
 
 def check_request_line(*, method: bytes, target: bytes) -> None:
-    """Check the length of a request line, or of its beginning.
+    """Check the length of a request line, which may still be incomplete.
 
     Raises:
-        TargetTooLong: It is over `MAX_REQUEST_LINE_BYTES`.
+        TargetTooLong: It is longer than `MAX_REQUEST_LINE_BYTES`.
     """
     if len(method) + len(target) + _LINE_EXTRA > MAX_REQUEST_LINE_BYTES:
         raise TargetTooLong(
@@ -136,13 +136,13 @@ def _check_size(method: bytes, target: bytes, headers: Headers) -> None:
 
 
 def _members(values: Iterable[bytes]) -> list[bytes]:
-    """The members of a comma-separated list (RFC 9110 §5.6.1), in lower case."""
+    """Return the members of a comma-separated list (RFC 9110 §5.6.1) in lower case."""
     members = (member.strip(b" \t").lower() for value in values for member in value.split(b","))
     return [member for member in members if member]
 
 
 def _check_host(hosts: list[bytes], *, required: bool) -> None:
-    """RFC 9112 §3.2."""
+    """Check the Host header as RFC 9112 §3.2 requires."""
     if len(hosts) > 1:
         raise RequestRefused("Send one Host header, not several.")
     if required and not hosts:
@@ -152,7 +152,7 @@ def _check_host(hosts: list[bytes], *, required: bool) -> None:
 
 
 def _origin_form(target: bytes) -> tuple[bytes, bytes | None]:
-    """The target as path and query, and the authority of an absolute one (RFC 9112 §3.2)."""
+    """Return the target as path and query, and the authority if the target is absolute (RFC 9112 §3.2)."""
     if target.startswith(b"/") or target == b"*":
         return target, None
     absolute = _ABSOLUTE.fullmatch(target)
@@ -163,7 +163,7 @@ def _origin_form(target: bytes) -> tuple[bytes, bytes | None]:
 
 
 def _is_chunked(values: list[bytes], *, is_1_0: bool) -> bool:
-    """RFC 9112 §6.1 and §6.3."""
+    """Return whether the body is chunked (RFC 9112 §6.1 and §6.3)."""
     if not values:
         return False
     if is_1_0:
@@ -177,7 +177,7 @@ def _is_chunked(values: list[bytes], *, is_1_0: bool) -> bool:
 
 
 def _expects_continue(values: list[bytes], *, is_1_0: bool) -> bool:
-    """RFC 9110 §10.1.1; HTTP/1.0 has no expectations."""
+    """Return whether the client waits for "100 Continue" (RFC 9110 §10.1.1). HTTP/1.0 has no expectations."""
     if is_1_0 or not values:
         return False
     expectations = _members(values)

@@ -9,7 +9,7 @@ service must be safe without a router in front of it. What else differs from uvi
 - A client that half-closes the connection after a whole request still gets its response.
 - Nothing of a lost connection stays in memory. Connections, unfinished heads, unread responses and the requests that a
   connection sends ahead are bounded (`connections`).
-- Bodies bypass the parser where they can (`inflow`), and a response goes out in one piece (`joining`).
+- Bodies bypass the parser where they can (`request_body`), and a response is sent in one piece (`coalescing`).
 """
 
 import asyncio
@@ -19,6 +19,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from recipe_api.errors import RecipeApiError, ServiceFull, TooManyRequests
+from recipe_api.server.coalescing import CoalescingTransport
 from recipe_api.server.connections import connections_of
 from recipe_api.server.head import (
     MAX_HEAD_BYTES,
@@ -29,38 +30,37 @@ from recipe_api.server.head import (
     read_head,
     too_many_headers,
 )
-from recipe_api.server.inflow import Inflow
-from recipe_api.server.joining import JoiningTransport
-from recipe_api.server.refusals import error_of, rendered
+from recipe_api.server.refusals import parser_error, problem_response
+from recipe_api.server.request_body import RequestBody
 
 KEEP_ALIVE_SECONDS = 95
-"""Above the 90 s for which Heroku's router keeps an idle connection, or it may pick one that is just closing."""
+"""Longer than the 90 s for which Heroku's router keeps an idle connection, which might otherwise close when used."""
 
 HEAD_SECONDS = 20
-"""From a head's first byte to its last."""
+"""The time limit from a head's first byte to its last."""
 MAX_PIPELINED = 32
-"""Requests that wait on one connection for the response before theirs; one read may bring thousands."""
+"""How many requests may wait on one connection for the previous response. A single read may contain thousands."""
 LINGER_SECONDS = 2
-"""How long a rejected client may go on sending, so that it sees the response and no reset (RFC 9112 §9.6)."""
+"""How long a rejected client may continue to send, so that it sees the response instead of a reset (RFC 9112 §9.6)."""
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """uvicorn's protocol, extended as the module says."""
+    """uvicorn's protocol with the additions that the module lists."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its parent has it
-        self._joining = JoiningTransport(transport, self.loop)
-        super().connection_made(cast("asyncio.Transport", self._joining))
+        self._coalescing = CoalescingTransport(transport, self.loop)
+        super().connection_made(cast("asyncio.Transport", self._coalescing))
         self._connections = connections_of(self.server_state)
         self.parser.set_dangerous_leniencies(lenient_version=True)
         self._head_bytes = 0
         self._in_head = False
         self._in_body = False
         self._progressed = False
-        self._framing: bytes | None = None  # of a body that the parser has not been given because of `Upgrade`
+        self._framing: bytes | None = None  # of a body that the parser has yet to read after an `Upgrade`
         self._reframing = False
         self._refusal: RecipeApiError | None = None
-        self._inflows: list[Inflow] = []  # of requests without a complete response
-        seconds = self._connections.closing_after  # None unless the server stops, and accepts what has waited
+        self._bodies: list[RequestBody] = []  # of requests without a complete response
+        seconds = self._connections.closing_after  # None unless the server is stopping
         seconds = KEEP_ALIVE_SECONDS if seconds is None else seconds
         self._timer = self.loop.call_later(seconds, self.transport.close)  # until a first request begins
         opened = transport.get_extra_info("socket")
@@ -71,18 +71,20 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
-        self._connections.lost(self)
+        self._connections.remove(self)
         super().connection_lost(exc)
         self._unset_keepalive_if_required()  # uvicorn leaves it running when the client resets the connection
-        self._close_inflows()
+        self._close_bodies()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's always closes the connection
         """Keep the connection open for outstanding responses (RFC 9112 §9.6); with TLS that is impossible."""
-        cast("JoiningTransport", self.transport).flush()  # or closing beneath it would cut the response off
-        if self.scheme == "https" or not self._answering() or self._in_body:
+        cast(
+            "CoalescingTransport", self.transport
+        ).flush()  # or closing the transport below would truncate the response
+        if self.scheme == "https" or not self._is_serving() or self._in_body:
             return False
         if self._refusal is None:
-            self.cycle.keep_alive = False  # the last one, where several wait
+            self.cycle.keep_alive = False  # of the last request, if several wait
         return True
 
     def data_received(self, data: bytes) -> None:
@@ -95,13 +97,13 @@ class BoundedHttp(HttpToolsProtocol):
             while rest:
                 rest = self._parse(rest)
         except httptools.HttpParserError as failure:
-            begun = b"" if self._progressed else bytes(rest)  # of a read that begins elsewhere, nobody knows where
-            self._refuse(error_of(failure, method=self.parser.get_method(), begun=begun))
+            begun = b"" if self._progressed else bytes(rest)  # unknown if the read began elsewhere
+            self._refuse(parser_error(failure, method=self.parser.get_method(), begun=begun))
         else:
             self._watch(len(data))
 
     def _parse(self, data: memoryview) -> memoryview:
-        """Feed the parser, and return what it leaves because of an `Upgrade`."""
+        """Feed the parser, and return the rest that it left because of an `Upgrade`."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as stopped:
@@ -111,7 +113,7 @@ class BoundedHttp(HttpToolsProtocol):
         return data[:0]
 
     def _reframe(self, framing: bytes) -> None:
-        """Have a new parser read on with the body: the old one takes what follows `Upgrade` for another protocol."""
+        """Read the body with a new parser: the old one expects another protocol after an `Upgrade`."""
         self._framing = None
         self._replace_parser()
         self._reframing = True
@@ -123,14 +125,14 @@ class BoundedHttp(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True, lenient_version=True)
 
     def _watch(self, received: int) -> None:
-        # Counts heads, and what comes after a body's last chunk: trailers, which nobody reads.
+        # Counts heads, and the ignored trailers after a body's last chunk.
         self._head_bytes = 0 if self._progressed else self._head_bytes + received
         if self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(head_too_large())
         elif self._in_head:
-            self._connections.head_grew(self, received=self._head_bytes, headers=len(self.headers))
-        elif self.timeout_keep_alive_task is None and not self._answering():
-            # What came begins no request, and uvicorn has ended its own timer.
+            self._connections.update_head(self, received=self._head_bytes, headers=len(self.headers))
+        elif self.timeout_keep_alive_task is None and not self._is_serving():
+            # These bytes begin no request, and uvicorn has cancelled its own timer.
             self._timer.cancel()
             self._timer = self.loop.call_later(KEEP_ALIVE_SECONDS, self.transport.close)
 
@@ -140,7 +142,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_message_begin()
         self._in_head, self._head_bytes = True, 0
         self._timer.cancel()
-        self._timer = self.loop.call_later(self._connections.closing_after or HEAD_SECONDS, self._head_is_late)
+        self._timer = self.loop.call_later(self._connections.closing_after or HEAD_SECONDS, self._head_timed_out)
 
     def on_url(self, url: bytes) -> None:
         if self._reframing:
@@ -164,11 +166,11 @@ class BoundedHttp(HttpToolsProtocol):
         if len(self.pipeline) == MAX_PIPELINED:
             raise TooManyRequests(f"Up to {MAX_PIPELINED} requests may wait on a connection; read the responses first.")
         self._in_head, self._in_body = False, True
-        self._connections.head_ended(self)
-        self._connections.busy(self)
+        self._connections.end_head(self)
+        self._connections.mark_busy(self)
         self._framing = head.framing if head.has_body and self.parser.should_upgrade() else None
-        if not self._answering():
-            self._close_inflows()
+        if not self._is_serving():
+            self._close_bodies()
         self._begin_request(head)
         if version != "1.0":
             self.scope["http_version"] = "1.1"
@@ -183,20 +185,20 @@ class BoundedHttp(HttpToolsProtocol):
         if self._connections.closing_after is not None:
             self.cycle.keep_alive = False
         if head.has_body:
-            self._inflows.append(Inflow(self, length=head.length, at_end=self._body_passed_by))
+            self._bodies.append(RequestBody(self, length=head.length, at_end=self._body_bypassed_parser))
 
     def on_body(self, body: bytes) -> None:
         self._progressed = True
-        if self._inflows:
-            self._inflows[-1].take(body)
+        if self._bodies:
+            self._bodies[-1].feed(body)
 
     def on_message_complete(self) -> None:
-        if self._framing is None:  # or its body is still to come
+        if self._framing is None:  # else its body is still to come
             self._progressed = True
             self._in_body = False
             super().on_message_complete()
 
-    def _body_passed_by(self) -> None:
+    def _body_bypassed_parser(self) -> None:
         """The rest of a body has arrived without the parser, which still waits for it."""
         self.on_message_complete()
         self._replace_parser()
@@ -207,7 +209,7 @@ class BoundedHttp(HttpToolsProtocol):
         if not was_last or self.transport.is_closing():
             return
         if self._refusal is None:
-            self._connections.idle(self)
+            self._connections.mark_idle(self)
             if self._connections.closing_after is not None:
                 self.shutdown()
         else:
@@ -216,11 +218,11 @@ class BoundedHttp(HttpToolsProtocol):
     def shutdown(self) -> None:
         """Close the connection soon: after the response that is under way, or when it has been idle for a while.
 
-        A client that is about to send a request does not expect the end of an idle connection. So it stays open for a
+        A client that is about to send a request does not expect an idle connection to close. So it stays open for a
         moment, unless uvicorn has been told to stop without a signal. Where the head of a response has been sent
         without `Connection: close`, the connection counts as idle after it.
         """
-        if not self._answering():
+        if not self._is_serving():
             self._timer.cancel()
             self._timer = self.loop.call_later(self._connections.closing_after or 0, self.transport.close)
         elif not self.cycle.response_started:
@@ -228,52 +230,52 @@ class BoundedHttp(HttpToolsProtocol):
 
     @property
     def unsent(self) -> int:
-        """Bytes of responses that the client has not read, nor the system taken."""
-        return self._joining.get_write_buffer_size()
+        """The number of response bytes that the socket has not accepted, because the client does not read them."""
+        return self._coalescing.get_write_buffer_size()
 
     @property
     def written(self) -> int:
-        """Bytes of all responses so far."""
-        return self._joining.written
+        """The number of bytes of all responses so far."""
+        return self._coalescing.written
 
     @property
     def is_responding(self) -> bool:
         """Whether a response has begun and has not ended."""
-        return self._answering() and self.cycle.response_started
+        return self._is_serving() and self.cycle.response_started
 
     def abandon(self) -> None:
-        """Close the connection now, with what the client has not read."""
+        """Close the connection now, and discard what the client has not read."""
         if self.unsent:
-            self._joining.abort()
+            self._coalescing.abort()
         else:
             self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._connections.stuck(self)
+        self._connections.mark_blocked(self)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._connections.unstuck(self)
+        self._connections.mark_unblocked(self)
 
-    def _close_inflows(self) -> None:
-        while self._inflows:
-            self._inflows.pop().close()
+    def _close_bodies(self) -> None:
+        while self._bodies:
+            self._bodies.pop().close()
 
-    def _head_is_late(self) -> None:
-        if self._answering():  # the request before, and reading is paused meanwhile
-            self._timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+    def _head_timed_out(self) -> None:
+        if self._is_serving():  # the previous request; reading is paused meanwhile
+            self._timer = self.loop.call_later(HEAD_SECONDS, self._head_timed_out)
         else:
             self.transport.close()
 
     def _refuse(self, error: RecipeApiError) -> None:
-        """Reject what cannot be parsed, once all requests before it have their responses; read no further."""
+        """Reject what cannot be parsed, after the responses to all previous requests, and read no further."""
         self.logger.info("Rejected a request: %s", error.detail)
         self._refusal = error
         self._timer.cancel()
-        self._connections.head_ended(self)
+        self._connections.end_head(self)
         if not self._in_body:
-            if not self._answering():
+            if not self._is_serving():
                 self._send_refusal(error)
         elif self.pipeline:
             self.pipeline.popleft()  # the request with this body, which the app has not seen yet
@@ -295,11 +297,13 @@ class BoundedHttp(HttpToolsProtocol):
     def _write_refusal(self, error: RecipeApiError) -> None:
         has_content = self.parser.get_method() != b"HEAD"
         headers = self.server_state.default_headers
-        self.transport.write(rendered(error, root_path=self.root_path, headers=headers, has_content=has_content))
+        self.transport.write(
+            problem_response(error, root_path=self.root_path, headers=headers, has_content=has_content)
+        )
 
     def _should_upgrade(self) -> bool:
         return False
 
-    def _answering(self) -> bool:
+    def _is_serving(self) -> bool:
         cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first request
         return cycle is not None and not cycle.response_complete

@@ -1,4 +1,4 @@
-"""Requests that are rejected before there is a request: what the parser's error means, and the response."""
+"""Rejects what the HTTP parser cannot read as a request: the error that it means, and the response."""
 
 import json
 import re
@@ -13,16 +13,16 @@ _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?: |$)")
 """A method is a token (RFC 9110 §9.1)."""
 
 
-def error_of(failure: httptools.HttpParserError, *, method: bytes, begun: bytes) -> RecipeApiError:
-    """The error that made the parser fail.
+def parser_error(failure: httptools.HttpParserError, *, method: bytes, begun: bytes) -> RecipeApiError:
+    """Return the error that describes why the parser failed.
 
     Args:
         failure: What the parser raised.
-        method: Of the request being parsed, as far as the parser knows it.
-        begun: What the parser was given last, if that began with this request.
+        method: The method of the request being parsed, as far as the parser knows it.
+        begun: The bytes that the parser was given last, if they began with this request; else empty.
 
     Raises:
-        BaseException: A callback failed with something other than one of our errors, which is a bug.
+        BaseException: A callback raised something other than one of our errors, which is a bug.
     """
     if isinstance(failure, httptools.HttpParserCallbackError) and (cause := failure.__context__) is not None:
         if isinstance(cause, RecipeApiError):
@@ -35,16 +35,16 @@ def error_of(failure: httptools.HttpParserError, *, method: bytes, begun: bytes)
     return RequestRefused(f"This is not valid HTTP/1.1: {failure.args[0]}.")
 
 
-def rendered(
+def problem_response(
     error: RecipeApiError, *, root_path: str, headers: Iterable[tuple[bytes, bytes]], has_content: bool
 ) -> bytes:
-    """The problem document (RFC 9457) as a whole response, which ends the connection.
+    """Return a whole response with a problem document (RFC 9457), after which the connection closes.
 
     Args:
-        error: What is wrong.
+        error: The error to report.
         root_path: The path below which the service is mounted.
         headers: The server's default headers.
-        has_content: False for a response to HEAD.
+        has_content: False for the response to a HEAD request.
     """
     document = {
         "type": f"{root_path}/problems/{error.code}",

@@ -6,7 +6,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
 from recipe_api.server.connections import raise_file_limit
-from recipe_api.server.orderly import OrderlyServer
+from recipe_api.server.graceful import GracefulServer
 from recipe_api.server.workers import Supervisor
 
 
@@ -26,7 +26,7 @@ def run(config: uvicorn.Config) -> None:
 
 
 def _serve(config: uvicorn.Config) -> bool:
-    server = OrderlyServer(config)
+    server = GracefulServer(config)
     server.run()
     return not server.started
 

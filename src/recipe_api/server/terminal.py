@@ -19,11 +19,11 @@ class Terminal:
         self._existed = _exists() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
 
     def is_lost(self) -> bool:
-        """Return whether the terminal has been closed since."""
+        """Return whether the terminal has been closed since then."""
         return self._existed and not _exists()
 
     def discard_output(self) -> None:
-        """Discard what is written to a terminal that is lost; otherwise each line of the log would raise an error."""
+        """If the terminal was closed, discard what is written to it. Otherwise each log line would raise an error."""
         if not self.is_lost():
             return
         nowhere = os.open(os.devnull, os.O_WRONLY)

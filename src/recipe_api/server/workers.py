@@ -2,13 +2,13 @@
 
 uvicorn replaces a worker that has died. Four things are added here:
 
-- A death is logged as a warning, with its signal or exit code. After `MAX_DEATHS` within `DEATH_SECONDS` the service
-  ends with an error, so that whatever runs it notices and can wait before it starts it again.
-- A worker has `START_SECONDS` to start. uvicorn kills one that does not respond within 5 s, and on a busy machine the
-  imports alone may take longer, before bytecode is cached: no worker would ever start.
-- Workers stop when the supervisor is gone, even by SIGKILL. Otherwise they would hold the port against the next start.
-- Workers know whether the whole service stops, or they alone because SIGHUP replaces them. In the first case the port
-  must refuse connections at once, in the second it must not. A pipe tells them (`_Stop`).
+- The death of a worker is logged as a warning, with the signal or exit code. After `MAX_DEATHS` in `DEATH_SECONDS` the
+  service exits with an error, so that its process manager notices and can wait before it starts the service again.
+- A worker has `START_SECONDS` to start. uvicorn kills one that does not respond within 5 s. On a busy machine the
+  imports alone may take longer while no bytecode is cached, and then no worker would ever start.
+- Workers stop when the supervisor has died, even by SIGKILL. Otherwise they would occupy the port at the next start.
+- Workers know whether the whole service is stopping, or only they are because SIGHUP replaces them. In the first case
+  the port must reject connections at once, in the second it must not. A pipe signals it (`_StopEvent`).
 
 Used here beyond uvicorn's documentation: of `Multiprocess` the attributes `processes`, `sockets`, `should_exit` and
 `signal_queue` and the methods `keep_subprocess_alive`, `terminate_all`, `handle_signals` and `handle_hup`; the name
@@ -35,11 +35,11 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import multiprocess
 
-from recipe_api.server.orderly import OrderlyServer
+from recipe_api.server.graceful import GracefulServer
 from recipe_api.server.terminal import Terminal
 
 MAX_DEATHS = 10
-"""Of all workers together. A worker starts in about a second: a service that cannot run ends within some 10 s."""
+"""Deaths of all workers together. One starts in about a second, so a service that cannot run exits after about 10 s."""
 DEATH_SECONDS = 60
 START_SECONDS = 60
 
@@ -47,12 +47,12 @@ _log = structlog.get_logger(__name__)
 
 
 class Supervisor(multiprocess.Multiprocess):
-    """The parent of the workers, as many as `config` names."""
+    """The parent process of the workers; `config` sets their number."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         self._terminal = Terminal()
-        stop = _Stop()
-        # The only way to give workers another server.
+        stop = _StopEvent()
+        # There is no other way to make workers run another server.
         multiprocess.Process = partial(Worker, supervisor=stop.other_end)  # type: ignore[misc, assignment]
         super().__init__(config, sockets=[config.bind_socket()])
         self.should_exit = stop
@@ -71,17 +71,19 @@ class Supervisor(multiprocess.Multiprocess):
             return
         for worker in workers:
             if worker not in self.processes and isinstance(worker, Worker):
-                self._note_death(worker)
+                self._log_death(worker)
 
     def terminate_all(self) -> None:
         """Ask all workers to stop, and leave the port to them."""
-        self.handle_signals()  # logs which one it was
+        self.handle_signals()  # logs the signal
         super().terminate_all()
         for listener in self.sockets:
             listener.close()
 
     def handle_hup(self) -> None:
-        """Restart the workers one after another, or stop if the terminal was closed (`OrderlyServer.hang_up`)."""
+        """Restart the workers one after another, or stop if the terminal was closed
+        (`GracefulServer.handle_hangup`).
+        """
         if self._terminal.is_lost():
             self._terminal.discard_output()
             self.should_exit.set()
@@ -89,15 +91,15 @@ class Supervisor(multiprocess.Multiprocess):
             super().handle_hup()
 
     def _stop(self, sig: int, _: FrameType | None) -> None:
-        # At once: workers that have got the signal too wait for it. uvicorn looks at its queue twice a second.
+        # Workers that have received the signal too wait for this, and uvicorn checks its queue only twice a second.
         self.signal_queue.append(sig)
         self.should_exit.set()
 
-    def _note_death(self, worker: "Worker") -> None:
+    def _log_death(self, worker: "Worker") -> None:
         if worker.is_hung:
             _log.warning("worker killed: it did not respond", pid=worker.pid)
         else:
-            _log.warning("worker died", pid=worker.pid, **_reason(worker.exitcode))
+            _log.warning("worker died", pid=worker.pid, **_exit_fields(worker.exitcode))
         self._deaths.append(time.monotonic())
         if len(self._deaths) == MAX_DEATHS and self._deaths[-1] - self._deaths[0] <= DEATH_SECONDS:
             _log.error("service stopped: workers keep dying", deaths=MAX_DEATHS, seconds=DEATH_SECONDS)
@@ -105,10 +107,10 @@ class Supervisor(multiprocess.Multiprocess):
             self.should_exit.set()
 
 
-class _Stop(threading.Event):
-    """Whether the service stops. A signal handler may set it, and workers see it.
+class _StopEvent(threading.Event):
+    """Whether the service is stopping. A signal handler may set it, and the workers see it.
 
-    It is set by closing one end of a pipe. So it also counts as set for the workers when the supervisor dies.
+    It is set by closing one end of a pipe. So for the workers it is also set when the supervisor dies.
     """
 
     def __init__(self) -> None:
@@ -127,23 +129,23 @@ class _Stop(threading.Event):
 
 
 class Worker(multiprocess.Process):
-    """A process that runs an `OrderlyServer`.
+    """A process that runs a `GracefulServer`.
 
-    It imports for half a second before its server handles signals. Ctrl-C and the hang-up of a terminal reach it at
-    once, because it belongs to the terminal's process group, so these signals stay blocked in it until then.
+    It spends half a second on imports before its server handles signals. Ctrl-C and the closing of the terminal reach
+    it at once, because it belongs to the terminal's process group. So these signals stay blocked until then.
     """
 
     is_hung = False
-    """Whether it ran but did not respond when it was last asked."""
+    """Whether the process was running but did not respond to the last ping."""
     _must_start_by: float | None = None
-    """Until when it may start without a response. None once it has responded."""
+    """The time until which it need not respond because it is starting; None once it has responded."""
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket], *, supervisor: Connection) -> None:
         super().__init__(config, sockets)
         self._supervisor = supervisor
 
     def is_alive(self, timeout: float = 5) -> bool:
-        """Return whether it responds within `timeout` seconds, or may still be starting."""
+        """Return whether the worker responds within `timeout` seconds, or may still be starting."""
         if self._is_starting():
             return bool(self.process.is_alive())
         alive: bool = super().is_alive(timeout)
@@ -151,12 +153,12 @@ class Worker(multiprocess.Process):
         return alive
 
     def wait_until_ready(self, timeout: float, should_exit: threading.Event | None = None) -> bool:
-        """Return whether it starts to serve within `START_SECONDS`, or `timeout` if that is longer."""
+        """Return whether the worker serves within `START_SECONDS`, or `timeout` if that is longer."""
         ready: bool = super().wait_until_ready(max(timeout, START_SECONDS), should_exit)
         return ready
 
     def start(self) -> None:
-        """Start it with these signals blocked, which it inherits."""
+        """Start the worker with the signals blocked, which it inherits."""
         resource_tracker.ensure_running()  # or starting a process starts it, and that unblocks SIGINT
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
         try:
@@ -164,11 +166,11 @@ class Worker(multiprocess.Process):
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._must_start_by = time.monotonic() + START_SECONDS
-        self.parent_conn.send(b"ping")  # the response says that it has imported what it needs
+        self.parent_conn.send(b"ping")  # the response shows that it has finished its imports
 
     def target(self, sockets: list[socket] | None = None) -> None:
         """Serve, in the new process."""
-        _ = self.server  # made before the thread that answers pings runs, or either thread might make one of its own
+        _ = self.server  # created before the thread that responds to pings, or both threads might create one
         threading.Thread(target=self._stop_with_supervisor, daemon=True).start()
         try:
             super().target(sockets)
@@ -183,15 +185,15 @@ class Worker(multiprocess.Process):
 
     @cached_property
     def server(self) -> uvicorn.Server:
-        return OrderlyServer(self.config, supervisor=self._supervisor)
+        return GracefulServer(self.config, supervisor=self._supervisor)
 
     def _stop_with_supervisor(self) -> None:
-        """Stop this worker in order, as at SIGTERM, once the service stops or its supervisor has died."""
+        """Stop this worker gracefully, as at SIGTERM, when the service stops or the supervisor has died."""
         self._supervisor.poll(None)
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _reason(exitcode: int | None) -> dict[str, object]:
+def _exit_fields(exitcode: int | None) -> dict[str, object]:
     if exitcode is None or exitcode >= 0:
         return {"exit_code": exitcode}
     name = signal.Signals(-exitcode).name if -exitcode in set(signal.Signals) else str(-exitcode)

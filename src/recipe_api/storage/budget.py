@@ -27,6 +27,7 @@ from math import inf
 from typing import Protocol
 
 from recipe_api.errors import ServiceFull
+from recipe_api.read_ahead import ReadAhead
 from recipe_api.units import KIB
 
 SMALL = 512 * KIB
@@ -36,16 +37,6 @@ WAIT_SECONDS = 50
 Heroku's router closes a connection that is idle for 55 s."""
 LOOK_SECONDS = 0.5
 """The interval of looking for slow uploads while others wait for memory."""
-
-
-class ReadAhead(Protocol):
-    """Reads the bytes of an upload ahead, as far as its lease has memory for them."""
-
-    def widen(self, size: int) -> None:
-        """Allow `size` more bytes to be read ahead."""
-
-    def shut(self) -> None:
-        """Release the bytes that were read ahead, and read no more."""
 
 
 class Arrival(Protocol):
@@ -107,7 +98,7 @@ class BufferBudget:
 
         Args:
             at_most: The maximum size of the whole upload in bytes, if known.
-            read_ahead: Reads the bytes of the upload into this memory: widened by each grant, shut by `close`.
+            read_ahead: Reads the bytes of the upload into this memory: each grant allows more, and `close` stops it.
             clients: Those whose share the memory counts towards.
             arrival: Of the upload's bytes; if None, the upload is never given up.
         """
@@ -265,7 +256,7 @@ class Lease:
         if self._left is not None:
             self._left -= size
         if self._read_ahead is not None:
-            self._read_ahead.widen(size)
+            self._read_ahead.allow(size)
         return size
 
     def send_off(self, size: int) -> None:
@@ -281,7 +272,7 @@ class Lease:
     def close(self) -> None:
         """Release all memory that the lease holds."""
         if self._read_ahead is not None:
-            self._read_ahead.shut()
+            self._read_ahead.stop()
         self.send_off(0)
 
     def _hold(self, size: int) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from recipe_api.multipart import StreamingForm
-from recipe_api.storage.budget import ReadAhead
+from recipe_api.read_ahead import ReadAhead
 from recipe_api.uploads.clock import UploadClock
 
 
@@ -16,5 +16,5 @@ class UploadSource:
     """The size of the whole request body in bytes, if its headers declare it."""
     clock: UploadClock
     """Counts the bytes of the form as they arrive, and computes when the response is due."""
-    read_ahead: ReadAhead
-    """Reads the form ahead, into the memory that was granted to the upload."""
+    read_ahead: ReadAhead | None
+    """Limits how far the server reads ahead, if it does: to the memory that was granted to the upload."""

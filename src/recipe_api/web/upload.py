@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 
 from recipe_api import errors
-from recipe_api.asgi import window_of
+from recipe_api.asgi import read_ahead_of
 from recipe_api.multipart import StreamingForm, parse_boundary
 from recipe_api.units import KIB, size_in_words
 from recipe_api.uploads.admission import ClientContext
@@ -230,7 +230,7 @@ def _source(request: Request, services: Services, arrival: Arrival) -> UploadSou
         too_large=too_large,
     )
     form = StreamingForm(chunks, boundary=boundary, rules=rules)
-    return UploadSource(form=form, size=declared, clock=clock, read_ahead=window_of(request.scope))
+    return UploadSource(form=form, size=declared, clock=clock, read_ahead=read_ahead_of(request.scope))
 
 
 def _form_too_large(max_photo_bytes: int, limit: int) -> errors.BodyTooLarge:

@@ -1,4 +1,4 @@
-"""A body between the socket and the app, on real sockets and both event loops: whole, and read no further than told."""
+"""Request bodies from the socket to the app, on real sockets and both event loops."""
 
 import asyncio
 import gc
@@ -16,9 +16,10 @@ import uvicorn
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.server import ServerState
 
-from recipe_api.asgi import window_of
+from recipe_api.asgi import read_ahead_of
+from recipe_api.read_ahead import ReadAhead
 from recipe_api.server.http import BoundedHttp
-from recipe_api.server.inflow import BLOCK_BYTES, FIRST_BLOCK_BYTES, SPARSE_BYTES
+from recipe_api.server.request_body import BLOCK_BYTES, FIRST_BLOCK_BYTES, SMALL_BYTES
 from recipe_api.units import KIB, MIB
 from tests.support.authority import Authority
 from tests.support.pools import on_both_loops, until
@@ -26,18 +27,18 @@ from tests.support.wire import chunked, request
 
 HOST = "127.0.0.1"
 READ_BYTES = 256 * KIB
-"""The most that one read of uvloop's or asyncio's brings, where no buffer is given for it."""
+"""The most that one read of uvloop or asyncio returns if the protocol provides no buffer."""
 QUIET_SECONDS = 0.3
 KEEP_ALIVE_SECONDS = 10
 LONG = 32 * MIB
-"""More than two sockets' buffers take."""
+"""More than the buffers of two sockets hold."""
 
 Messages = Callable[[], Awaitable[dict[str, Any]]]
 App = Callable[[dict[str, Any], Messages, Callable[..., Awaitable[None]]], Awaitable[None]]
 
 
 class Client:
-    """A connection that sends what bytes it likes."""
+    """A raw connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -50,14 +51,14 @@ class Client:
             await asyncio.sleep(pause)
 
     async def read(self) -> bytes:
-        """The body of the next answer."""
+        """Return the body of the next response."""
         head = await self.reader.readuntil(b"\r\n\r\n")
         return await self.reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
 
 
 @asynccontextmanager
 async def listening(app: App, *, tls: Authority | None = None) -> AsyncIterator[Callable[[], Awaitable[Client]]]:
-    """Serves an app; connects to it as often as asked."""
+    """Serve an app, and yield a function that connects to it."""
     config = uvicorn.Config(
         app, http=BoundedHttp, lifespan="off", log_config=None, timeout_keep_alive=KEEP_ALIVE_SECONDS
     )
@@ -85,29 +86,29 @@ async def listening(app: App, *, tls: Authority | None = None) -> AsyncIterator[
         await until(lambda: not (state.connections or state.tasks))
 
 
-async def answer(send: Callable[..., Awaitable[None]], body: bytes) -> None:
+async def respond(send: Callable[..., Awaitable[None]], body: bytes) -> None:
     length = (b"content-length", str(len(body)).encode())
     await send({"type": "http.response.start", "status": 200, "headers": [length]})
     await send({"type": "http.response.body", "body": body})
 
 
-def at_once(receive: Messages) -> list[dict[str, Any]]:
-    """The messages that an app gets without a wait."""
+def available(receive: Messages) -> list[dict[str, Any]]:
+    """Return the messages that an app can receive without waiting."""
     found: list[dict[str, Any]] = []
     while True:
-        asked: Any = receive()
+        pending: Any = receive()
         try:
-            asked.send(None)
-        except StopIteration as told:
-            found.append(told.value)
+            pending.send(None)
+        except StopIteration as stop:
+            found.append(stop.value)
         else:
-            asked.close()
+            pending.close()
             return found
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """Keeps Python's collector away."""
+def without_collector() -> Iterator[None]:
+    """Disable Python's garbage collector."""
     gc.collect()
     gc.disable()
     try:
@@ -116,56 +117,64 @@ def uncollected() -> Iterator[None]:
         gc.enable()
 
 
-async def left(app: App, sent: bytes, kept: list[weakref.ref[Any]]) -> None:
-    """Sends to an app and leaves; what the app has noted must go without Python's collector."""
-    with uncollected():
+async def assert_freed_after_disconnect(app: App, sent: bytes, refs: list[weakref.ref[Any]]) -> None:
+    """Send to an app and disconnect. The object in `refs` must be freed without Python's collector."""
+    with without_collector():
         async with listening(app) as connect:
             client = await connect()
             await client.send(sent, pause=QUIET_SECONDS)
             client.writer.close()
-            await until(lambda: kept and kept[0]() is None)
+            await until(lambda: refs and refs[0]() is None)
 
 
-def echo(*windows: int) -> App:
-    """Answers with the body, for which it gives room piece by piece, whenever all before has come."""
+def echo(*allowances: int) -> App:
+    """Return an app that echoes the body. It gives each allowance when the bytes allowed so far have arrived."""
 
     async def app(scope: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
-        window, left, room = window_of(scope), list(windows), 0
+        read_ahead, left, allowed = read_ahead_of(scope), list(allowances), 0
         body, more = b"", True
         while more:
             message = await receive()
             body, more = body + message["body"], message["more_body"]
-            if left and len(body) >= room:
-                room += left[0]
-                window.widen(left.pop(0))
-        await answer(send, body)
+            if read_ahead is not None and left and len(body) >= allowed:
+                allowed += left[0]
+                read_ahead.allow(left.pop(0))
+        await respond(send, body)
 
     return app
+
+
+def read_ahead_of_server(scope: dict[str, Any]) -> ReadAhead:
+    read_ahead = read_ahead_of(scope)
+    assert read_ahead is not None
+    return read_ahead
 
 
 def pattern(size: int) -> bytes:
     return (bytes(range(251)) * (size // 251 + 1))[:size]
 
 
-class TestWhole:
+class TestBody:
     @pytest.mark.parametrize("size", [0, 1, READ_BYTES, MIB, 3 * MIB + 1])
     @pytest.mark.parametrize(
-        "windows", [[], [1], [MIB] * 3, [10 * MIB], [100 * KIB] * 20], ids=["none", "a byte", "parts", "all", "bits"]
+        "allowances",
+        [[], [1], [MIB] * 3, [10 * MIB], [100 * KIB] * 20],
+        ids=["none", "one byte", "parts", "all", "small"],
     )
     @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
     @on_both_loops
-    async def test_arrives_request_after_request(
-        self, *, size: int, windows: list[int], secure: bool, authority: Authority
+    async def test_of_each_request_arrives_whole(
+        self, *, size: int, allowances: list[int], secure: bool, authority: Authority
     ) -> None:
-        async with listening(echo(*windows), tls=authority if secure else None) as connect:
+        async with listening(echo(*allowances), tls=authority if secure else None) as connect:
             client = await connect()
             for body in (pattern(size), b"small", pattern(size)[::-1]):
                 await client.send(request("/", body))
                 assert await client.read() == body
 
-    @pytest.mark.parametrize("piece", [1000, SPARSE_BYTES - 1, SPARSE_BYTES, 100 * KIB])
+    @pytest.mark.parametrize("piece", [1000, SMALL_BYTES - 1, SMALL_BYTES, 100 * KIB])
     @on_both_loops
-    async def test_arrives_in_whatever_pieces_it_comes(self, *, piece: int) -> None:
+    async def test_arrives_whole_in_pieces_of_any_size(self, *, piece: int) -> None:
         body = pattern(600 * KIB + 7)
         async with listening(echo(10 * MIB)) as connect:
             client = await connect()
@@ -174,7 +183,7 @@ class TestWhole:
             assert await client.read() == body
 
     @on_both_loops
-    async def test_arrives_in_chunked_coding(self) -> None:
+    async def test_arrives_whole_in_chunked_coding(self) -> None:
         body = pattern(3 * MIB)
         sent = chunked(*(body[at : at + 300_000] for at in range(0, len(body), 300_000)))
         async with listening(echo(10 * MIB)) as connect:
@@ -184,14 +193,14 @@ class TestWhole:
                 assert await client.read() == body
 
     @on_both_loops
-    async def test_arrives_however_many_digits_its_length_has(self) -> None:
+    async def test_may_have_a_length_of_any_number_of_digits(self) -> None:
         async with listening(echo()) as connect:
             client = await connect()
             await client.send(request("/", b"12345").replace(b"Length: 5", b"Length: " + b"0" * 5000 + b"5"))
             assert await client.read() == b"12345"
 
     @on_both_loops
-    async def test_arrives_after_it_was_asked_for(self) -> None:
+    async def test_arrives_after_100_continue(self) -> None:
         body = pattern(2 * MIB)
         async with listening(echo(MIB, MIB)) as connect:
             client = await connect()
@@ -209,31 +218,31 @@ class TestWhole:
             assert [await client.read() for _ in bodies] == bodies
             await sending
 
-    @pytest.mark.parametrize("window", [0, 100 * KIB, 10 * MIB])
+    @pytest.mark.parametrize("allowed", [0, 100 * KIB, 10 * MIB])
     @on_both_loops
-    async def test_ends_there_in_whatever_pieces_it_comes(self, *, window: int) -> None:
+    async def test_ends_where_the_next_request_begins_in_pieces_of_any_size(self, *, allowed: int) -> None:
         bodies = [pattern(size) for size in (256 * KIB, 5, 300 * KIB, 700 * KIB)]
         sent = b"".join(request("/", body) for body in bodies)
-        chance = random.Random(window)  # noqa: S311 - no secret
+        chance = random.Random(allowed)  # noqa: S311 - no secret
         for sizes in ([1000, 50_000, 10_000, len(sent)], chance.choices([500, 20_000, 80_000], k=400)):
             cuts = list(pairwise(accumulate(sizes, initial=0)))
-            async with listening(echo(window)) as connect:
+            async with listening(echo(allowed)) as connect:
                 client = await connect()
                 await client.send(*(sent[start:end] for start, end in cuts if start < len(sent)), pause=0.002)
                 assert [await client.read() for _ in bodies] == bodies
 
     @on_both_loops
-    async def test_room_for_one_is_not_taken_for_the_next(self) -> None:
+    async def test_does_not_use_the_allowance_of_another(self) -> None:
         bodies = [b"small", pattern(2 * MIB)]
         whole = asyncio.Event()
 
         async def app(scope: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
             await whole.wait()
-            window_of(scope).widen(10 * MIB)
+            read_ahead_of_server(scope).allow(10 * MIB)
             await echo(MIB)(scope, receive, send)
 
         first, second = (request("/", body) for body in bodies)
-        for cut in (10, 60, len(second) - 5):  # in the midst of the next one's head, and of its body
+        for cut in (10, 60, len(second) - 5):  # within the next head, and within its body
             whole.clear()
             async with listening(app) as connect:
                 client = await connect()
@@ -244,38 +253,38 @@ class TestWhole:
                 assert await client.read() == bodies[1]
 
 
-class TestAhead:
-    @pytest.mark.parametrize("window", [0, MIB, 3 * MIB])
+class TestReadAhead:
+    @pytest.mark.parametrize("allowed", [0, MIB, 3 * MIB])
     @on_both_loops
-    async def test_is_read_as_far_as_there_is_room_and_a_chunk_besides(self, *, window: int) -> None:
+    async def test_reads_as_far_as_allowed_and_one_chunk_more(self, *, allowed: int) -> None:
         ahead: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
         async def app(scope: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
             first = (await receive())["body"]
-            window_of(scope).widen(window)
-            second = (await receive())["body"]  # uvicorn reads on when it is asked
+            read_ahead_of_server(scope).allow(allowed)
+            second = (await receive())["body"]  # uvicorn reads on when the app asks
             await asyncio.sleep(QUIET_SECONDS)
-            ahead.set_result(len(first) + len(second) + sum(len(message["body"]) for message in at_once(receive)))
-            await answer(send, b"enough")
+            ahead.set_result(len(first) + len(second) + sum(len(message["body"]) for message in available(receive)))
+            await respond(send, b"enough")
 
         body = pattern(10 * MIB)
         async with listening(app) as connect:
             client = await connect()
             sending = asyncio.create_task(client.send(request("/", body)))
-            assert window <= await ahead <= window + 2 * READ_BYTES
+            assert allowed <= await ahead <= allowed + 2 * READ_BYTES
             await client.read()
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
 
     @on_both_loops
-    async def test_comes_in_blocks_in_which_it_may_stay(self) -> None:
+    async def test_fills_large_blocks(self) -> None:
         chunks: list[Any] = []
 
         async def app(scope: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
-            window_of(scope).widen(100 * MIB)
+            read_ahead_of_server(scope).allow(100 * MIB)
             while (message := await receive())["more_body"]:
                 chunks.append(message["body"])
-            await answer(send, b"")
+            await respond(send, b"")
 
         async with listening(app) as connect:
             client = await connect()
@@ -286,17 +295,17 @@ class TestAhead:
         assert max(blocks.values()) == BLOCK_BYTES
         assert FIRST_BLOCK_BYTES in blocks.values()
         assert sum(blocks.values()) > 19 * MIB
-        sparse = sum(len(chunk) < SPARSE_BYTES for chunk in chunks)  # a busy machine's client sends some of them
-        assert len(blocks) <= 22 + 5 * sparse  # the copy, and blocks of 64, 128, 256 and 512 KiB
+        small = sum(len(chunk) < SMALL_BYTES for chunk in chunks)  # a client on a busy machine sends some
+        assert len(blocks) <= 22 + 5 * small  # a copy, and blocks of 64, 128, 256 and 512 KiB
 
     @on_both_loops
-    async def test_a_slow_client_holds_no_block(self) -> None:
+    async def test_keeps_no_block_for_a_slow_client(self) -> None:
         chunks: list[Any] = []
 
         async def app(scope: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
-            window_of(scope).widen(100 * MIB)
+            read_ahead_of_server(scope).allow(100 * MIB)
             chunks.extend([(await receive())["body"] for _ in range(30)])
-            await answer(send, b"")
+            await respond(send, b"")
 
         async with listening(app) as connect:
             client = await connect()
@@ -307,34 +316,34 @@ class TestAhead:
         assert sum(held.values()) == 30 * 1000
 
 
-class TestTheEnd:
+class TestEnd:
     @on_both_loops
-    async def test_of_a_client_is_told(self) -> None:
-        told: list[str] = []
+    async def test_of_the_connection_is_reported_to_the_app_once(self) -> None:
+        types: list[str] = []
 
         async def app(scope: dict[str, Any], receive: Messages, _: Callable[..., Awaitable[None]]) -> None:
-            window_of(scope).widen(100 * MIB)
+            read_ahead_of_server(scope).allow(100 * MIB)
             while True:
-                told.append((await receive())["type"])
-                if told[-1] == "http.disconnect":
+                types.append((await receive())["type"])
+                if types[-1] == "http.disconnect":
                     return
 
         async with listening(app) as connect:
             client = await connect()
             await client.send(request("/", pattern(3 * MIB), length=10 * MIB), pause=QUIET_SECONDS)
             client.writer.close()
-            await until(lambda: "http.disconnect" in told)
+            await until(lambda: "http.disconnect" in types)
 
-        assert told.count("http.disconnect") == 1
+        assert types.count("http.disconnect") == 1
 
     @pytest.mark.parametrize("sizes", [[0], [1000], [300 * KIB], [5 * MIB], [1000, 0, 2000]])
-    @pytest.mark.parametrize("window", [0, 100 * MIB])
+    @pytest.mark.parametrize("allowed", [0, 100 * MIB])
     @on_both_loops
-    async def test_of_what_a_client_sends_is_not_that_of_its_waiting(self, *, sizes: list[int], window: int) -> None:
+    async def test_of_sending_leaves_outstanding_responses_intact(self, *, sizes: list[int], allowed: int) -> None:
         async def app(scope: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
-            await echo(window)(scope, late(receive), send)
+            await echo(allowed)(scope, delayed(receive), send)
 
-        def late(receive: Messages) -> Messages:
+        def delayed(receive: Messages) -> Messages:
             async def received() -> dict[str, Any]:
                 message = await receive()
                 await asyncio.sleep(0 if message["more_body"] else QUIET_SECONDS)
@@ -352,124 +361,122 @@ class TestTheEnd:
                 assert await client.reader.read() == b""
 
     @on_both_loops
-    async def test_of_what_a_client_sends_cuts_off_no_answer_that_goes_out_just_then(self) -> None:
+    async def test_of_sending_does_not_truncate_a_response_in_progress(self) -> None:
         async def app(_: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
             await asyncio.sleep(QUIET_SECONDS)
             while (await receive())["more_body"]:
                 pass
-            await answer(send, b"whole")
+            await respond(send, b"whole")
 
         async with listening(app) as connect:
             client = await connect()
-            # With the last byte the reading stops, so that the end is seen when the answer has been given.
+            # Reading pauses at the last byte, so that the server sees the end of the stream only after the response.
             await client.send(request("/", pattern(HIGH_WATER_LIMIT)))
             client.writer.write_eof()
             assert await client.read() == b"whole"
 
     @on_both_loops
-    async def test_of_an_app_that_has_read_enough_reaches_the_client(self) -> None:
+    async def test_of_a_response_before_the_end_of_the_body_reaches_the_client(self) -> None:
         async def app(scope: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
-            window_of(scope).widen(100 * MIB)
+            read_ahead_of_server(scope).allow(100 * MIB)
             await receive()
-            await answer(send, b"enough")
+            await respond(send, b"enough")
 
         async with listening(app) as connect:
             client = await connect()
             await client.send(request("/", pattern(2 * MIB), length=10 * MIB), pause=QUIET_SECONDS)
             assert await client.read() == b"enough"
-            await client.send(pattern(8 * MIB))  # is read, and goes nowhere
+            await client.send(pattern(8 * MIB))  # is read and discarded
             await client.send(request("/", pattern(MIB)))
             assert await client.read() == b"enough"
 
     @pytest.mark.parametrize("sent", [2 * MIB, MIB], ids=["whole", "cut off"])
     @on_both_loops
-    async def test_leaves_nothing_to_the_collector(self, *, sent: int) -> None:
-        kept: list[weakref.ref[Any]] = []
+    async def test_frees_the_body_without_the_collector(self, *, sent: int) -> None:
+        refs: list[weakref.ref[Any]] = []
 
         async def app(scope: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
-            kept.append(weakref.ref(window_of(scope)))
-            window_of(scope).widen(100 * MIB)
+            refs.append(weakref.ref(read_ahead_of_server(scope)))
+            read_ahead_of_server(scope).allow(100 * MIB)
             while (message := await receive()).get("more_body"):
                 pass
             if message["type"] == "http.request":
-                await answer(send, b"")
+                await respond(send, b"")
 
-        await left(app, request("/", pattern(sent), length=2 * MIB), kept)
+        await assert_freed_after_disconnect(app, request("/", pattern(sent), length=2 * MIB), refs)
 
     @on_both_loops
-    async def test_of_a_body_that_nobody_reads_leaves_nothing_either(self) -> None:
-        kept: list[weakref.ref[Any]] = []
+    async def test_frees_a_body_that_the_app_did_not_read(self) -> None:
+        refs: list[weakref.ref[Any]] = []
 
         async def app(scope: dict[str, Any], _: Messages, send: Callable[..., Awaitable[None]]) -> None:
-            kept.append(weakref.ref(window_of(scope)))
-            await answer(send, b"unread")
+            refs.append(weakref.ref(read_ahead_of_server(scope)))
+            await respond(send, b"unread")
 
-        with uncollected():
+        with without_collector():
             async with listening(app) as connect:
                 client = await connect()
                 await client.send(request("/", pattern(1000)))
                 assert await client.read() == b"unread"
                 client.writer.close()
-                await until(lambda: kept[0]() is None)
+                await until(lambda: refs[0]() is None)
 
     @on_both_loops
-    async def test_of_bodies_that_wait_for_one_another_leaves_nothing(self) -> None:
-        kept: list[weakref.ref[Any]] = []
+    async def test_frees_the_bodies_of_pipelined_requests(self) -> None:
+        refs: list[weakref.ref[Any]] = []
         gone = asyncio.Event()
 
         async def app(scope: dict[str, Any], _: Messages, send: Callable[..., Awaitable[None]]) -> None:
-            kept.append(weakref.ref(window_of(scope)))
+            refs.append(weakref.ref(read_ahead_of_server(scope)))
             await gone.wait()
-            await answer(send, b"unread")
+            await respond(send, b"unread")
 
-        with uncollected():
+        with without_collector():
             async with listening(app) as connect:
                 client = await connect()
                 await client.send(request("/", pattern(1000)) + request("/", b"", length=1000), pause=QUIET_SECONDS)
                 client.writer.close()
                 await client.writer.wait_closed()
                 gone.set()
-                await until(lambda: kept[0]() is None)
+                await until(lambda: refs[0]() is None)
 
     @on_both_loops
-    async def test_room_that_comes_after_that_keeps_nothing(self) -> None:
-        kept: list[weakref.ref[Any]] = []
+    async def test_frees_a_body_whose_app_allows_more_after_the_disconnect(self) -> None:
+        refs: list[weakref.ref[Any]] = []
 
         async def app(scope: dict[str, Any], receive: Messages, _: Callable[..., Awaitable[None]]) -> None:
-            window = window_of(scope)
-            kept.append(weakref.ref(window))
+            read_ahead = read_ahead_of_server(scope)
+            refs.append(weakref.ref(read_ahead))
             while (await receive())["type"] != "http.disconnect":
                 pass
-            window.widen(100 * MIB)
+            read_ahead.allow(100 * MIB)
 
-        await left(app, request("/", pattern(MIB), length=2 * MIB), kept)
+        await assert_freed_after_disconnect(app, request("/", pattern(MIB), length=2 * MIB), refs)
 
     @on_both_loops
-    async def test_of_a_connection_that_is_reset_leaves_nothing(self) -> None:
-        kept: list[weakref.ref[Any]] = []
+    async def test_by_a_reset_frees_the_body(self) -> None:
+        refs: list[weakref.ref[Any]] = []
 
         async def app(_: dict[str, Any], receive: Any, send: Callable[..., Awaitable[None]]) -> None:  # noqa: ANN401 - a method
-            kept.append(weakref.ref(receive.__self__))
-            await answer(send, b"well")
+            refs.append(weakref.ref(receive.__self__))
+            await respond(send, b"done")
 
-        with uncollected():
+        with without_collector():
             async with listening(app) as connect:
                 client = await connect()
                 await client.send(request("/", b""))
-                assert await client.read() == b"well"
-                at_once_and_unsent = struct.pack("ii", 1, 0)
-                client.writer.get_extra_info("socket").setsockopt(
-                    socket.SOL_SOCKET, socket.SO_LINGER, at_once_and_unsent
-                )
+                assert await client.read() == b"done"
+                without_sending = struct.pack("ii", 1, 0)
+                client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, without_sending)
                 client.writer.close()
-                await until(lambda: kept[0]() is None)
+                await until(lambda: refs[0]() is None)
 
     @on_both_loops
-    async def test_of_an_answer_is_waited_for_while_the_body_still_comes(self) -> None:
+    async def test_of_a_long_response_waits_for_the_client_while_the_body_arrives(self) -> None:
         sent: list[int] = []
 
         async def app(scope: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
-            window_of(scope).widen(100 * MIB)
+            read_ahead_of_server(scope).allow(100 * MIB)
             await receive()
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % LONG)]})
             for at in range(0, LONG, MIB):
@@ -483,11 +490,11 @@ class TestTheEnd:
             assert await client.read() == bytes(LONG)
 
     @on_both_loops
-    async def test_of_an_app_that_has_answered_holds_up_nobody_whatever_the_window(self) -> None:
+    async def test_of_a_response_does_not_block_the_rest_of_the_body(self) -> None:
         async def app(scope: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
             await receive()
-            window_of(scope).widen(1)
-            await answer(send, b"enough")
+            read_ahead_of_server(scope).allow(1)
+            await respond(send, b"enough")
 
         async with listening(app) as connect:
             client = await connect()
@@ -498,35 +505,35 @@ class TestTheEnd:
             assert await client.read() == b"enough"
 
 
-class TestShut:
-    @pytest.mark.parametrize("whole", [True, False], ids=["whole", "coming"])
+class TestStop:
+    @pytest.mark.parametrize("whole", [True, False], ids=["complete", "incomplete"])
     @on_both_loops
-    async def test_what_lies_unread_is_dropped_and_no_more_is_read_ahead(self, *, whole: bool) -> None:
+    async def test_discards_the_unread_bytes_and_reads_no_further(self, *, whole: bool) -> None:
         sizes: list[int] = []
         size = 8 * MIB
 
         async def app(scope: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
-            window = window_of(scope)
+            read_ahead = read_ahead_of_server(scope)
             sizes.append(len((await receive())["body"]))
-            window.widen(size if whole else 2 * MIB)
+            read_ahead.allow(size if whole else 2 * MIB)
             sizes.append(len((await receive())["body"]))
             await asyncio.sleep(QUIET_SECONDS)
-            window.shut()
+            read_ahead.stop()
             for _ in range(2):
-                told = at_once(receive)
-                sizes.append(sum(len(message["body"]) for message in told))
+                messages = available(receive)
+                sizes.append(sum(len(message["body"]) for message in messages))
                 await asyncio.sleep(QUIET_SECONDS)
-                if not all(message["more_body"] for message in told):
+                if not all(message["more_body"] for message in messages):
                     break
             else:
                 while (await receive())["more_body"]:
                     pass
-            await answer(send, b"read to its end")
+            await respond(send, b"read to the end")
 
         async with listening(app) as connect:
             client = await connect()
             sending = asyncio.create_task(client.send(request("/", pattern(size))))
-            assert await client.read() == b"read to its end"
+            assert await client.read() == b"read to the end"
             await sending
 
         assert sizes[0] + sizes[1] < size
@@ -534,9 +541,9 @@ class TestShut:
         assert sum(sizes[3:]) <= 2 * READ_BYTES
 
 
-class TestSmall:
+class TestSmallChunks:
     @on_both_loops
-    async def test_chunks_of_a_byte_are_gathered(self) -> None:
+    async def test_are_joined(self) -> None:
         bodies: list[bytes] = []
 
         async def app(_: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
@@ -546,7 +553,7 @@ class TestSmall:
                 message = await receive()
                 bodies.append(message["body"])
                 more = message["more_body"]
-            await answer(send, b"")
+            await respond(send, b"")
 
         async with listening(app) as connect:
             client = await connect()

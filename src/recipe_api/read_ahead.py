@@ -1,0 +1,17 @@
+"""Flow control between an upload, which knows its memory, and the server, which reads the socket."""
+
+from typing import Protocol
+
+
+class ReadAhead(Protocol):
+    """Limits how much of a request body may be read before the app asks for it.
+
+    The limit only grows, like a flow-control window of HTTP/2 (RFC 9113 §5.2). Once it has been raised, the chunks that
+    `receive` returns may be views of memory, which does not change any more, instead of bytes.
+    """
+
+    def allow(self, size: int) -> None:
+        """Raise the limit by `size` bytes."""
+
+    def stop(self) -> None:
+        """Discard the bytes that are unread, and read no further than asked. Later bytes of the body still arrive."""
