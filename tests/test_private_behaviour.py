@@ -7,13 +7,13 @@ docs/private-interfaces.md lists all undocumented interfaces. Where only the ven
 import asyncio
 import inspect
 import re
-from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
 
 import aiohttp
 import httptools
+import httpx
 import pytest
 from aiobotocore.credentials import AioCredentials, AioRefreshableCredentials
 from aiobotocore.session import get_session
@@ -32,7 +32,7 @@ from python_multipart.multipart import MAX_BOUNDARY_LENGTH
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import asyncpg as driver
 from starlette.datastructures import Headers, UploadFile
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Match, Mount
 from starlette.types import Receive, Scope, Send
 from uvicorn.config import STARTUP_FAILURE
@@ -205,22 +205,23 @@ def test_an_included_router_matches_like_its_routes() -> None:
     assert matched == {"GET": True, "PUT": False}
 
 
-def test_fastapi_asks_a_route_for_its_handler_before_it_sets_its_app_and_again_when_it_is_included() -> None:
-    """`web/direct.py` tells the two apart by `app`."""
-    had_app: list[bool] = []
+async def test_fastapi_calls_the_app_of_a_route_and_replaces_it_when_the_route_is_included() -> None:
+    """`web/direct.py` replaces `app`."""
 
     class Route(APIRoute):
-        def get_route_handler(self) -> Callable[..., Any]:
-            had_app.append(hasattr(self, "app"))
-            return super().get_route_handler()
+        def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - passed on
+            super().__init__(*args, **kwargs)
+            self.app = PlainTextResponse("replaced")
 
-    router, app = APIRouter(), FastAPI()
-    router.add_api_route("/a", lambda: None, route_class_override=Route)
-    assert had_app == [False]
-    app.include_router(router)
-    scope = {"type": "http", "path": "/a", "root_path": "", "headers": [], "method": "GET"}
-    assert any(route.matches(scope)[0] is Match.FULL for route in app.routes)  # FastAPI builds it for the first match
-    assert had_app == [False, True]
+    router, own, including = APIRouter(), FastAPI(), FastAPI()
+    for target in (router, own.router):
+        target.add_api_route("/a", lambda: "handled", route_class_override=Route)
+    including.include_router(router)
+    texts = []
+    for app in (own, including):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            texts.append((await client.get("/a")).text)
+    assert texts == ["replaced", '"handled"']
 
 
 async def test_fastapi_accepts_what_the_app_passes_to_it() -> None:

@@ -189,7 +189,8 @@ def _signature(member: Any) -> str:  # noqa: ANN401 - as above
         return "property"
     signature = inspect.signature(member)
     bare = [each.replace(annotation=inspect.Parameter.empty) for each in signature.parameters.values()]
-    return str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty))
+    bare_signature = str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty))
+    return re.sub(r" at 0x[0-9a-f]+", "", bare_signature)  # of a default without a representation of its own
 
 
 def _source(member: Any) -> str:  # noqa: ANN401 - as above
