@@ -14,7 +14,7 @@ import time
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from recipe_api.asgi import NO_WINDOW, window_of
+from recipe_api.asgi import read_ahead_of
 from recipe_api.observability import begin_request
 from recipe_api.units import MIB
 from recipe_api.web.peers import client_address
@@ -105,7 +105,7 @@ class LingeringClose:
                 asked = False
             elif name == b"upgrade":
                 upgrades = True
-        loses_body = upgrades and unread and window_of(scope) is NO_WINDOW
+        loses_body = upgrades and unread and read_ahead_of(scope) is None
 
         async def noted_receive() -> Message:
             nonlocal unread, asked
