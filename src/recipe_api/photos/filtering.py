@@ -203,7 +203,7 @@ class PhotoFilter(ABC):
 
     def _await_chunk(self) -> Steps:
         if self._has_ended:
-            raise _CutOff
+            raise CutOff
         yield
 
     def _show(self, view: memoryview, following: memoryview = _NOTHING) -> None:
@@ -233,12 +233,12 @@ class PhotoFilter(ABC):
     def _run(self) -> list[memoryview]:
         try:
             next(self._program)
-        except (StopIteration, _CutOff):  # a program that has ended raises StopIteration again, and drops the rest
+        except (StopIteration, CutOff):  # a program that has ended raises StopIteration again, and drops the rest
             self._show(_NOTHING)
         self._end_short()
         output, self._output = self._output, []
         return output
 
 
-class _CutOff(Exception):
-    """The photo ended in the middle of its structure."""
+class CutOff(Exception):
+    """The photo ended in the middle of its structure. A program may catch it to write what it holds, but must end."""

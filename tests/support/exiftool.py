@@ -1,0 +1,13 @@
+"""What exiftool finds in a photo, an independent reader of metadata (Debian: libimage-exiftool-perl)."""
+
+import json
+import subprocess
+from typing import Any
+
+
+def tags(photo: bytes) -> dict[str, Any]:
+    """The tags of a photo by group and name, such as `GPS:GPSLatitude`."""
+    command = ["exiftool", "-json", "-G1", "-a", "-u", "-ee", "-api", "RequestAll=2", "-"]
+    listed = subprocess.run(command, input=photo, capture_output=True, check=True)
+    found: dict[str, Any] = json.loads(listed.stdout)[0]
+    return found
