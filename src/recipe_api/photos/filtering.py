@@ -85,7 +85,8 @@ class PhotoFilter(ABC):
             PhotoMalformed: The structure cannot be followed. No more may be fed.
         """
         self._following = data
-        return self._run()
+        self._run()
+        return self._take_output()
 
     def close(self) -> list[memoryview]:
         """Return what is left to be written after the last bytes.
@@ -94,7 +95,16 @@ class PhotoFilter(ABC):
             PhotoMalformed: The structure cannot be followed.
         """
         self._has_ended = True
-        return self._run()
+        self._run()
+        self.end()
+        return self._take_output()
+
+    def end(self) -> None:  # noqa: B027  # most have nothing to do
+        """Write what the program holds back, after it has returned or the photo was cut off.
+
+        Raises:
+            PhotoMalformed: The structure cannot be followed.
+        """
 
     # The steps of a program.
 
@@ -230,11 +240,13 @@ class PhotoFilter(ABC):
             self._output.append(memoryview(self._short))
             self._short = bytearray()
 
-    def _run(self) -> list[memoryview]:
+    def _run(self) -> None:
         try:
             next(self._program)
         except (StopIteration, CutOff):  # a program that has ended raises StopIteration again, and drops the rest
             self._show(_NOTHING)
+
+    def _take_output(self) -> list[memoryview]:
         self._end_short()
         output, self._output = self._output, []
         return output
