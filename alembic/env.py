@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from recipe_api.database.connection import migration_engine
 from recipe_api.database.models import Recipe
-from recipe_api.database.session import translated
+from recipe_api.database.session import translate_errors
 from recipe_api.errors import DatabaseUnavailable
 from recipe_api.observability import configure_logging
 from recipe_api.settings import DatabaseSettings, SettingsError
@@ -75,7 +75,7 @@ async def connect(engine: AsyncEngine) -> AsyncConnection:
         CommandError: The database cannot be reached, or rejects the user, the password or the database name.
     """
     try:
-        with translated():
+        with translate_errors():
             return await engine.connect()
     except DatabaseUnavailable as error:
         cause = str(error.__cause__).partition("\n")[0]

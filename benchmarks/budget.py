@@ -34,7 +34,7 @@ class Room(Protocol):
         """Room for so many more bytes of the part that fills."""
         ...
 
-    def send_off(self) -> int:
+    def mark_in_transit(self) -> int:
         """The part travels; its bytes."""
         ...
 
@@ -67,9 +67,9 @@ class _Part:
             await self.lease.next_part()
         self.filled += size
 
-    def send_off(self) -> int:
+    def mark_in_transit(self) -> int:
         size, self.filled = self.filled, 0
-        self.lease.send_off(size)
+        self.lease.mark_in_transit(size)
         return size
 
     def arrived(self, size: int) -> None:
@@ -123,7 +123,7 @@ class _Bytes:
         self.rule.wake()
         await granted
 
-    def send_off(self) -> int:
+    def mark_in_transit(self) -> int:
         size, self.held = self.held, 0
         return size
 
@@ -133,7 +133,7 @@ class _Bytes:
 
     def close(self) -> None:
         self.rule.rooms.discard(self)
-        self.arrived(self.send_off())
+        self.arrived(self.mark_in_transit())
 
 
 @dataclass(slots=True)
@@ -185,7 +185,7 @@ class Run:
                 left, filled = left - size, filled + size
                 if filled == PART and left:
                     await slots.acquire()
-                    parts.create_task(self._part(room, room.send_off(), slots))
+                    parts.create_task(self._part(room, room.mark_in_transit(), slots))
                     filled = 0
             await self._sent(filled)
 

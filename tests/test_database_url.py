@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import serialization
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recipe_api.database_url import Host, checked, parse
+from recipe_api.database_url import Host, parse, validate
 from tests.support.authority import Authority
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
@@ -295,8 +295,8 @@ class TestFiles:
     def test_that_can_be_loaded_are_accepted(self, authority: Authority) -> None:
         uri = with_parameters(f"sslmode=verify-full&sslrootcert={quote(str(authority.bundle))}")
 
-        assert checked(uri) == uri
-        assert checked(with_parameters("sslrootcert=system"))
+        assert validate(uri) == uri
+        assert validate(with_parameters("sslrootcert=system"))
 
     @pytest.mark.parametrize("name", ["sslrootcert", "sslcrl", "sslcert"])
     @pytest.mark.parametrize("content", [None, "no certificate"], ids=["absent", "not PEM"])
@@ -306,7 +306,7 @@ class TestFiles:
             file.write_text(content)
 
         with pytest.raises(ValueError, match=f"has an {name} .*that is not a readable file in PEM format"):
-            checked(with_parameters(f"sslmode=require&{name}={quote(str(file))}"))
+            validate(with_parameters(f"sslmode=require&{name}={quote(str(file))}"))
 
     def test_are_loaded_with_the_password_of_the_key(self, authority: Authority, tmp_path: Path) -> None:
         certificate = authority.bundle.with_name("server.pem")  # and its key
@@ -318,6 +318,6 @@ class TestFiles:
         )
         uri = with_parameters(f"sslmode=require&sslcert={quote(str(certificate))}&sslkey={quote(str(key))}")
 
-        assert checked(f"{uri}&sslpassword=not-a-real-secret")
+        assert validate(f"{uri}&sslpassword=not-a-real-secret")
         with pytest.raises(ValueError, match="sslcert or sslkey"):
-            checked(f"{uri}&sslpassword=another")
+            validate(f"{uri}&sslpassword=another")

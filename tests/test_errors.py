@@ -48,8 +48,8 @@ def test_an_error_with_a_status_of_its_own_has_a_code_of_its_own_and_is_explaine
     ("status", "names"),
     [
         (400, {"RequestRefused", "MalformedBody"}),
-        (401, {"TokenWanted"}),
-        (403, {"TokenRefused"}),
+        (401, {"TokenRequired"}),
+        (403, {"PermissionDenied"}),
         (404, {"RecipeNotFound"}),
         (408, {"BodyStalled"}),
         (413, {"TooLarge", "FileTooLarge", "TextTooLarge", "TooManyParts", "BodyTooLarge"}),

@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from recipe_api.memory import CREATED_OBJECTS, rarely_collected, settle_malloc
+from recipe_api.memory import CREATED_OBJECTS, configure_malloc, reduced_garbage_collection
 
 PROBE = """
 import ctypes
 import sys
-from recipe_api.memory import settle_malloc
+from recipe_api.memory import configure_malloc
 
 class Info(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd".split()] + [
@@ -28,7 +28,7 @@ def is_a_mapping_of_its_own(size):
     return libc.mallinfo2().hblks > before
 
 if "told" in sys.argv:
-    settle_malloc()
+    configure_malloc()
 del (large := [bytearray(20 << 20)])[0]  # by itself, glibc now takes for small what is smaller than this
 mapped = is_a_mapping_of_its_own(5 << 20), is_a_mapping_of_its_own(64 << 10)
 chunks = [bytes(200 << 10) for _ in range(100)]
@@ -55,12 +55,12 @@ def test_elsewhere_than_on_linux_it_does_nothing(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("sys.platform", "darwin")
     monkeypatch.delattr("ctypes.CDLL")
 
-    settle_malloc()
+    configure_malloc()
 
 
 def test_the_collector_comes_rarely_and_passes_over_what_was_there_for_as_long_as_it_is_asked() -> None:
     default = gc.get_threshold()
-    with rarely_collected():
+    with reduced_garbage_collection():
         assert gc.get_freeze_count() > 1000
         late: list[object] = []
         assert any(late is found for found in gc.get_objects())

@@ -13,12 +13,12 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from recipe_api.memory import rarely_collected, settle_malloc
+from recipe_api.memory import configure_malloc, reduced_garbage_collection
 from recipe_api.observability import configure_logging
 from recipe_api.photos.kinds import accepted
 from recipe_api.resources import Resources, open_resources
 from recipe_api.settings import PART_SIZE, Settings
-from recipe_api.storage.addresses import base_urls, location_of
+from recipe_api.storage.addresses import base_urls, object_url
 from recipe_api.storage.budget import BufferBudget
 from recipe_api.uploads.policy import UploadPolicy
 from recipe_api.uploads.service import Uploads
@@ -53,14 +53,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or Settings.from_environment(os.environ)
     configure_logging(settings.log_level)
-    settle_malloc()
+    configure_malloc()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_resources(settings) as resources:
             services = app.state.services = _services(settings, resources)
             async with health.warning_unless_ready(resources), resources.deletions.retrying():
-                with rarely_collected():
+                with reduced_garbage_collection():
                     yield
             # The server does not wait for the requests that it cancels. They need the connections to clean up.
             services.readiness.close()
@@ -101,7 +101,7 @@ def _services(settings: Settings, resources: Resources) -> Services:
     policy = UploadPolicy(
         kinds=accepted(settings.photo_types),
         key_prefix=settings.s3_key_prefix,
-        location_of=partial(location_of, base_url=base_url),
+        object_url=partial(object_url, base_url=base_url),
         bucket=bucket,
         shared_cache_seconds=settings.shared_cache_seconds,
         max_photo_bytes=settings.max_upload_bytes,

@@ -89,7 +89,7 @@ class DatabaseUrl:
     """Whether named prepared statements work; None if the URI does not say so."""
 
 
-def checked(uri: str) -> str:
+def validate(uri: str) -> str:
     """Return `uri` if it is valid and its certificate files can be loaded.
 
     Raises:
@@ -125,14 +125,14 @@ def parse(uri: str) -> DatabaseUrl:
         raise ValueError("must begin with postgres:// or postgresql://")
     given = _parameters(match["query"] or "")
     user, _, password = (match["login"] or "").partition(":")
-    database = given.get("dbname") or _decoded(match["database"] or "") or None
+    database = given.get("dbname") or _decode(match["database"] or "") or None
     if database is None and "service" not in given:
         raise ValueError("must name a database, as in postgres://user:password@host:5432/recipes")
     hosts = _hosts(match["hosts"], given)
     return DatabaseUrl(
         hosts=hosts,
-        user=given.get("user") or _decoded(user) or None,
-        password=given.get("password") or _decoded(password) or None,
+        user=given.get("user") or _decode(user) or None,
+        password=given.get("password") or _decode(password) or None,
         database=database,
         tls=_tls(given, hosts),
         driver={name: value for name, value in given.items() if name in _DRIVER},
@@ -146,7 +146,7 @@ def _parameters(query: str) -> dict[str, str]:
     """Return the parameters under libpq's names. Only percent escapes are decoded; libpq treats `+` as a plus sign."""
     given: dict[str, str] = {}
     for item in filter(None, query.split("&")):
-        name, _, value = (_decoded(part) for part in item.partition("="))
+        name, _, value = (_decode(part) for part in item.partition("="))
         name, value = _canonical(name, value)
         _check(name, value)
         if name == "host" and name in given:  # SQLAlchemy repeats it for each server
@@ -198,7 +198,7 @@ def _host(text: str, *, in_query: bool = False) -> Host:
     match = _HOST.fullmatch(text)
     if match is None:
         raise ValueError(f"has a malformed host or port; {_ESCAPES}")
-    name = _decoded(match["ipv6"] or match["name"] or "")
+    name = _decode(match["ipv6"] or match["name"] or "")
     if not name.startswith("/"):
         _check_name(name)
     return Host(name or None, _port(match["port"] or ""))
@@ -259,7 +259,7 @@ def _prepared_statements(given: Mapping[str, str]) -> bool | None:
     return False if given.get("pgbouncer") == "true" else None
 
 
-def _decoded(text: str) -> str:
+def _decode(text: str) -> str:
     try:
         decoded = unquote(text, errors="strict")
         decoded.encode()

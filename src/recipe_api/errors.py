@@ -8,10 +8,10 @@ docstring.
     RecipeApiError
     ├── RequestRefused                 the request is invalid or not permitted
     │   ├── MalformedBody              400
-    │   ├── TokenWanted                401
-    │   │   └── TokenUnknown           401
-    │   ├── TokenRefused               403
-    │   ├── TokenInsecure              403
+    │   ├── TokenRequired                401
+    │   │   └── UnknownToken           401
+    │   ├── PermissionDenied               403
+    │   ├── HttpsRequired              403
     │   ├── CrossSiteForm              403
     │   ├── RecipeNotFound             404
     │   ├── BodyStalled                408
@@ -75,7 +75,7 @@ class MalformedBody(RequestRefused):
     title = "Malformed request body"
 
 
-class TokenWanted(RequestRefused):
+class TokenRequired(RequestRefused):
     """The request requires a bearer token and has none. Send one as `Authorization: Bearer TOKEN`."""
 
     status = 401
@@ -83,14 +83,14 @@ class TokenWanted(RequestRefused):
     title = "Token required"
 
 
-class TokenUnknown(TokenWanted):
+class UnknownToken(TokenRequired):
     """The bearer token is not valid for this service. It may have been revoked."""
 
     code = "token-unknown"
     title = "Unknown token"
 
 
-class TokenRefused(RequestRefused):
+class PermissionDenied(RequestRefused):
     """The bearer token does not permit this request. Use the `manage_token` of this recipe."""
 
     status = 403
@@ -98,7 +98,7 @@ class TokenRefused(RequestRefused):
     title = "This token lacks permission"
 
 
-class TokenInsecure(RequestRefused):
+class HttpsRequired(RequestRefused):
     """A bearer token was sent over plain HTTP from another machine; send it over HTTPS."""
 
     status = 403

@@ -33,7 +33,7 @@ to the collector."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
-def settle_malloc() -> None:
+def configure_malloc() -> None:
     """Set the thresholds of the allocator for this process; do nothing without glibc."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
@@ -42,7 +42,7 @@ def settle_malloc() -> None:
 
 
 @contextmanager
-def rarely_collected() -> Iterator[None]:
+def reduced_garbage_collection() -> Iterator[None]:
     """Exempt all present objects from garbage collection, and make collections rare, while the block lasts."""
     thresholds = gc.get_threshold()
     gc.collect()

@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from recipe_api.database_url import checked
+from recipe_api.database_url import validate
 from recipe_api.photos.kinds import accepted
 from recipe_api.units import KIB, MIB
 
@@ -201,7 +201,7 @@ def _secret_keys(values: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
 
 
 def _database_url(value: SecretStr) -> SecretStr:
-    return SecretStr(checked(value.get_secret_value()))
+    return SecretStr(validate(value.get_secret_value()))
 
 
 def _split_url(value: str) -> SplitResult | None:

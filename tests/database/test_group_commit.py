@@ -137,7 +137,7 @@ async def test_a_statement_without_callers_may_still_end(table: Table) -> None:
     (only,) = await adding(rows, table, 0)
 
     only.cancel()
-    settled = asyncio.create_task(rows.settled())
+    settled = asyncio.create_task(rows.settle())
     await asyncio.wait({only})
     assert not settled.done()
     table.may_respond.set()
@@ -154,7 +154,7 @@ async def test_a_statement_without_callers_is_cancelled_after_a_while(
 
     only.cancel()
     await asyncio.wait({only})
-    await rows.settled()
+    await rows.settle()
 
     table.may_respond.set()
     assert await rows.add(2)
@@ -171,7 +171,7 @@ async def test_a_statement_with_other_callers_continues_and_settles(table: Table
     await table.begun.wait()
 
     behind[0].cancel()
-    settled = asyncio.create_task(rows.settled())
+    settled = asyncio.create_task(rows.settle())
     await asyncio.wait({behind[0]})
     assert not settled.done()
     table.may_respond.set()
@@ -203,5 +203,5 @@ async def test_no_row_is_sent_after_closing(table: Table) -> None:
 async def test_closing_without_a_statement_does_nothing(table: Table) -> None:
     rows = GroupCommit(table.write)
     await rows.close()
-    await rows.settled()
+    await rows.settle()
     assert table.statements == []

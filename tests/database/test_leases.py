@@ -38,19 +38,19 @@ async def seconds_left(engine: AsyncEngine) -> float:
 async def test_a_lease_has_one_holder_and_is_free_afterwards(engine: AsyncEngine) -> None:
     first, second = Lease(engine, NAME), Lease(engine, NAME)
 
-    async with first.held() as held:
+    async with first.hold() as held:
         assert held
         assert LEASE_SECONDS - 10 < await seconds_left(engine) <= LEASE_SECONDS
-        async with second.held() as held_too:
+        async with second.hold() as held_too:
             assert not held_too
         assert await first.renew(), "an attempt that failed must not release the lease"
         assert not await second.renew()
-    async with second.held() as held:
+    async with second.hold() as held:
         assert held
 
 
 async def test_leases_with_different_names_are_independent(engine: AsyncEngine) -> None:
-    async with Lease(engine, NAME).held() as held, Lease(engine, "another").held() as held_too:
+    async with Lease(engine, NAME).hold() as held, Lease(engine, "another").hold() as held_too:
         assert held
         assert held_too
 
@@ -58,11 +58,11 @@ async def test_leases_with_different_names_are_independent(engine: AsyncEngine) 
 async def test_an_expired_lease_can_be_renewed_until_another_holder_takes_it(engine: AsyncEngine) -> None:
     first, second = Lease(engine, NAME), Lease(engine, NAME)
 
-    async with first.held():
+    async with first.hold():
         await lapse(engine)
         assert await first.renew(), "no other holder has taken it"
         await lapse(engine)
-        async with second.held() as held:
+        async with second.hold() as held:
             assert held
             assert not await first.renew()
 
@@ -72,7 +72,7 @@ async def test_a_holder_renews_its_lease_in_the_background(
 ) -> None:
     monkeypatch.setattr(leases, "LEASE_SECONDS", 0.6)
 
-    async with Lease(engine, NAME).held():
+    async with Lease(engine, NAME).hold():
         await lapse(engine)
         async with asyncio.timeout(20):
             while await seconds_left(engine) < 0:
@@ -83,5 +83,5 @@ async def test_an_unavailable_database_raises_an_error(make_settings: Callable[.
     uri = f"postgres://nobody@{HOST}:{closed_port()}/recipes"
     async with open_engine(make_settings(DATABASE_URL=uri)) as engine:
         with pytest.raises(DatabaseUnavailable):
-            async with Lease(engine, NAME).held():
+            async with Lease(engine, NAME).hold():
                 pytest.fail("the lease was granted")

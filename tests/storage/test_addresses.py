@@ -7,7 +7,7 @@ from botocore.session import Session
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recipe_api.storage.addresses import Partition, location_of, partition_of, public_base_url
+from recipe_api.storage.addresses import Partition, object_url, partition_of, public_base_url
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_a_bucket_has_one_public_address(
     ],
 )
 def test_a_key_is_escaped_except_for_its_slashes(key: str, expected: str) -> None:
-    assert location_of(key, base_url="https://cdn.example.com") == f"https://cdn.example.com{expected}"
+    assert object_url(key, base_url="https://cdn.example.com") == f"https://cdn.example.com{expected}"
 
 
 def test_every_amazon_region_is_in_the_same_partition_as_in_botocore() -> None:
@@ -61,6 +61,6 @@ def test_every_amazon_region_is_in_the_same_partition_as_in_botocore() -> None:
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 @settings(deadline=None, max_examples=200)
 def test_the_address_of_any_key_leads_to_its_object(key: str) -> None:
-    parts = urlsplit(location_of(key, base_url="https://cdn.example.com"))
+    parts = urlsplit(object_url(key, base_url="https://cdn.example.com"))
     assert (parts.netloc, parts.query, parts.fragment) == ("cdn.example.com", "", "")
     assert unquote(parts.path) == f"/{key}"

@@ -75,7 +75,7 @@ async def test_each_grant_allows_more_to_be_read_ahead_and_close_stops_it() -> N
         assert await first == PART
     assert read_ahead.calls == [PART]
 
-    lease.send_off(PART)
+    lease.mark_in_transit(PART)
     assert await lease.next_part() == 300
     lease.close()
     assert read_ahead.calls == [PART, 300, "stop"]
@@ -88,7 +88,7 @@ async def test_a_lease_acquires_a_whole_part_or_the_rest_of_the_upload() -> None
     assert await budget.lease(at_most=300).next_part() == 300
     large = budget.lease(at_most=PART + 1)
     assert await large.next_part() == PART
-    large.send_off(PART)
+    large.mark_in_transit(PART)
     assert await large.next_part() == 1
     assert budget.free == 6 * PART - 301
     with pytest.raises(ValueError, match="announced"):
@@ -99,10 +99,10 @@ async def test_memory_that_a_part_did_not_use_is_released_when_it_is_sent() -> N
     budget = BufferBudget(total=2 * PART, part_size=PART)
     lease = await holding(budget)
 
-    lease.send_off(1000)
+    lease.mark_in_transit(1000)
 
     assert budget.free == 2 * PART - 1000
-    lease.arrived(1000)
+    lease.mark_arrived(1000)
     assert budget.free == 2 * PART
 
 
@@ -124,10 +124,10 @@ async def test_a_waiting_upload_continues_when_a_part_has_arrived() -> None:
     first = await holding(budget)
     async with asking(budget.lease()) as second:
         assert not second.done()  # an eighth is left to small photos
-        first.send_off(PART)
+        first.mark_in_transit(PART)
         await turns()
         assert not second.done()
-        first.arrived(PART)
+        first.mark_arrived(PART)
         await turns()
         assert second.done()
 
@@ -138,8 +138,8 @@ async def test_a_client_that_stops_does_not_block_others() -> None:
 
     for _ in range(50):
         other = await holding(budget)
-        other.send_off(PART)
-        other.arrived(PART)
+        other.mark_in_transit(PART)
+        other.mark_arrived(PART)
         other.close()
 
 
@@ -258,10 +258,10 @@ async def test_a_client_with_a_quarter_of_the_memory_leaves_the_last_quarter_to_
 async def test_one_client_may_always_have_one_part() -> None:
     budget = BufferBudget(total=2 * PART, part_size=PART)
     first = await holding(budget, client="a")
-    first.send_off(PART)
+    first.mark_in_transit(PART)
     async with asking(budget.lease(clients=("a",))) as second:
         assert not second.done()
-        first.arrived(PART)
+        first.mark_arrived(PART)
         await turns()
         assert second.done()
 
@@ -318,7 +318,7 @@ def test_an_upload_whose_part_is_in_transit_is_not_given_up() -> None:
         budget = BufferBudget(total=2 * PART, part_size=PART)
         sent, filling = Paced(1), Paced(2)
         travelling = await holding(budget, arrival=sent)
-        travelling.send_off(PART)
+        travelling.mark_in_transit(PART)
         filling.lease = await holding(budget, at_most=SMALL, arrival=filling)
 
         async with asking(budget.lease()):
@@ -365,7 +365,7 @@ class Schedules(RuleBasedStateMachine):
     def send(self, lease: Lease, share: float) -> None:
         if lease.held:
             size = round(lease.held * share)
-            lease.send_off(size)
+            lease.mark_in_transit(size)
             self.travelling.append((lease, size))
         self._settle()
 
@@ -373,7 +373,7 @@ class Schedules(RuleBasedStateMachine):
     @rule(data=st.data())
     def arrive(self, data: st.DataObject) -> None:
         lease, size = self.travelling.pop(data.draw(st.integers(0, len(self.travelling) - 1)))
-        lease.arrived(size)
+        lease.mark_arrived(size)
         self._settle()
 
     @rule(lease=leases, settled=st.booleans())
@@ -408,7 +408,7 @@ class Schedules(RuleBasedStateMachine):
             return
         for _ in range(len(self.known) + 1):
             for lease, size in self.travelling:
-                lease.arrived(size)
+                lease.mark_arrived(size)
             self.travelling = []
             self._settle()
             for lease in self.known:
@@ -418,14 +418,14 @@ class Schedules(RuleBasedStateMachine):
         for lease in self.known:
             lease.close()
         for lease, size in self.travelling:
-            lease.arrived(size)
+            lease.mark_arrived(size)
         assert self.budget.free == self.total
         assert not self.budget._held
         self.runner.close()
 
     def _send_all(self, lease: Lease) -> None:
         self.travelling.append((lease, lease.held))
-        lease.send_off(lease.held)
+        lease.mark_in_transit(lease.held)
 
     def _start(self, lease: Lease) -> asyncio.Task[int]:
         async def start() -> asyncio.Task[int]:

@@ -8,7 +8,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.session import Session
 
-from recipe_api.storage.addresses import location_of, partition_of, public_base_url
+from recipe_api.storage.addresses import object_url, partition_of, public_base_url
 
 KEY = "public/1795332567934-4f9a ä+~.jpg"
 
@@ -31,7 +31,7 @@ def test_addresses_equal_botocores_in_every_region(partition: str, region: str) 
         expected = client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": KEY})
         if region == "us-east-1":  # botocore still writes its old name, which leads there too
             expected = expected.replace("s3.amazonaws.com", "s3.us-east-1.amazonaws.com")
-        assert location_of(KEY, base_url=base_url) == expected
+        assert object_url(KEY, base_url=base_url) == expected
 
 
 def test_an_unknown_region_belongs_to_the_first_partition() -> None:

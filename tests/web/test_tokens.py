@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from recipe_api.errors import TokenRefused, TokenUnknown, TokenWanted
+from recipe_api.errors import PermissionDenied, TokenRequired, UnknownToken
 from recipe_api.settings import ApiToken
 from recipe_api.web.tokens import ANYONE, Caller, Tokens
 
@@ -62,7 +62,7 @@ def test_an_upload_only_token_permits_uploading_and_listing_only() -> None:
 
     assert service.authorize_api(PHONE) == Caller("page", manages_all=False)
     assert service.authorize_manage(KITCHEN, RECIPE) == "kitchen"
-    with pytest.raises(TokenRefused, match="uploading and listing only"):
+    with pytest.raises(PermissionDenied, match="uploading and listing only"):
         service.authorize_manage(PHONE, RECIPE)
 
 
@@ -72,9 +72,9 @@ def test_the_first_secret_key_signs_and_all_keys_verify() -> None:
     assert during.manage_token(RECIPE) == after.manage_token(RECIPE) != before.manage_token(RECIPE)
     for issuer in (before, after):
         assert during.authorize_manage(issuer.manage_token(RECIPE), RECIPE) is None
-        with pytest.raises(TokenRefused):
+        with pytest.raises(PermissionDenied):
             during.authorize_manage(issuer.manage_token(ANOTHER), RECIPE)
-    with pytest.raises(TokenRefused):
+    with pytest.raises(PermissionDenied):
         after.authorize_manage(before.manage_token(RECIPE), RECIPE)
 
 
@@ -83,14 +83,14 @@ WRONG = ["", "kitchen", KITCHEN[:-1], f"{KITCHEN}x", KITCHEN.upper(), f" {KITCHE
 
 
 def test_an_api_token_is_required_if_any_is_set() -> None:
-    with pytest.raises(TokenWanted) as caught:
+    with pytest.raises(TokenRequired) as caught:
         CLOSED.authorize_api(None)
-    assert type(caught.value) is TokenWanted
+    assert type(caught.value) is TokenRequired
 
 
 @pytest.mark.parametrize("presented", [*WRONG, CLOSED.manage_token(RECIPE)])
 def test_an_unknown_api_token_is_rejected(presented: str) -> None:
-    with pytest.raises(TokenUnknown):
+    with pytest.raises(UnknownToken):
         CLOSED.authorize_api(presented)
 
 
@@ -101,14 +101,14 @@ def test_a_manage_token_permits_managing_its_recipe(service: Tokens) -> None:
 
 @pytest.mark.parametrize("service", [OPEN, CLOSED], ids=["open", "closed"])
 def test_managing_requires_a_token(service: Tokens) -> None:
-    with pytest.raises(TokenWanted, match="manage_token"):
+    with pytest.raises(TokenRequired, match="manage_token"):
         service.authorize_manage(None, RECIPE)
 
 
 @pytest.mark.parametrize("service", [OPEN, CLOSED], ids=["open", "closed"])
 @pytest.mark.parametrize("presented", [*WRONG, OPEN.manage_token(ANOTHER), tokens("x").manage_token(RECIPE)])
 def test_another_token_does_not_manage_a_recipe(service: Tokens, presented: str) -> None:
-    with pytest.raises(TokenRefused):
+    with pytest.raises(PermissionDenied):
         service.authorize_manage(presented, RECIPE)
 
 
@@ -118,23 +118,23 @@ def test_a_manage_token_does_not_manage_other_recipes(recipe: UUID, other: UUID)
     token = OPEN.manage_token(recipe)
     assert OPEN.authorize_manage(token, recipe) is None
     if other != recipe:
-        with pytest.raises(TokenRefused):
+        with pytest.raises(PermissionDenied):
             OPEN.authorize_manage(token, other)
 
 
 @given(st.text(st.characters(max_codepoint=255)))  # what a header can carry
 @settings(deadline=None, max_examples=200)
 def test_made_up_tokens_are_rejected(presented: str) -> None:
-    with pytest.raises(TokenUnknown):
+    with pytest.raises(UnknownToken):
         CLOSED.authorize_api(presented)
-    with pytest.raises(TokenRefused):
+    with pytest.raises(PermissionDenied):
         CLOSED.authorize_manage(presented, RECIPE)
 
 
 @pytest.mark.parametrize("presented", [*WRONG[1:], OPEN.manage_token(ANOTHER)])
 def test_no_error_message_contains_the_token(presented: str) -> None:
-    with pytest.raises(TokenUnknown) as unknown:
+    with pytest.raises(UnknownToken) as unknown:
         CLOSED.authorize_api(presented)
-    with pytest.raises(TokenRefused) as refused:
+    with pytest.raises(PermissionDenied) as refused:
         CLOSED.authorize_manage(presented, RECIPE)
     assert presented not in unknown.value.detail + refused.value.detail

@@ -15,7 +15,7 @@ from recipe_api.storage.bucket.context import Result, Verdict
 from recipe_api.storage.bucket.desired import DesiredState
 from recipe_api.storage.bucket.doctor import Doctor
 from recipe_api.storage.bucket.policies import JOBS, iam_policy
-from recipe_api.storage.bucket.reports import BucketRefused, Outcome, Report
+from recipe_api.storage.bucket.reports import BucketSetupError, Outcome, Report
 from recipe_api.storage.bucket.setup import Setup
 from recipe_api.storage.bucket.trial import open_public_http
 from recipe_api.storage.connection import open_s3_store
@@ -104,7 +104,7 @@ def run_setup(options: argparse.Namespace) -> int:
     settings = _settings()
     try:
         return asyncio.run(_set_up(settings, options))
-    except BucketRefused as refused:
+    except BucketSetupError as refused:
         print(f"recipe-api: {refused}", file=sys.stderr)
         return PROBLEM
 
@@ -159,7 +159,7 @@ def _settings() -> S3Settings:
     return S3Settings.from_environment(os.environ)
 
 
-_PROBLEM_OUTCOMES = {Outcome.UNSUPPORTED, Outcome.REFUSED, Outcome.HELD_BACK, Outcome.TAKEN_BACK, Outcome.FAULTY}
+_PROBLEM_OUTCOMES = {Outcome.UNSUPPORTED, Outcome.REFUSED, Outcome.HELD_BACK, Outcome.REVERTED, Outcome.FAULTY}
 
 
 def _report_lines(report: Report) -> str:

@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
 async def _sweep(settings: Settings, options: argparse.Namespace) -> int:
     report: Callable[[Finding], None] = _report_json if options.json else _report
     fix = options.fix or options.fix_missing
-    async with open_resources(settings) as resources, resources.sweep_lease.held() as held:
+    async with open_resources(settings) as resources, resources.sweep_lease.hold() as held:
         if not held:
             print(f"recipe-api: {_ALREADY_RUNNING}", file=sys.stderr)
             return NOT_SWEPT

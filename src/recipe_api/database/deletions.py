@@ -91,19 +91,19 @@ class PendingDeletions:
         seconds: float | None = (await self._run(_SECONDS_TO_NEXT, {"bucket": self._bucket}))[0][0]
         return seconds
 
-    async def after(self, key: str, *, limit: int) -> Sequence[PendingDeletion]:
+    async def list_after(self, key: str, *, limit: int) -> Sequence[PendingDeletion]:
         """Return the pending deletions of all buckets whose keys follow `key`, in order, due or not."""
         statement = select(PendingDeletion).where(col(PendingDeletion.key) > key)
         async with session(self._engine) as opened:
             return (await opened.exec(statement.order_by(col(PendingDeletion.key)).limit(limit))).all()
 
-    async def known(self, keys: Sequence[str]) -> set[str]:
+    async def filter_pending(self, keys: Sequence[str]) -> set[str]:
         """Return the keys that have a pending deletion."""
         statement = select(col(PendingDeletion.key)).where(col(PendingDeletion.key).in_(keys))
         async with session(self._engine) as opened:
             return set((await opened.exec(statement)).all())
 
-    async def done(self, keys: Sequence[str]) -> None:
+    async def remove(self, keys: Sequence[str]) -> None:
         """Delete the entries of objects that are gone."""
         async with session(self._engine) as opened:
             await opened.exec(delete(PendingDeletion).where(col(PendingDeletion.key).in_(keys)))

@@ -75,7 +75,7 @@ class GroupCommit(Generic[Row]):
             self._abandon(entry)
             raise
 
-    async def settled(self) -> None:
+    async def settle(self) -> None:
         """Wait for the statement in progress. Rows whose callers were cancelled before are not part of a later one."""
         if self._running is not None:
             await asyncio.wait({self._running})
@@ -86,7 +86,7 @@ class GroupCommit(Generic[Row]):
         self._fail_waiting(_shutting_down())
         if self._running is not None:
             self._running.cancel()
-            await self.settled()
+            await self.settle()
 
     def _abandon(self, entry: _Entry[Row]) -> None:
         if entry in self._waiting:
@@ -98,10 +98,10 @@ class GroupCommit(Generic[Row]):
         self._group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_ROWS))]
         self._running = asyncio.create_task(self._send(self._group)) if self._group else None
         if self._running is not None:
-            self._running.add_done_callback(partial(self._ended, self._group))
+            self._running.add_done_callback(partial(self._on_end, self._group))
             self._start_timer()
 
-    def _ended(self, group: Sequence[_Entry[Row]], _: asyncio.Task[None]) -> None:
+    def _on_end(self, group: Sequence[_Entry[Row]], _: asyncio.Task[None]) -> None:
         for entry in group:  # rows without a result, because the task was cancelled
             entry.fail(CommitInDoubt("The process stopped while it was writing the row."))
         if self._timer is not None:

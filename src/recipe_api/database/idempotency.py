@@ -14,7 +14,7 @@ from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from recipe_api.database.models import IdempotencyKey, Recipe
-from recipe_api.database.session import in_doubt, session
+from recipe_api.database.session import session, translate_commit_errors
 from recipe_api.errors import CommitInDoubt, IdempotencyKeyInUse
 
 CLAIM_SECONDS = 60
@@ -112,7 +112,7 @@ class IdempotencyKeys:
         async with session(self._engine) as opened:
             claimed = (await (await opened.connection()).execute(_CLAIM, self._values(claim))).one_or_none()
             done = await _done(opened, claim) if claimed is None else None
-            with in_doubt():
+            with translate_commit_errors():
                 await opened.commit()
         if claimed is not None:
             return claim
@@ -130,7 +130,7 @@ class IdempotencyKeys:
         """Release a claim without finishing its key."""
         await self._run(_RELEASE, {"scope": claim.scope, "key": claim.key, "claim": claim.id})
 
-    async def forget_expired(self) -> None:
+    async def delete_expired(self) -> None:
         """Delete keys and claims that have expired."""
         await self._run(_FORGET, {})
 

@@ -34,38 +34,42 @@ _CLAIM: _Columns = [
 _NAMES = [name for name, _ in _RECIPE]
 
 
-def _given(columns: _Columns) -> NamedFromClause:
+def _parameter_table(columns: _Columns) -> NamedFromClause:
     """Return the array parameters as a table."""
     arrays = (bindparam(name, type_=ARRAY(kind)) for name, kind in columns)
     return func.unnest(*arrays).table_valued(*(column(name, kind) for name, kind in columns)).render_derived()
 
 
-ROWS = insert(Recipe).from_select(_NAMES, select(*_given(_RECIPE).c)).on_conflict_do_nothing(index_elements=["id"])
+ROWS = (
+    insert(Recipe)
+    .from_select(_NAMES, select(*_parameter_table(_RECIPE).c))
+    .on_conflict_do_nothing(index_elements=["id"])
+)
 """Insert recipes."""
 
-_given_with_claims = select(*_given([*_RECIPE, *_CLAIM]).c).cte("given")
+_rows_with_claims = select(*_parameter_table([*_RECIPE, *_CLAIM]).c).cte("given")
 _finished = (
     update(IdempotencyKey)
     .where(
-        col(IdempotencyKey.scope) == _given_with_claims.c.claim_scope,
-        col(IdempotencyKey.key) == _given_with_claims.c.claim_key,
-        col(IdempotencyKey.claim) == _given_with_claims.c.claim_id,
-        or_(col(IdempotencyKey.recipe_id).is_(None), col(IdempotencyKey.recipe_id) == _given_with_claims.c.id),
+        col(IdempotencyKey.scope) == _rows_with_claims.c.claim_scope,
+        col(IdempotencyKey.key) == _rows_with_claims.c.claim_key,
+        col(IdempotencyKey.claim) == _rows_with_claims.c.claim_id,
+        or_(col(IdempotencyKey.recipe_id).is_(None), col(IdempotencyKey.recipe_id) == _rows_with_claims.c.id),
     )
     .values(
-        recipe_id=_given_with_claims.c.id,
-        fingerprint=_given_with_claims.c.claim_fingerprint,
-        expires_at=func.now() + _given_with_claims.c.claim_kept * literal_column("interval '1 second'"),
+        recipe_id=_rows_with_claims.c.id,
+        fingerprint=_rows_with_claims.c.claim_fingerprint,
+        expires_at=func.now() + _rows_with_claims.c.claim_kept * literal_column("interval '1 second'"),
     )
-    .returning(_given_with_claims.c.id)
+    .returning(_rows_with_claims.c.id)
     .cte("finished")
 )
 _recorded = (
     insert(Recipe)
     .from_select(
         _NAMES,
-        select(*(_given_with_claims.c[name] for name in _NAMES)).where(
-            _given_with_claims.c.id.in_(select(_finished.c.id))
+        select(*(_rows_with_claims.c[name] for name in _NAMES)).where(
+            _rows_with_claims.c.id.in_(select(_finished.c.id))
         ),
     )
     .on_conflict_do_nothing(index_elements=["id"])

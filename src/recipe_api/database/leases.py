@@ -44,7 +44,7 @@ class Lease:
         self._values = {"name": name, "holder": uuid4()}
 
     @asynccontextmanager
-    async def held(self) -> AsyncIterator[bool]:
+    async def hold(self) -> AsyncIterator[bool]:
         """Hold the lease for as long as the block lasts. Yield False, without the lease, if another holder has it.
 
         Raises:

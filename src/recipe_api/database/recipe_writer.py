@@ -21,7 +21,13 @@ from recipe_api.database.group_commit import GroupCommit
 from recipe_api.database.idempotency import Finished
 from recipe_api.database.inserts import CLAIMED, ROWS, ROWS_WITH_KEYS
 from recipe_api.database.models import RecipeBase
-from recipe_api.database.session import POOL_SECONDS, committing, connector, translated, writer_connections
+from recipe_api.database.session import (
+    POOL_SECONDS,
+    connector,
+    translate_autocommit_errors,
+    translate_errors,
+    writer_connections,
+)
 from recipe_api.database.shared_pool import RowConnection, RowPool, SharedPool
 from recipe_api.errors import CommitInDoubt, IdempotencyKeyInUse
 from recipe_api.settings import DatabaseSettings
@@ -60,13 +66,13 @@ class RecipeWriter:
             DatabaseUnavailable: No connection could be opened.
         """
         if self._pool.get_size() == 0:
-            with translated():
+            with translate_errors():
                 await self._pool.release(await self._pool.acquire(timeout=POOL_SECONDS))
 
-    async def settled(self) -> None:
+    async def settle(self) -> None:
         """Wait until no statement can still insert a row whose `add` has ended."""
-        await self._plain.settled()
-        await self._keyed.settled()
+        await self._plain.settle()
+        await self._keyed.settle()
 
     async def close(self) -> None:
         """Cancel the statements in progress."""
@@ -94,10 +100,10 @@ class RecipeWriter:
             raise CommitInDoubt("The database does not respond. Try again in a moment.") from error
 
     async def _run(self, sql: str, arguments: Sequence[list[Any]]) -> "list[asyncpg.Record]":
-        with translated():
+        with translate_errors():
             connection: RowConnection = await self._pool.acquire(timeout=POOL_SECONDS)
         try:
-            with committing():
+            with translate_autocommit_errors():
                 found = await connection.fetch(sql, *arguments, timeout=STATEMENT_SECONDS)
         except BaseException:
             # This returns the slot to the pool. `release` would wait for the server to confirm a cancellation, and the

@@ -79,13 +79,13 @@ async def session(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
     Raises:
         DatabaseUnavailable: PostgreSQL is unavailable, no connection became free in time, or migrations are missing.
     """
-    with translated():
+    with translate_errors():
         async with AsyncSession(engine, expire_on_commit=False) as opened:
             yield opened
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Translate the driver's errors inside the block.
 
     Raises:
@@ -96,19 +96,19 @@ def translated() -> Iterator[None]:
     except _FAILURES as error:
         state = _state(error)
         if state in _SCHEMA_MISMATCH:
-            detail = _logged(error, "The tables of the database do not fit this release; run its migrations.")
+            detail = _log_failure(error, "The tables of the database do not fit this release; run its migrations.")
             raise DatabaseUnavailable(detail, reason=f"{_MIGRATE} ({_cause(error)})") from error
         if state in _NOT_PERMITTED:
-            detail = _logged(error, FORBIDDEN)
+            detail = _log_failure(error, FORBIDDEN)
             raise DatabaseUnavailable(detail, reason=f"{_NOT_PERMITTED[state]} ({_cause(error)})") from error
         if state and not state.startswith(_UNAVAILABLE) and not getattr(error, "connection_invalidated", False):
             raise
         reason = f"Cannot use the database in DATABASE_URL: {_cause(error)}{_REMEDIES.get(state or '', '')}"
-        raise DatabaseUnavailable(_logged(error), reason=reason) from error
+        raise DatabaseUnavailable(_log_failure(error), reason=reason) from error
 
 
 @contextmanager
-def in_doubt() -> Iterator[None]:
+def translate_commit_errors() -> Iterator[None]:
     """Translate errors of a commit, which may have succeeded nevertheless.
 
     Raises:
@@ -117,25 +117,25 @@ def in_doubt() -> Iterator[None]:
     try:
         yield
     except _FAILURES as error:
-        raise CommitInDoubt(_logged(error)) from error
+        raise CommitInDoubt(_log_failure(error)) from error
 
 
 @contextmanager
-def committing() -> Iterator[None]:
+def translate_autocommit_errors() -> Iterator[None]:
     """Translate errors of a statement that commits by itself.
 
     Raises:
         CommitInDoubt: The connection broke, or the server closed it, so the statement may have been committed.
         DatabaseUnavailable: The server rejected the statement, and may accept it later.
     """
-    with translated():
+    with translate_errors():
         try:
             yield
         except _FAILURES as error:
             state = _state(error)
             if state and not state.startswith(_INTERRUPTED):
                 raise
-            raise CommitInDoubt(_logged(error)) from error
+            raise CommitInDoubt(_log_failure(error)) from error
 
 
 _SCHEMA_MISMATCH = {"42P01", "42703", "42804", "42883", "42809", "42P10", "23502"}
@@ -177,6 +177,6 @@ def _cause(error: Exception) -> str:
     return (cause.partition("\n")[0] or type(error).__name__).rpartition(">: ")[2]
 
 
-def _logged(error: Exception, detail: str = "The database does not respond. Try again in a moment.") -> str:
+def _log_failure(error: Exception, detail: str = "The database does not respond. Try again in a moment.") -> str:
     _log.warning("database failed", error=type(error).__name__, detail=str(error).partition("\n")[0])
     return detail

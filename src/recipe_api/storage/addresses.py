@@ -75,6 +75,6 @@ def base_urls(settings: S3Settings) -> tuple[str, str]:
     return settings.public_base_url or own, own
 
 
-def location_of(key: str, *, base_url: str) -> str:
+def object_url(key: str, *, base_url: str) -> str:
     """Return the public address of `key`, escaped."""
     return f"{base_url}/{quote(key, safe=SAFE)}"

@@ -111,7 +111,7 @@ class BufferBudget:
         Raises:
             ServiceFull: They did not become free within `WAIT_SECONDS`, or before `until` in the event loop's time.
         """
-        if self._acquired_at_once(lease, size):
+        if self._try_acquire(lease, size):
             return
         loop = asyncio.get_running_loop()
         waiting = _Waiting(lease.turn, size, lease, loop.create_future())
@@ -122,14 +122,14 @@ class BufferBudget:
             self._timer = loop.call_later(LOOK_SECONDS, self._give_up_slow)
         try:
             async with asyncio.timeout_at(min(loop.time() + WAIT_SECONDS, until or inf)):
-                await self._granted(waiting)
+                await self._wait_for_grant(waiting)
         except TimeoutError:
             raise ServiceFull("All memory for uploads is in use. Try again in a moment.") from None
         finally:
             if waiting in queue:
                 queue.remove(waiting)
 
-    def _acquired_at_once(self, lease: "Lease", size: int) -> bool:
+    def _try_acquire(self, lease: "Lease", size: int) -> bool:
         """Acquire the memory if it is free and no upload of the same class waits; return whether it did."""
         if self._first(self._small_waiting if lease.is_small else self._large_waiting) is not None:
             return False
@@ -140,7 +140,7 @@ class BufferBudget:
         self._count(lease, size)
         return True
 
-    async def _granted(self, waiting: _Waiting) -> None:
+    async def _wait_for_grant(self, waiting: _Waiting) -> None:
         try:
             await waiting.granted
         except asyncio.CancelledError:
@@ -156,7 +156,7 @@ class BufferBudget:
             self._count(lease, -size)
             self._wake()
 
-    def filling(self, lease: "Lease") -> None:
+    def update_filling(self, lease: "Lease") -> None:
         """Record whether a lease holds memory that its client has yet to fill."""
         if lease.held:
             self._filling.add(lease)
@@ -259,13 +259,13 @@ class Lease:
             self._read_ahead.allow(size)
         return size
 
-    def send_off(self, size: int) -> None:
-        """Mark the part of `size` bytes as in transit until `arrived`, and release the memory that it did not use."""
+    def mark_in_transit(self, size: int) -> None:
+        """Mark the part of `size` bytes as in transit, and release the memory that it did not use."""
         unused = self.held - size
         self._hold(0)
         self._budget.release(self, unused)
 
-    def arrived(self, size: int) -> None:
+    def mark_arrived(self, size: int) -> None:
         """Release the memory of a part that was sent."""
         self._budget.release(self, size)
 
@@ -273,8 +273,8 @@ class Lease:
         """Release all memory that the lease holds."""
         if self._read_ahead is not None:
             self._read_ahead.stop()
-        self.send_off(0)
+        self.mark_in_transit(0)
 
     def _hold(self, size: int) -> None:
         self.held = size
-        self._budget.filling(self)
+        self._budget.update_filling(self)

@@ -1,4 +1,4 @@
-"""What a failure of the store means: botocore's errors translated, once, into ours and into words for an operator."""
+"""Translates botocore's errors into ours, and explains them to an operator."""
 
 import ssl
 from collections.abc import Iterator, Mapping
@@ -120,7 +120,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def reason_for(error: BaseException, *, bucket: str) -> str:
-    """What an operator should know and do about a failure; empty if the failure's own message says it best."""
+    """Return the cause of a failure and what the operator should do; empty if the failure's own message is clearer."""
     code = code_of(error)
     if is_missing_bucket(error):
         return f"The bucket {bucket} does not exist. Create it with `recipe-api bucket setup`, or correct S3_BUCKET."
@@ -145,8 +145,8 @@ def _missing_credentials(error: BaseException) -> str:
     return NO_CREDENTIALS if is_missing_credentials(error) else ""
 
 
-def described(error: BaseException | None) -> str:
-    """What happened, in a few words."""
+def describe(error: BaseException | None) -> str:
+    """Return a short description of a failure."""
     if isinstance(error, ClientError):
         message = error.response.get("Error", {}).get("Message")
         return f"{error.operation_name} failed with {code_of(error)}" + (f" ({message})" if message else "")
@@ -154,7 +154,7 @@ def described(error: BaseException | None) -> str:
 
 
 def _is_from_no_store(error: BaseException) -> bool:
-    """Whether an error response has no code of S3's. To a HEAD request, S3 sends none either.
+    """Return whether an error response has no S3 error code, which S3 omits only for HEAD requests.
 
     botocore makes a 500 of a successful response that is not XML; other faults of a server may pass.
     """
@@ -163,17 +163,17 @@ def _is_from_no_store(error: BaseException) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """What happened, in at most 200 characters."""
+    """Return the first line of a failure's message, in at most 200 characters."""
     return (str(error).partition("\n")[0] or type(error).__name__)[:200]
 
 
 @contextmanager
-def translated(operation: str, key: str, *, bucket: str) -> Iterator[None]:
-    """Turn the vendor's failures of an operation on a key into `StorageUnavailable`, and log them."""
+def translate_errors(operation: str, key: str, *, bucket: str) -> Iterator[None]:
+    """Translate the vendor's errors of an operation on a key into `StorageUnavailable`, and log them."""
     try:
         yield
     except FAILURES as error:
-        _log.warning("object store failed", operation=operation, key=key, error=described(error))
+        _log.warning("object store failed", operation=operation, key=key, error=describe(error))
         raise StorageUnavailable(
             "The object store does not respond, or returned an error. Try again in a moment.",
             reason=reason_for(error, bucket=bucket),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from recipe_api.errors import StorageUnavailable
-from recipe_api.storage.failures import translated
+from recipe_api.storage.failures import translate_errors
 from recipe_api.storage.protocol import Listed, ListedUpload
 from recipe_api.storage.retries import retry
 
@@ -25,7 +25,7 @@ class S3Inventory:
         self._bucket = bucket
 
     async def objects(self, *, prefix: str, after: str, until: str | None) -> AsyncIterator[Listed]:
-        with translated("ListObjectsV2", prefix, bucket=self._bucket):
+        with translate_errors("ListObjectsV2", prefix, bucket=self._bucket):
             while True:
                 page = await retry(
                     partial(self._client.list_objects_v2, Bucket=self._bucket, Prefix=prefix, StartAfter=after)
@@ -40,7 +40,7 @@ class S3Inventory:
 
     async def uploads(self, *, prefix: str) -> AsyncIterator[ListedUpload]:
         marker: dict[str, Any] = {}
-        with translated("ListMultipartUploads", prefix, bucket=self._bucket):
+        with translate_errors("ListMultipartUploads", prefix, bucket=self._bucket):
             while True:
                 page = await retry(
                     partial(self._client.list_multipart_uploads, Bucket=self._bucket, Prefix=prefix, **marker)
@@ -54,7 +54,7 @@ class S3Inventory:
                 marker = {name: value for name, value in following.items() if value}
 
     async def exists(self, key: str) -> bool:
-        with translated("HeadObject", key, bucket=self._bucket):
+        with translate_errors("HeadObject", key, bucket=self._bucket):
             try:
                 await retry(lambda: self._client.head_object(Bucket=self._bucket, Key=key))
             except ClientError as error:
@@ -65,13 +65,13 @@ class S3Inventory:
 
     async def delete_all(self, keys: Sequence[str]) -> None:
         deletion: Any = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
-        with translated("DeleteObjects", keys[0], bucket=self._bucket):
+        with translate_errors("DeleteObjects", keys[0], bucket=self._bucket):
             response = await retry(lambda: self._client.delete_objects(Bucket=self._bucket, Delete=deletion))
         if errors := response.get("Errors"):
             raise StorageUnavailable(f"{len(errors)} objects could not be deleted: {errors[0].get('Code')}")
 
     async def abort(self, upload: ListedUpload) -> None:
-        with translated("AbortMultipartUpload", upload.key, bucket=self._bucket):
+        with translate_errors("AbortMultipartUpload", upload.key, bucket=self._bucket):
             try:
                 await retry(
                     lambda: self._client.abort_multipart_upload(

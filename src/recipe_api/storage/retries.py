@@ -77,7 +77,7 @@ async def retry(
     call: Callable[[], Awaitable[Result]],
     *,
     policy: RetryPolicy | None = None,
-    may_pass: Callable[[Exception], bool] = is_transient,
+    should_retry: Callable[[Exception], bool] = is_transient,
 ) -> Result:
     """Return the result of the first attempt that succeeds.
 
@@ -86,7 +86,7 @@ async def retry(
     Args:
         call: Makes one attempt.
         policy: `STORE_POLICY` by default.
-        may_pass: Whether to retry after a failure.
+        should_retry: Whether to retry after a failure.
 
     Raises:
         Exception: What the last attempt raised.
@@ -99,7 +99,7 @@ async def retry(
             return await _attempt(call, policy)
         except Exception as error:
             pause = wait + _RANDOM.uniform(0, policy.jitter_seconds)
-            if not may_pass(error) or clock() + pause > latest:
+            if not should_retry(error) or clock() + pause > latest:
                 raise
             _log.warning("object store request failed; retrying", error=repr(error), wait_seconds=round(pause, 2))
         await asyncio.sleep(pause)

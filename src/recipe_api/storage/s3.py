@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from recipe_api.errors import StorageUnavailable
 from recipe_api.storage.body import Body
-from recipe_api.storage.failures import FAILURES, code_of, is_denied, translated
+from recipe_api.storage.failures import FAILURES, code_of, is_denied, translate_errors
 from recipe_api.storage.protocol import Attributes, Part, Upload
 from recipe_api.storage.retries import Effect, retry
 from recipe_api.storage.s3_writer import Fallback, S3Writer, WriteOptions
@@ -67,11 +67,11 @@ class S3Store:
         def operation(writer: S3Writer) -> Awaitable[str]:
             return writer.put(key, body, attributes, checksum=checksum)
 
-        with self._translated("PutObject", key, effect):
+        with self._translate_errors("PutObject", key, effect):
             try:
-                return _unquoted(await retry(lambda: effect.of(self._writer.run(operation, effect=effect, key=key))))
+                return _unquote(await retry(lambda: effect.of(self._writer.run(operation, effect=effect, key=key))))
             except FAILURES:
-                if effect.is_possible and (etag := await self._own(key, attributes)):
+                if effect.is_possible and (etag := await self._etag_if_own(key, attributes)):
                     return etag
                 raise
 
@@ -81,7 +81,7 @@ class S3Store:
         def operation(writer: S3Writer) -> Awaitable[str]:
             return writer.create_upload(key, attributes)
 
-        with self._translated("CreateMultipartUpload", key, effect):
+        with self._translate_errors("CreateMultipartUpload", key, effect):
             upload_id = await retry(lambda: effect.of(self._writer.run(operation, effect=effect, key=key)))
         upload = Upload(key, upload_id, attributes)
         if effect.is_possible:  # an attempt whose response was lost may have begun another upload
@@ -95,7 +95,7 @@ class S3Store:
         def operation(writer: S3Writer) -> Awaitable[str]:
             return writer.put_part(upload, number, body, checksum=checksum)
 
-        with self._translated("UploadPart", upload.key):
+        with self._translate_errors("UploadPart", upload.key):
             etag = await retry(lambda: self._writer.run(operation, key=upload.key, part=number))
         return Part(number, etag, checksum)
 
@@ -103,16 +103,16 @@ class S3Store:
         def operation(writer: S3Writer) -> Awaitable[str]:
             return writer.complete_upload(upload, parts)
 
-        with self._translated("CompleteMultipartUpload", upload.key):
+        with self._translate_errors("CompleteMultipartUpload", upload.key):
             try:
-                return _unquoted(await retry(lambda: self._writer.run(operation, key=upload.key)))
+                return _unquote(await retry(lambda: self._writer.run(operation, key=upload.key)))
             except FAILURES:
-                if etag := await self._own(upload.key, upload.attributes):
+                if etag := await self._etag_if_own(upload.key, upload.attributes):
                     return etag
                 raise
 
     async def abort_upload(self, upload: Upload) -> None:
-        with self._translated("AbortMultipartUpload", upload.key):
+        with self._translate_errors("AbortMultipartUpload", upload.key):
             try:
                 await retry(
                     lambda: self._client.abort_multipart_upload(
@@ -124,7 +124,7 @@ class S3Store:
                     raise
 
     async def abort_uploads(self, key: str, *, but: Upload | None = None) -> None:
-        with self._translated("ListMultipartUploads", key):
+        with self._translate_errors("ListMultipartUploads", key):
             found = await retry(lambda: self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=key))
         for listed in found.get("Uploads", []):
             upload = Upload(listed["Key"], listed["UploadId"], Attributes(content_type="", content_disposition=""))
@@ -132,7 +132,7 @@ class S3Store:
                 await self.abort_upload(upload)
 
     async def delete(self, key: str) -> None:
-        with self._translated("DeleteObject", key):
+        with self._translate_errors("DeleteObject", key):
             try:
                 await retry(lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
             except ClientError as error:
@@ -140,15 +140,15 @@ class S3Store:
                     raise
 
     async def check(self) -> None:
-        with self._translated("HeadBucket", self._bucket):
+        with self._translate_errors("HeadBucket", self._bucket):
             await self._client.head_bucket(Bucket=self._bucket)
         if asyncio.get_running_loop().time() < self._denied_until:
             raise StorageUnavailable("The object store rejected a recent upload.", reason=self._denial)
 
     @contextmanager
-    def _translated(self, operation: str, key: str, effect: Effect | None = None) -> "Iterator[None]":
+    def _translate_errors(self, operation: str, key: str, effect: Effect | None = None) -> "Iterator[None]":
         try:
-            with translated(operation, key, bucket=self._bucket):
+            with translate_errors(operation, key, bucket=self._bucket):
                 yield
         except StorageUnavailable as failure:
             failure.had_no_effect = effect is not None and not effect.is_possible
@@ -159,18 +159,18 @@ class S3Store:
         if operation in _WRITES:
             self._denied_until = 0.0
 
-    async def _own(self, key: str, attributes: Attributes) -> str | None:
+    async def _etag_if_own(self, key: str, attributes: Attributes) -> str | None:
         """Return the entity tag of the object under `key` if it has these attributes."""
         try:
             async with asyncio.timeout(LOOKUP_SECONDS):
                 found = await self._client.head_object(Bucket=self._bucket, Key=key)
         except FAILURES:
             return None
-        return _unquoted(found["ETag"]) if found["Metadata"] == attributes.metadata else None
+        return _unquote(found["ETag"]) if found["Metadata"] == attributes.metadata else None
 
     def _checksum(self, body: Body) -> str | None:
         return base64.b64encode(body.crc32().to_bytes(4, "big")).decode("ascii") if self._checksums else None
 
 
-def _unquoted(etag: str) -> str:
+def _unquote(etag: str) -> str:
     return etag.strip('"')

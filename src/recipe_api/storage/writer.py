@@ -158,7 +158,7 @@ class ObjectWriter:
             self._tasks = await asyncio.TaskGroup().__aenter__()  # does not wait, so it cannot be cancelled
         await self._slots.acquire()
         body, self._body, self._room = self._body, Body(), 0
-        self._lease.send_off(len(body))
+        self._lease.mark_in_transit(len(body))
         number = len(self._sending) + 1
         task = self._tasks.create_task(self._store.put_part(self._upload, number, body))
         task.add_done_callback(partial(self._part_arrived, body))
@@ -166,7 +166,7 @@ class ObjectWriter:
 
     def _part_arrived(self, body: Body, _: asyncio.Task[Part]) -> None:
         body.clear()
-        self._lease.arrived(len(body))
+        self._lease.mark_arrived(len(body))
         self._slots.release()
 
     async def _discard(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recipe_api.database.deletions import ObjectRef
-from recipe_api.storage.addresses import location_of
+from recipe_api.storage.addresses import object_url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,5 +26,5 @@ class CurrentBucket:
             return ref.bucket == self.url
         # Rows of older releases do not name a bucket. If their base address is another one, they may still belong to
         # this bucket, because PUBLIC_BASE_URL may have changed.
-        locations = {location_of(ref.key, base_url=base_url) for base_url in self.base_urls}
+        locations = {object_url(ref.key, base_url=base_url) for base_url in self.base_urls}
         return True if ref.location in locations else None

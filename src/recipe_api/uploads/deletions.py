@@ -57,7 +57,7 @@ class Deletions:
         gone = await asyncio.gather(*(self._is_gone(ref) for ref in refs))
         keys = [ref.key for ref, is_gone in zip(refs, gone, strict=True) if is_gone]
         if keys:
-            await self.pending.done(keys)
+            await self.pending.remove(keys)
         return keys
 
     async def delete_now(self, refs: Sequence[ObjectRef]) -> None:

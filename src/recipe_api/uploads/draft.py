@@ -62,7 +62,7 @@ class RecipeDraft:
             id=self.id,
             label=label,
             key=self.key,
-            location=policy.location_of(self.key),
+            location=policy.object_url(self.key),
             content_type=self.kind.content_type,
             size=written.size,
             etag=written.etag,

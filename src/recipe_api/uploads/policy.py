@@ -14,7 +14,7 @@ class UploadPolicy:
 
     kinds: frozenset[Kind]
     key_prefix: str
-    location_of: Callable[[str], str]
+    object_url: Callable[[str], str]
     """Returns the public address of a key."""
     bucket: str
     """The address of the bucket itself, which may differ from the public one."""

@@ -194,7 +194,7 @@ class Uploads:
             recipe: The recipe whose commit is in doubt.
             keep: Whether a committed recipe is kept. Otherwise it is deleted.
         """
-        await self._recipe_writer.settled()
+        await self._recipe_writer.settle()
         is_committed = await self._recipes.is_committed(recipe)
         if not is_committed:
             await self._store.delete(recipe.key)

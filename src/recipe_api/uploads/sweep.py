@@ -162,7 +162,7 @@ class Sweep:
         async for finding in self._dangling(time_range, fix=fix):
             yield finding
         if fix:
-            await self._idempotency_keys.forget_expired()
+            await self._idempotency_keys.delete_expired()
 
     async def _unmatched(
         self, time_range: TimeRange, *, fix: bool, fix_missing: bool, force: bool
@@ -228,7 +228,7 @@ class Sweep:
     async def _unknown(self, orphans: Sequence[Listed]) -> list[Listed]:
         """Return the objects that have no row and no pending deletion, which is created when a row is deleted."""
         found = [listed.key for listed in orphans]
-        known = await self._recipes.known_keys(found) | await self._deletions.pending.known(found)
+        known = await self._recipes.known_keys(found) | await self._deletions.pending.filter_pending(found)
         return [listed for listed in orphans if listed.key not in known]
 
     async def _in_this_bucket(self, missing: Sequence[str]) -> list[str]:
@@ -266,7 +266,7 @@ class Sweep:
 
     async def _pending(self, *, fix: bool) -> AsyncIterator[Finding]:
         last = ""
-        while found := await self._deletions.pending.after(last, limit=CONCURRENT_CHECKS):
+        while found := await self._deletions.pending.list_after(last, limit=CONCURRENT_CHECKS):
             last = found[-1].key
             refs = [ObjectRef(key=each.key, bucket=each.bucket, location=each.location) for each in found]
             gone: list[str] = []

@@ -63,7 +63,7 @@ def _presented(request: Request, bearer: HTTPAuthorizationCredentials | None) ->
     """Return the bearer token that the client sent, if any.
 
     Raises:
-        TokenInsecure: It was sent over plain HTTP, where others could have read it.
+        HttpsRequired: It was sent over plain HTTP, where others could have read it.
     """
     if bearer is None:
         return None

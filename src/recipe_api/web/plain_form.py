@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, Response
 from starlette.types import Scope
 
-from recipe_api.errors import TokenUnknown, TokenWanted
+from recipe_api.errors import TokenRequired, UnknownToken
 from recipe_api.web.addresses import origin
 from recipe_api.web.negotiation import prefers_html
 from recipe_api.web.root_path import address, root_path, route_path
@@ -25,7 +25,7 @@ VARY = {"Vary": "Accept"}
 
 _SHOWN_BY_BROWSERS = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/bmp"})
 _SCRIPT_NEEDED = "This service requires an API token, which a plain form cannot send. Turn on JavaScript and try again."
-_ADVICE = {TokenWanted.code: _SCRIPT_NEEDED, TokenUnknown.code: _SCRIPT_NEEDED}
+_ADVICE = {TokenRequired.code: _SCRIPT_NEEDED, UnknownToken.code: _SCRIPT_NEEDED}
 
 
 def has_html_response(scope: Scope) -> bool:

@@ -21,12 +21,12 @@ from recipe_api.errors import (
     FieldMissing,
     InvalidParameter,
     InvalidText,
+    PermissionDenied,
     RecipeApiError,
     RequestRefused,
     ServiceStopping,
-    TokenRefused,
-    TokenUnknown,
-    TokenWanted,
+    TokenRequired,
+    UnknownToken,
     UnsupportedEncoding,
 )
 from recipe_api.observability import request_id
@@ -53,9 +53,9 @@ CORS_METHODS = ("GET", "POST", "PATCH", "DELETE")
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 _CHALLENGES: dict[type[RecipeApiError], str] = {  # RFC 6750 §3.1; the last one that matches is sent
-    TokenWanted: 'Bearer realm="recipe_api"',
-    TokenUnknown: 'Bearer realm="recipe_api", error="invalid_token"',
-    TokenRefused: 'Bearer realm="recipe_api", error="insufficient_scope"',
+    TokenRequired: 'Bearer realm="recipe_api"',
+    UnknownToken: 'Bearer realm="recipe_api", error="invalid_token"',
+    PermissionDenied: 'Bearer realm="recipe_api", error="insufficient_scope"',
 }
 
 _log = structlog.get_logger(__name__)

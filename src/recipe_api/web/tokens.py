@@ -14,7 +14,7 @@ from uuid import UUID
 
 from pydantic import SecretStr
 
-from recipe_api.errors import TokenRefused, TokenUnknown, TokenWanted
+from recipe_api.errors import PermissionDenied, TokenRequired, UnknownToken
 from recipe_api.settings import ApiToken
 
 _PURPOSE = b"recipe_api manage token v1\0"
@@ -57,27 +57,27 @@ class Tokens:
         """Return who may upload and list with this token.
 
         Raises:
-            TokenWanted: A token is required, and none was sent.
-            TokenUnknown: The token is not an API token of this service.
+            TokenRequired: A token is required, and none was sent.
+            UnknownToken: The token is not an API token of this service.
         """
         if not self._callers:
             return ANYONE
         if presented is None:
-            raise TokenWanted("Send an API token as Authorization: Bearer TOKEN.")
+            raise TokenRequired("Send an API token as Authorization: Bearer TOKEN.")
         caller = self._caller(presented)
         if caller is None:
-            raise TokenUnknown("The service does not know this API token. Check it and send it again.")
+            raise UnknownToken("The service does not know this API token. Check it and send it again.")
         return caller
 
     def authorize_manage(self, presented: str | None, recipe_id: UUID) -> str | None:
         """Check that this token permits renaming and deleting a recipe; return its name if it is an API token.
 
         Raises:
-            TokenWanted: No token was sent.
-            TokenRefused: It is another recipe's token, an API token for uploads only, or unknown.
+            TokenRequired: No token was sent.
+            PermissionDenied: It is another recipe's token, an API token for uploads only, or unknown.
         """
         if presented is None:
-            raise TokenWanted("Send the recipe's manage_token as Authorization: Bearer TOKEN.")
+            raise TokenRequired("Send the recipe's manage_token as Authorization: Bearer TOKEN.")
         manages = [
             hmac.compare_digest(presented.encode(), _manage_token(keyed, recipe_id).encode()) for keyed in self._keyed
         ]
@@ -85,9 +85,9 @@ class Tokens:
         if any(manages):
             return None
         if caller is None:
-            raise TokenRefused("This token does not manage this recipe.")
+            raise PermissionDenied("This token does not manage this recipe.")
         if not caller.manages_all:
-            raise TokenRefused("This API token permits uploading and listing only. Send the recipe's manage_token.")
+            raise PermissionDenied("This API token permits uploading and listing only. Send the recipe's manage_token.")
         return caller.name
 
     def _caller(self, presented: str) -> Caller | None:

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from recipe_api.errors import TokenInsecure
+from recipe_api.errors import HttpsRequired
 from recipe_api.web.peers import is_on_this_machine
 from recipe_api.web.root_path import route_path
 
@@ -30,10 +30,10 @@ def check_token_transport(scope: Scope, *, allow_insecure: bool) -> None:
     """Reject a token that others could have read on the network.
 
     Raises:
-        TokenInsecure: It came over plain HTTP from another machine.
+        HttpsRequired: It came over plain HTTP from another machine.
     """
     if not (allow_insecure or is_encrypted(scope) or is_on_this_machine(scope)):
-        raise TokenInsecure("This token was sent over plain HTTP, where others can read it. Send it over HTTPS.")
+        raise HttpsRequired("This token was sent over plain HTTP, where others can read it. Send it over HTTPS.")
 
 
 class HttpsPages:

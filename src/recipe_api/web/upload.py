@@ -125,9 +125,9 @@ def install(app: FastAPI) -> None:
 _ERRORS = (
     errors.RequestRefused,
     errors.MalformedBody,
-    errors.TokenWanted,
-    errors.TokenUnknown,
-    errors.TokenInsecure,
+    errors.TokenRequired,
+    errors.UnknownToken,
+    errors.HttpsRequired,
     errors.CrossSiteForm,
     errors.BodyStalled,
     errors.IdempotencyKeyInUse,

@@ -121,18 +121,18 @@ def test_a_rule_for_the_whole_bucket_may_come_back_without_its_empty_prefix() ->
 SWITCHES = st.fixed_dictionaries({name: st.booleans() for name in desired.SWITCHES})
 
 
-@given(found=SWITCHES, made=st.booleans())
-def test_only_switches_that_prevent_publishing_are_turned_off(*, found: dict[str, bool], made: bool) -> None:
-    after = desired.access_block(found, state_of(), made=made)
+@given(found=SWITCHES, created=st.booleans())
+def test_only_switches_that_prevent_publishing_are_turned_off(*, found: dict[str, bool], created: bool) -> None:
+    after = desired.access_block(found, state_of(), created=created)
     assert not after["BlockPublicPolicy"]
     assert not after["RestrictPublicBuckets"]
     for name in ("BlockPublicAcls", "IgnorePublicAcls"):
-        assert after[name] == (found[name] or made)
+        assert after[name] == (found[name] or created)
 
 
 @given(SWITCHES)
 def test_with_s3_acl_the_switches_for_policies_stay(found: dict[str, bool]) -> None:
-    after = desired.access_block(found, state_of(S3_ACL="public-read"), made=False)
+    after = desired.access_block(found, state_of(S3_ACL="public-read"), created=False)
     assert not after["BlockPublicAcls"]
     assert not after["IgnorePublicAcls"]
     assert {name: after[name] for name in ("BlockPublicPolicy", "RestrictPublicBuckets")} == {
@@ -141,7 +141,7 @@ def test_with_s3_acl_the_switches_for_policies_stay(found: dict[str, bool]) -> N
 
 
 @pytest.mark.parametrize(
-    ("there", "acl", "made", "expected"),
+    ("there", "acl", "created", "expected"),
     [
         ("ObjectWriter", "", True, "BucketOwnerEnforced"),
         ("ObjectWriter", "", False, "ObjectWriter"),
@@ -152,9 +152,9 @@ def test_with_s3_acl_the_switches_for_policies_stay(found: dict[str, bool]) -> N
     ],
 )
 def test_acls_are_on_if_configured_and_off_if_nothing_can_rely_on_them(
-    *, there: str, acl: str, made: bool, expected: str
+    *, there: str, acl: str, created: bool, expected: str
 ) -> None:
-    after = desired.ownership({"ObjectOwnership": there}, state_of(S3_ACL=acl), made=made)
+    after = desired.ownership({"ObjectOwnership": there}, state_of(S3_ACL=acl), created=created)
     assert after == {"ObjectOwnership": expected}
 
 

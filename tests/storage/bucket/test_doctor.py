@@ -273,7 +273,7 @@ class TestWriting:
 
     @pytest.mark.parametrize(
         ("call", "step"),
-        [("POST ?uploads", "begin"), ("PUT ?partNumber", "takes no part"), ("DELETE ?uploadId", "aborted")],
+        [("POST ?uploads", "created"), ("PUT ?partNumber", "accepts no part"), ("DELETE ?uploadId", "aborted")],
     )
     async def test_a_multipart_upload_that_is_rejected(self, amazon: Amazon, name: str, call: str, step: str) -> None:
         variables = await ready(amazon.environment(name))
@@ -310,7 +310,7 @@ class TestReading:
 
     async def test_with_an_acl_a_photo_in_parts_is_public_too(self, amazon: Amazon, name: str) -> None:
         async def fetches_parts(context: DoctorContext) -> Result:
-            upload = await context.traces.begin(context.key, "doctor")
+            upload = await context.trial_objects.begin(context.key, "doctor")
             await context.store.complete_upload(upload, [await context.store.put_part(upload, 1, Body(PHOTO))])
             return await public(context)
 
@@ -502,8 +502,8 @@ class TestLeavingNothingBehind:
 
     async def test_when_a_check_itself_breaks(self, amazon: Amazon, name: str) -> None:
         async def breaks(context: DoctorContext) -> Result:
-            await context.traces.put(context.key, "doctor")
-            await context.traces.begin(context.second_key, "doctor")
+            await context.trial_objects.put(context.key, "doctor")
+            await context.trial_objects.begin(context.second_key, "doctor")
             raise RuntimeError("a bug")
 
         variables = await ready(amazon.environment(name))

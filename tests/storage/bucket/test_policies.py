@@ -16,7 +16,7 @@ from recipe_api.storage.body import Body
 from recipe_api.storage.bucket.context import Verdict
 from recipe_api.storage.bucket.desired import DesiredState
 from recipe_api.storage.bucket.policies import JOBS, iam_policy
-from recipe_api.storage.bucket.reports import BucketRefused, Outcome
+from recipe_api.storage.bucket.reports import BucketSetupError, Outcome
 from recipe_api.storage.connection import open_s3_client
 from recipe_api.storage.inventory import S3Inventory
 from recipe_api.storage.protocol import Attributes
@@ -248,7 +248,7 @@ async def test_setup_needs_all_of_its_policy(owner: dict[str, str], identity: Id
     poorer = {**identity(without(action, policy_for(owner, "setup"))), "CORS_ORIGINS": "https://app.example.com"}
     try:
         reports = await set_up(poorer)
-    except BucketRefused:
+    except BucketSetupError:
         return
     assert Outcome.REFUSED in {report.outcome for report in reports.values()}
 

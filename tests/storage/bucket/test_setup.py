@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from recipe_api.errors import StorageUnavailable
-from recipe_api.storage.bucket.reports import BucketRefused, Outcome, Report
+from recipe_api.storage.bucket.reports import BucketSetupError, Outcome, Report
 from tests.support.amazon import REGION, Amazon, Refusal
 from tests.support.bucket import contents, s3_client, set_up
 from tests.support.scripted import serving
@@ -165,7 +165,7 @@ class TestOnAmazon:
     async def test_a_bucket_in_another_region_is_not_touched(self, amazon: Amazon, name: str) -> None:
         await set_up(amazon.environment(name))
         amazon.odd.calls.clear()
-        with pytest.raises(BucketRefused, match=f"set AWS_REGION={REGION}"):
+        with pytest.raises(BucketSetupError, match=f"set AWS_REGION={REGION}"):
             await set_up(amazon.environment(name, AWS_REGION="us-west-2"))
         assert set(amazon.odd.calls) <= {"GET bucket", "HEAD bucket"}
 
@@ -191,7 +191,7 @@ class TestOnAmazon:
         self, amazon: Amazon, name: str, call: str, refusal: Refusal, said: str
     ) -> None:
         amazon.odd.refused[call] = refusal
-        with pytest.raises(BucketRefused, match=said):
+        with pytest.raises(BucketSetupError, match=said):
             await set_up(amazon.environment(name))
 
     async def test_a_bucket_created_by_an_attempt_whose_response_was_lost_is_ours(
@@ -296,7 +296,7 @@ class TestChangesThatBreakSomething:
     async def test_are_taken_back_when_nothing_can_be_written(self, amazon: Amazon, name: str, part: str) -> None:
         amazon.odd.breaking = part
         reports = await set_up(amazon.environment(name, CORS_ORIGINS=ORIGIN))
-        assert reports[self.STEPS[part]].outcome is Outcome.TAKEN_BACK
+        assert reports[self.STEPS[part]].outcome is Outcome.REVERTED
         assert "no photo could be written" in reports[self.STEPS[part]].detail
         assert f"DELETE ?{part}" in amazon.odd.calls
         others = {step: report.outcome for step, report in reports.items() if step not in {self.STEPS[part], "photo"}}
@@ -306,7 +306,7 @@ class TestChangesThatBreakSomething:
     async def test_are_taken_back_when_nothing_can_be_fetched(self, amazon: Amazon, name: str, part: str) -> None:
         amazon.odd.breaking, amazon.odd.broken = part, "GET object"
         reports = await set_up(amazon.environment(name, CORS_ORIGINS=ORIGIN))
-        assert unwell(reports) == {part: Outcome.TAKEN_BACK}
+        assert unwell(reports) == {part: Outcome.REVERTED}
         assert "no photo could be fetched" in reports[part].detail
         assert reports["photo"].outcome is Outcome.AS_DESIRED
 
@@ -317,7 +317,7 @@ class TestChangesThatBreakSomething:
         theirs = {"ID": "theirs", "AllowedOrigins": ["https://theirs.example"], "AllowedMethods": ["PUT"]}
         s3.put_bucket_cors(Bucket=name, CORSConfiguration={"CORSRules": [theirs]})
         amazon.odd.breaking = "cors"
-        assert (await set_up(variables))["cors"].outcome is Outcome.TAKEN_BACK
+        assert (await set_up(variables))["cors"].outcome is Outcome.REVERTED
         assert s3.get_bucket_cors(Bucket=name)["CORSRules"] == [theirs]
 
     async def test_leave_no_photo_behind(self, amazon: Amazon, name: str) -> None:
@@ -328,7 +328,7 @@ class TestChangesThatBreakSomething:
     async def test_that_cannot_be_undone_end_the_setup_and_are_named(self, amazon: Amazon, name: str) -> None:
         amazon.odd.breaking = "lifecycle"
         amazon.odd.refused["DELETE ?lifecycle"] = Refusal(status="403 Forbidden", code="AccessDenied")
-        with pytest.raises(BucketRefused, match="change of lifecycle, no photo could be written"):
+        with pytest.raises(BucketSetupError, match="change of lifecycle, no photo could be written"):
             await set_up(amazon.environment(name))
 
     async def test_are_not_detected_with_credentials_that_may_not_write_which_is_reported(
@@ -345,7 +345,7 @@ class TestServersThatAreNotS3:
     async def test_are_named_and_nothing_is_sent_to_them(self, name: str, response: bytes) -> None:
         async with serving(saying_to_any(response)) as server:
             variables = {**web_server(name, server.port)}
-            with pytest.raises((BucketRefused, StorageUnavailable)) as caught:
+            with pytest.raises((BucketSetupError, StorageUnavailable)) as caught:
                 await set_up(variables)
         assert "S3_ENDPOINT_URL" in getattr(caught.value, "reason", "") + str(caught.value)
         assert all(peer_head.startswith(b"GET ") for peer in server.peers for peer_head in peer.heads)

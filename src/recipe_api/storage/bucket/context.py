@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from recipe_api.settings import S3Settings
-from recipe_api.storage.addresses import location_of, public_base_url
+from recipe_api.storage.addresses import object_url, public_base_url
 from recipe_api.storage.bucket.commands import Commands
 from recipe_api.storage.bucket.desired import DesiredState
-from recipe_api.storage.bucket.greeting import Greeting
+from recipe_api.storage.bucket.probe import BucketProbe
 from recipe_api.storage.bucket.steps import Bucket
 from recipe_api.storage.bucket.trial import TrialObjects, own_base_url
 from recipe_api.storage.connection import open_s3_store
@@ -53,10 +53,10 @@ class DoctorContext:
     client: "S3Client"
     http: aiohttp.ClientSession
     """Without credentials, like any visitor."""
-    traces: TrialObjects
+    trial_objects: TrialObjects
     key: str
     second_key: str
-    greeting: Greeting
+    probe: BucketProbe
     commands: Commands
     clock: Callable[[], datetime]
 
@@ -79,12 +79,12 @@ class DoctorContext:
             endpoint_url=self.settings.s3_endpoint_url,
             override=self.settings.public_base_url,
         )
-        return location_of(self.key, base_url=base_url)
+        return object_url(self.key, base_url=base_url)
 
     @property
     def own_location(self) -> str:
         """The photo's address at the bucket itself, whatever `PUBLIC_BASE_URL` is."""
-        return location_of(self.key, base_url=own_base_url(self.settings))
+        return object_url(self.key, base_url=own_base_url(self.settings))
 
     def other_store(self, **different: object) -> AbstractAsyncContextManager[tuple[S3Store, "S3Client"]]:
         """Open a store with other settings, to find out which of them the bucket rejects."""

@@ -82,7 +82,7 @@ def policy(found: Document, state: DesiredState) -> Document:
     statements = found.get("Statement", [])
     if isinstance(statements, dict):  # the language allows a single one without a list
         statements = [statements]
-    merged = _merged(statements, ours, name="Sid")
+    merged = _merge(statements, ours, name="Sid")
     return found if merged == statements else {"Version": _POLICY_VERSION, **found, "Statement": merged}
 
 
@@ -103,7 +103,7 @@ def cors(found: Document, state: DesiredState) -> Document:
         "ExposeHeaders": READ_HEADERS,
         "MaxAgeSeconds": CORS_SECONDS,
     }
-    return {**found, "CORSRules": _merged(rules, ours, name="ID", partial=True)}
+    return {**found, "CORSRules": _merge(rules, ours, name="ID", partial=True)}
 
 
 def lifecycle(found: Document, state: DesiredState) -> Document:
@@ -136,15 +136,15 @@ def aborts_uploads(rule: Document, *, prefix: str) -> bool:
     return aborts and is_whole and prefix.startswith(reach)
 
 
-def access_block(found: Document, state: DesiredState, *, made: bool) -> Document:
-    """Amazon's four switches against publishing: those that stand in the way are off, the others as they are.
+def access_block(found: Document, state: DesiredState, *, created: bool) -> Document:
+    """Amazon's four switches against publishing: turn off those that prevent it, and leave the others as they are.
 
     Args:
         found: The switches; none at all is the same as all of them off.
-        state: What the settings ask for.
-        made: Whether the bucket was made just now, so that nothing in it can rely on a switch that is off.
+        state: The state that the settings require.
+        created: Whether the bucket was created just now, so that nothing in it can rely on a switch that is off.
     """
-    switches = {name: bool(found.get(name)) or made for name in SWITCHES}
+    switches = {name: bool(found.get(name)) or created for name in SWITCHES}
     return switches | dict.fromkeys(_ACL_SWITCHES if state.acl else _POLICY_SWITCHES, False)
 
 
@@ -155,19 +155,19 @@ _POLICY_SWITCHES = ("BlockPublicPolicy", "RestrictPublicBuckets")
 SWITCHES = (*_ACL_SWITCHES, *_POLICY_SWITCHES)
 
 
-def ownership(found: Document, state: DesiredState, *, made: bool) -> Document:
+def ownership(found: Document, state: DesiredState, *, created: bool) -> Document:
     """Whether objects have ACLs: on if the settings use them or older objects may rely on them, off otherwise."""
     current = found.get("ObjectOwnership", WITH_ACLS)
     if state.acl:
-        return {"ObjectOwnership": "BucketOwnerPreferred" if current == NO_ACLS or made else current}
-    return {"ObjectOwnership": NO_ACLS if made else current}
+        return {"ObjectOwnership": "BucketOwnerPreferred" if current == NO_ACLS or created else current}
+    return {"ObjectOwnership": NO_ACLS if created else current}
 
 
 NO_ACLS, WITH_ACLS = "BucketOwnerEnforced", "ObjectWriter"  # a bucket without ownership controls is like the second
 
 
-def _merged(items: Sequence[Document], ours: Document, *, name: str, partial: bool = False) -> list[Document]:
-    """`items` with ours in its place or at the end. An equivalent entry stays as it is written.
+def _merge(items: Sequence[Document], ours: Document, *, name: str, partial: bool = False) -> list[Document]:
+    """Return `items` with ours in its place or at the end. An equivalent entry stays as it is written.
 
     With `partial`, an entry may have keys besides ours, which stores add.
     """
@@ -175,25 +175,27 @@ def _merged(items: Sequence[Document], ours: Document, *, name: str, partial: bo
     if place is None:
         return [*items, ours]
     there = items[place]
-    is_right = _same({key: there.get(key) for key in ours} if partial else there, ours)
+    is_right = _are_equivalent({key: there.get(key) for key in ours} if partial else there, ours)
     return [*items[:place], there if is_right else ours, *items[place + 1 :]]
 
 
-def _same(there: Document, ours: Document) -> bool:
+def _are_equivalent(there: Document, ours: Document) -> bool:
     """Whether two documents mean the same: stores write a single value as a list of one, and reorder lists."""
-    return {key: _plain(value) for key, value in there.items()} == {key: _plain(value) for key, value in ours.items()}
+    return {key: _normalize(value) for key, value in there.items()} == {
+        key: _normalize(value) for key, value in ours.items()
+    }
 
 
-def _plain(value: object) -> object:
+def _normalize(value: object) -> object:
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return value[0] if len(value) == 1 else sorted(value)
     if isinstance(value, dict) and value.keys() == {"AWS"}:
-        return _plain(value["AWS"])  # a principal
+        return _normalize(value["AWS"])  # a principal
     return value
 
 
 def _with_filter(rule: Document) -> Document:
-    """The same rule in the newer form, which S3 requires of all rules as soon as one has it."""
+    """Return the rule in the newer form, which S3 requires of all rules as soon as one has it."""
     if "Prefix" not in rule:
         return rule
     return {**{key: value for key, value in rule.items() if key != "Prefix"}, "Filter": {"Prefix": rule["Prefix"]}}

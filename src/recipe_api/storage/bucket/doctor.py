@@ -12,10 +12,10 @@ from recipe_api.settings import S3Settings
 from recipe_api.storage.bucket.checks import CHECKS
 from recipe_api.storage.bucket.commands import Commands
 from recipe_api.storage.bucket.context import Check, DoctorContext, Result, Verdict, fail, skip
-from recipe_api.storage.bucket.greeting import greet
+from recipe_api.storage.bucket.probe import probe_bucket
 from recipe_api.storage.bucket.trial import TrialObjects, deleting_test_objects, new_key, open_public_http
 from recipe_api.storage.connection import open_s3_store
-from recipe_api.storage.failures import FAILURES, described
+from recipe_api.storage.failures import FAILURES, describe
 
 
 class Doctor:
@@ -40,7 +40,7 @@ class Doctor:
         async with self._context() as context:
             for check in self._checks:
                 missing = next((name for name in check.needs if name in failed), None)
-                result = await _examined(check, context) if missing is None else _skipped(check, missing)
+                result = await _run_check(check, context) if missing is None else _skip(check, missing)
                 if result.verdict is Verdict.FAIL or missing:
                     failed.add(check.name)
                 yield result
@@ -49,29 +49,29 @@ class Doctor:
     async def _context(self) -> AsyncIterator[DoctorContext]:
         settings = self._settings
         async with open_s3_store(settings) as (store, client), open_public_http(settings) as http:
-            traces = TrialObjects(store, client, bucket=settings.s3_bucket)
+            trial_objects = TrialObjects(store, client, bucket=settings.s3_bucket)
             context = DoctorContext(
                 settings=settings,
                 store=store,
                 client=client,
                 http=http,
-                traces=traces,
+                trial_objects=trial_objects,
                 key=new_key(settings),
                 second_key=new_key(settings),
-                greeting=await greet(client, bucket=settings.s3_bucket, prefix=settings.s3_key_prefix),
+                probe=await probe_bucket(client, bucket=settings.s3_bucket, prefix=settings.s3_key_prefix),
                 commands=Commands.of(settings, on_heroku=self._on_heroku),
                 clock=self._clock,
             )
-            async with deleting_test_objects(traces):
+            async with deleting_test_objects(trial_objects):
                 yield context
 
 
-async def _examined(check: Check, context: DoctorContext) -> Result:
+async def _run_check(check: Check, context: DoctorContext) -> Result:
     try:
         return await check.run(context)
     except FAILURES as failure:
-        return fail(check.name, f"The store failed during the check: {described(failure)}")
+        return fail(check.name, f"The store failed during the check: {describe(failure)}")
 
 
-def _skipped(check: Check, missing: str) -> Result:
+def _skip(check: Check, missing: str) -> Result:
     return skip(check.name, f"not checked, because {missing} failed")

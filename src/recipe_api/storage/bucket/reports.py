@@ -9,12 +9,12 @@ from enum import StrEnum
 from botocore.exceptions import ClientError
 
 from recipe_api.storage.bucket.desired import Document
-from recipe_api.storage.bucket.greeting import Greeting
+from recipe_api.storage.bucket.probe import BucketProbe
 from recipe_api.storage.bucket.steps import Step
-from recipe_api.storage.failures import CREDENTIALS_REJECTED, described, is_denied
+from recipe_api.storage.failures import CREDENTIALS_REJECTED, describe, is_denied
 
 
-class BucketRefused(Exception):
+class BucketSetupError(Exception):
     """The bucket cannot be set up; the message says why and what to do."""
 
 
@@ -27,8 +27,8 @@ class Outcome(StrEnum):
     UNSUPPORTED = "unsupported"
     REFUSED = "refused"
     HELD_BACK = "held back"
-    TAKEN_BACK = "taken back"
-    """Changed, found to break uploads or downloads, and changed back."""
+    REVERTED = "reverted"
+    """Changed and then reverted, because the change broke uploads or downloads."""
     FAULTY = "faulty"
     """Wrong, but not changed by setup."""
 
@@ -46,29 +46,27 @@ class Report:
     @property
     def is_done(self) -> bool:
         """Whether the bucket is as it should be in this respect, as far as the store allows."""
-        return self.outcome in {Outcome.AS_DESIRED, Outcome.CHANGED, Outcome.UNSUPPORTED, Outcome.TAKEN_BACK}
+        return self.outcome in {Outcome.AS_DESIRED, Outcome.CHANGED, Outcome.UNSUPPORTED, Outcome.REVERTED}
 
 
-def refusal(greeting: Greeting, bucket: str) -> BucketRefused:
+def explain_rejection(probe: BucketProbe, bucket: str) -> BucketSetupError:
     """Return why a bucket cannot be read or created, and what to do."""
-    code, error = greeting.code, greeting.failure
+    code, error = probe.code, probe.failure
     if code in CREDENTIALS_REJECTED:
-        return BucketRefused(f"{CREDENTIALS_REJECTED[code]} Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.")
+        return BucketSetupError(f"{CREDENTIALS_REJECTED[code]} Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.")
     if code == "BucketAlreadyExists" or is_denied(error):
-        return BucketRefused(
+        return BucketSetupError(
             f"The bucket {bucket} exists and belongs to someone else, or these credentials may neither see nor create "
             "it. On Amazon all customers share one namespace: choose another S3_BUCKET, or grant what "
             "`recipe-api bucket policy setup` prints."
         )
     if code == "InvalidBucketName":
-        return BucketRefused(f"{bucket} is not a valid name for a new bucket: use 3 to 63 of a-z, 0-9 and hyphens.")
-    if greeting.region:
-        return BucketRefused(
-            f"The bucket {bucket} is in the region {greeting.region}; set AWS_REGION={greeting.region}."
-        )
+        return BucketSetupError(f"{bucket} is not a valid name for a new bucket: use 3 to 63 of a-z, 0-9 and hyphens.")
+    if probe.region:
+        return BucketSetupError(f"The bucket {bucket} is in the region {probe.region}; set AWS_REGION={probe.region}.")
     if code in {"IllegalLocationConstraintException", "InvalidLocationConstraint", "AuthorizationHeaderMalformed"}:
-        return BucketRefused(f"The store rejects AWS_REGION: {described(error)}")
-    return BucketRefused(f"The store rejects the request: {described(error)}")
+        return BucketSetupError(f"The store rejects AWS_REGION: {describe(error)}")
+    return BucketSetupError(f"The store rejects the request: {describe(error)}")
 
 
 def is_account_block(error: ClientError) -> bool:
@@ -76,7 +74,7 @@ def is_account_block(error: ClientError) -> bool:
     return "BlockPublicPolicy" in str(error)
 
 
-def reason_for(step: Step, error: ClientError) -> str:
+def explain_failed_step(step: Step, error: ClientError) -> str:
     """Return why a step was rejected, and the consequence."""
     if is_account_block(error):
         return (
@@ -88,15 +86,15 @@ def reason_for(step: Step, error: ClientError) -> str:
     said = (
         "These credentials may not see or change it."
         if is_denied(error)
-        else f"The store rejects it: {described(error)}."
+        else f"The store rejects it: {describe(error)}."
     )
-    return f"{said} {step.denied}"
+    return f"{said} {step.if_denied}"
 
 
-def held_back(key: str) -> str:
+def explain_held_back(key: str) -> str:
     """Return why the policy requires --publish-others."""
     return (
-        f"{key!r} lies under the key prefix and was not written by this service; the policy would let anyone read it. "
+        f"{key!r} is under the key prefix and was not written by this service; the policy would let anyone read it. "
         "Choose another S3_KEY_PREFIX, or publish it with --publish-others."
     )
 

@@ -1,12 +1,12 @@
-"""Bringing a bucket to the desired state, step by step: look, compare, change what differs, and look again.
+"""Brings a bucket to the desired state, step by step: read, compare, change what differs, and read again.
 
 Before the first change and after each one, setup tries a real upload and an anonymous download. A change that breaks
-either is taken back: some stores reject every write under a setting that is harmless on Amazon.
+either is reverted: some stores reject every write under a setting that is harmless on Amazon.
 
 Guarantees: a second run changes nothing; a dry run changes nothing and writes nothing; other people's entries stay as
-they are. If objects of others lie under the prefix, the policy is held back until it is asked for explicitly. A
-property that the store lacks, or that these credentials may not change, is reported with its consequence, and the
-other steps go on.
+they are. If the prefix contains objects of others, the policy is not set until the operator requests it explicitly. A
+property that the store does not support, or that these credentials may not change, is reported with its consequence,
+and the other steps continue.
 
 Amazon is eventually consistent here: for some seconds a new bucket may still be missing, and a lifted block may still
 block. Calls that meet this are retried, within bounds.
@@ -24,19 +24,19 @@ from recipe_api.settings import S3Settings
 from recipe_api.storage import keys
 from recipe_api.storage.bucket.commands import Commands
 from recipe_api.storage.bucket.desired import DesiredState, Document
-from recipe_api.storage.bucket.greeting import Greeting, greet, region_of
+from recipe_api.storage.bucket.probe import BucketProbe, probe_bucket, region_of
 from recipe_api.storage.bucket.reports import (
-    BucketRefused,
+    BucketSetupError,
     Outcome,
     Report,
     difference,
-    held_back,
-    reason_for,
-    refusal,
+    explain_failed_step,
+    explain_held_back,
+    explain_rejection,
 )
 from recipe_api.storage.bucket.steps import STEPS, Bucket, Step, Unsupported
 from recipe_api.storage.bucket.trial import Health, check_health
-from recipe_api.storage.failures import NOT_S3, code_of, described, is_missing_bucket, is_unsupported, translated
+from recipe_api.storage.failures import NOT_S3, code_of, describe, is_missing_bucket, is_unsupported, translate_errors
 from recipe_api.storage.retries import RetryPolicy, is_transient, retry
 from recipe_api.storage.s3 import S3Store
 
@@ -75,52 +75,53 @@ class Setup:
         self._bucket = Bucket(client, settings.s3_bucket)
         self._dry_run = dry_run
         self._publish_others = publish_others
-        self._made = False
+        self._created = False
         self._health = Health()
         """Whether uploads and downloads worked before the current step."""
         self._unsettled: set[str] = set()
         """Codes of failures that may pass, because of a recent change."""
 
     async def run(self) -> AsyncIterator[Report]:
-        """Yield a report for the bucket, one for each step, and one for the photo that was tried in the end.
+        """Yield a report for the bucket, one for each step, and one for a test photo at the end.
 
         Raises:
-            BucketRefused: The bucket belongs to someone else, is in another region, or the server is no S3 store.
+            BucketSetupError: The bucket belongs to someone else, is in another region, or the server is not an S3
+                store.
             StorageUnavailable: The store does not respond.
         """
-        with self._translated("ListObjectsV2"):
+        with self._translate_errors("ListObjectsV2"):
             yield await self._bucket_report()
         if not self._dry_run:
             self._health = await self._check_health(expected=Health(fetch="not asked yet"))
         for step in STEPS:
-            with self._translated(f"setting {step.name}"):
-                yield await self._reported(step)
+            with self._translate_errors(f"setting {step.name}"):
+                yield await self._run_step(step)
         if not self._dry_run:
             yield self._photo_report()
 
-    def _translated(self, operation: str) -> AbstractContextManager[None]:
-        return translated(operation, self._state.bucket, bucket=self._state.bucket)
+    def _translate_errors(self, operation: str) -> AbstractContextManager[None]:
+        return translate_errors(operation, self._state.bucket, bucket=self._state.bucket)
 
     async def _bucket_report(self) -> Report:
-        greeting = await greet(self._client, bucket=self._state.bucket, prefix=self._state.prefix, retries=True)
-        if greeting.failure is not None and not greeting.has_response:
-            raise greeting.failure
-        if not greeting.is_from_s3:
-            why = f" ({described(greeting.failure)})" if greeting.failure else ""
-            raise BucketRefused(f"{NOT_S3}: {self._settings.s3_endpoint_url}{why}. Check S3_ENDPOINT_URL.")
-        if greeting.failure is not None and is_transient(greeting.failure):
-            raise greeting.failure
-        if is_missing_bucket(greeting.failure):
-            return await self._bucket_made()
-        if greeting.failure is not None:
-            raise refusal(greeting, self._state.bucket) from greeting.failure
-        there = greeting.region or region_of(await retry(lambda: self._client.head_bucket(Bucket=self._state.bucket)))
+        probe = await probe_bucket(self._client, bucket=self._state.bucket, prefix=self._state.prefix, retries=True)
+        if probe.failure is not None and not probe.has_response:
+            raise probe.failure
+        if not probe.is_from_s3:
+            why = f" ({describe(probe.failure)})" if probe.failure else ""
+            raise BucketSetupError(f"{NOT_S3}: {self._settings.s3_endpoint_url}{why}. Check S3_ENDPOINT_URL.")
+        if probe.failure is not None and is_transient(probe.failure):
+            raise probe.failure
+        if is_missing_bucket(probe.failure):
+            return await self._create_bucket()
+        if probe.failure is not None:
+            raise explain_rejection(probe, self._state.bucket) from probe.failure
+        there = probe.region or region_of(await retry(lambda: self._client.head_bucket(Bucket=self._state.bucket)))
         if there and there != self._settings.aws_region and self._settings.aws_region not in _ANYWHERE:
-            raise BucketRefused(f"The bucket {self._state.bucket} is in the region {there}; set AWS_REGION={there}.")
+            raise BucketSetupError(f"The bucket {self._state.bucket} is in the region {there}; set AWS_REGION={there}.")
         return Report(step="bucket", outcome=Outcome.AS_DESIRED)
 
-    async def _bucket_made(self) -> Report:
-        self._made = True
+    async def _create_bucket(self) -> Report:
+        self._created = True
         changes = (f"+ {self._state.arn}",)
         if self._dry_run:
             return Report(step="bucket", outcome=Outcome.WOULD_CHANGE, changes=changes)
@@ -130,80 +131,82 @@ class Setup:
             await retry(lambda: self._client.create_bucket(Bucket=self._state.bucket, **place))
         except ClientError as error:
             if code_of(error) != "BucketAlreadyOwnedByYou":  # by a first try whose response was lost
-                raise refusal(Greeting(response=error.response, failure=error), self._state.bucket) from error
+                raise explain_rejection(
+                    BucketProbe(response=error.response, failure=error), self._state.bucket
+                ) from error
         self._unsettled.add("NoSuchBucket")
         return Report(step="bucket", outcome=Outcome.CHANGED, changes=changes)
 
-    async def _reported(self, step: Step) -> Report:
+    async def _run_step(self, step: Step) -> Report:
         try:
-            return await self._taken(step)
+            return await self._compare_and_change(step)
         except Unsupported:
-            return Report(step=step.name, outcome=Outcome.UNSUPPORTED, detail=step.without)
+            return Report(step=step.name, outcome=Outcome.UNSUPPORTED, detail=step.if_unsupported)
         except ClientError as error:
             if is_unsupported(error):
-                return Report(step=step.name, outcome=Outcome.UNSUPPORTED, detail=step.without)
+                return Report(step=step.name, outcome=Outcome.UNSUPPORTED, detail=step.if_unsupported)
             if is_transient(error) or is_missing_bucket(error):
                 raise
-            return Report(step=step.name, outcome=Outcome.REFUSED, detail=reason_for(step, error))
+            return Report(step=step.name, outcome=Outcome.REFUSED, detail=explain_failed_step(step, error))
 
-    async def _taken(self, step: Step) -> Report:
-        is_absent = self._made and self._dry_run
-        found = step.nothing if is_absent else await self._settled(lambda: step.look(self._bucket))
-        target = step.desired(found, self._state, made=self._made)
+    async def _compare_and_change(self, step: Step) -> Report:
+        is_absent = self._created and self._dry_run
+        found = step.unset if is_absent else await self._retry_unsettled(lambda: step.read(self._bucket))
+        target = step.desired(found, self._state, created=self._created)
         remark = step.remark(target, self._state, self._commands)
         if fault := step.fault(target, self._state):
             return Report(step=step.name, outcome=Outcome.FAULTY, detail=f"{fault} {remark}")
         if target == found:
             unchanged = Report(step=step.name, outcome=Outcome.AS_DESIRED, detail=remark)
-            return await self._repaired(step, found) or unchanged
+            return await self._repair(step, found) or unchanged
         report = partial(Report, step=step.name, changes=tuple(difference(found, target)))
-        if step.name == "policy" and (other := await self._others_key()):
-            return report(outcome=Outcome.HELD_BACK, detail=held_back(other))
+        if step.name == "policy" and (other := await self._foreign_key()):
+            return report(outcome=Outcome.HELD_BACK, detail=explain_held_back(other))
         if self._dry_run:
             return report(outcome=Outcome.WOULD_CHANGE, detail=remark)
-        return await self._changed(step, found, target, report=report, remark=remark)
+        return await self._change(step, found, target, report=report, remark=remark)
 
-    async def _changed(
+    async def _change(
         self, step: Step, found: Document, target: Document, *, report: Callable[..., Report], remark: str
     ) -> Report:
-        if not await self._applied(step, target):
-            detail = f"The store accepted the change and did not keep it. {step.without}"
+        if not await self._apply(step, target):
+            detail = f"The store accepted the change but did not keep it. {step.if_unsupported}"
             return Report(step=step.name, outcome=Outcome.UNSUPPORTED, detail=detail)
-        if broken := await self._broken_by(step, found):
-            return report(outcome=Outcome.TAKEN_BACK, detail=broken)
+        if broken := await self._undo_if_broken(step, found):
+            return report(outcome=Outcome.REVERTED, detail=broken)
         return report(outcome=Outcome.CHANGED, detail=remark)
 
-    async def _repaired(self, step: Step, found: Document) -> Report | None:
-        """The report of a repair, if nothing could be written to the bucket before and can be now."""
-        target = step.repaired(found, self._state)
+    async def _repair(self, step: Step, found: Document) -> Report | None:
+        """Change a setting if that makes the bucket writable, and return the report; else return None."""
+        target = step.repair(found, self._state)
         if self._dry_run or target is None or not self._health.write:
             return None
-        await self._applied(step, target)
+        await self._apply(step, target)
         after = await self._check_health(expected=Health(fetch=self._health.fetch or "as before"))
         if after.write:
-            await self._settled(lambda: step.undo(self._bucket, found))
+            await self._retry_unsettled(lambda: step.undo(self._bucket, found))
             return None
         self._health = after
         detail = "Under the former setting this store rejected every write."
         return Report(step=step.name, outcome=Outcome.CHANGED, detail=detail, changes=tuple(difference(found, target)))
 
-    async def _applied(self, step: Step, target: Document) -> bool:
+    async def _apply(self, step: Step, target: Document) -> bool:
         """Apply a change and return whether it is visible: some stores send 200 to requests that they ignore."""
-        await self._settled(lambda: step.apply(self._bucket, target))
+        await self._retry_unsettled(lambda: step.apply(self._bucket, target))
         if step.name == "access":
             self._unsettled.add("AccessDenied")  # for a policy, until the block is lifted everywhere
         try:
-            await retry(lambda: self._see(step), policy=SETTLE_POLICY, may_pass=_is_not_seen)
-        except _NotSeen:
+            await retry(lambda: self._check_visible(step), policy=SETTLE_POLICY, should_retry=_is_not_visible)
+        except _NotVisible:
             return False
         return True
 
-    async def _see(self, step: Step) -> None:
-        there = await self._settled(lambda: step.look(self._bucket))
-        if step.desired(there, self._state, made=self._made) != there:
-            raise _NotSeen
+    async def _check_visible(self, step: Step) -> None:
+        there = await self._retry_unsettled(lambda: step.read(self._bucket))
+        if step.desired(there, self._state, created=self._created) != there:
+            raise _NotVisible
 
-    async def _broken_by(self, step: Step, found: Document) -> str:
+    async def _undo_if_broken(self, step: Step, found: Document) -> str:
         """Undo the change if it broke something; return what it broke, or an empty string."""
         before = self._health
         expected = Health(write=before.write, fetch="" if step.name == "policy" else before.fetch)
@@ -213,28 +216,28 @@ class Setup:
             return ""
         what = f"written ({after.write})" if after.write else f"fetched ({after.fetch})"
         try:
-            await self._settled(lambda: step.undo(self._bucket, found))
+            await self._retry_unsettled(lambda: step.undo(self._bucket, found))
         except ClientError as error:
-            raise BucketRefused(
-                f"With the change of {step.name}, no photo could be {what}. It could not be taken back: "
-                f"{described(error)}. Set it back by the store's own means."
+            raise BucketSetupError(
+                f"With the change of {step.name}, no photo could be {what}. It could not be reverted: "
+                f"{describe(error)}. Restore the former setting with the store's own tools."
             ) from error
-        return f"With the change, no photo could be {what}. The bucket is as it was in this respect."
+        return f"With the change, no photo could be {what}. The change was reverted."
 
     async def _check_health(self, *, expected: Health) -> Health:
-        """Return whether a photo can be written and fetched, after waiting for what is expected to work."""
+        """Return whether a photo can be written and fetch, after waiting for what is expected to work."""
         health = Health()
 
-        async def try_out() -> None:
+        async def check() -> None:
             nonlocal health
             health = await check_health(self._settings, self._store, self._client, self._http)
-            if (self._made and "NoSuchBucket" in health.write) or (
+            if (self._created and "NoSuchBucket" in health.write) or (
                 health.fetch and not health.write and not expected.fetch
             ):
-                raise _NotSeen
+                raise _NotVisible
 
-        with suppress(_NotSeen):
-            await retry(try_out, policy=SETTLE_POLICY, may_pass=_is_not_seen)
+        with suppress(_NotVisible):
+            await retry(check, policy=SETTLE_POLICY, should_retry=_is_not_visible)
         return health
 
     def _photo_report(self) -> Report:
@@ -255,20 +258,20 @@ class Setup:
             outcome=Outcome.AS_DESIRED, detail="A photo was written, fetched without credentials and deleted."
         )
 
-    async def _settled(self, call: Callable[[], Awaitable[Result]]) -> Result:
+    async def _retry_unsettled(self, call: Callable[[], Awaitable[Result]]) -> Result:
         """Return the call's result, after earlier changes have taken effect."""
-        return await retry(lambda: retry(call), policy=SETTLE_POLICY, may_pass=self._may_pass)
+        return await retry(lambda: retry(call), policy=SETTLE_POLICY, should_retry=self._should_retry)
 
-    def _may_pass(self, error: Exception) -> bool:
+    def _should_retry(self, error: Exception) -> bool:
         return isinstance(error, ClientError) and code_of(error) in self._unsettled
 
-    async def _others_key(self) -> str | None:
+    async def _foreign_key(self) -> str | None:
         """Return the key of an object under the prefix that the service did not write, if there is one.
 
         Such objects must not be published unless requested. Only the start of the listing and the keys after ours are
         read.
         """
-        if self._made or self._publish_others:
+        if self._created or self._publish_others:
             return None
         prefix = self._state.prefix
         for after in ("", f"{prefix}:"):  # our keys begin with a digit, and a colon sorts after digits
@@ -281,9 +284,9 @@ class Setup:
         return None
 
 
-class _NotSeen(Exception):
+class _NotVisible(Exception):
     """The change is not visible yet."""
 
 
-def _is_not_seen(error: Exception) -> bool:
-    return isinstance(error, _NotSeen)
+def _is_not_visible(error: Exception) -> bool:
+    return isinstance(error, _NotVisible)

@@ -1,6 +1,6 @@
-"""The properties of a bucket that `bucket setup` manages, one step each: look, compare, apply, undo.
+"""The properties of a bucket that `bucket setup` manages, one step each: read, compare, apply, undo.
 
-A property that is not set at all is read as the document that means the same (`nothing`).
+A property that is not set is read as the document with the same meaning (`unset`).
 """
 
 import json
@@ -24,7 +24,7 @@ KMS = "aws:kms"
 
 
 class Unsupported(Exception):
-    """The store lacks the property: its response is not the document."""
+    """The store does not support the property: its response is not the document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +39,15 @@ class Step(ABC):
     """One property of a bucket."""
 
     name: ClassVar[str]
-    nothing: ClassVar[Document]
+    unset: ClassVar[Document]
     """The document of a bucket without the property."""
-    without: ClassVar[str]
-    """The consequence if the store lacks the property."""
-    denied: ClassVar[str]
+    if_unsupported: ClassVar[str]
+    """The consequence if the store does not support the property."""
+    if_denied: ClassVar[str]
     """The consequence if the credentials may not read or change it."""
 
     @abstractmethod
-    async def look(self, bucket: Bucket) -> Document:
+    async def read(self, bucket: Bucket) -> Document:
         """Return the property.
 
         Raises:
@@ -56,29 +56,29 @@ class Step(ABC):
         """
 
     @abstractmethod
-    def desired(self, found: Document, state: DesiredState, *, made: bool) -> Document:
-        """Return what the property should be; `made` means that the bucket was created just now."""
+    def desired(self, found: Document, state: DesiredState, *, created: bool) -> Document:
+        """Return what the property should be; `created` means that the bucket was created just now."""
 
     @abstractmethod
     async def apply(self, bucket: Bucket, document: Document) -> None:
-        """Set the property; delete it if the document is `nothing`."""
+        """Set the property; delete it if the document is `unset`."""
 
     async def undo(self, bucket: Bucket, found: Document) -> None:
         """Restore the document that was found."""
         await self.apply(bucket, found)
 
-    def repaired(self, found: Document, state: DesiredState) -> Document | None:
+    def repair(self, found: Document, state: DesiredState) -> Document | None:
         """Return the document to try if nothing can be written to the bucket."""
         del found, state
         return None
 
     def fault(self, document: Document, state: DesiredState) -> str:
-        """Return what is wrong with the property that a step does not change."""
+        """Return what is wrong with a property that the step does not change; empty if nothing is."""
         del document, state
         return ""
 
     def remark(self, document: Document, state: DesiredState, commands: Commands) -> str:
-        """Return a remark for the operator about the resulting property."""
+        """Return a remark for the operator about the resulting property; empty if there is none."""
         del document, state, commands
         return ""
 
@@ -87,28 +87,30 @@ class Access(Step):
     """Amazon's block of public access."""
 
     name = "access"
-    nothing = dict.fromkeys(want.SWITCHES, False)
-    without = "The store has no block of public access, so none is in the way."
-    denied = "If the bucket blocks public access, nobody can fetch photos."
+    unset = dict.fromkeys(want.SWITCHES, False)
+    if_unsupported = "The store has no block of public access, so nothing needs to be lifted."
+    if_denied = "If the bucket blocks public access, nobody can fetch photos."
 
-    async def look(self, bucket: Bucket) -> Document:
+    async def read(self, bucket: Bucket) -> Document:
         call = bucket.client.get_public_access_block(Bucket=bucket.name)
-        switches = await _part(call, "PublicAccessBlockConfiguration", unset="NoSuchPublicAccessBlockConfiguration")
+        switches = await _get_member(
+            call, "PublicAccessBlockConfiguration", unset="NoSuchPublicAccessBlockConfiguration"
+        )
         return {name: bool((switches or {}).get(name)) for name in want.SWITCHES}
 
-    def desired(self, found: Document, state: DesiredState, *, made: bool) -> Document:
-        return want.access_block(found, state, made=made)
+    def desired(self, found: Document, state: DesiredState, *, created: bool) -> Document:
+        return want.access_block(found, state, created=created)
 
     async def apply(self, bucket: Bucket, document: Document) -> None:
         configuration: Any = document
-        if document == self.nothing:
+        if document == self.unset:
             await bucket.client.delete_public_access_block(Bucket=bucket.name)
         else:
             await bucket.client.put_public_access_block(
                 Bucket=bucket.name, PublicAccessBlockConfiguration=configuration
             )
 
-    def repaired(self, found: Document, state: DesiredState) -> Document | None:
+    def repair(self, found: Document, state: DesiredState) -> Document | None:
         if state.is_amazon or not found[want.BLOCK_PUBLIC_ACLS]:
             return None
         return {**found, want.BLOCK_PUBLIC_ACLS: False}
@@ -118,21 +120,21 @@ class Ownership(Step):
     """Whether objects have ACLs."""
 
     name = "ownership"
-    nothing: ClassVar[Document] = {"ObjectOwnership": want.WITH_ACLS}
-    without = "The store decides whether objects have ACLs; the policy needs none."
-    denied = "Whether objects have ACLs stays as it is."
+    unset: ClassVar[Document] = {"ObjectOwnership": want.WITH_ACLS}
+    if_unsupported = "The store decides whether objects have ACLs; the policy needs none."
+    if_denied = "Whether objects have ACLs stays as it is."
 
-    async def look(self, bucket: Bucket) -> Document:
+    async def read(self, bucket: Bucket) -> Document:
         call = bucket.client.get_bucket_ownership_controls(Bucket=bucket.name)
-        controls = await _part(call, "OwnershipControls", unset="OwnershipControlsNotFoundError")
-        return self.nothing if controls is None else {"ObjectOwnership": controls["Rules"][0]["ObjectOwnership"]}
+        controls = await _get_member(call, "OwnershipControls", unset="OwnershipControlsNotFoundError")
+        return self.unset if controls is None else {"ObjectOwnership": controls["Rules"][0]["ObjectOwnership"]}
 
-    def desired(self, found: Document, state: DesiredState, *, made: bool) -> Document:
-        return want.ownership(found, state, made=made)
+    def desired(self, found: Document, state: DesiredState, *, created: bool) -> Document:
+        return want.ownership(found, state, created=created)
 
     async def apply(self, bucket: Bucket, document: Document) -> None:
         controls: Any = {"Rules": [document]}
-        if document == self.nothing:
+        if document == self.unset:
             await bucket.client.delete_bucket_ownership_controls(Bucket=bucket.name)
         else:
             await bucket.client.put_bucket_ownership_controls(Bucket=bucket.name, OwnershipControls=controls)
@@ -150,30 +152,30 @@ class Policy(Step):
     """The bucket policy."""
 
     name = "policy"
-    nothing: ClassVar[Document] = {}
-    without = (
-        "Publish the bucket by the store's own means (on R2, a custom domain that you set as PUBLIC_BASE_URL), "
+    unset: ClassVar[Document] = {}
+    if_unsupported = (
+        "Publish the bucket with the store's own tools (on R2, a custom domain that you set as PUBLIC_BASE_URL), "
         "or try S3_ACL=public-read."
     )
-    denied = (
+    if_denied = (
         "This needs s3:PutBucketPolicy, and an account that allows public policies. Unless the bucket publishes the "
         "key prefix already, nobody can fetch photos."
     )
 
-    async def look(self, bucket: Bucket) -> Document:
-        response = await _found(bucket.client.get_bucket_policy(Bucket=bucket.name), unset="NoSuchBucketPolicy")
+    async def read(self, bucket: Bucket) -> Document:
+        response = await _get_document(bucket.client.get_bucket_policy(Bucket=bucket.name), unset="NoSuchBucketPolicy")
         try:
             document: Document = json.loads((response or {}).get("Policy") or "{}")
         except ValueError as error:  # such as a listing, from a store that ignores ?policy
             raise Unsupported from error
         return document
 
-    def desired(self, found: Document, state: DesiredState, *, made: bool) -> Document:
-        del made
+    def desired(self, found: Document, state: DesiredState, *, created: bool) -> Document:
+        del created
         return want.policy(found, state)
 
     async def apply(self, bucket: Bucket, document: Document) -> None:
-        if document == self.nothing:
+        if document == self.unset:
             await bucket.client.delete_bucket_policy(Bucket=bucket.name)
         else:
             await bucket.client.put_bucket_policy(Bucket=bucket.name, Policy=json.dumps(document))
@@ -189,16 +191,18 @@ class Cors(Step):
     """Which scripts may read photos."""
 
     name = "cors"
-    nothing: ClassVar[Document] = {"CORSRules": []}
-    without = "Pages can show photos, but their scripts cannot read them."
-    denied = "Pages can show photos, but their scripts cannot read them unless a rule allows it already."
+    unset: ClassVar[Document] = {"CORSRules": []}
+    if_unsupported = "Pages can show photos, but their scripts cannot read them."
+    if_denied = "Pages can show photos, but their scripts cannot read them unless a rule allows it already."
 
-    async def look(self, bucket: Bucket) -> Document:
-        response = await _found(bucket.client.get_bucket_cors(Bucket=bucket.name), unset="NoSuchCORSConfiguration")
+    async def read(self, bucket: Bucket) -> Document:
+        response = await _get_document(
+            bucket.client.get_bucket_cors(Bucket=bucket.name), unset="NoSuchCORSConfiguration"
+        )
         return {"CORSRules": (response or {}).get("CORSRules", [])}
 
-    def desired(self, found: Document, state: DesiredState, *, made: bool) -> Document:
-        del made
+    def desired(self, found: Document, state: DesiredState, *, created: bool) -> Document:
+        del created
         return want.cors(found, state)
 
     async def apply(self, bucket: Bucket, document: Document) -> None:
@@ -217,19 +221,19 @@ class Lifecycle(Step):
     """The lifecycle rule for incomplete multipart uploads."""
 
     name = "lifecycle"
-    nothing: ClassVar[Document] = {"Rules": []}
-    without = "Incomplete multipart uploads that a crash left stay until `recipe-api sweep --fix` aborts them."
-    denied = (
+    unset: ClassVar[Document] = {"Rules": []}
+    if_unsupported = "Incomplete multipart uploads that a crash left stay until `recipe-api sweep --fix` aborts them."
+    if_denied = (
         "Incomplete multipart uploads that a crash left stay, and are billed, until `recipe-api sweep --fix` aborts "
         "them."
     )
 
-    async def look(self, bucket: Bucket) -> Document:
+    async def read(self, bucket: Bucket) -> Document:
         call = bucket.client.get_bucket_lifecycle_configuration(Bucket=bucket.name)
-        return {"Rules": [], **(await _found(call, unset="NoSuchLifecycleConfiguration") or {})}
+        return {"Rules": [], **(await _get_document(call, unset="NoSuchLifecycleConfiguration") or {})}
 
-    def desired(self, found: Document, state: DesiredState, *, made: bool) -> Document:
-        del made
+    def desired(self, found: Document, state: DesiredState, *, created: bool) -> Document:
+        del created
         return want.lifecycle(found, state)
 
     async def apply(self, bucket: Bucket, document: Document) -> None:
@@ -250,27 +254,27 @@ class Encryption(Step):
     """
 
     name = "encryption"
-    nothing: ClassVar[Document] = {"SSEAlgorithm": ""}
-    without = ""
-    denied = "Whether a KMS key keeps photos from the public is not known."
+    unset: ClassVar[Document] = {"SSEAlgorithm": ""}
+    if_unsupported = ""
+    if_denied = "Whether a KMS key keeps photos from the public is not known."
 
-    async def look(self, bucket: Bucket) -> Document:
+    async def read(self, bucket: Bucket) -> Document:
         call = bucket.client.get_bucket_encryption(Bucket=bucket.name)
         unset = "ServerSideEncryptionConfigurationNotFoundError"
         try:
-            configuration = await _part(call, "ServerSideEncryptionConfiguration", unset=unset)
+            configuration = await _get_member(call, "ServerSideEncryptionConfiguration", unset=unset)
         except Unsupported:
-            return self.nothing
+            return self.unset
         except ClientError as error:
             if is_unsupported(error):
-                return self.nothing
+                return self.unset
             raise
         rules = (configuration or {}).get("Rules", [])
         defaults = (rule.get("ApplyServerSideEncryptionByDefault", {}) for rule in rules)
         return {"SSEAlgorithm": next((default.get("SSEAlgorithm", "") for default in defaults), "")}
 
-    def desired(self, found: Document, state: DesiredState, *, made: bool) -> Document:
-        del state, made
+    def desired(self, found: Document, state: DesiredState, *, created: bool) -> Document:
+        del state, created
         return found
 
     async def apply(self, bucket: Bucket, document: Document) -> None:
@@ -280,7 +284,7 @@ class Encryption(Step):
         del state
         if not document["SSEAlgorithm"].startswith(KMS):
             return ""
-        return "New photos are encrypted with a KMS key. Such objects take signed requests, so nobody can fetch them."
+        return "New photos are encrypted with a KMS key. Such objects require signed requests, so nobody can read them."
 
     def remark(self, document: Document, state: DesiredState, commands: Commands) -> str:
         return f"Fix, for new photos: {commands.encrypt_with_s3_keys}" if self.fault(document, state) else ""
@@ -290,7 +294,7 @@ ACCESS, LIFECYCLE, ENCRYPTION = Access(), Lifecycle(), Encryption()
 STEPS: tuple[Step, ...] = (ACCESS, Ownership(), Policy(), Cors(), LIFECYCLE, ENCRYPTION)
 
 
-async def _found(response: Awaitable[Any], *, unset: str) -> Document | None:
+async def _get_document(response: Awaitable[Any], *, unset: str) -> Document | None:
     """Return a response without its metadata; None if the call fails with the code `unset`."""
     try:
         document: Document = dict(await response)
@@ -304,9 +308,9 @@ async def _found(response: Awaitable[Any], *, unset: str) -> Document | None:
     return document
 
 
-async def _part(response: Awaitable[Any], part: str, *, unset: str) -> Document | None:
+async def _get_member(response: Awaitable[Any], part: str, *, unset: str) -> Document | None:
     """Return one member of such a response. Stores that ignore the query return a listing, without that member."""
-    document = await _found(response, unset=unset)
+    document = await _get_document(response, unset=unset)
     if document is None:
         return None
     if not document.get(part):

@@ -16,9 +16,9 @@ from botocore.exceptions import ClientError
 from recipe_api.errors import StorageUnavailable
 from recipe_api.settings import S3Settings
 from recipe_api.storage import keys
-from recipe_api.storage.addresses import location_of, public_base_url
+from recipe_api.storage.addresses import object_url, public_base_url
 from recipe_api.storage.body import Body
-from recipe_api.storage.failures import FAILURES, described, status_of
+from recipe_api.storage.failures import FAILURES, describe, status_of
 from recipe_api.storage.protocol import Attributes, Upload
 from recipe_api.storage.retries import is_transient
 from recipe_api.storage.s3 import S3Store
@@ -100,7 +100,7 @@ class TrialObjects:
             try:
                 await self._remove(key)
             except FAILURES as failure:
-                _log.error("a test photo may be left; the sweep will delete it", key=key, error=described(failure))
+                _log.error("a test photo may be left; the sweep will delete it", key=key, error=describe(failure))
             self.written.discard(key)
 
     async def _remove(self, key: str) -> None:
@@ -112,13 +112,13 @@ class TrialObjects:
 
 
 @asynccontextmanager
-async def deleting_test_objects(traces: TrialObjects) -> AsyncIterator[None]:
+async def deleting_test_objects(trial_objects: TrialObjects) -> AsyncIterator[None]:
     """Delete the test photos when the block ends."""
     undo = Undo()
     try:
         yield
     finally:
-        await undo.run(traces.clear(), what="removing test photos", wait_seconds=_CLEAR_SECONDS)
+        await undo.run(trial_objects.clear(), what="removing test photos", wait_seconds=_CLEAR_SECONDS)
         await undo.close()
 
 
@@ -131,7 +131,7 @@ async def open_public_http(settings: S3Settings) -> AsyncIterator[aiohttp.Client
         yield http
 
 
-async def fetched(http: aiohttp.ClientSession, address: str) -> tuple[int, bytes]:
+async def fetch(http: aiohttp.ClientSession, address: str) -> tuple[int, bytes]:
     """Fetch without following redirects; return the status and the first 4096 bytes of the body.
 
     Raises:
@@ -147,15 +147,15 @@ async def check_health(settings: S3Settings, store: S3Store, client: "S3Client",
     Raises:
         StorageUnavailable: The store has a transient failure, which says nothing about the bucket.
     """
-    traces = TrialObjects(store, client, bucket=settings.s3_bucket)
+    trial_objects = TrialObjects(store, client, bucket=settings.s3_bucket)
     key = new_key(settings)
-    async with deleting_test_objects(traces):
+    async with deleting_test_objects(trial_objects):
         try:
-            await traces.put(key, "setup")
+            await trial_objects.put(key, "setup")
         except StorageUnavailable as failure:
             if not _is_rejection(failure.__cause__):
                 raise
-            return Health(write=described(failure.__cause__), fetch="nothing could be written")
+            return Health(write=describe(failure.__cause__), fetch="nothing could be written")
         return Health(fetch=await _fetch_complaint(http, own_location(settings, key)))
 
 
@@ -165,9 +165,9 @@ def _is_rejection(cause: BaseException | None) -> bool:
 
 async def _fetch_complaint(http: aiohttp.ClientSession, address: str) -> str:
     try:
-        status, body = await fetched(http, address)
+        status, body = await fetch(http, address)
     except (aiohttp.ClientError, OSError, TimeoutError) as failure:
-        return described(failure)
+        return describe(failure)
     return "" if (status, body) == (200, PHOTO) else f"the response has status {status}"
 
 
@@ -190,4 +190,4 @@ def own_base_url(settings: S3Settings) -> str:
 
 def own_location(settings: S3Settings, key: str) -> str:
     """Return an object's address at the bucket's own."""
-    return location_of(key, base_url=own_base_url(settings))
+    return object_url(key, base_url=own_base_url(settings))

@@ -6,7 +6,7 @@ from botocore.exceptions import ClientError
 
 from recipe_api.storage.bucket.context import DoctorContext, Result, fail, ok, skip, warn
 from recipe_api.storage.bucket.steps import ENCRYPTION, LIFECYCLE, Unsupported
-from recipe_api.storage.failures import described, is_denied, is_unsupported
+from recipe_api.storage.failures import describe, is_denied, is_unsupported
 
 LEFT_AFTER = timedelta(hours=24)
 """As the sweep's grace period: no upload lives so long."""
@@ -15,10 +15,10 @@ LEFT_AFTER = timedelta(hours=24)
 async def lifecycle(context: DoctorContext) -> Result:
     """Whether incomplete uploads are aborted by themselves."""
     try:
-        found = await LIFECYCLE.look(context.bucket)
+        found = await LIFECYCLE.read(context.bucket)
     except (ClientError, Unsupported) as error:
-        return _unknown("lifecycle", error, LIFECYCLE.without)
-    if LIFECYCLE.desired(found, context.state, made=False) == found:
+        return _unknown("lifecycle", error, LIFECYCLE.if_unsupported)
+    if LIFECYCLE.desired(found, context.state, created=False) == found:
         return ok("lifecycle", "incomplete multipart uploads are aborted by themselves")
     detail = "No rule aborts the multipart uploads that a crash leaves incomplete; until then they are billed."
     return warn("lifecycle", detail, context.commands.setup)
@@ -27,9 +27,9 @@ async def lifecycle(context: DoctorContext) -> Result:
 async def encryption(context: DoctorContext) -> Result:
     """Whether photos are encrypted in a way that keeps them from the public."""
     try:
-        found = await ENCRYPTION.look(context.bucket)
+        found = await ENCRYPTION.read(context.bucket)
     except (ClientError, Unsupported) as error:
-        return _unknown("encryption", error, ENCRYPTION.denied)
+        return _unknown("encryption", error, ENCRYPTION.if_denied)
     if fault := ENCRYPTION.fault(found, context.state):
         return fail("encryption", fault, context.commands.encrypt_with_s3_keys)
     return ok("encryption", found["SSEAlgorithm"] or "the bucket sets none; the store decides")
@@ -57,4 +57,4 @@ def _unknown(check: str, error: Exception, consequence: str) -> Result:
     if is_denied(error):
         job = "`recipe-api bucket policy doctor`"
         return skip(check, f"These credentials may not look at this; {job} prints what they lack.")
-    return warn(check, f"{consequence} The store rejects the request: {described(error)}")
+    return warn(check, f"{consequence} The store rejects the request: {describe(error)}")

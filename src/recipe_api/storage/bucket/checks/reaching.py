@@ -13,7 +13,7 @@ from recipe_api.storage.failures import (
     NO_CREDENTIALS,
     NOT_S3,
     certificate_error,
-    described,
+    describe,
     is_denied,
     is_missing_bucket,
     is_missing_credentials,
@@ -31,13 +31,13 @@ _REGION_CODES = frozenset({"PermanentRedirect", "AuthorizationHeaderMalformed", 
 
 async def connection(context: DoctorContext) -> Result:
     """Whether an S3 store responds."""
-    greeting = context.greeting
-    if greeting.is_from_s3:
+    probe = context.probe
+    if probe.is_from_s3:
         return ok("connection", f"{own_base_url(context.settings)} responds")
-    if greeting.has_response or greeting.failure is None:
-        why = f" ({described(greeting.failure)})" if greeting.failure else ""
+    if probe.has_response or probe.failure is None:
+        why = f" ({describe(probe.failure)})" if probe.failure else ""
         return fail("connection", f"{NOT_S3}: {_endpoint(context)}{why}.", _other_address(context))
-    return _unreachable(context, greeting.failure)
+    return _unreachable(context, probe.failure)
 
 
 def _unreachable(context: DoctorContext, failure: Exception) -> Result:
@@ -52,9 +52,9 @@ def _unreachable(context: DoctorContext, failure: Exception) -> Result:
         remedy = context.commands.set_variables(S3_ENDPOINT_URL=plain) if context.settings.s3_endpoint_url else ""
         return fail("connection", f"{_endpoint(context)} does not speak TLS.", remedy)
     if isinstance(failure, ProxyConnectionError):
-        return fail("connection", f"The proxy of HTTPS_PROXY or HTTP_PROXY does not respond: {described(failure)}")
+        return fail("connection", f"The proxy of HTTPS_PROXY or HTTP_PROXY does not respond: {describe(failure)}")
     return fail(
-        "connection", f"No server responds at {_endpoint(context)}: {described(failure)}", _other_address(context)
+        "connection", f"No server responds at {_endpoint(context)}: {describe(failure)}", _other_address(context)
     )
 
 
@@ -81,10 +81,10 @@ def _untrusted(context: DoctorContext, why: str) -> Result:
 
 async def clock(context: DoctorContext) -> Result:
     """Whether this machine's clock agrees with the store's, within what signatures allow."""
-    if not context.greeting.date:
+    if not context.probe.date:
         return skip("clock", "the store does not send its time")
-    skew = abs(context.clock() - parsedate_to_datetime(context.greeting.date).astimezone(UTC))
-    is_rejected = context.greeting.code == "RequestTimeTooSkewed"
+    skew = abs(context.clock() - parsedate_to_datetime(context.probe.date).astimezone(UTC))
+    is_rejected = context.probe.code == "RequestTimeTooSkewed"
     if skew < SKEW_WARNS and not is_rejected:
         return ok("clock", "agrees with the store's")
     return Result(
@@ -98,40 +98,40 @@ async def clock(context: DoctorContext) -> Result:
 
 async def credentials(context: DoctorContext) -> Result:
     """Whether there are credentials, and the store knows them."""
-    if isinstance(context.greeting.failure, CredentialRetrievalError):
-        detail = f"{described(context.greeting.failure)}. Check the profile that AWS_PROFILE names."
+    if isinstance(context.probe.failure, CredentialRetrievalError):
+        detail = f"{describe(context.probe.failure)}. Check the profile that AWS_PROFILE names."
         return fail("credentials", detail)
-    if is_missing_credentials(context.greeting.failure):
+    if is_missing_credentials(context.probe.failure):
         detail = NO_CREDENTIALS
-    elif context.greeting.code in CREDENTIALS_REJECTED:
-        detail = CREDENTIALS_REJECTED[context.greeting.code]
+    elif context.probe.code in CREDENTIALS_REJECTED:
+        detail = CREDENTIALS_REJECTED[context.probe.code]
     else:
         return ok("credentials", "the store knows them")
     values = {"AWS_ACCESS_KEY_ID": "YOUR-KEY-ID", "AWS_SECRET_ACCESS_KEY": "YOUR-SECRET"}
-    if context.greeting.code in {"ExpiredToken", "InvalidToken"}:
+    if context.probe.code in {"ExpiredToken", "InvalidToken"}:
         values["AWS_SESSION_TOKEN"] = "YOUR-SESSION-TOKEN"  # noqa: S105 - for the person to fill in
     return fail("credentials", detail, context.commands.set_variables(**values))
 
 
 async def bucket(context: DoctorContext) -> Result:
     """Whether the bucket exists and these credentials may list it."""
-    name, failure = context.settings.s3_bucket, context.greeting.failure
+    name, failure = context.settings.s3_bucket, context.probe.failure
     if is_missing_bucket(failure):
         return fail("bucket", f"There is no bucket {name}.", context.commands.setup)
     if is_denied(failure):
         detail = f"These credentials may not list {name} (s3:ListBucket), or it belongs to someone else."
         return fail("bucket", detail, context.commands.grant)
-    if failure is not None and context.greeting.code not in _REGION_CODES:
-        return fail("bucket", f"The store rejects the request: {described(failure)}")
+    if failure is not None and context.probe.code not in _REGION_CODES:
+        return fail("bucket", f"The store rejects the request: {describe(failure)}")
     return ok("bucket", f"{name} exists")
 
 
 async def region(context: DoctorContext) -> Result:
     """Whether the bucket is where photos' addresses say: Amazon redirects signed requests, but nobody else's."""
-    there, configured = context.greeting.region, context.settings.aws_region
+    there, configured = context.probe.region, context.settings.aws_region
     if there and configured not in {"", "auto", there}:
         detail = f"The bucket is in {there}, but AWS_REGION is {configured}: no photo's address would work."
         return fail("region", detail, context.commands.set_variables(AWS_REGION=there))
-    if context.greeting.code in _REGION_CODES:
-        return fail("region", f"The store rejects AWS_REGION {configured}: {described(context.greeting.failure)}")
+    if context.probe.code in _REGION_CODES:
+        return fail("region", f"The store rejects AWS_REGION {configured}: {describe(context.probe.failure)}")
     return ok("region", there or configured or "not needed for this store")

@@ -6,15 +6,15 @@ from http import HTTPStatus
 import aiohttp
 
 from recipe_api.storage.bucket.context import DoctorContext, Result, fail, ok, warn
-from recipe_api.storage.bucket.trial import PHOTO, fetched, own_base_url
-from recipe_api.storage.failures import certificate_error, described, is_untrusted
+from recipe_api.storage.bucket.trial import PHOTO, fetch, own_base_url
+from recipe_api.storage.failures import certificate_error, describe, is_untrusted
 from recipe_api.storage.retries import RetryPolicy, retry
 
 FETCH_POLICY = RetryPolicy(waits_seconds=(0.5, 1, 2), attempt_seconds=None, total_seconds=10)
 """Amazon takes some seconds until a new policy is in effect everywhere."""
 
 _NETWORK = (aiohttp.ClientError, OSError, TimeoutError)
-_UNSETTLED = {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
+_NOT_IN_EFFECT = {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
 
 
 async def public(context: DoctorContext) -> Result:
@@ -23,10 +23,10 @@ async def public(context: DoctorContext) -> Result:
     if not complaint:
         return ok("public", f"anyone can fetch {context.location}")
     if not context.settings.public_base_url:
-        return _own_address_fails(context, complaint)
+        return _report_own_address(context, complaint)
     own = await _complaint(context, context.own_location)
     if own:
-        result = _own_address_fails(context, own)
+        result = _report_own_address(context, own)
         detail = f"{result.detail} Through PUBLIC_BASE_URL, {context.location} {complaint}."
         return fail("public", f"{detail} A CDN that may read the bucket itself needs no public bucket.", result.remedy)
     detail = (
@@ -36,7 +36,7 @@ async def public(context: DoctorContext) -> Result:
     return fail("public", detail, context.commands.unset_variable("PUBLIC_BASE_URL"))
 
 
-def _own_address_fails(context: DoctorContext, complaint: str) -> Result:
+def _report_own_address(context: DoctorContext, complaint: str) -> Result:
     if "KMS" in complaint:
         return fail("public", f"{context.own_location} {complaint}.", context.commands.encrypt_with_s3_keys)
     remedy = context.commands.setup if "status 403" in complaint or "status 401" in complaint else ""
@@ -46,32 +46,32 @@ def _own_address_fails(context: DoctorContext, complaint: str) -> Result:
 async def _complaint(context: DoctorContext, address: str) -> str:
     """What is wrong with the response at an address; empty if it is the photo."""
     try:
-        status, body = await _patiently_fetched(context, address)
+        status, body = await _fetch_with_retry(context, address)
     except _NETWORK as failure:
         if (rejected := certificate_error(failure)) is not None and is_untrusted(rejected):
             return f"has a certificate that is not trusted ({rejected.verify_message}); browsers will reject it too"
-        return f"does not respond ({described(failure)})"
+        return f"does not respond ({describe(failure)})"
     if status == 200:
         return "" if body == PHOTO else "returns something other than the photo"
     return f"returns status {status}" + (" because of its encryption with a KMS key" if b"KMS" in body else "")
 
 
-async def _patiently_fetched(context: DoctorContext, address: str) -> tuple[int, bytes]:
+async def _fetch_with_retry(context: DoctorContext, address: str) -> tuple[int, bytes]:
     """Fetch an address, and retry while a new policy may not be in effect yet."""
     status, body = 0, b""
 
-    async def fetch() -> None:
+    async def attempt() -> None:
         nonlocal status, body
-        status, body = await fetched(context.http, address)
-        if status in _UNSETTLED:
-            raise _Unsettled
+        status, body = await fetch(context.http, address)
+        if status in _NOT_IN_EFFECT:
+            raise _NotInEffect
 
-    with suppress(_Unsettled):
-        await retry(fetch, policy=FETCH_POLICY, may_pass=lambda error: isinstance(error, _Unsettled))
+    with suppress(_NotInEffect):
+        await retry(attempt, policy=FETCH_POLICY, should_retry=lambda error: isinstance(error, _NotInEffect))
     return status, body
 
 
-class _Unsettled(Exception):
+class _NotInEffect(Exception):
     """The response may be another one in a moment."""
 
 
@@ -80,9 +80,9 @@ async def listing(context: DoctorContext) -> Result:
     prefix = context.settings.s3_key_prefix
     address = f"{own_base_url(context.settings)}?list-type=2&max-keys=1&prefix={prefix}"
     try:
-        status, body = await fetched(context.http, address)
+        status, body = await fetch(context.http, address)
     except _NETWORK as failure:
-        return warn("listing", f"Whether anyone can list the bucket is not known: {described(failure)}")
+        return warn("listing", f"Whether anyone can list the bucket is not known: {describe(failure)}")
     if status != 200 or b"<ListBucketResult" not in body:
         return ok("listing", "the public cannot list the bucket")
     detail = (
@@ -103,7 +103,7 @@ async def types(context: DoctorContext) -> Result:
         async with context.http.get(address, allow_redirects=False) as response:
             is_overridden = response.status == HTTPStatus.OK and response.content_type == "text/html"
     except _NETWORK as failure:
-        return warn("types", f"Whether a link can change the type of a photo is not known: {described(failure)}")
+        return warn("types", f"Whether a link can change the type of a photo is not known: {describe(failure)}")
     if not is_overridden:
         return ok("types", "a link cannot change the content type of a photo")
     detail = (
@@ -148,7 +148,7 @@ async def _cors_complaint(context: DoctorContext, address: str, origin: str) -> 
     try:
         return await _cors_rejection(context.http, address, origin)
     except _NETWORK as failure:
-        return f"{address} does not respond ({described(failure)})"
+        return f"{address} does not respond ({describe(failure)})"
 
 
 async def _cors_rejection(http: aiohttp.ClientSession, address: str, origin: str) -> str:

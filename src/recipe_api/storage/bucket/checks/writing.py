@@ -1,4 +1,4 @@
-"""Whether photos can be written as the service writes them, and what the store verifies as it takes them."""
+"""Whether photos can be written as the service writes them, and what the store verifies."""
 
 from collections.abc import Awaitable
 
@@ -10,15 +10,15 @@ from recipe_api.storage.bucket.context import DoctorContext, Result, fail, ok, w
 from recipe_api.storage.bucket.desired import BLOCK_PUBLIC_ACLS
 from recipe_api.storage.bucket.steps import ACCESS, Unsupported
 from recipe_api.storage.bucket.trial import PHOTO
-from recipe_api.storage.failures import code_of, described, is_denied, status_of
+from recipe_api.storage.failures import code_of, describe, is_denied, status_of
 
 
 async def write(context: DoctorContext) -> Result:
     """Whether a photo can be written, with the configured checksum, condition and ACL."""
     try:
-        await context.traces.put(context.key, "doctor")
+        await context.trial_objects.put(context.key, "doctor")
     except StorageUnavailable as failure:
-        return await _why_not_written(context, failure.__cause__)
+        return await _explain_failed_write(context, failure.__cause__)
     if reason := context.store.fallback_reason:
         return warn(
             "write",
@@ -28,26 +28,26 @@ async def write(context: DoctorContext) -> Result:
     return ok("write", f"a photo can be written as {context.key}")
 
 
-async def _why_not_written(context: DoctorContext, cause: BaseException | None) -> Result:
+async def _explain_failed_write(context: DoctorContext, cause: BaseException | None) -> Result:
     settings, commands = context.settings, context.commands
     if code_of(cause) == "AccessControlListNotSupported":
         return fail("write", "S3_ACL is set, but ACLs are off in this bucket.", commands.setup)
     if is_denied(cause):
-        return await _why_denied(context)
-    if settings.s3_checksum == "crc32" and await _is_written(context, s3_checksum="off"):
+        return await _explain_denied_write(context)
+    if settings.s3_checksum == "crc32" and await _can_write(context, s3_checksum="off"):
         return fail(
-            "write", f"The store rejects checksums: {described(cause)}", commands.set_variables(S3_CHECKSUM="off")
+            "write", f"The store rejects checksums: {describe(cause)}", commands.set_variables(S3_CHECKSUM="off")
         )
-    if settings.s3_conditional_writes and await _is_written(context, s3_conditional_writes=False):
+    if settings.s3_conditional_writes and await _can_write(context, s3_conditional_writes=False):
         remedy = commands.set_variables(S3_CONDITIONAL_WRITES="false")
-        return fail("write", f"The store rejects conditional writes: {described(cause)}", remedy)
-    if await _is_written(context, s3_checksum="off", s3_conditional_writes=False):
+        return fail("write", f"The store rejects conditional writes: {describe(cause)}", remedy)
+    if await _can_write(context, s3_checksum="off", s3_conditional_writes=False):
         remedy = commands.set_variables(S3_CHECKSUM="off", S3_CONDITIONAL_WRITES="false")
-        return fail("write", f"The store rejects both checksums and conditional writes: {described(cause)}", remedy)
-    return fail("write", f"Nothing can be written: {described(cause)}")
+        return fail("write", f"The store rejects both checksums and conditional writes: {describe(cause)}", remedy)
+    return fail("write", f"Nothing can be written: {describe(cause)}")
 
 
-async def _why_denied(context: DoctorContext) -> Result:
+async def _explain_denied_write(context: DoctorContext) -> Result:
     what = "s3:PutObject and s3:PutObjectAcl" if context.settings.s3_acl else "s3:PutObject"
     where = context.settings.s3_key_prefix or context.settings.s3_bucket
     if await _is_blocking_acls(context):
@@ -64,15 +64,15 @@ async def _is_blocking_acls(context: DoctorContext) -> bool:
     if context.state.is_amazon and not context.settings.s3_acl:
         return False  # there it rejects nothing that has no ACL
     try:
-        return bool((await ACCESS.look(context.bucket))[BLOCK_PUBLIC_ACLS])
+        return bool((await ACCESS.read(context.bucket))[BLOCK_PUBLIC_ACLS])
     except (ClientError, Unsupported):
         return False
 
 
-async def _is_written(context: DoctorContext, **different: object) -> bool:
+async def _can_write(context: DoctorContext, **different: object) -> bool:
     async with context.other_store(**different) as (store, _):
         try:
-            await context.traces.put(context.second_key, "doctor", store=store)
+            await context.trial_objects.put(context.second_key, "doctor", store=store)
         except StorageUnavailable:
             return False
     return True
@@ -97,21 +97,21 @@ async def condition(context: DoctorContext) -> Result:
 
 
 async def _put_overwrites(context: DoctorContext) -> str:
-    return await _how_ignored(context.traces.put(context.key, "doctor again"))
+    return await _try_overwrite(context.trial_objects.put(context.key, "doctor again"))
 
 
 async def _upload_overwrites(context: DoctorContext) -> str:
     try:
-        upload = await context.traces.begin(context.key, "doctor again")
+        upload = await context.trial_objects.begin(context.key, "doctor again")
         parts = [await context.store.put_part(upload, 1, Body(PHOTO))]
-        response = await _how_ignored(context.store.complete_upload(upload, parts))
-        await context.traces.abort(upload)
+        response = await _try_overwrite(context.store.complete_upload(upload, parts))
+        await context.trial_objects.abort(upload)
     except StorageUnavailable:
         return ""  # the check of multipart uploads reports it
     return response
 
 
-async def _how_ignored(call: Awaitable[object]) -> str:
+async def _try_overwrite(call: Awaitable[object]) -> str:
     try:
         await call
     except StorageUnavailable as failure:
@@ -124,7 +124,7 @@ async def checksum(context: DoctorContext) -> Result:
     """Whether the store rejects a body that was damaged in transit."""
     if context.settings.s3_checksum == "off":
         return ok("checksum", "S3_CHECKSUM is off: only TLS protects a body")
-    context.traces.written.add(context.second_key)
+    context.trial_objects.written.add(context.second_key)
     try:
         await context.client.put_object(
             Bucket=context.settings.s3_bucket, Key=context.second_key, Body=PHOTO, ChecksumCRC32="AAAAAA=="
@@ -141,27 +141,27 @@ async def checksum(context: DoctorContext) -> Result:
 
 
 async def multipart(context: DoctorContext) -> Result:
-    """Whether a multipart upload begins, takes a part and is aborted."""
-    step = "cannot begin"
+    """Whether a multipart upload can be created, filled and aborted."""
+    step = "cannot be created"
     try:
-        upload = await context.traces.begin(context.second_key, "doctor")
-        step = "takes no part"
+        upload = await context.trial_objects.begin(context.second_key, "doctor")
+        step = "accepts no part"
         await context.store.put_part(upload, 1, Body(PHOTO))
         step = "cannot be aborted"
-        await context.traces.abort(upload)
+        await context.trial_objects.abort(upload)
     except StorageUnavailable as failure:
         remedy = context.commands.grant if is_denied(failure.__cause__) else ""
-        return fail("multipart", f"A multipart upload {step}: {described(failure.__cause__)}", remedy)
-    return ok("multipart", "a multipart upload begins, takes a part and can be aborted")
+        return fail("multipart", f"A multipart upload {step}: {describe(failure.__cause__)}", remedy)
+    return ok("multipart", "a multipart upload can be created, filled and aborted")
 
 
 async def deletion(context: DoctorContext) -> Result:
-    """Whether a photo can be deleted, and is gone then."""
+    """Whether a photo can be deleted."""
     try:
         response = await context.client.delete_object(Bucket=context.settings.s3_bucket, Key=context.key)
     except ClientError as error:
         remedy = context.commands.grant if is_denied(error) else ""
-        return fail("deletion", f"A photo cannot be deleted, so {context.key} stays: {described(error)}", remedy)
+        return fail("deletion", f"A photo cannot be deleted, so {context.key} stays: {describe(error)}", remedy)
     if response.get("DeleteMarker"):
         detail = "The bucket keeps versions: a deleted photo is hidden, but stays and is billed."
         return warn("deletion", detail, context.commands.stop_versioning)

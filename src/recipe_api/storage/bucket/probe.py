@@ -1,6 +1,6 @@
 """The first request to a store: whether it responds, accepts the credentials and has the bucket.
 
-Listing a single key shows all of this, since each problem hides those behind it.
+Listing a single key shows all of this, because each problem hides the following ones.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Greeting:
+class BucketProbe:
     """The response to the listing, or its failure."""
 
     response: Mapping[str, Any]
@@ -50,16 +50,16 @@ class Greeting:
         return region_of(self.response)
 
 
-async def greet(client: "S3Client", *, bucket: str, prefix: str, retries: bool = False) -> Greeting:
+async def probe_bucket(client: "S3Client", *, bucket: str, prefix: str, retries: bool = False) -> BucketProbe:
     """List the first key and return the response."""
 
     async def listing() -> Mapping[str, Any]:
         return dict(await client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1))
 
     try:
-        return Greeting(response=await (retry(listing) if retries else listing()))
+        return BucketProbe(response=await (retry(listing) if retries else listing()))
     except FAILURES as failure:
-        return Greeting(response=failure.response if isinstance(failure, ClientError) else {}, failure=failure)
+        return BucketProbe(response=failure.response if isinstance(failure, ClientError) else {}, failure=failure)
 
 
 def region_of(response: Mapping[str, Any]) -> str | None:
