@@ -86,10 +86,10 @@ def test_ctrl_c_while_the_service_is_being_imported_is_quiet(
 
 def _interrupt(process: "subprocess.Popen[bytes]") -> None:
     """Press Ctrl-C until the process ends: Python drops an interrupt that strikes in a destructor."""
-    for _ in range(4):
+    for _ in range(12):
         os.killpg(process.pid, signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(15)
+            process.wait(5)
             return
     pytest.fail("the process goes on")
 
