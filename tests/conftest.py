@@ -5,6 +5,7 @@ dropped at its end.
 """
 
 import asyncio
+import gc
 import os
 import secrets
 from collections import OrderedDict
@@ -86,6 +87,15 @@ def shared_service(shared_services: Callable[[str], Service]) -> Service:
 def http_protocol() -> str:
     """Return the HTTP protocol of the services that a test gets. Where tests run with each, a conftest overrides it."""
     return "recipe_api"
+
+
+@pytest.fixture(scope="module")
+def existing_objects_uncollected() -> Iterator[None]:
+    """Exclude what exists from garbage collection, for tests that collect often: each would look at all of it."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,13 @@
 """Request bodies from the socket to the app, on real sockets and both event loops."""
 
 import asyncio
+import fcntl
 import gc
 import random
 import socket
 import struct
+import sys
+import termios
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -28,7 +31,6 @@ from tests.support.wire import chunked, request
 HOST = "127.0.0.1"
 READ_BYTES = 256 * KIB
 """The most that one read of uvloop or asyncio returns if the protocol provides no buffer."""
-QUIET_SECONDS = 0.3
 KEEP_ALIVE_SECONDS = 10
 LONG = 32 * MIB
 """More than the buffers of two sockets hold."""
@@ -37,48 +39,105 @@ Messages = Callable[[], Awaitable[dict[str, Any]]]
 App = Callable[[dict[str, Any], Messages, Callable[..., Awaitable[None]]], Awaitable[None]]
 
 
-class Client:
-    """A raw connection."""
+class ObservedHttp(BoundedHttp):
+    """The server's side of a connection, on which a test can wait."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    has_received_eof = False
+    has_paused_writing = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its parent has it
+        self.observed = transport
+        super().connection_made(transport)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # as its parent has it
+        self.has_received_eof = True
+        return super().eof_received()
+
+    def pause_writing(self) -> None:
+        self.has_paused_writing = True
+        super().pause_writing()
+
+    @property
+    def has_paused_reading(self) -> bool:
+        return not self.observed.is_reading()
+
+
+class Client:
+    """A raw connection, and the server's side of it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: ObservedHttp) -> None:
         self.reader = reader
         self.writer = writer
+        self.server = server
 
-    async def send(self, *pieces: bytes, pause: float = 0) -> None:
+    async def send(self, *pieces: bytes) -> None:
         for piece in pieces:
             self.writer.write(piece)
             await self.writer.drain()
-            await asyncio.sleep(pause)
+
+    async def send_singly(self, *pieces: bytes) -> None:
+        """Send each piece when the server has read the one before, or has paused reading."""
+        for piece in pieces:
+            await self.send(piece)
+            await until(lambda: self.server.has_paused_reading or self._is_read())
 
     async def read(self) -> bytes:
         """Return the body of the next response."""
         head = await self.reader.readuntil(b"\r\n\r\n")
         return await self.reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
 
+    def _is_read(self) -> bool:
+        ours, theirs = self.writer.transport, self.server.observed
+        unsent = ours.get_write_buffer_size() or _queued(ours, termios.TIOCOUTQ)
+        return not (unsent or _queued(theirs, termios.FIONREAD))
+
+
+def _queued(transport: asyncio.BaseTransport, queue: int) -> int:
+    """Return the number of bytes in a queue of a transport's socket."""
+    answer = fcntl.ioctl(transport.get_extra_info("socket").fileno(), queue, bytes(struct.calcsize("i")))
+    return int.from_bytes(answer, sys.byteorder)
+
+
+class Listener:
+    """A server for one app."""
+
+    def __init__(self, port: int, connections: list[weakref.ref[ObservedHttp]], tls: Authority | None) -> None:
+        self._port, self._connections, self._tls = port, connections, tls
+        self.clients: list[Client] = []
+
+    async def __call__(self) -> Client:
+        """Connect to it."""
+        context = self._tls.client if self._tls else None
+        reader, writer = await asyncio.open_connection(HOST, self._port, ssl=context)
+        await until(lambda: len(self._connections) > len(self.clients))
+        connection = self._connections[-1]()
+        assert connection is not None
+        client = Client(reader, writer, weakref.proxy(connection))
+        self.clients.append(client)
+        return client
+
 
 @asynccontextmanager
-async def listening(app: App, *, tls: Authority | None = None) -> AsyncIterator[Callable[[], Awaitable[Client]]]:
-    """Serve an app, and yield a function that connects to it."""
+async def listening(app: App, *, tls: Authority | None = None) -> AsyncIterator[Listener]:
+    """Serve an app."""
     config = uvicorn.Config(
-        app, http=BoundedHttp, lifespan="off", log_config=None, timeout_keep_alive=KEEP_ALIVE_SECONDS
+        app, http=ObservedHttp, lifespan="off", log_config=None, timeout_keep_alive=KEEP_ALIVE_SECONDS
     )
     config.load()
     state = ServerState()
-    server = await asyncio.get_running_loop().create_server(
-        lambda: BoundedHttp(config, state, app_state={}), HOST, 0, ssl=tls.server if tls else None
-    )
-    port = server.sockets[0].getsockname()[1]
-    clients = []
+    connections: list[weakref.ref[ObservedHttp]] = []  # which keep nothing in memory
 
-    async def connect() -> Client:
-        client = Client(*await asyncio.open_connection(HOST, port, ssl=tls.client if tls else None))
-        clients.append(client)
-        return client
+    def connection() -> ObservedHttp:
+        made = ObservedHttp(config, state, app_state={})
+        connections.append(weakref.ref(made))
+        return made
 
+    server = await asyncio.get_running_loop().create_server(connection, HOST, 0, ssl=tls.server if tls else None)
+    listener = Listener(server.sockets[0].getsockname()[1], connections, tls)
     try:
-        yield connect
+        yield listener
     finally:
-        for client in clients:
+        for client in listener.clients:
             client.writer.close()
             with suppress(OSError):
                 await client.writer.wait_closed()
@@ -122,7 +181,7 @@ async def assert_freed_after_disconnect(app: App, sent: bytes, refs: list[weakre
     with without_collector():
         async with listening(app) as connect:
             client = await connect()
-            await client.send(sent, pause=QUIET_SECONDS)
+            await client.send_singly(sent)
             client.writer.close()
             await until(lambda: refs and refs[0]() is None)
 
@@ -179,7 +238,7 @@ class TestBody:
         async with listening(echo(10 * MIB)) as connect:
             client = await connect()
             await client.send(request("/", body[:1], length=len(body)))
-            await client.send(*(body[at : at + piece] for at in range(1, len(body), piece)), pause=0.001)
+            await client.send_singly(*(body[at : at + piece] for at in range(1, len(body), piece)))
             assert await client.read() == body
 
     @on_both_loops
@@ -228,7 +287,7 @@ class TestBody:
             cuts = list(pairwise(accumulate(sizes, initial=0)))
             async with listening(echo(allowed)) as connect:
                 client = await connect()
-                await client.send(*(sent[start:end] for start, end in cuts if start < len(sent)), pause=0.002)
+                await client.send_singly(*(sent[start:end] for start, end in cuts if start < len(sent)))
                 assert [await client.read() for _ in bodies] == bodies
 
     @on_both_loops
@@ -246,7 +305,7 @@ class TestBody:
             whole.clear()
             async with listening(app) as connect:
                 client = await connect()
-                await client.send(first + second[:cut], pause=QUIET_SECONDS)
+                await client.send_singly(first + second[:cut])
                 whole.set()
                 assert await client.read() == bodies[0]
                 await client.send(second[cut:])
@@ -257,13 +316,15 @@ class TestReadAhead:
     @pytest.mark.parametrize("allowed", [0, MIB, 3 * MIB])
     @on_both_loops
     async def test_reads_as_far_as_allowed_and_one_chunk_more(self, *, allowed: int) -> None:
+        asked, paused = asyncio.Event(), asyncio.Event()
         ahead: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
         async def app(scope: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
             first = (await receive())["body"]
             read_ahead_of_server(scope).allow(allowed)
             second = (await receive())["body"]  # uvicorn reads on when the app asks
-            await asyncio.sleep(QUIET_SECONDS)
+            asked.set()
+            await paused.wait()
             ahead.set_result(len(first) + len(second) + sum(len(message["body"]) for message in available(receive)))
             await respond(send, b"enough")
 
@@ -271,6 +332,9 @@ class TestReadAhead:
         async with listening(app) as connect:
             client = await connect()
             sending = asyncio.create_task(client.send(request("/", body)))
+            await asked.wait()
+            await until(lambda: client.server.has_paused_reading)
+            paused.set()
             assert allowed <= await ahead <= allowed + 2 * READ_BYTES
             await client.read()
             sending.cancel()
@@ -304,12 +368,16 @@ class TestReadAhead:
 
         async def app(scope: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
             read_ahead_of_server(scope).allow(100 * MIB)
-            chunks.extend([(await receive())["body"] for _ in range(30)])
+            while len(chunks) < 30:
+                chunks.append((await receive())["body"])
             await respond(send, b"")
 
         async with listening(app) as connect:
             client = await connect()
-            await client.send(request("/", b"", length=10 * MIB), *[bytes(1000)] * 30, pause=0.005)
+            await client.send(request("/", b"", length=10 * MIB))
+            for number in range(30):
+                await until(lambda number=number: len(chunks) == number)  # type: ignore[misc]
+                await client.send(bytes(1000))
             await client.read()
 
         held = {id(whole): len(whole) for whole in (getattr(chunk, "obj", chunk) for chunk in chunks)}
@@ -330,7 +398,7 @@ class TestEnd:
 
         async with listening(app) as connect:
             client = await connect()
-            await client.send(request("/", pattern(3 * MIB), length=10 * MIB), pause=QUIET_SECONDS)
+            await client.send_singly(request("/", pattern(3 * MIB), length=10 * MIB))
             client.writer.close()
             await until(lambda: "http.disconnect" in types)
 
@@ -346,7 +414,8 @@ class TestEnd:
         def delayed(receive: Messages) -> Messages:
             async def received() -> dict[str, Any]:
                 message = await receive()
-                await asyncio.sleep(0 if message["more_body"] else QUIET_SECONDS)
+                if not message["more_body"]:  # the server has seen the end, or reads no further before the response
+                    await until(lambda: client.server.has_received_eof or client.server.has_paused_reading)
                 return message
 
             return received
@@ -363,7 +432,7 @@ class TestEnd:
     @on_both_loops
     async def test_of_sending_does_not_truncate_a_response_in_progress(self) -> None:
         async def app(_: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
-            await asyncio.sleep(QUIET_SECONDS)
+            await until(lambda: client.server.has_paused_reading)
             while (await receive())["more_body"]:
                 pass
             await respond(send, b"whole")
@@ -384,7 +453,7 @@ class TestEnd:
 
         async with listening(app) as connect:
             client = await connect()
-            await client.send(request("/", pattern(2 * MIB), length=10 * MIB), pause=QUIET_SECONDS)
+            await client.send_singly(request("/", pattern(2 * MIB), length=10 * MIB))
             assert await client.read() == b"enough"
             await client.send(pattern(8 * MIB))  # is read and discarded
             await client.send(request("/", pattern(MIB)))
@@ -434,7 +503,7 @@ class TestEnd:
         with without_collector():
             async with listening(app) as connect:
                 client = await connect()
-                await client.send(request("/", pattern(1000)) + request("/", b"", length=1000), pause=QUIET_SECONDS)
+                await client.send_singly(request("/", pattern(1000)) + request("/", b"", length=1000))
                 client.writer.close()
                 await client.writer.wait_closed()
                 gone.set()
@@ -485,7 +554,8 @@ class TestEnd:
 
         async with listening(app) as connect:
             client = await connect()
-            await client.send(request("/", pattern(2 * MIB), length=3 * MIB), pause=QUIET_SECONDS)
+            await client.send(request("/", pattern(2 * MIB), length=3 * MIB))
+            await until(lambda: client.server.has_paused_writing)
             assert len(sent) < LONG // MIB
             assert await client.read() == bytes(LONG)
 
@@ -498,7 +568,7 @@ class TestEnd:
 
         async with listening(app) as connect:
             client = await connect()
-            await client.send(request("/", pattern(2 * MIB), length=10 * MIB), pause=QUIET_SECONDS)
+            await client.send_singly(request("/", pattern(2 * MIB), length=10 * MIB))
             assert await client.read() == b"enough"
             await client.send(pattern(8 * MIB))
             await client.send(request("/", pattern(MIB)))
@@ -517,12 +587,12 @@ class TestStop:
             sizes.append(len((await receive())["body"]))
             read_ahead.allow(size if whole else 2 * MIB)
             sizes.append(len((await receive())["body"]))
-            await asyncio.sleep(QUIET_SECONDS)
+            await until(lambda: sending.done() if whole else client.server.has_paused_reading)
             read_ahead.stop()
             for _ in range(2):
                 messages = available(receive)
                 sizes.append(sum(len(message["body"]) for message in messages))
-                await asyncio.sleep(QUIET_SECONDS)
+                await until(lambda: whole or client.server.has_paused_reading)
                 if not all(message["more_body"] for message in messages):
                     break
             else:
@@ -547,7 +617,7 @@ class TestSmallChunks:
         bodies: list[bytes] = []
 
         async def app(_: dict[str, Any], receive: Messages, send: Callable[..., Awaitable[None]]) -> None:
-            await asyncio.sleep(QUIET_SECONDS)
+            await until(lambda: client.server.has_paused_reading)
             more = True
             while more:
                 message = await receive()
