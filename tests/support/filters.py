@@ -1,6 +1,7 @@
 """Photos through the filters that remove their metadata: in any chunks, cut off, and damaged."""
 
 import random
+import tracemalloc
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -88,3 +89,16 @@ def fuzz(kind: type[PhotoFilter], photos: Sequence[bytes], count: int, seed: int
             passed += 1
             assert outcome(kind, output) == output, mutant.hex()
     return passed, total
+
+
+def peak(kind: type[PhotoFilter], chunks: Iterable[bytes]) -> int:
+    """How many bytes a filter holds at most, with the chunk and its output."""
+    photo_filter = kind()
+    tracemalloc.start()
+    try:
+        for chunk in chunks:
+            photo_filter.feed(memoryview(chunk))
+        photo_filter.close()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
