@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from footprint import settled, watched
+from jpeg import START
 from soak import serving
 
 SECONDS = 20
@@ -37,7 +38,7 @@ OTHER_ADDRESS = "127.0.0.2"
 
 _HEAD = b"POST /recipe HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
 _LABEL = b'--b\r\nContent-Disposition: form-data; name="label"\r\n\r\nx\r\n'
-_PHOTO = b'--b\r\nContent-Disposition: form-data; name="photo"; filename="x.jpg"\r\n\r\n\xff\xd8\xff\xe0'
+_PHOTO = b'--b\r\nContent-Disposition: form-data; name="photo"; filename="x.jpg"\r\n\r\n' + START
 _UPLOAD = _LABEL + _PHOTO + bytes(50_000) + b"\r\n--b--\r\n"
 
 

@@ -11,7 +11,6 @@ import argparse
 import hashlib
 import json
 import os
-import random
 import socket
 import statistics
 import subprocess
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from footprint import Footprint, settled, watched, written_bytes
+from jpeg import noise
 
 from recipe_api.dev.migrations import migrate
 from recipe_api.dev.stack import embedded_stack
@@ -56,8 +56,7 @@ def main() -> int:
 def _soak(folder: Path, options: argparse.Namespace) -> int:
     size = options.large_mib * MIB
     shared = folder / "shared"
-    source = random.Random(1)  # noqa: S311 - no secret
-    shared.write_bytes(b"".join(source.randbytes(MIB) for _ in range(options.large_mib)))
+    shared.write_bytes(b"".join(noise(MIB, seed=number) for number in range(options.large_mib)))
     environment = {
         "WEB_CONCURRENCY": "2",
         "MAX_UPLOAD_BYTES": str(size),

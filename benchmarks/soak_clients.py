@@ -16,6 +16,7 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import uvloop
+from jpeg import START
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -27,7 +28,7 @@ SLOW_RATE = 1500  # bytes a second
 SLOW_STEP = 750  # bytes at a time
 CHUNK = 256 * KIB
 BOUNDARY = b"soak-7MA4YWxkTrZu0gW"
-HEAD_BYTES = 32
+HEAD_BYTES = len(START) + 24
 
 
 @dataclass(slots=True)
@@ -138,7 +139,7 @@ def _around(size: int) -> tuple[bytes, bytes]:
 
 
 def _head() -> bytes:
-    return b"\xff\xd8\xff\xe0" + secrets.token_bytes(HEAD_BYTES - 4)
+    return START + secrets.token_bytes(HEAD_BYTES - len(START)).replace(b"\xff", b"\xfe")
 
 
 async def _run(options: argparse.Namespace) -> Outcome:

@@ -105,7 +105,8 @@ def test_a_command_for_the_object_store_alone_needs_only_its_variables() -> None
         ("IDEMPOTENCY_KEY_SECONDS", "60", 60),
         ("PARTS_IN_FLIGHT", "16", 16),
         ("PHOTO_TYPES", "image/png , image/jpeg", ("image/png", "image/jpeg")),
-        ("PHOTO_TYPES", "application/octet-stream", ("application/octet-stream",)),
+        ("PHOTO_TYPES", "image/gif", ("image/gif",)),
+        ("PHOTO_METADATA", "keep", "keep"),
         ("ROOT_PATH", "/api", "/api"),
         ("ROOT_PATH", "/kitchen/photos-v1.0~x", "/kitchen/photos-v1.0~x"),
         ("PORT", "5000", 5000),
@@ -233,6 +234,7 @@ def test_secret_keys_are_separated_by_commas(value: str, keys: tuple[str, ...]) 
         ("PHOTO_TYPES", "jpeg"),
         ("PHOTO_TYPES", "image/png\nimage/jpeg"),
         ("PHOTO_TYPES", ","),
+        ("PHOTO_METADATA", "strip"),
         *(
             ("ROOT_PATH", path)
             for path in ("api", "/", "/api/", "//api", "/a//b", "/a b", "/ä", "/%61", "/a?b", "/a/..")
@@ -250,6 +252,16 @@ def test_an_invalid_value_is_reported_in_one_line_that_begins_with_its_variable(
     complaint = complaint_about({**LEAST, variable: value})
     assert complaint.startswith(f"{variable}: ")
     assert complaint.isprintable()
+
+
+def test_types_whose_metadata_cannot_be_removed_require_that_it_is_kept() -> None:
+    types = {"PHOTO_TYPES": "image/jpeg,image/tiff,application/octet-stream"}
+
+    complaint = complaint_about({**LEAST, **types})
+
+    assert complaint.startswith("PHOTO_TYPES contains image/tiff, application/octet-stream, whose metadata cannot be")
+    assert "PHOTO_METADATA=keep" in complaint
+    assert settings_of({**types, "PHOTO_METADATA": "keep"}).photo_types[1] == "image/tiff"
 
 
 @pytest.mark.parametrize("variable", LEAST)

@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 
-from compare.photos import CONTENT_TYPE, FORM_HEAD, FORM_TAIL, MIB, photo
+from jpeg import END, noise, photo
+
+from compare.photos import CONTENT_TYPE, FORM_HEAD, FORM_TAIL, MIB
 from compare.processes import BenchmarkError
 
 SEND_BUFFER = MIB // 4
@@ -40,8 +42,9 @@ def large_photo(length: int) -> Iterator[LargePhoto]:
     """The bytes of a photo, in memory for as long as the block lasts."""
     descriptor = os.memfd_create("photo")
     try:
-        piece = photo(MIB)
-        for _ in range(length // MIB):
+        os.write(descriptor, photo(MIB).removesuffix(END) + bytes(len(END)))
+        piece = noise(MIB)
+        for _ in range(length // MIB - 1):
             os.write(descriptor, piece)
         yield LargePhoto(descriptor, length)
     finally:

@@ -66,7 +66,7 @@ def _stream(name: str, title: str, *, size: int, connections: int, rounds: int, 
         name=name,
         title=f"{title} over {connections} connections",
         measure=many(size, connections=connections, seconds=seconds, warm=warm),
-        contestants=("service", "express", "naive", "discard"),
+        contestants=("service", "keep", "express", "naive", "discard"),
         rounds=rounds,
         straight={
             "store": lambda place: straight.many(

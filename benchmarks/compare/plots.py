@@ -14,6 +14,7 @@ _ROW, _BAR = 34, 20
 _NAMES = {
     "service": "recipe_api",
     "express": "Express + multer-s3",
+    "keep": "metadata kept",
     "naive": "UploadFile",
     "discard": "app that discards",
     "store": "straight to the store",

@@ -14,6 +14,7 @@ END = "<!-- written by `python benchmarks/compare`: end -->"
 _ROWS = {
     "service": "**recipe_api**",
     "express": "Express + multer-s3",
+    "keep": "recipe_api, metadata kept",
     "naive": "`UploadFile`",
     "discard": "*app that discards*",
     "store": "*straight to the store*",

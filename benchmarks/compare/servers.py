@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from compare.processes import KEPT_BY_MALLOC, BenchmarkError, answers, free_port, running
@@ -53,17 +53,24 @@ def contestants(cache: Path, *, service: str) -> dict[str, Contestant]:
         cache: Has what npm installed.
         service: The command that starts this service.
     """
+    ours = Contestant(
+        name="service",
+        title="recipe_api",
+        command=(*shlex.split(service), "--host", "127.0.0.1"),
+        table="recipe",
+        environment={
+            "SECRET_KEY": "benchmark-benchmark-benchmark-benchmark",
+            "MAX_UPLOAD_BYTES": str(4 * 1024**3),
+            "WEB_CONCURRENCY": "1",
+        },
+    )
     found = (
-        Contestant(
-            name="service",
-            title="recipe_api",
-            command=(*shlex.split(service), "--host", "127.0.0.1"),
-            table="recipe",
-            environment={
-                "SECRET_KEY": "benchmark-benchmark-benchmark-benchmark",
-                "MAX_UPLOAD_BYTES": str(4 * 1024**3),
-                "WEB_CONCURRENCY": "1",
-            },
+        ours,
+        replace(
+            ours,
+            name="keep",
+            title="recipe_api, metadata kept",
+            environment={**ours.environment, "PHOTO_METADATA": "keep"},
         ),
         Contestant(
             name="express",

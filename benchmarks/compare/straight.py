@@ -13,10 +13,11 @@ from collections.abc import Awaitable, Callable
 import aioboto3
 import asyncpg
 from botocore.config import Config
+from jpeg import photo
 
 from compare import client
 from compare.loads import Place
-from compare.photos import MIB, photo
+from compare.photos import MIB
 from compare.processes import BenchmarkError, cpu_seconds, guarded, plain_environment
 from compare.store import BUCKET
 from compare.wrk import stream

@@ -100,6 +100,7 @@ def _services(settings: Settings, resources: Resources) -> Services:
     base_url, bucket = base_urls(settings)
     policy = UploadPolicy(
         kinds=accepted(settings.photo_types),
+        photo_metadata=settings.photo_metadata,
         key_prefix=settings.s3_key_prefix,
         object_url=partial(object_url, base_url=base_url),
         bucket=bucket,

@@ -25,6 +25,7 @@ from pydantic_core import ErrorDetails
 
 from recipe_api.database_url import validate
 from recipe_api.photos.kinds import accepted
+from recipe_api.photos.metadata import PhotoMetadata, unfilterable
 from recipe_api.units import KIB, MIB
 
 PART_SIZE = 5 * MIB
@@ -333,6 +334,7 @@ class Settings(DatabaseSettings, S3Settings):
     photo_types: Annotated[Names, AfterValidator(_photo_types)] = Field(
         DEFAULT_PHOTO_TYPES, validation_alias="PHOTO_TYPES"
     )
+    photo_metadata: PhotoMetadata = Field(PhotoMetadata.REMOVE, validation_alias="PHOTO_METADATA")
 
     root_path: Annotated[str, AfterValidator(_root_path)] = Field("", validation_alias="ROOT_PATH")
     """The path below which a reverse proxy publishes the service; empty at the root of a host."""
@@ -345,6 +347,16 @@ class Settings(DatabaseSettings, S3Settings):
         Literal["debug", "info", "warning", "error"],
         BeforeValidator(lambda level: level.lower() if isinstance(level, str) else level),
     ] = Field("info", validation_alias="LOG_LEVEL")
+
+    @model_validator(mode="after")
+    def _metadata_of_all_types_can_be_removed(self) -> Self:
+        kept = unfilterable(self.photo_types)
+        if self.photo_metadata is PhotoMetadata.REMOVE and kept:
+            raise ValueError(
+                f"PHOTO_TYPES contains {', '.join(kept)}, whose metadata cannot be removed; "
+                "leave that out, or set PHOTO_METADATA=keep to publish every photo with its metadata"
+            )
+        return self
 
     @property
     def uploads_per_client(self) -> int:

@@ -14,11 +14,10 @@ from typing import Any
 import httpx
 
 from recipe_api.units import KIB, MIB
-from tests.support.forms import CONTENT_TYPE, recipe_form
+from tests.support.forms import CONTENT_TYPE, JPEG_HEADER, recipe_form
 from tests.support.idempotency import key_of
 from tests.support.service import bearer
 
-_HEAD = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00"
 _WAITING = 10
 """Uploads with an idempotency key of one client that wait to be sent again; at more, it begins no new ones."""
 _PAUSE_SECONDS = 0.05
@@ -61,10 +60,10 @@ class Record:
 
 
 class Photos:
-    """Photos of many sizes, none twice: slices of one random pool behind a number of their own."""
+    """Photos of many sizes, none twice: a number of their own, then a slice of one random pool."""
 
     def __init__(self, seed: int) -> None:
-        self._pool = random.Random(seed).randbytes(16 * MIB)  # noqa: S311 - no secret
+        self._pool = random.Random(seed).randbytes(16 * MIB).replace(b"\xff", b"\xfe")  # noqa: S311 - no secret
         self._numbers = count()
         self._lock = threading.Lock()
 
@@ -77,7 +76,7 @@ class Photos:
         start = chance.randrange(len(self._pool) - size)
         with self._lock:
             number = next(self._numbers)
-        return _HEAD + number.to_bytes(8) + self._pool[start : start + size]
+        return JPEG_HEADER + b"%08d" % number + self._pool[start : start + size]
 
 
 class Client:

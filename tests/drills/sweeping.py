@@ -2,6 +2,7 @@
 
 from tests.drills.stage import Stage, client_of, is_public, upload
 from tests.support.fault_proxy import StoreProxy
+from tests.support.forms import jpeg
 from tests.support.proxy import Fault, Plan
 from tests.support.traces import eventually
 
@@ -76,4 +77,4 @@ def failing_store(stage: Stage) -> str:
     return f"{attempts} uploads that the store rejected: no warning of a cleanup"
 
 
-_PHOTO = ("x.jpg", b"\xff\xd8\xff\xe0" + bytes(500), "image/jpeg")
+_PHOTO = ("x.jpg", jpeg(500), "image/jpeg")

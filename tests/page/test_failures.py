@@ -270,7 +270,7 @@ class TestARefusal:
         self, page: Page, start_service: Callable[..., Service], visit: Visit
     ) -> None:
         visit.expect("415 (Unsupported Media Type)")
-        await page.goto(start_service(PHOTO_TYPES="image/png,image/jxl,image/webp").url)
+        await page.goto(start_service(PHOTO_TYPES="image/png,image/jxl,image/webp", PHOTO_METADATA="keep").url)
         await send(page, size=0)
 
         await expect(page.locator(".state")).to_contain_text("accepts: PNG, JPEG XL or WebP.")

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from tests.support.chromium import Visit, axe_findings
-from tests.support.photos import choose, labels, photo
+from tests.support.photos import assert_position_removed, choose, labels, photo
 from tests.support.service import Service
 
 
@@ -37,6 +37,16 @@ class TestWithoutScripts:
         await page.get_by_role("link", name="Upload another photo").click()
         await expect(page.get_by_label("Choose a photo")).to_be_visible()
 
+    async def test_removes_the_position_of_a_photo(self, page: Page, service: Service) -> None:
+        await page.goto(service.url)
+        await choose(page, photo(source="exif_gps.jpg"))
+        await page.get_by_label("Label").fill("Pancakes")
+        await page.get_by_role("button", name="Upload", exact=True).click()
+
+        location = await page.get_by_role("img", name="Pancakes").get_attribute("src")
+        assert location is not None
+        assert_position_removed(location)
+
     async def test_shows_why_an_upload_failed(self, page: Page, service: Service, visit: Visit) -> None:
         visit.expect("415")
         await page.goto(service.url)
@@ -62,7 +72,7 @@ class TestWithoutScripts:
 
         await expect(page.get_by_text("or drop it here")).to_be_hidden()
         await expect(page.get_by_role("heading", name="Photos", exact=True)).to_be_hidden()
-        await expect(page.get_by_text("Photos are published as they are")).to_be_visible()
+        await expect(page.get_by_text("is removed before they are published")).to_be_visible()
 
 
 async def test_comes_back_if_the_script_does_not_load(page: Page, service: Service, visit: Visit) -> None:

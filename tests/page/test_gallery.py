@@ -4,7 +4,7 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.support.chromium import Visit, held_back
-from tests.support.photos import choose, labels, photo, upload
+from tests.support.photos import choose, labels, photo, portrait, upload
 from tests.support.proxy import Fault, Plan
 from tests.support.service import Service
 from tests.support.service_proxy import ServiceProxy
@@ -36,6 +36,12 @@ def tile(page: Page, label: str) -> Locator:
     return page.locator("#tiles > li").filter(has=page.get_by_role("heading", name=label))
 
 
+async def ratio(shown: Locator) -> float:
+    box = await shown.bounding_box()
+    assert box is not None
+    return box["width"] / box["height"]
+
+
 def button(page: Page, name: str) -> Locator:
     return page.get_by_role("button", name=name)
 
@@ -54,6 +60,19 @@ class TestShowing:
 
         await expect(page.locator("#tiles h3")).to_have_text(names[::-1])
         await expect(page.get_by_role("button", name="Show more")).to_be_hidden()
+
+    async def test_reserves_the_proportions_of_each_photo(self, page: Page, service: Service, visit: Visit) -> None:
+        visit.expect(".jpg")
+        await page.route("**/*.jpg", lambda route: route.abort())  # no photo arrives, whose proportions would show
+        with service.client() as client:
+            files = {"photo": ("p.jpg", portrait()["buffer"])}
+            client.post("/recipe", data={"label": "Tall"}, files=files).raise_for_status()
+        upload(service, "Square")
+        await page.goto(service.url)
+
+        ratios = [await ratio(tile(page, label).locator(".photo")) for label in ("Tall", "Square")]
+
+        assert ratios == [pytest.approx(1 / 2, abs=0.01), pytest.approx(1, abs=0.01)]
 
     async def test_can_be_browsed_with_the_keyboard(self, page: Page, service: Service) -> None:
         upload(service, *(f"Dish {number}" for number in range(FIRST_PAGE + 1)))

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, expect
 
 from tests.support.chromium import Visit, held_back
-from tests.support.photos import MIB, choose, labels, photo, portrait
+from tests.support.photos import MIB, assert_position_removed, choose, labels, photo, portrait
 from tests.support.proxy import Fault, Plan
 from tests.support.service import Service
 from tests.support.service_proxy import ServiceProxy
@@ -70,6 +70,15 @@ class TestChoosing:
         await expect(page.get_by_text("Nothing here yet")).to_be_hidden()
         await expect(page.get_by_role("heading", name="Uploads")).to_be_hidden()
         assert sorted(labels(service)) == ["Minestrone soup", "apple pie"]
+
+    async def test_the_position_of_a_photo_is_removed(self, page: Page, service: Service) -> None:
+        await page.goto(service.url)
+        await choose(page, photo(source="exif_gps.jpg"))
+        await page.get_by_role("button", name="Upload").click()
+
+        location = await page.locator("#tiles a").get_attribute("href")
+        assert location is not None
+        assert_position_removed(location)
 
     @pytest.mark.parametrize(("event", "selector"), [("drop", "#drop"), ("drop", "h1"), ("paste", "body")])
     async def test_photos_can_be_dropped_and_pasted(

@@ -9,9 +9,22 @@ HEADER = f"Content-Type: {CONTENT_TYPE}"
 """The header line that announces such a form."""
 
 
+JPEG_HEADER = bytes.fromhex(
+    "ffd8"  # start of image
+    "ffe0 0010 4a464946 00 0102 00 0001 0001 00 00"  # JFIF 1.2, without a thumbnail
+    "ffc0 000b 08 0400 0300 01 01 11 00"  # baseline, 768 x 1024 pixels, one component
+    "ffda 0008 01 01 00 00 3f 00"  # start of the only scan
+)
+JPEG_END = bytes.fromhex("ffd9")
+
+
 def jpeg(size: int, *, seed: int = 1) -> bytes:
-    """So many bytes that begin as a JPEG does; the rest does not repeat, so that a part lost or swapped shows."""
-    return (b"\xff\xd8\xff\xe0\x00\x10JFIF\x00" + random.Random(seed).randbytes(size))[:size]  # noqa: S311 - no secret
+    """Return a JPEG of `size` bytes without metadata: valid as far as its segments go, though it shows only noise.
+
+    Its bytes do not repeat, so that a lost or swapped part is noticed. Below some 50 bytes it is cut off.
+    """
+    noise = random.Random(seed).randbytes(max(0, size - len(JPEG_HEADER) - len(JPEG_END)))  # noqa: S311 - no secret
+    return (JPEG_HEADER + noise.replace(b"\xff", b"\xfe") + JPEG_END)[:size]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,10 +4,12 @@ import io
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageChops
+from PIL.ExifTags import IFD
 from playwright.async_api import FilePayload, Page
 
 from tests.support.forms import jpeg
+from tests.support.recipes import fetched
 from tests.support.service import Service
 
 FOLDER = Path(__file__).parent.parent / "photos"
@@ -15,7 +17,7 @@ MIB = 1024 * 1024
 
 
 def photo(name: str = "pancakes.jpg", *, size: int = 0, source: str = "hopper.jpg") -> FilePayload:
-    """A file to choose; what is added to reach `size` comes after the end of the image, where nobody looks."""
+    """A file to choose; what is added to reach `size` comes after the end of the image, and is not stored."""
     shown = (FOLDER / source).read_bytes()
     return {"name": name, "mimeType": "image/jpeg", "buffer": shown + jpeg(max(size - len(shown), 0))}
 
@@ -38,6 +40,15 @@ def upload(service: Service, *labels: str, token: str | None = None) -> list[dic
         files = {"photo": ("p.jpg", photo()["buffer"])}
         answers = [client.post("/recipe", data={"label": label}, files=files) for label in labels]
     return [answer.raise_for_status().json() for answer in answers]
+
+
+def assert_position_removed(location: str) -> None:
+    """Assert that a stored photo shows the sample with a position, and does not have it any more."""
+    stored = Image.open(io.BytesIO(fetched(location).content))
+    sent = Image.open(FOLDER / "exif_gps.jpg")
+    assert sent.getexif().get_ifd(IFD.GPSInfo)
+    assert not stored.getexif().get_ifd(IFD.GPSInfo)
+    assert ImageChops.difference(sent, stored).getbbox() is None
 
 
 def labels(service: Service, token: str | None = None) -> list[str]:

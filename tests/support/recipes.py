@@ -23,6 +23,7 @@ def fetched(location: str) -> httpx.Response:
 def row_of(recipe: dict[str, Any]) -> dict[str, Any]:
     """The row that an answer to an upload stands for."""
     row = {name: value for name, value in recipe.items() if name not in _ANSWERED_ALONE}
+    row["photo_metadata"] = row.pop("metadata")
     return row | {"id": UUID(recipe["id"]), "created_at": datetime.fromisoformat(recipe["created_at"])}
 
 

@@ -100,7 +100,8 @@ class Backstage:
     def faulty_table(self) -> Iterator[None]:
         """Meanwhile the table is one that divides by zero whenever it is read: a fault that nobody expects."""
         columns = (
-            "id, label, key, location, content_type, (1 / 0)::bigint AS size, etag, original_name, created_at, bucket"
+            "id, label, key, location, content_type, (1 / 0)::bigint AS size, etag, original_name, created_at, bucket, "
+            "width, height, photo_metadata"
         )
         self.sql("ALTER TABLE recipe RENAME TO elsewhere")
         try:

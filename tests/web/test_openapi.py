@@ -31,6 +31,8 @@ OPERATIONS = {
     "readyz": ("/readyz", "get", {"200", "503"}),
 }
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture
 def client(service: Service) -> Iterator[httpx.Client]:
@@ -142,7 +144,7 @@ def test_schemathesis_finds_no_violation(
             *(["--header", f"Authorization: Bearer {API_TOKEN}"] if closed else []),
         ],
         cwd=tmp_path,
-        env={**os.environ, "SCHEMATHESIS_HOOKS": str(Path(schemathesis_hooks.__file__))},
+        env={**os.environ, "SCHEMATHESIS_HOOKS": str(Path(schemathesis_hooks.__file__)), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,

@@ -99,7 +99,9 @@ def test_the_page_contains_the_limits_from_the_settings(start_service: Callable[
 
 
 def test_the_page_offers_any_file_if_any_is_accepted(make_settings: Callable[..., Settings]) -> None:
-    made = pages.Page(make_settings(PHOTO_TYPES="image/jpeg,application/octet-stream"), photo_base_urls=[])
+    made = pages.Page(
+        make_settings(PHOTO_TYPES="image/jpeg,application/octet-stream", PHOTO_METADATA="keep"), photo_base_urls=[]
+    )
 
     assert Page(bytes(shown(made).body).decode()).inputs["photo"]["accept"] == ""
 

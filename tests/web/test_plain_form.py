@@ -12,6 +12,7 @@ from tests.support.calls import post
 from tests.support.forms import CONTENT_TYPE, HEADER, jpeg, recipe_form
 from tests.support.idempotency import key_of
 from tests.support.problems import assert_problem
+from tests.support.samples import sample
 from tests.support.service import API_TOKEN, Service
 from tests.support.traces import Backstage
 from tests.support.wire import request
@@ -77,9 +78,7 @@ class TestStored:
         assert answer.text.count(html.escape("<script>alert(1)")) == 3
 
     def test_a_photo_that_browsers_cannot_display_is_only_linked(self, client: httpx.Client) -> None:
-        heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200)
-
-        answer = post(client, photo=heic, headers=HTML)
+        answer = post(client, photo=sample("hopper.heif"), headers=HTML)
 
         assert_page(answer, 201)
         assert "<img" not in answer.text

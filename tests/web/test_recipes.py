@@ -59,6 +59,20 @@ class TestListing:
     def test_is_empty_without_recipes(self, client: httpx.Client) -> None:
         assert client.get("/recipe").json() == {"items": [], "next": None}
 
+    def test_a_recipe_of_an_older_release_has_no_dimensions_and_kept_its_metadata(
+        self, client: httpx.Client, recipe: dict[str, Any], backstage: Backstage
+    ) -> None:
+        backstage.sql("UPDATE recipe SET width = NULL, height = NULL, photo_metadata = NULL")
+
+        [item] = client.get("/recipe").json()["items"]
+
+        assert item == {
+            **{name: value for name, value in recipe.items() if name != "manage_token"},
+            "width": None,
+            "height": None,
+            "metadata": "kept",
+        }
+
     @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8, 200])
     def test_pages_neither_miss_nor_repeat_a_recipe(self, service: Service, client: httpx.Client, limit: int) -> None:
         labels = [f"No. {number}" for number in range(7)]

@@ -28,6 +28,11 @@ class RecipeBase(SQLModel):
     """The time in the key, to the millisecond."""
     bucket: str | None = Field(default=None, sa_column=Column(Text))
     """The address of the bucket itself, which may differ from `location`; None in rows of older releases."""
+    width: int | None = Field(default=None, sa_column=Column(Integer))
+    """In pixels as displayed, like `height`; None in rows of older releases, or if the photo does not contain it."""
+    height: int | None = Field(default=None, sa_column=Column(Integer))
+    photo_metadata: str | None = Field(default=None, sa_column=Column(Text))
+    """`removed` or `kept`; None in rows of older releases, which kept it."""
 
 
 class Recipe(RecipeBase, table=True):

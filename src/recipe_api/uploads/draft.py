@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 from recipe_api.database.models import RecipeBase
 from recipe_api.errors import FieldEmpty, FieldMissing, UnsupportedFile
+from recipe_api.photos.filtering import Dimensions
 from recipe_api.photos.kinds import ANYTHING, Kind, sniff
 from recipe_api.storage import keys
 from recipe_api.storage.protocol import Attributes
@@ -20,7 +21,7 @@ _BASE64 = re.compile(rb"[\s\"']*(?:data:[^,]{0,200},)?([A-Za-z0-9+/_-]{16,})")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipeDraft:
-    """A recipe without its label, and without the size and entity tag of its photo."""
+    """A recipe without its label, and without what is known only when its photo has been stored."""
 
     id: UUID
     created_at: datetime
@@ -56,8 +57,11 @@ class RecipeDraft:
             metadata={"fieldname": "photo", "recipe": str(self.id)},
         )
 
-    def complete(self, label: str, written: Written, *, policy: UploadPolicy) -> RecipeBase:
+    def complete(
+        self, label: str, written: Written, *, dimensions: Dimensions | None, policy: UploadPolicy
+    ) -> RecipeBase:
         """Return the complete recipe."""
+        width, height = dimensions or (None, None)
         return RecipeBase(
             id=self.id,
             label=label,
@@ -69,6 +73,9 @@ class RecipeDraft:
             original_name=self.name,
             created_at=self.created_at,
             bucket=policy.bucket,
+            width=width,
+            height=height,
+            photo_metadata=policy.photo_metadata.result,
         )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from recipe_api.multipart import FormRules
 from recipe_api.photos.kinds import Kind
+from recipe_api.photos.metadata import PhotoMetadata
 from recipe_api.uploads.labels import check_label
 
 
@@ -13,6 +14,7 @@ class UploadPolicy:
     """The limits and destinations of uploads. Sizes are in bytes."""
 
     kinds: frozenset[Kind]
+    photo_metadata: PhotoMetadata
     key_prefix: str
     object_url: Callable[[str], str]
     """Returns the public address of a key."""

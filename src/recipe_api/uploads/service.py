@@ -18,6 +18,7 @@ from recipe_api.database.recipe_writer import RecipeWriter
 from recipe_api.database.repository import Page, Position, Recipes
 from recipe_api.errors import CommitInDoubt, DatabaseUnavailable, RecipeNotFound
 from recipe_api.photos.kinds import HEAD_BYTES
+from recipe_api.photos.metadata import stream_of
 from recipe_api.storage.budget import BufferBudget
 from recipe_api.storage.protocol import ObjectStore
 from recipe_api.storage.writer import ObjectWriter
@@ -135,17 +136,21 @@ class Uploads:
         head = await photo.read_exactly(HEAD_BYTES)
         draft = RecipeDraft.of_photo(photo.filename or "", head, policy=self.policy)
         async with self._writer(draft, source, client) as writer:
+            stream = stream_of(draft.kind, self.policy.photo_metadata)
             chunk = memoryview(head)
             while chunk:
                 if begun:
                     begun.fingerprint.update(chunk)
-                await writer.write(chunk, until=clock.deadline)
+                for piece in stream.feed(chunk):
+                    await writer.write(piece, until=clock.deadline)
                 chunk = await photo.read_view()
+            for piece in stream.close():
+                await writer.write(piece, until=clock.deadline)
             await form.finish()
             deadline = clock.stop()
             label = form.text("label")
             written = await writer.commit(until=deadline)
-        recipe = draft.complete(label, written, policy=self.policy)
+        recipe = draft.complete(label, written, dimensions=stream.dimensions, policy=self.policy)
         await self._insert(recipe, begun.finished(label) if begun else None, deadline=deadline)
         return recipe
 

@@ -19,6 +19,7 @@ from starlette.responses import Response
 
 from recipe_api.errors import RecipeApiError
 from recipe_api.photos.kinds import ANYTHING
+from recipe_api.photos.metadata import PhotoMetadata
 from recipe_api.settings import Settings
 from recipe_api.web.addresses import origin
 from recipe_api.web.compression import CompressedFiles, CompressedText
@@ -102,6 +103,14 @@ async def problem_meaning(code: str) -> Response:
     raise HTTPException(404)
 
 
+_METADATA_NOTES = {
+    PhotoMetadata.REMOVE: "Photos are public. What the camera saved in them, such as the place where they were "
+    "taken, is removed before they are published.",
+    PhotoMetadata.KEEP: "Photos are published as they are, including everything the camera saved in them, often the "
+    "place where they were taken.",
+}
+
+
 def _rendered_html(settings: Settings) -> str:
     accepts_anything = ANYTHING.content_type in settings.photo_types
     html = Template((_STATIC / "index.html").read_text("utf-8"))
@@ -110,6 +119,7 @@ def _rendered_html(settings: Settings) -> str:
         accept=escape("" if accepts_anything else ",".join(settings.photo_types)),
         max_photo_bytes=settings.max_upload_bytes,
         max_label_bytes=settings.max_label_bytes,
+        metadata_note=_METADATA_NOTES[settings.photo_metadata],
     )
 
 

@@ -1,10 +1,10 @@
 """The public JSON schemas, independent of the database tables."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 from pydantic.config import JsonDict
 
 from recipe_api.database.models import RecipeBase
@@ -27,6 +27,9 @@ _RECIPE: JsonDict = {
     "etag": "9b2cf535f27731c974343645a3985328",
     "original_name": "pancakes.jpg",
     "created_at": "2026-11-22T07:29:27.934Z",
+    "width": 1200,
+    "height": 900,
+    "metadata": "removed",
 }
 
 
@@ -40,12 +43,21 @@ class RecipeOut(BaseModel):
     key: str = Field(description="The object's key in the bucket; keys sort by time.")
     location: str = Field(description="The photo's public URL.", json_schema_extra={"format": "uri"})
     content_type: str = Field(description="The media type, detected from the photo's bytes.")
-    size: int = Field(description="Size of the photo in bytes.")
+    size: int = Field(description="Size of the stored photo in bytes.")
     etag: str = Field(description="The object's entity tag, without quotes.")
     original_name: str = Field(
         description="The name of the uploaded file, as sent but without folders; its extension may be wrong."
     )
     created_at: Timestamp = Field(description="When the upload began, in UTC.")
+    width: int | None = Field(
+        description="Width in pixels as displayed, after the orientation was applied; null if the photo does not say, "
+        "or was uploaded to an older release."
+    )
+    height: int | None = Field(description="Height in pixels as displayed; null together with `width`.")
+    metadata: Annotated[Literal["removed", "kept"], BeforeValidator(lambda value: value or "kept")] = Field(
+        validation_alias="photo_metadata",
+        description="Whether metadata, such as the place where the photo was taken, was removed before it was stored.",
+    )
 
     @classmethod
     def of(cls, recipe: RecipeBase) -> Self:

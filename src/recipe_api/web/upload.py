@@ -82,7 +82,8 @@ _OPENAPI: dict[str, Any] = {
                             "type": "string",
                             "format": "binary",
                             "minLength": 1,
-                            "description": "The photo's own bytes.",
+                            "description": "The photo's own bytes. Unless the service is configured otherwise, "
+                            "its metadata is removed before it is stored.",
                         },
                     },
                     "additionalProperties": {"type": "string", "description": "Ignored."},
@@ -138,6 +139,7 @@ _ERRORS = (
     errors.NotMultipart,
     errors.UnsupportedEncoding,
     errors.UnsupportedFile,
+    errors.PhotoMalformed,
     *TEXT_ERRORS,
     errors.FieldRepeated,
     errors.FieldUnexpected,
@@ -156,6 +158,9 @@ async def upload_recipe(request: Request) -> Response:
 
     `label` and `photo` may come in either order. The photo's first bytes determine its type. A 201 means that the photo
     can be fetched from `location` and that the record is committed. After any other final response, neither exists.
+
+    Metadata, such as the place where the photo was taken, is removed before the photo is stored, without loss to the
+    pixels, unless the service is configured to keep it. The recipe's `metadata` says which.
 
     With an `Idempotency-Key`, an upload whose response was lost can be sent again. It gets the same response, marked
     `Idempotency-Replayed: true`, and no second recipe is created.

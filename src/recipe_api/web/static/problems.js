@@ -18,6 +18,7 @@ const SENTENCES = {
   "photo-too-large": TOO_LARGE,
   "body-too-large": TOO_LARGE,
   "unsupported-photo": `This file is not a photo of a kind that the service accepts: ${acceptedKinds}. Choose another one.`,
+  "photo-malformed": "This photo is damaged or unusual, so what the camera saved in it cannot be removed. Save it again with an image editor.",
   "text-too-large": "The label is too long. Shorten it.",
   "service-full": "The service is busy with other uploads.",
 };

@@ -9,6 +9,8 @@ import { sentenceOf } from "./problems.js";
 import { tokenFor } from "./tokens.js";
 
 const COPIED_MS = 2000;
+const NARROWEST = 1 / 2;
+const WIDEST = 3;
 
 export class Tile {
   constructor(recipe, onDelete) {
@@ -36,6 +38,7 @@ export class Tile {
       if (!this.input.readOnly) this.#rename();
     };
     this.#name();
+    if (recipe.width) this.row.style.setProperty("--ratio", ratioOf(recipe));
     frame(this.photo, recipe.location, kindOf(recipe.content_type));
     this.refresh();
   }
@@ -116,4 +119,9 @@ export class Tile {
       this.complain(sentenceOf(error));
     }
   }
+}
+
+/** The proportions to reserve for a photo, within bounds: one that is a thin strip is cropped. */
+function ratioOf({ width, height }) {
+  return Math.min(Math.max(width / height, NARROWEST), WIDEST);
 }

@@ -1,0 +1,93 @@
+"""Decides what becomes of a photo's metadata: removed, by the filter of its type, or kept."""
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+from recipe_api.errors import PhotoMalformed
+from recipe_api.photos.filtering import Dimensions, PhotoFilter
+from recipe_api.photos.gif import GifFilter
+from recipe_api.photos.jpeg import JpegFilter
+from recipe_api.photos.kinds import Kind
+from recipe_api.photos.png import PngFilter
+
+FILTERS: dict[str, type[PhotoFilter]] = {
+    "image/jpeg": JpegFilter,
+    "image/png": PngFilter,
+    "image/gif": GifFilter,
+}
+"""The filter of each content type whose metadata can be removed."""
+
+
+class PhotoMetadata(StrEnum):
+    """What `PHOTO_METADATA` may be."""
+
+    REMOVE = "remove"
+    KEEP = "keep"
+
+    @property
+    def result(self) -> str:
+        """What is recorded of a photo that was stored under this setting."""
+        return "removed" if self is PhotoMetadata.REMOVE else "kept"
+
+
+class PhotoStream(Protocol):
+    """A photo on its way to the store."""
+
+    @property
+    def dimensions(self) -> Dimensions | None:
+        """The dimensions, once they have been read."""
+
+    def feed(self, data: memoryview) -> Sequence[memoryview]:
+        """Return what is to be stored for the next bytes.
+
+        Raises:
+            PhotoMalformed: The metadata cannot be removed.
+        """
+
+    def close(self) -> Sequence[memoryview]:
+        """Return what is still to be stored after the last bytes.
+
+        Raises:
+            PhotoMalformed: The metadata cannot be removed.
+        """
+
+
+class _Unchanged:
+    """A photo that is stored as it is. The filter only reads the dimensions, and stops when it has them."""
+
+    def __init__(self, reader: PhotoFilter | None) -> None:
+        self._reader = reader
+        self.dimensions: Dimensions | None = None
+
+    def feed(self, data: memoryview) -> Sequence[memoryview]:
+        if self._reader is not None:
+            try:
+                self._reader.feed(data)
+            except PhotoMalformed:
+                self._reader = None
+            else:
+                self.dimensions = self._reader.dimensions
+                if self.dimensions is not None:
+                    self._reader = None
+        return (data,)
+
+    def close(self) -> Sequence[memoryview]:
+        return ()
+
+
+def stream_of(kind: Kind, setting: PhotoMetadata) -> PhotoStream:
+    """Return a stream for one photo.
+
+    Raises:
+        KeyError: The metadata of this type cannot be removed (`unfilterable`).
+    """
+    if setting is PhotoMetadata.REMOVE:
+        return FILTERS[kind.content_type]()
+    reads_dimensions = FILTERS.get(kind.content_type)
+    return _Unchanged(None if reads_dimensions is None else reads_dimensions())
+
+
+def unfilterable(content_types: Iterable[str]) -> list[str]:
+    """Return those of these content types whose metadata cannot be removed."""
+    return [content_type for content_type in content_types if content_type not in FILTERS]
