@@ -7,6 +7,7 @@ from typing import Protocol
 from recipe_api.errors import PhotoMalformed
 from recipe_api.photos.filtering import Dimensions, PhotoFilter
 from recipe_api.photos.gif import GifFilter
+from recipe_api.photos.heif import HeifFilter
 from recipe_api.photos.jpeg import JpegFilter
 from recipe_api.photos.kinds import Kind
 from recipe_api.photos.png import PngFilter
@@ -15,6 +16,9 @@ FILTERS: dict[str, type[PhotoFilter]] = {
     "image/jpeg": JpegFilter,
     "image/png": PngFilter,
     "image/gif": GifFilter,
+    "image/avif": HeifFilter,
+    "image/heic": HeifFilter,
+    "image/heif": HeifFilter,
 }
 """The filter of each content type whose metadata can be removed."""
 
