@@ -189,7 +189,7 @@ def test_every_log_line_of_a_dyno_is_json(
     start_dyno: Callable[..., Dyno], backstage: Backstage, processes: str
 ) -> None:
     dyno = start_dyno(WEB_CONCURRENCY=processes)
-    assert eventually(lambda: dyno.log.read_text().count("Application startup complete") == int(processes), within=30)
+    assert eventually(lambda: dyno.log.read_text().count("ready for uploads") == int(processes), within=60)
     with httpx.Client(base_url=dyno.url, trust_env=False, verify=NO_TLS) as client:
         created = post(client)
         with backstage.faulty_table():

@@ -11,11 +11,13 @@ from recipe_api.photos.heif import HeifFilter
 from recipe_api.photos.jpeg import JpegFilter
 from recipe_api.photos.kinds import Kind
 from recipe_api.photos.png import PngFilter
+from recipe_api.photos.webp import WebpFilter
 
 FILTERS: dict[str, type[PhotoFilter]] = {
     "image/jpeg": JpegFilter,
     "image/png": PngFilter,
     "image/gif": GifFilter,
+    "image/webp": WebpFilter,
     "image/avif": HeifFilter,
     "image/heic": HeifFilter,
     "image/heif": HeifFilter,

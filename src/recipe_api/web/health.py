@@ -54,7 +54,7 @@ async def readyz(request: Request, services: AppServices) -> Health:
 
 @asynccontextmanager
 async def warning_unless_ready(resources: Resources) -> AsyncIterator[None]:
-    """Check once, beside the block, and log a warning for each part that would make uploads fail.
+    """Check once, beside the block, and log that uploads can work, or a warning for each part that makes them fail.
 
     The service starts regardless: a database or a store that is away for a moment must not keep it from coming back.
     """
@@ -73,6 +73,8 @@ async def _warn_unless_ready(resources: Resources) -> None:
     except Exception:  # noqa: BLE001 - raised at the end of the block, it would cut the shutdown short
         _log.exception("the check at start failed")
         return
+    if not found:
+        _log.info("ready for uploads")
     for failure in found:
         _log.warning(
             "uploads will fail until this is fixed",
