@@ -142,11 +142,12 @@ def _sample_sizes(data: bytearray, box: Box) -> Callable[[int], int]:
 
 def _samples_per_chunk(data: bytearray, box: Box) -> Iterator[int]:
     """Yield how many samples each chunk has. An entry holds for all chunks up to the first of the next entry."""
-    samples, first = 0, 1
+    samples, first = 0, 0
     for next_first, next_samples, _ in struct.iter_unpack(">III", _table(data, box, 12)):
-        if next_first < first:
+        if next_first <= first or (first == 0 and next_first > 1):
             raise malformed("the chunks of a track are in disorder")
-        yield from repeat(samples, next_first - first)
+        if first:
+            yield from repeat(samples, next_first - first)
         samples, first = next_samples, next_first
     yield from repeat(samples)
 
