@@ -120,7 +120,7 @@ class PhotoFilter(ABC):
         if end > len(self._view):
             yield from self._gather(size)
             end = self._at + size
-        return bytes(self._view[self._at : end])
+        return self._view[self._at : end].tobytes()
 
     def read(self, size: int) -> Reads:
         """Take the next `size` bytes of the input.

@@ -88,7 +88,8 @@ class JpegFilter(PhotoFilter):
             view = yield from self.arrived()
             place = self._find_next(view)
             if place >= 0:
-                yield from step(place)
+                if place:
+                    yield from step(place)
                 return view[place + 1]
             may_begin = view[-1] == 0xFF
             yield from step(len(view) - may_begin)
@@ -110,7 +111,7 @@ class JpegFilter(PhotoFilter):
         if marker not in _SEGMENTS:
             raise _malformed(f"has an unsupported marker, FF{marker:02X}")
         head = yield from self.peek(4)
-        size = 2 + int.from_bytes(head[2:], "big")
+        size = 2 + (head[2] << 8 | head[3])
         if size < 4:
             raise _malformed("has a segment that is shorter than its own length")
         if marker in _TABLES:
