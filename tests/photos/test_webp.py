@@ -1,11 +1,8 @@
 """WebP photos without their metadata: images, alpha, profile, orientation, animation and the length stay."""
 
 import io
-import json
 import shutil
-import subprocess
 from collections.abc import Iterable
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,10 +11,10 @@ from PIL import Image, ImageCms, ImageOps, ImageSequence
 
 from recipe_api.photos import exif
 from recipe_api.photos.webp import MAX_CHUNKS, WebpFilter
+from tests.support.exiftool import tags
 from tests.support.filters import FOLDER, cleaned, dimensions, fuzz, rejection
 
 SECRET = b"52.520008N 13.404954E"
-EXIFTOOL = shutil.which("exiftool") or ""
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
@@ -30,11 +27,11 @@ def _riff(*chunks: bytes, size: int | None = None) -> bytes:
 
 
 def _exif(orientation: int = 6) -> bytes:
-    tags = Image.Exif()
-    tags[0x010F], tags[0x0112], tags[0x0132] = "A maker", orientation, "2024:05:06 07:08:09"
-    tags.get_ifd(0x8769).update({0xA431: "serial 4711", 0x927C: b"maker note", 0x9003: "2024:05:06 07:08:09"})
-    tags.get_ifd(0x8825).update({1: "N", 2: (52.0, 31.0, 12.0), 3: "E", 4: (13.0, 24.0, 17.0)})
-    return tags.tobytes()
+    properties = Image.Exif()
+    properties[0x010F], properties[0x0112], properties[0x0132] = "A maker", orientation, "2024:05:06 07:08:09"
+    properties.get_ifd(0x8769).update({0xA431: "serial 4711", 0x927C: b"maker note", 0x9003: "2024:05:06 07:08:09"})
+    properties.get_ifd(0x8825).update({1: "N", 2: (52.0, 31.0, 12.0), 3: "E", 4: (13.0, 24.0, 17.0)})
+    return properties.tobytes()
 
 
 def _picture(color: str = "red") -> Image.Image:
@@ -121,15 +118,12 @@ def test_readers_find_only_the_orientation(name: str) -> None:
         assert "xmp" not in after.info
 
 
-@pytest.mark.skipif(not EXIFTOOL, reason="exiftool is not installed")
+@pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
 @pytest.mark.parametrize("name", ["lossy", "lossless", "animation"])
-def test_exiftool_finds_only_the_orientation(name: str, tmp_path: Path) -> None:
+def test_exiftool_finds_only_the_orientation(name: str) -> None:
     def found(photo: bytes) -> set[str]:
-        file = tmp_path / "photo.webp"
-        file.write_bytes(photo)
-        output = subprocess.run([EXIFTOOL, "-j", "-a", "-G1", "-s", file], check=True, capture_output=True).stdout
         groups = ("GPS:", "IFD", "ExifIFD:", "XMP", "MakerNotes", "IPTC", "ExifTool:Warning")
-        return {tag for tag in json.loads(output)[0] if tag.startswith(groups)}
+        return {tag for tag in tags(photo) if tag.startswith(groups)}
 
     assert {"GPS:GPSLatitude", "IFD0:Make", "ExifIFD:SerialNumber", "IFD0:Orientation"} <= found(MADE[name])
     assert found(cleaned(WebpFilter, MADE[name])) == {"IFD0:Orientation"}
@@ -146,9 +140,9 @@ def test_nothing_of_any_metadata_is_left(name: str) -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("prefix", [b"", b"Exif\0\0"])
 def test_exif_becomes_the_orientation_alone(orientation: int, prefix: bytes) -> None:
-    tags = prefix + _exif(orientation).removeprefix(b"Exif\0\0")
-    photo = _riff(_vp8x(0x08), IMAGE, _chunk(b"EXIF", tags))
-    minimal = exif.minimal(orientation).ljust(len(tags), b"\0")
+    written = prefix + _exif(orientation).removeprefix(b"Exif\0\0")
+    photo = _riff(_vp8x(0x08), IMAGE, _chunk(b"EXIF", written))
+    minimal = exif.minimal(orientation).ljust(len(written), b"\0")
     assert cleaned(WebpFilter, photo) == _riff(_vp8x(0x08), IMAGE, _chunk(b"EXIF", minimal))
 
 

@@ -44,7 +44,6 @@ PROPERTIES = frozenset(
         b"hvcC",
         b"icef",
         b"j2kH",
-        b"jpgC",
         b"lhvC",
         b"mskC",
         b"oinf",
@@ -137,6 +136,8 @@ class _Locations:
             if method > _IN_ITEM or fields.number(2):
                 raise malformed("an item is in an unknown place")
             base, count = fields.number(self._base_bytes), fields.number(2)
+            if count > 1 and not extent_bytes:  # a few bytes would take the time of thousands
+                raise malformed("the places of its items are written in an unknown way")
             start = fields.at
             fields.number(count * extent_bytes)
             yield _Location(item, method, base, Box(b"", start, start, fields.at), count)
