@@ -1,7 +1,7 @@
-"""What the tests stand on: a real PostgreSQL and a real S3 store, once a session.
+"""What all tests share: a real PostgreSQL and a real S3 store, started once per session.
 
-With DATABASE_URL set, that server is used in place of the embedded one, in a database of this session's own which is
-dropped at its end.
+With DATABASE_URL set, that server is used instead of the embedded one, in a separate database that is
+dropped at the end.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ from tests.support.traces import Backstage, backstage_of
 
 SECRET_KEY = "tests-only-tests-only-tests-only-tests-only"
 _SERVICES = 8
-"""How many services with settings of their own run at once: PostgreSQL allows 100 connections, and each holds some."""
+"""How many services with other settings run at once. PostgreSQL allows 100 connections, and each holds some."""
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Both services, empty; nothing they hold outlives the session."""
+    """Both services, empty at first; their data is deleted at the end of the session."""
     folder = tmp_path_factory.mktemp("stack")
     server = os.environ.get("DATABASE_URL")
     if server is None:
@@ -45,21 +45,21 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def database_url(stack: Stack) -> str:
-    """The address of the database, brought to the newest schema."""
+    """The URL of the database, migrated to the newest schema."""
     migrate(stack.database_url)
     return stack.database_url
 
 
 @pytest.fixture(scope="session")
 def make_settings(stack: Stack, database_url: str) -> Callable[..., Settings]:
-    """Settings of a service on the stack; variables by keyword say what is different."""
+    """Return a function that builds the settings of a service on the stack; keywords override variables."""
     ours = {**stack.environment(), "DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY}
     return lambda **environment: Settings.from_environment({**ours, **environment})
 
 
 @pytest.fixture(scope="session")
 def shared_backstage(stack: Stack, database_url: str) -> Iterator[Backstage]:
-    """Bucket and table, past the service."""
+    """Direct access to bucket and table."""
     assert database_url
     with backstage_of(stack) as opened:
         yield opened
@@ -100,13 +100,13 @@ def existing_objects_uncollected() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Who vouches for the tests' own servers."""
+    """The certificate authority of the tests' servers."""
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture
 def backstage(shared_backstage: Backstage) -> Backstage:
-    """Bucket and table, past the service; empty at first."""
+    """Direct access to bucket and table, which are empty at first."""
     shared_backstage.clear()
     return shared_backstage
 
@@ -114,10 +114,10 @@ def backstage(shared_backstage: Backstage) -> Backstage:
 @pytest.fixture
 def service(
     shared_services: Callable[[str], Service],
-    backstage: Backstage,  # noqa: ARG001 - it empties bucket and table
+    backstage: Backstage,  # noqa: ARG001 - empties bucket and table
     http_protocol: str,
 ) -> Service:
-    """The service with the default settings, its bucket and table empty at first."""
+    """The service with the default settings; bucket and table are empty at first."""
     return shared_services(http_protocol)
 
 
@@ -150,16 +150,16 @@ def services(make_settings: Callable[..., Settings]) -> Iterator[Callable[..., S
 @pytest.fixture
 def start_service(
     services: Callable[..., Service],
-    backstage: Backstage,  # noqa: ARG001 - it empties bucket and table
+    backstage: Backstage,  # noqa: ARG001 - empties bucket and table
     http_protocol: str,
 ) -> Callable[..., Service]:
-    """Gives a service with other settings, by keyword; bucket and table are empty at first."""
+    """Return a function that starts a service with other settings; bucket and table are empty at first."""
     return partial(services, HTTP_PROTOCOL=http_protocol)
 
 
 @pytest.fixture
-def log(service: Service) -> Iterator[Lines]:  # noqa: ARG001 - its logging is configured by then
-    """What the service writes to its log while the test runs."""
+def log(service: Service) -> Iterator[Lines]:  # noqa: ARG001 - it configures logging first
+    """The lines that the service logs while the test runs."""
     with lines_logged() as lines:
         yield lines
 

@@ -1,7 +1,7 @@
-"""Imports the modules it is given, and tells what they read of the environment and what they open meanwhile.
+"""Imports the given modules, and prints what they read from the environment and what they open meanwhile.
 
-A script for `test_architecture.py`, which runs it in a process of its own: `importing.py PACKAGE_FOLDER MODULE…`. What
-vendors do for themselves does not count; urllib3 tries whether it may bind to ::1.
+A script for `test_architecture.py`, which runs it in a separate process: `importing.py PACKAGE_FOLDER MODULE…`. What
+third-party modules do does not count; urllib3, for example, tries to bind to ::1.
 """
 
 import importlib
@@ -28,7 +28,7 @@ EVENTS = {
 
 
 class Watch:
-    """What was done since it began, by files below `folder`."""
+    """What modules below `folder` have done since `watch` was called."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
@@ -43,7 +43,9 @@ class Watch:
             self.told.append(f"{file} reads {name}")
 
     def _asker(self) -> str | None:
-        """The file that asks: the nearest above the standard library, if it is ours and more than an import."""
+        """Return the file that caused an event: the nearest caller outside the standard library, if it is ours and not
+        an import.
+        """
         frame = sys._getframe(1)
         while frame := frame.f_back:  # type: ignore[assignment]  # it ends in None
             file = frame.f_code.co_filename
@@ -55,7 +57,7 @@ class Watch:
 
 
 def watch_environment(watch: Watch) -> None:
-    """Has `watch` told of every variable that is read or looked for."""
+    """Report every variable that is read or looked up to `watch`."""
     kind = type(os.environ)
     plain = kind.__getitem__
 

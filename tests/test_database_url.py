@@ -1,4 +1,4 @@
-"""`DATABASE_URL`: what libpq's connection URIs mean to us, and what is rejected."""
+"""`DATABASE_URL`: parsing libpq's connection URIs, and what is rejected."""
 
 from pathlib import Path
 from urllib.parse import quote
@@ -64,7 +64,7 @@ def test_hosts_are_names_addresses_and_folders_of_sockets(uri: str, hosts: list[
     database=TEXT,
     hosts=st.lists(st.tuples(NAMES | ADDRESSES | SOCKETS, PORTS), min_size=1, max_size=3),
 )
-def test_everything_comes_back_as_it_was_escaped(
+def test_escaped_components_are_decoded(
     user: str, password: str, database: str, hosts: list[tuple[str, int | None]]
 ) -> None:
     expected = tuple(Host(*host) for host in hosts)
@@ -81,7 +81,7 @@ def test_everything_comes_back_as_it_was_escaped(
 
 @settings(deadline=None, max_examples=200)
 @given(user=TEXT, password=TEXT, database=TEXT, application=TEXT, options=TEXT)
-def test_parameters_come_back_as_they_were_escaped(
+def test_escaped_parameters_are_decoded(
     user: str, password: str, database: str, application: str, options: str
 ) -> None:
     given_ = {"user": user, "password": password, "dbname": database}
@@ -104,27 +104,27 @@ def test_any_other_text_is_rejected_or_names_a_database(uri: str) -> None:
     assert found.database or "service" in found.driver
 
 
-def test_no_secret_is_shown() -> None:
+def test_no_secret_appears_in_the_representation() -> None:
     shown = repr(parse("postgres://cook:s3cr3t@db/recipes?sslpassword=s3cr3t"))
 
     assert "cook" in shown
     assert "s3cr3t" not in shown
 
 
-def test_a_plus_sign_is_a_plus_sign() -> None:
+def test_a_plus_sign_is_not_decoded_as_a_space() -> None:
     found = parse("postgres://c+k:p+w@db/my+recipes?application_name=a+b&options=-c%20geqo%3Doff")
 
     assert (found.user, found.password, found.database) == ("c+k", "p+w", "my+recipes")
     assert found.server_settings == {"application_name": "a+b", "options": "-c geqo=off"}
 
 
-def test_a_fallback_name_gives_way_to_a_name_of_the_application() -> None:
+def test_an_application_name_takes_precedence_over_a_fallback_name() -> None:
     assert parse(with_parameters("fallback_application_name=a")).server_settings == {"application_name": "a"}
     found = parse(with_parameters("fallback_application_name=a&application_name=b"))
     assert found.server_settings == {"application_name": "b"}
 
 
-def test_what_asyncpg_knows_by_the_same_name_is_passed_on() -> None:
+def test_parameters_that_asyncpg_supports_are_passed_on() -> None:
     found = parse(
         with_parameters(
             "passfile=/p&service=s&target_session_attrs=read-write&krbsrvname=k&gsslib=gssapi"
@@ -156,14 +156,14 @@ def test_what_asyncpg_knows_by_the_same_name_is_passed_on() -> None:
 @pytest.mark.parametrize(
     "parameters", ["sslmode=", "gssencmode=prefer", "client_encoding=UTF8", "channel_binding=prefer"]
 )
-def test_parameters_that_ask_for_what_happens_anyway_change_nothing(parameters: str) -> None:
+def test_parameters_that_request_the_default_change_nothing(parameters: str) -> None:
     assert parse(with_parameters(parameters)) == parse(BASE)
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("10", 10), ("1", 1), ("0", None), ("-1", None)], ids=["ten", "one", "zero", "negative"]
 )
-def test_a_timeout_for_connecting_counts_from_one_second_up(text: str, seconds: float | None) -> None:
+def test_the_connect_timeout_is_at_least_one_second(text: str, seconds: float | None) -> None:
     assert parse(with_parameters(f"connect_timeout={text}")).connect_timeout == seconds
 
 
@@ -178,7 +178,9 @@ def test_a_timeout_for_connecting_counts_from_one_second_up(text: str, seconds: 
         ("prepared_statement_cache_size=0", False),
     ],
 )
-def test_prepared_statements_are_switched_by_the_names_that_others_use(parameters: str, expected: object) -> None:
+def test_prepared_statements_are_controlled_by_the_names_that_other_drivers_use(
+    parameters: str, expected: object
+) -> None:
     assert parse(with_parameters(parameters)).prepared_statements is expected
 
 
@@ -188,21 +190,21 @@ class TestTls:
         assert parse(with_parameters(f"sslmode={mode}")).tls == {"sslmode": mode}
 
     @pytest.mark.parametrize(("value", "mode"), [("true", "require"), ("verify-full", "verify-full")])
-    def test_is_named_ssl_by_others(self, value: str, mode: str) -> None:
+    def test_may_be_set_as_ssl(self, value: str, mode: str) -> None:
         assert parse(with_parameters(f"ssl={value}")).tls == {"sslmode": mode}
 
     @pytest.mark.parametrize("mode", ["", "&sslmode=require", "&sslmode=verify-ca", "&sslmode=verify-full"])
-    def test_verifies_the_server_where_channel_binding_is_required(self, mode: str) -> None:
+    def test_verifies_the_server_if_channel_binding_is_required(self, mode: str) -> None:
         found = parse(with_parameters(f"channel_binding=require{mode}"))
 
         assert found.tls == {"sslmode": "verify-full", "sslrootcert": "system"}
 
-    def test_verifies_it_against_the_authorities_that_were_named(self) -> None:
+    def test_verifies_the_server_against_the_configured_authorities(self) -> None:
         found = parse(with_parameters("sslmode=require&channel_binding=require&sslrootcert=/r"))
 
         assert found.tls == {"sslmode": "verify-full", "sslrootcert": "/r"}
 
-    def test_verifies_everything_against_the_systems_authorities(self) -> None:
+    def test_verifies_the_host_name_with_the_systems_authorities(self) -> None:
         assert parse(with_parameters("sslrootcert=system")).tls == {"sslmode": "verify-full", "sslrootcert": "system"}
 
     @pytest.mark.parametrize(
@@ -213,7 +215,7 @@ class TestTls:
             "postgres:///recipes?channel_binding=require",
         ],
     )
-    def test_cannot_be_off_where_channel_binding_is_required(self, uri: str) -> None:
+    def test_cannot_be_off_if_channel_binding_is_required(self, uri: str) -> None:
         with pytest.raises(ValueError, match="channel_binding=require"):
             parse(uri)
 
@@ -223,7 +225,7 @@ class TestTls:
             parse(with_parameters(f"sslrootcert=system&sslmode={mode}"))
 
     @pytest.mark.parametrize("mode", ["", "&sslmode=disable", "&sslmode=prefer"])
-    def test_cannot_begin_directly_and_be_optional(self, mode: str) -> None:
+    def test_cannot_be_direct_and_optional(self, mode: str) -> None:
         with pytest.raises(ValueError, match="sslnegotiation=direct"):
             parse(with_parameters(f"sslnegotiation=direct{mode}"))
 
@@ -235,7 +237,7 @@ class TestTls:
         *("sslcompression", "tcp_user_timeout", "connection_limit", "sslfactory", "schema"),
     ],
 )
-def test_a_parameter_that_is_not_supported_is_rejected_by_name(name: str) -> None:
+def test_an_unsupported_parameter_is_rejected_and_named(name: str) -> None:
     with pytest.raises(ValueError, match=f"has the parameter {name}, which this service does not support"):
         parse(with_parameters(f"sslmode=require&{name}=1"))
 
@@ -262,9 +264,7 @@ def test_a_parameter_that_is_not_supported_is_rejected_by_name(name: str) -> Non
         ("application_name=%00", "NUL character"),
     ],
 )
-def test_a_value_that_is_not_supported_is_rejected_by_the_name_of_its_parameter(
-    parameters: str, complaint: str
-) -> None:
+def test_an_unsupported_value_is_rejected_and_its_parameter_named(parameters: str, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         parse(with_parameters(parameters))
 

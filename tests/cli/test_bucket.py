@@ -12,13 +12,13 @@ import pytest
 
 from recipe_api.cli import NOT_READ
 from tests.support.amazon import Amazon, amazon_running
-from tests.support.bucket import commands_run_in, s3_client, without_waits
+from tests.support.bucket import commands_run_in, s3_client, without_waiting
 from tests.support.service import closed_port
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting() -> Iterator[None]:
-    with without_waits():
+    with without_waiting():
         yield
 
 

@@ -1,4 +1,4 @@
-"""Clients that upload and delete without end, and keep a record of what they were promised."""
+"""Clients that upload and delete continuously, and record the responses."""
 
 import random
 import threading
@@ -19,14 +19,14 @@ from tests.support.idempotency import key_of
 from tests.support.service import bearer
 
 _WAITING = 10
-"""Uploads with an idempotency key of one client that wait to be sent again; at more, it begins no new ones."""
+"""The most uploads with an idempotency key that one client has waiting to be sent again."""
 _PAUSE_SECONDS = 0.05
-"""After a refused connection; the server is starting."""
+"""The pause after a refused connection, while the server is starting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
-    """What a 201 said, and the SHA-256 of what was sent."""
+    """The content of a 201 response, and the SHA-256 of the photo."""
 
     id: str
     key: str
@@ -37,30 +37,30 @@ class Promise:
 
 @dataclass(slots=True)
 class Record:
-    """What all clients were told."""
+    """The responses of all clients."""
 
     kept: dict[str, Promise] = field(default_factory=dict)
-    """By id: answered 201, and not deleted."""
+    """By id: uploads with a 201 response that were not deleted."""
     deleted: dict[str, Promise] = field(default_factory=dict)
-    """Answered 204."""
+    """Deletions with a 204 response."""
     perhaps_deleted: dict[str, Promise] = field(default_factory=dict)
-    """A delete whose answer was lost."""
+    """Deletions whose response was lost."""
     labels_with_key: set[str] = field(default_factory=set)
-    """Uploads that were sent until they were answered, each under one idempotency key and one label."""
+    """Labels of uploads that were repeated with one idempotency key until they got a response."""
     statuses: dict[str, int] = field(default_factory=dict)
-    """How often each answer came; `broken off` where a request was under way when the server was killed."""
+    """How often each status occurred; `broken off` if the server was killed during the request."""
     faults: list[str] = field(default_factory=list)
-    """What should not have been answered."""
+    """Unexpected responses."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def count(self, answer: str) -> None:
-        """Counts an answer."""
+    def count(self, status: str) -> None:
+        """Count a status."""
         with self.lock:
-            self.statuses[answer] = self.statuses.get(answer, 0) + 1
+            self.statuses[status] = self.statuses.get(status, 0) + 1
 
 
 class Photos:
-    """Photos of many sizes, none twice: a number of their own, then a slice of one random pool."""
+    """Distinct photos of many sizes: a unique number, then a slice of one random pool."""
 
     def __init__(self, seed: int) -> None:
         self._pool = random.Random(seed).randbytes(16 * MIB).replace(b"\xff", b"\xfe")  # noqa: S311 - no secret
@@ -68,7 +68,7 @@ class Photos:
         self._lock = threading.Lock()
 
     def next(self, chance: random.Random) -> bytes:
-        """Nine in ten are small; one in thirty has several parts."""
+        """Return a photo: nine in ten are small, one in thirty has several parts."""
         size = chance.choices(
             [chance.randint(1, 100) * KIB, chance.randint(512, 2048) * KIB, chance.randint(5 * MIB, 14 * MIB)],
             weights=[90, 7, 3],
@@ -80,7 +80,7 @@ class Photos:
 
 
 class Client:
-    """One of the clients; it goes on until it is told to stop."""
+    """A client that sends requests until it is stopped."""
 
     def __init__(self, url: str, *, record: Record, photos: Photos, seed: int, stop: threading.Event) -> None:
         self._url = url
@@ -89,8 +89,8 @@ class Client:
         self._chance = random.Random(seed)  # noqa: S311 - no secret
         self._seed = seed
         self._stop = stop
-        self._unanswered: deque[tuple[str, bytes]] = deque()
-        """Uploads under an idempotency key that are to be sent again."""
+        self._unfinished: deque[tuple[str, bytes]] = deque()
+        """Uploads with an idempotency key that must be sent again."""
 
     def run(self) -> None:
         with httpx.Client(base_url=self._url, timeout=40, trust_env=False) as client:
@@ -101,28 +101,28 @@ class Client:
                 what = self._chance.random()
                 if what < 0.1:
                     self._delete(client)
-                elif what < 0.25 and self._unanswered:
-                    self._upload_with_key(client, *self._unanswered.popleft())
-                elif what < 0.4 and len(self._unanswered) < _WAITING:
+                elif what < 0.25 and self._unfinished:
+                    self._upload_with_key(client, *self._unfinished.popleft())
+                elif what < 0.4 and len(self._unfinished) < _WAITING:
                     self._upload_with_key(client, name, self._photos.next(self._chance))
                 else:
                     self._upload(client, name, self._photos.next(self._chance), {})
 
     def _upload_with_key(self, client: httpx.Client, name: str, photo: bytes) -> None:
-        """Sends it, in the end, until it is answered, as clients do that have a key for it."""
+        """Send an upload, and repeat it later until it gets a response."""
         with self._record.lock:
             self._record.labels_with_key.add(name)
         if not self._upload(client, name, photo, {"Idempotency-Key": key_of(name)}):
-            self._unanswered.append((name, photo))
+            self._unfinished.append((name, photo))
 
     def _upload(self, client: httpx.Client, label: str, photo: bytes, headers: dict[str, str]) -> bool:
         body = recipe_form(photo, label=label)
-        answer = self._asked(
+        response = self._request(
             lambda: client.post("/recipe", content=body, headers={"Content-Type": CONTENT_TYPE, **headers})
         )
-        if answer is None or answer.status_code != 201:
+        if response is None or response.status_code != 201:
             return False
-        recipe: dict[str, Any] = answer.json()
+        recipe: dict[str, Any] = response.json()
         promise = Promise(
             id=recipe["id"],
             key=recipe["key"],
@@ -140,36 +140,36 @@ class Client:
                 return
             _, promise = self._record.kept.popitem()
             self._record.perhaps_deleted[promise.id] = promise
-        answer = self._asked(lambda: client.delete(f"/recipe/{promise.id}", headers=bearer(promise.manage_token)))
-        if answer is not None and answer.status_code == 204:
+        response = self._request(lambda: client.delete(f"/recipe/{promise.id}", headers=bearer(promise.manage_token)))
+        if response is not None and response.status_code == 204:
             with self._record.lock:
                 self._record.deleted[promise.id] = self._record.perhaps_deleted.pop(promise.id)
 
-    def _asked(self, ask: Callable[[], httpx.Response]) -> httpx.Response | None:
-        """The answer; None where there was none. While no server runs, it waits for one."""
+    def _request(self, send: Callable[[], httpx.Response]) -> httpx.Response | None:
+        """Send a request, and return its response or None if it was lost. While no server runs, wait for one."""
         while not self._stop.is_set():
             try:
-                answer = ask()
+                response = send()
             except httpx.ConnectError:
                 time.sleep(_PAUSE_SECONDS)
             except httpx.TransportError:
                 self._record.count("broken off")
                 return None
             else:
-                self._take_note(answer)
-                return answer
+                self._count(response)
+                return response
         return None
 
-    def _take_note(self, answer: httpx.Response) -> None:
-        self._record.count(str(answer.status_code))
-        if answer.status_code not in {201, 204, 409, 503}:
+    def _count(self, response: httpx.Response) -> None:
+        self._record.count(str(response.status_code))
+        if response.status_code not in {201, 204, 409, 503}:
             with self._record.lock:
-                self._record.faults.append(f"{answer.status_code} {answer.text[:200]}")
+                self._record.faults.append(f"{response.status_code} {response.text[:200]}")
 
 
 @contextmanager
 def clients(url: str, number: int, *, record: Record, seed: int) -> Iterator[None]:
-    """So many clients at work, until the block ends."""
+    """Run this number of clients until the block ends."""
     photos, stop = Photos(seed), threading.Event()
     threads = [
         threading.Thread(

@@ -1,4 +1,4 @@
-"""How long a real server takes to end after SIGTERM while uploads are under way that never end."""
+"""How long a real server takes to stop after SIGTERM during endless uploads."""
 
 import socket
 import threading
@@ -19,24 +19,24 @@ from tests.support.wire import Wire, request
 UPLOADS = 4
 _WHOLE = request("/recipe", recipe_form(jpeg(20 * MIB)), HEADER)
 _AT_ONCE = 6 * MIB
-"""Enough that a multipart upload begins."""
+"""Enough bytes for a multipart upload to begin."""
 _TRICKLE_SECONDS = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
-    """How it ended."""
+    """How a server ended."""
 
     seconds: float
-    """From SIGTERM to the end of the last process."""
+    """The time from SIGTERM to the end of the last process."""
     statuses: list[int]
-    """What the uploads were answered."""
+    """The responses to the uploads."""
     noise: list[str]
-    """Lines of the log that speak of exceptions."""
+    """Log lines that mention exceptions."""
 
 
 def stopped_under_load(environment: Mapping[str, str], *, workers: int, folder: Path, backstage: Backstage) -> Stopped:
-    """Stops a server in the midst of uploads that trickle for ever."""
+    """Stop a server during uploads that never end."""
     log = folder / f"stopping-{workers}.log"
     with serving(environment, workers=workers, port=free_port(), log=log) as server, ExitStack() as uploads:
         wires = [uploads.enter_context(_trickling(server)) for _ in range(UPLOADS)]
@@ -53,7 +53,7 @@ def stopped_under_load(environment: Mapping[str, str], *, workers: int, folder: 
 
 @contextmanager
 def _trickling(server: ServerProcess) -> Iterator[Wire]:
-    """An upload that has sent much and goes on byte by byte."""
+    """Send most of an upload, then continue byte by byte."""
     stop = threading.Event()
     with socket.create_connection((HOST, server.port), timeout=60) as opened:
         wire = Wire(opened)

@@ -47,7 +47,7 @@ SECRET_KEY = "a-crash-test-has-no-secrets-a-crash-test"
 
 @dataclass(slots=True)
 class Result:
-    """What a trial came to."""
+    """The result of a trial."""
 
     record: Record = field(default_factory=Record)
     kills: Counter[str] = field(default_factory=Counter)
@@ -58,14 +58,14 @@ class Result:
     rows: int = 0
     seconds: float = 0
     seconds_to_stop: dict[int, float] = field(default_factory=dict)
-    """By the number of workers, with uploads under way that never end."""
+    """By the number of workers: how a server with endless uploads stopped."""
     faults: list[str] = field(default_factory=list)
-    """What should not be; empty where all went well."""
+    """What is wrong; empty if nothing is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """Server, clients and their surroundings."""
+    """A server, its clients and their environment."""
 
     stack: Stack
     environment: Mapping[str, str]
@@ -73,12 +73,12 @@ class Trial:
     seed: int
 
     def run(self, kills: int, *, progress: Callable[[Result], None]) -> Result:
-        """So many kills, then the comparison."""
+        """Kill the server this number of times, then compare."""
         result, began = Result(), time.monotonic()
         with _load(result.record, self.seed) as port:
             self._kill_again_and_again(kills, port=port, result=result, progress=progress)
             with self._serving(port, workers=2):
-                time.sleep(random.Random(self.seed).uniform(0, 1))  # noqa: S311 - some last uploads, all answered
+                time.sleep(random.Random(self.seed).uniform(0, 1))  # noqa: S311 - some last uploads, all with a response
         with self._serving(port, workers=1) as server:
             self._sweep_twice(result)
             self._compare(server, result)
@@ -87,7 +87,7 @@ class Trial:
         return result
 
     def stop(self, result: Result) -> None:
-        """Stops servers with uploads under way that never end."""
+        """Stop servers with endless uploads."""
         with backstage_of(self.stack) as backstage:
             before = backstage.traces()
             for workers in (1, 2):
@@ -106,7 +106,7 @@ class Trial:
             workers = chance.choice([1, 2])
             with self._serving(port, workers=workers) as server:
                 while workers == 2 and chance.random() < 0.6 and result.kills.total() < kills - 1:
-                    time.sleep(chance.uniform(0.05, 2))  # the moment is what is random
+                    time.sleep(chance.uniform(0.05, 2))  # the moment is random
                     _kill_one_worker(server, chance)
                     result.kills["one of two workers"] += 1
                 time.sleep(chance.uniform(0.05, 2))
@@ -173,14 +173,14 @@ def _kill_one_worker(server: ServerProcess, chance: random.Random) -> None:
 
 @contextmanager
 def _load(record: Record, seed: int) -> Iterator[int]:
-    """Clients at work; the port at which they expect the server."""
+    """Run the clients, and yield the port at which they expect the server."""
     port = free_port()
     with clients(f"http://127.0.0.1:{port}", CLIENTS, record=record, seed=seed):
         yield port
 
 
 def _broken(client: httpx.Client, promise: Promise) -> str | None:
-    """What is wrong with what was answered 201."""
+    """Return what is wrong with the uploads that got 201."""
     row, photo = client.get(f"/recipe/{promise.id}"), client.get(promise.location)
     if row.status_code != 200 or row.json()["key"] != promise.key:
         return f"{promise.id} was answered 201, and now {row.status_code}"
@@ -190,12 +190,12 @@ def _broken(client: httpx.Client, promise: Promise) -> str | None:
 
 
 def _half_deleted(client: httpx.Client, promise: Promise) -> str | None:
-    """What is wrong with what is neither there as promised nor gone."""
+    """Return which deletions without a response were only half done."""
     return _broken(client, promise) and _undead(client, promise)
 
 
 def _undead(client: httpx.Client, promise: Promise) -> str | None:
-    """What is left of what was answered 204."""
+    """Return what is left of the recipes whose deletion got 204."""
     statuses = client.get(f"/recipe/{promise.id}").status_code, client.get(promise.location).status_code
     return None if statuses == (404, 404) else f"{promise.key} was deleted, and is answered {statuses}"
 
@@ -205,12 +205,12 @@ def _workers(number: int) -> str:
 
 
 def _progress(result: Result, kills: int) -> str:
-    answers = ", ".join(f"{status}: {number}" for status, number in sorted(result.record.statuses.items()))
-    return f"{result.kills.total():>4} of {kills} kills; responses {answers}"
+    responses = ", ".join(f"{status}: {number}" for status, number in sorted(result.record.statuses.items()))
+    return f"{result.kills.total():>4} of {kills} kills; responses {responses}"
 
 
 def table(result: Result) -> str:
-    """The result, for people."""
+    """Print the result."""
     record = result.record
     lines = [
         *((f"killed: {what}", number) for what, number in sorted(result.kills.items())),
@@ -235,7 +235,7 @@ def table(result: Result) -> str:
 
 @contextmanager
 def trial(folder: Path, *, seed: int) -> Iterator[Trial]:
-    """A trial on a stack of its own."""
+    """Run a trial on its own stack."""
     with embedded_stack(folder / "stack", durable=False) as stack:
         migrate(stack.database_url)
         environment = {**stack.environment(), "SECRET_KEY": SECRET_KEY, "LOG_LEVEL": "warning"}
@@ -248,7 +248,7 @@ def _say(line: str) -> None:
 
 
 def main() -> int:
-    """The command; 0 if nothing was found."""
+    """Run the command, and return 0 if nothing is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200, help="how often (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="what chance depends on (default: %(default)s)")

@@ -1,4 +1,4 @@
-"""`scripts/environment` prepares `.venv` from the lock that a script needs, and does no more than is needed."""
+"""`scripts/environment` prepares `.venv` from the lock that a script needs, and only if necessary."""
 
 import fcntl
 import os
@@ -22,7 +22,7 @@ Prepare = Callable[[str], list[str]]
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project with nothing to install, so that real environments and a real pip need no network."""
+    """Return a project with nothing to install, so that real environments and a real pip need no network."""
     project = tmp_path / "project with spaces"
     (project / "scripts").mkdir(parents=True)
     shutil.copy(ROOT / "scripts/environment", project / "scripts")
@@ -33,7 +33,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def prepare(project: Path, tmp_path: Path) -> Prepare:
-    """Runs `prepare PURPOSE` and returns the locks that uv was asked to install."""
+    """Run `prepare PURPOSE`, and return the locks that uv should have installed."""
     calls = tmp_path / "calls"
 
     def run(purpose: str) -> list[str]:
@@ -49,7 +49,7 @@ def test_each_purpose_installs_its_own_lock_once(prepare: Prepare) -> None:
     assert prepare("dev") == []
 
 
-def test_an_environment_of_scripts_dev_grows_into_one_for_tests(project: Path, prepare: Prepare) -> None:
+def test_an_environment_of_scripts_dev_is_extended_for_tests(project: Path, prepare: Prepare) -> None:
     prepare("dev")
     kept = project / ".venv/kept"
     kept.touch()

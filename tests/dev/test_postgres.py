@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL runs as root too, in folders that nobody else may enter."""
+"""The embedded PostgreSQL also runs as root, in folders that no other user may enter."""
 
 import asyncio
 import importlib.util
@@ -31,19 +31,19 @@ def closed_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @as_root
-def test_a_new_data_folder_works_where_only_root_may_enter(closed_folder: Path) -> None:
+def test_a_new_data_folder_works_in_a_folder_that_only_root_may_enter(closed_folder: Path) -> None:
     with postgres(closed_folder / "data", durable=False) as url:
         assert _fetch(url, "SELECT 1") == 1
 
 
 @as_root
-def test_an_existing_data_folder_works_where_only_root_may_enter(closed_folder: Path) -> None:
+def test_an_existing_data_folder_works_in_a_folder_that_only_root_may_enter(closed_folder: Path) -> None:
     _keep_a_word(closed_folder / "data")
     assert _kept_word(closed_folder / "data") == "one"
 
 
 @as_root
-def test_a_copy_of_a_data_folder_works_though_all_of_it_belongs_to_root(closed_folder: Path) -> None:
+def test_a_copy_of_a_data_folder_that_belongs_to_root_works(closed_folder: Path) -> None:
     _keep_a_word(closed_folder / "data")
     shutil.copytree(closed_folder / "data", closed_folder / "copy")
     assert (closed_folder / "copy/data/base").stat().st_uid == 0

@@ -1,4 +1,4 @@
-"""`recipe-api dev` serves until a signal ends it, and explains in one line why it cannot."""
+"""`recipe-api dev` serves until a signal ends it, or explains in one line why it cannot."""
 
 import os
 import signal
@@ -16,9 +16,9 @@ from recipe_api.dev.errors import DevError
 from recipe_api.dev.stack import Stack
 from tests.support.traces import eventually
 
-BOUND = 20  # seconds; in fact some two
+BOUND = 20  # seconds; it usually takes about two
 
-# The environment names somebody's own database and bucket, which are to be left alone.
+# The environment names the developer's own database and bucket, which must not be touched.
 PROGRAM = """
 import os, sys
 from pathlib import Path
@@ -29,7 +29,7 @@ os.environ["AWS_SESSION_TOKEN"] = os.environ["AWS_PROFILE"] = "theirs"
 os.environ["MAX_LABEL_BYTES"] = "99"
 
 def app():
-    async def answer(scope, receive, send):
+    async def respond(scope, receive, send):
         if scope["type"] == "lifespan":
             while True:
                 asked = (await receive())["type"]
@@ -40,20 +40,20 @@ def app():
         body = "\\n".join(os.environ.get(name, "unset") for name in names).encode()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": body})
-    return answer
+    return respond
 
 sys.exit(serve_dev(port=int(sys.argv[1]), folder=Path(sys.argv[2]), app=app))
 """
 
 
-def test_it_serves_on_a_stack_of_its_own_until_it_is_told_to_end(tmp_path: Path) -> None:
+def test_dev_serves_on_its_own_stack_until_a_signal(tmp_path: Path) -> None:
     port = _free_port()
     command = [sys.executable, "-c", PROGRAM, str(port), str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         said = "".join(iter(running.stdout.readline, "Press Ctrl-C to stop. The data are kept.\n"))
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=BOUND) as answer:
-            database_url, session_token, max_label_bytes, secret_key = answer.read().decode().split("\n")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=BOUND) as response:
+            database_url, session_token, max_label_bytes, secret_key = response.read().decode().split("\n")
         servers = psutil.Process(running.pid).children(recursive=True)
         running.send_signal(signal.SIGHUP)
         assert running.wait(BOUND) == 0
@@ -89,7 +89,7 @@ def test_a_port_in_use_is_reported_before_anything_starts(tmp_path: Path, capsys
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_wrong_setting_ends_it_before_anything_starts(tmp_path: Path) -> None:
+def test_an_invalid_setting_is_reported_before_anything_starts(tmp_path: Path) -> None:
     done = _command("--data", tmp_path / "data", MAX_UPLOAD_BYTES="many")
     assert done.returncode == 2
     assert done.stdout == ""
@@ -98,7 +98,7 @@ def test_a_wrong_setting_ends_it_before_anything_starts(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
-def test_the_flag_for_the_port_wins_over_the_variable(tmp_path: Path) -> None:
+def test_the_flag_for_the_port_overrides_the_variable(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
         variable, flag = first.getsockname()[1], second.getsockname()[1]
         by_variable = _command("--data", tmp_path, PORT=str(variable))
@@ -107,7 +107,7 @@ def test_the_flag_for_the_port_wins_over_the_variable(tmp_path: Path) -> None:
     assert f"port {flag} is not available" in by_flag.stderr
 
 
-def test_data_that_cannot_be_a_folder_are_reported_in_one_line(tmp_path: Path) -> None:
+def test_a_data_path_that_is_not_a_folder_is_reported_in_one_line(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     for data in (file, file / "below"):
@@ -119,15 +119,15 @@ def test_data_that_cannot_be_a_folder_are_reported_in_one_line(tmp_path: Path) -
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="only Linux has a file system where nobody may write")
-def test_a_place_where_one_may_not_write_is_reported_in_one_line() -> None:
+def test_a_folder_without_write_permission_is_reported_in_one_line() -> None:
     done = _command("--data", "/proc/recipe-api", "--port", _free_port())
     assert done.returncode == 1
     assert done.stderr.startswith("recipe-api dev: the data folder /proc/recipe-api is not usable (")
     assert done.stderr.count("\n") == 1
 
 
-def test_a_second_ctrl_c_during_an_upload_ends_it_quietly(tmp_path: Path) -> None:
-    """Nothing but a waiting request is needed: uvicorn waits for it until the second Ctrl-C."""
+def test_a_second_ctrl_c_during_an_upload_prints_no_traceback(tmp_path: Path) -> None:
+    """A waiting request is enough: uvicorn waits for it until the second Ctrl-C."""
     port = _free_port()
     command = [sys.executable, "-m", "recipe_api.cli", "dev", "--port", str(port), "--data", str(tmp_path)]
     log = tmp_path / "log"
@@ -150,7 +150,7 @@ def test_a_second_ctrl_c_during_an_upload_ends_it_quietly(tmp_path: Path) -> Non
     assert "Application shutdown complete" in log.read_text()
 
 
-def test_migrations_want_the_source_tree(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stack: Stack) -> None:
+def test_migrations_need_the_source_tree(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stack: Stack) -> None:
     monkeypatch.setattr(migrations, "SOURCE_TREE", tmp_path)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DevError, match=r"alembic\.ini is missing"):

@@ -1,4 +1,4 @@
-"""The embedded services keep their data, meet no one else's, and leave nothing behind."""
+"""The embedded services keep their data, do not disturb other programs, and leave no processes behind."""
 
 import asyncio
 import json
@@ -32,11 +32,11 @@ with embedded_stack(Path(sys.argv[1]), durable=False):
     print("running", flush=True)
     sys.stdin.read()
 """
-BOUND = 20  # seconds for servers to end; in fact about one
+BOUND = 20  # seconds for servers to end; it usually takes about one
 
 
-def test_data_survive_an_ordered_end_a_killed_owner_and_taken_ports(tmp_path: Path) -> None:
-    folder = tmp_path / ("long" * 40)  # beyond what the path of a Unix socket may have
+def test_data_survives_a_graceful_stop_a_killed_owner_and_occupied_ports(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 40)  # longer than the path of a Unix socket may be
     with embedded_stack(folder, durable=False) as first:
         asyncio.run(_fetch(first, "CREATE TABLE kept AS SELECT 'one' AS word"))
         _put(first, "photo", b"bytes")
@@ -55,13 +55,13 @@ def test_data_survive_an_ordered_end_a_killed_owner_and_taken_ports(tmp_path: Pa
         assert _read(again, "photo") == b"bytes"
 
 
-def test_the_stack_tells_its_secrets_to_the_environment_alone(stack: Stack) -> None:
+def test_the_secrets_of_the_stack_are_only_in_the_environment(stack: Stack) -> None:
     assert stack.environment()["AWS_SECRET_ACCESS_KEY"] == stack.secret_access_key
     assert stack.secret_access_key not in repr(stack)
     assert stack.database_url not in repr(stack)
 
 
-async def test_the_address_of_the_database_is_one_for_sqlalchemy(stack: Stack) -> None:
+async def test_the_database_url_is_valid_for_sqlalchemy(stack: Stack) -> None:
     engine = migration_engine(stack.database_url)
     try:
         async with engine.connect() as connection:
@@ -70,7 +70,7 @@ async def test_the_address_of_the_database_is_one_for_sqlalchemy(stack: Stack) -
         await engine.dispose()
 
 
-def test_anyone_reads_an_object_but_nobody_lists_or_writes_unsigned(stack: Stack) -> None:
+def test_anyone_may_read_an_object_but_not_list_or_write_unsigned(stack: Stack) -> None:
     _put(stack, "public", b"bytes")
     assert _read(stack, "public") == b"bytes"
     bucket = f"{stack.s3_endpoint_url}/{stack.s3_bucket}"
@@ -79,14 +79,14 @@ def test_anyone_reads_an_object_but_nobody_lists_or_writes_unsigned(stack: Stack
         urllib.request.Request(f"{bucket}/public", data=b"other", method="PUT"),
         urllib.request.Request(f"{bucket}/public", method="DELETE"),
     ):
-        with pytest.raises(urllib.error.HTTPError, match="403") as answer:
+        with pytest.raises(urllib.error.HTTPError, match="403") as response:
             urllib.request.urlopen(refused, timeout=BOUND)
-        answer.value.close()
+        response.value.close()
     assert _read(stack, "public") == b"bytes"
 
 
 def _run_an_owner_and_kill_it(folder: Path) -> None:
-    """By SIGKILL, which leaves it no time for anything; returns once its servers are gone too."""
+    """Kill the owner with SIGKILL, and wait until its servers have ended."""
     command = [sys.executable, "-c", OWNER, str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
         assert owner.stdout is not None
@@ -100,7 +100,7 @@ def _run_an_owner_and_kill_it(folder: Path) -> None:
 
 @contextmanager
 def _taken(folder: Path, name: str) -> Iterator[None]:
-    """Somebody else listens on the port that the server had last."""
+    """Listen on the port that the server used last."""
     port = json.loads((folder / "ports.json").read_text())[name]
     with socket.create_server(("127.0.0.1", port)):
         yield
@@ -128,8 +128,8 @@ def _put(stack: Stack, key: str, body: bytes) -> None:
 
 
 def _read(stack: Stack, key: str) -> bytes:
-    """As anyone can, without a signature."""
+    """Send a request without a signature."""
     address = f"{stack.s3_endpoint_url}/{stack.s3_bucket}/{key}"
-    with urllib.request.urlopen(address, timeout=BOUND) as answer:
-        content: bytes = answer.read()
+    with urllib.request.urlopen(address, timeout=BOUND) as response:
+        content: bytes = response.read()
     return content

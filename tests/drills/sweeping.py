@@ -42,7 +42,7 @@ def store_away(stage: Stage) -> str:
     with StoreProxy.before(stage.stack.s3_endpoint_url).running() as store:
         with stage.serving({"S3_ENDPOINT_URL": store.url}) as server, client_of(server) as client:
             [recipe] = upload(client)
-            away = Plan(call="DeleteObject", fault=Fault.INTERNAL_ERROR, for_ever=True)
+            away = Plan(call="DeleteObject", fault=Fault.INTERNAL_ERROR, forever=True)
             store.script.follow(away)
             deleted = client.delete(
                 f"/recipe/{recipe['id']}", headers={"Authorization": f"Bearer {recipe['manage_token']}"}
@@ -65,7 +65,7 @@ def failing_store(stage: Stage) -> str:
         client_of(server) as client,
     ):
         store.script.follow(
-            *(Plan(call=call, fault=Fault.FORBIDDEN, for_ever=True) for call in ("PutObject", "DeleteObject"))
+            *(Plan(call=call, fault=Fault.FORBIDDEN, forever=True) for call in ("PutObject", "DeleteObject"))
         )
         statuses = {
             client.post("/recipe", data={"label": "x"}, files={"photo": _PHOTO}).status_code for _ in range(attempts)

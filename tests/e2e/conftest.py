@@ -1,4 +1,4 @@
-"""Every test here that asks for a service runs with each HTTP protocol: the contract is the same."""
+"""Every test here that uses a service runs with each HTTP protocol, because the contract is the same."""
 
 import pytest
 

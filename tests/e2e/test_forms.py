@@ -1,4 +1,4 @@
-"""Forms as real clients write them, odd as they are: what is stored, or which cause is named. Over real sockets."""
+"""Forms as real clients write them, including odd ones: what is stored, or why they are rejected. Over real sockets."""
 
 from base64 import b64encode, urlsafe_b64encode
 from email import policy
@@ -15,14 +15,14 @@ from tests.support.recipes import assert_stored
 from tests.support.samples import sample, without_metadata
 from tests.support.service import Service
 from tests.support.traces import Backstage
-from tests.support.wire import Answer, request
+from tests.support.wire import Response, request
 
 PHOTO = jpeg(700)
 LABEL = text_part("Soup")
 FILE = file_part(PHOTO, filename="soup.jpg")
 
 
-def send(service: Service, body: bytes) -> Answer:
+def send(service: Service, body: bytes) -> Response:
     with service.connect() as wire:
         wire.send(request("/recipe", body, HEADER))
         return wire.read()
@@ -45,16 +45,16 @@ def send(service: Service, body: bytes) -> Answer:
     ],
 )
 @pytest.mark.parametrize("label_first", [True, False], ids=["label first", "photo first"])
-def test_a_label_is_stored_decoded_as_its_part_declares(
+def test_a_label_is_decoded_as_its_part_declares(
     service: Service, backstage: Backstage, headers: bytes, value: bytes, label: str, *, label_first: bool
 ) -> None:
     parts = [Part(header=b'; name="label"' + headers, data=value), FILE]
 
-    answer = send(service, form(*(parts if label_first else parts[::-1])))
+    response = send(service, form(*(parts if label_first else parts[::-1])))
 
-    assert answer.status == 201, answer.body
-    assert answer.json()["label"] == label
-    assert_stored(answer.json(), PHOTO, backstage, name="soup.jpg")
+    assert response.status == 201, response.body
+    assert response.json()["label"] == label
+    assert_stored(response.json(), PHOTO, backstage, name="soup.jpg")
 
 
 @pytest.mark.parametrize(
@@ -66,12 +66,12 @@ def test_a_label_is_stored_decoded_as_its_part_declares(
         (b"\r\nContent-Type: text/plain; charset=us-ascii", b"Cr\xeapes", "US-ASCII, the charset in its Content-Type"),
     ],
 )
-def test_a_label_that_cannot_be_decoded_is_refused_by_its_header(
+def test_a_label_that_cannot_be_decoded_is_rejected_and_its_header_named(
     service: Service, backstage: Backstage, headers: bytes, value: bytes, named: str
 ) -> None:
-    answer = send(service, form(Part(header=b'; name="label"' + headers, data=value), FILE))
+    response = send(service, form(Part(header=b'; name="label"' + headers, data=value), FILE))
 
-    assert named in assert_problem(answer, 422, "invalid-text", field="label")["detail"]
+    assert named in assert_problem(response, 422, "invalid-text", field="label")["detail"]
     assert backstage.nothing_is_left()
 
 
@@ -89,25 +89,25 @@ def test_a_label_that_cannot_be_decoded_is_refused_by_its_header(
         (b"filename*0*=utf-8''S%C3%BC;\r\n filename*1*=ppe.jpg", "Süppe.jpg"),  # Python's email
     ],
 )
-def test_a_file_name_is_stored_as_its_client_meant_it(
+def test_a_file_name_is_stored_as_the_client_meant_it(
     service: Service, backstage: Backstage, parameters: bytes, name: str
 ) -> None:
-    answer = send(service, form(LABEL, Part(header=b'; name="photo"; ' + parameters, data=PHOTO)))
+    response = send(service, form(LABEL, Part(header=b'; name="photo"; ' + parameters, data=PHOTO)))
 
-    assert answer.status == 201, answer.body
-    assert_stored(answer.json(), PHOTO, backstage, name=name)
+    assert response.status == 201, response.body
+    assert_stored(response.json(), PHOTO, backstage, name=name)
 
 
 @pytest.mark.parametrize("content_type", [b"image/*", b"image/jpeg", b"application/octet-stream"])
-def test_a_photo_needs_no_file_name_where_it_has_a_media_type(
+def test_a_photo_with_a_media_type_needs_no_file_name(
     service: Service, backstage: Backstage, content_type: bytes
 ) -> None:
     photo = Part(header=b'; name="photo"\r\nContent-Type: ' + content_type, data=PHOTO)
 
-    answer = send(service, form(LABEL, photo))
+    response = send(service, form(LABEL, photo))
 
-    assert answer.status == 201, answer.body
-    assert_stored(answer.json(), PHOTO, backstage, name="photo.jpg")
+    assert response.status == 201, response.body
+    assert_stored(response.json(), PHOTO, backstage, name="photo.jpg")
 
 
 @pytest.mark.parametrize(
@@ -115,14 +115,14 @@ def test_a_photo_needs_no_file_name_where_it_has_a_media_type(
     [b"This is a message with multiple parts in MIME format.\r\n", b"\r\n\r\n", b"x" * (16 * KIB - 1) + b"\r\n"],
 )
 def test_a_preamble_is_ignored(service: Service, backstage: Backstage, preamble: bytes) -> None:
-    answer = send(service, preamble + recipe_form(PHOTO, label="Soup"))
+    response = send(service, preamble + recipe_form(PHOTO, label="Soup"))
 
-    assert answer.status == 201, answer.body
-    assert answer.json()["label"] == "Soup"
-    assert_stored(answer.json(), PHOTO, backstage)
+    assert response.status == 201, response.body
+    assert response.json()["label"] == "Soup"
+    assert_stored(response.json(), PHOTO, backstage)
 
 
-def test_a_form_that_pythons_email_library_writes_is_stored(service: Service, backstage: Backstage) -> None:
+def test_a_form_written_by_pythons_email_library_is_stored(service: Service, backstage: Backstage) -> None:
     message = MIMEMultipart("form-data", boundary=BOUNDARY.decode(), policy=policy.HTTP)
     message.preamble = "This is a message with multiple parts in MIME format."
     label = MIMEText("Crêpes", policy=policy.HTTP)
@@ -133,11 +133,11 @@ def test_a_form_that_pythons_email_library_writes_is_stored(service: Service, ba
         message.attach(part)
     body = message.as_bytes().partition(b"\r\n\r\n")[2]
 
-    answer = send(service, body)
+    response = send(service, body)
 
-    assert answer.status == 201, answer.body
-    assert answer.json()["label"] == "Crêpes"
-    assert answer.json()["original_name"] == "Süppe " * 9 + ".jpg"
+    assert response.status == 201, response.body
+    assert response.json()["label"] == "Crêpes"
+    assert response.json()["original_name"] == "Süppe " * 9 + ".jpg"
     assert len(backstage.objects()) == 1
 
 
@@ -148,13 +148,13 @@ def test_a_form_that_pythons_email_library_writes_is_stored(service: Service, ba
         ("hopper.heif", b"mif2\0\0\0\0mif1heicmif2", "image/heic"),
     ],
 )
-def test_a_photo_is_of_the_kind_that_its_compatible_brands_name(
+def test_the_type_of_a_photo_follows_from_its_compatible_brands(
     service: Service, backstage: Backstage, name: str, brands: bytes, kind: str
 ) -> None:
     original = sample(name)
     photo = original[:8] + brands + original[8 + len(brands) :]
 
-    answer = send(service, form(LABEL, file_part(photo, filename="p.jpg")))
+    response = send(service, form(LABEL, file_part(photo, filename="p.jpg")))
 
     assert answer.status == 201, answer.body
     assert answer.json()["content_type"] == kind
@@ -182,12 +182,12 @@ def test_a_photo_is_of_the_kind_that_its_compatible_brands_name(
     ],
     ids=["LF", "attachment", "9 headers", "boundary", "empty"],
 )
-def test_a_malformed_form_is_refused_by_its_cause(
+def test_a_malformed_form_is_rejected_and_the_cause_named(
     service: Service, backstage: Backstage, body: bytes, cause: str
 ) -> None:
-    answer = send(service, body)
+    response = send(service, body)
 
-    assert cause in assert_problem(answer, 400, "malformed-body")["detail"]
+    assert cause in assert_problem(response, 400, "malformed-body")["detail"]
     assert backstage.nothing_is_left()
 
 
@@ -203,22 +203,20 @@ def test_a_malformed_form_is_refused_by_its_cause(
     ],
     ids=["base64", "JSON", "URL-safe", "data URL", "text", "TIFF"],
 )
-def test_a_file_that_is_not_a_photo_is_refused_by_its_cause(
+def test_a_file_that_is_not_a_photo_is_rejected_and_the_cause_named(
     service: Service, backstage: Backstage, photo: bytes, cause: str
 ) -> None:
-    answer = send(service, form(LABEL, file_part(photo)))
+    response = send(service, form(LABEL, file_part(photo)))
 
-    assert cause in assert_problem(answer, 415, "unsupported-photo", field="photo")["detail"]
+    assert cause in assert_problem(response, 415, "unsupported-photo", field="photo")["detail"]
     assert backstage.nothing_is_left()
 
 
-def test_a_photo_that_its_part_declares_as_base64_is_refused_by_the_header(
-    service: Service, backstage: Backstage
-) -> None:
+def test_a_photo_declared_as_base64_is_rejected_and_its_header_named(service: Service, backstage: Backstage) -> None:
     header = b'; name="photo"; filename="soup.jpg"\r\nContent-Transfer-Encoding: base64'
 
-    answer = send(service, form(LABEL, Part(header=header, data=b64encode(PHOTO))))
+    response = send(service, form(LABEL, Part(header=header, data=b64encode(PHOTO))))
 
-    detail = assert_problem(answer, 415, "unsupported-photo", field="photo")["detail"]
+    detail = assert_problem(response, 415, "unsupported-photo", field="photo")["detail"]
     assert "Content-Transfer-Encoding: base64" in detail
     assert backstage.nothing_is_left()

@@ -10,7 +10,7 @@ from tests.support.forms import HEADER, jpeg, recipe_form
 from tests.support.problems import assert_problem
 from tests.support.service import Service
 from tests.support.traces import Backstage
-from tests.support.wire import Answer, chunked, request
+from tests.support.wire import Response, chunked, request
 
 PHOTO = jpeg(3000)
 UPGRADE = ("Connection: Upgrade", "Upgrade: h2c")
@@ -22,11 +22,11 @@ def http_protocol() -> str:
     return "httptools"
 
 
-def assert_plain(answer: Answer) -> None:
+def assert_plain(response: Response) -> None:
     """Assert uvicorn's response to malformed HTTP."""
-    assert answer.status == 400
-    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
-    assert answer.headers["Connection"] == "close"
+    assert response.status == 400
+    assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert response.headers["Connection"] == "close"
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_malformed_http_gets_plain_text_and_leaves_nothing(service: Service, bac
 
 
 @pytest.mark.parametrize("transfer", ["with a length", "in chunks"])
-def test_a_body_after_an_upgrade_is_not_taken_for_another_request(
+def test_a_body_after_an_upgrade_is_not_parsed_as_another_request(
     service: Service, backstage: Backstage, transfer: str
 ) -> None:
     """The parser takes it for one, so the response must end the connection."""
@@ -62,11 +62,11 @@ def test_a_body_after_an_upgrade_is_not_taken_for_another_request(
 
     with service.connect() as wire:
         wire.send(head, smuggled)
-        answer = wire.read()
+        response = wire.read()
         assert wire.is_closed()
 
-    assert_problem(answer, 400, "malformed-body")
-    assert answer.headers["Connection"] == "close"
+    assert_problem(response, 400, "malformed-body")
+    assert response.headers["Connection"] == "close"
     assert backstage.nothing_is_left()
 
 
@@ -74,5 +74,5 @@ def test_without_a_body_an_upgrade_is_ignored(service: Service) -> None:
     with service.connect() as wire:
         for _ in range(2):
             wire.send(request("/healthz", b"", *UPGRADE, method="GET", length=None))
-            answer = wire.read(method="GET")
-            assert (answer.status, answer.headers["Connection"]) == (200, None)
+            response = wire.read(method="GET")
+            assert (response.status, response.headers["Connection"]) == (200, None)

@@ -1,4 +1,4 @@
-"""An upload that is sent again with its `Idempotency-Key`: one recipe, whatever became of the first answer."""
+"""An upload that is repeated with its `Idempotency-Key`: one recipe, whatever happened to the first response."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,7 @@ KEY_LINE = f"Idempotency-Key: {KEY['Idempotency-Key']}"
 
 
 @pytest.mark.parametrize("size", [500, PART_SIZE + 1], ids=["one put", "in parts"])
-def test_gets_the_same_answer_and_makes_no_second_recipe(service: Service, backstage: Backstage, size: int) -> None:
+def test_gets_the_same_response_and_creates_no_second_recipe(service: Service, backstage: Backstage, size: int) -> None:
     photo = jpeg(size)
     with service.client() as client:
         first, again = (post(client, photo=photo, headers=KEY) for _ in range(2))
@@ -35,7 +35,7 @@ def test_gets_the_same_answer_and_makes_no_second_recipe(service: Service, backs
     assert len(backstage.objects()) == len(backstage.rows()) == 1
 
 
-def test_is_the_same_in_any_order_of_its_fields(service: Service, backstage: Backstage) -> None:
+def test_is_recognised_in_any_order_of_its_fields(service: Service, backstage: Backstage) -> None:
     turned = form(file_part(PHOTO, filename="other.jpg"), text_part("Pancakes"))
     with service.client() as client:
         first = post(client, headers=KEY)
@@ -46,7 +46,7 @@ def test_is_the_same_in_any_order_of_its_fields(service: Service, backstage: Bac
 
 
 @pytest.mark.parametrize("change", [{"label": "Crêpes"}, {"photo": PHOTO[:-1]}], ids=["label", "photo"])
-def test_is_refused_for_another_upload(service: Service, backstage: Backstage, change: dict[str, str]) -> None:
+def test_is_rejected_for_another_upload(service: Service, backstage: Backstage, change: dict[str, str]) -> None:
     with service.client() as client:
         first = post(client, headers=KEY)
         other = post(client, headers=KEY, **change)  # type: ignore[arg-type]  # one of label and photo
@@ -55,36 +55,36 @@ def test_is_refused_for_another_upload(service: Service, backstage: Backstage, c
     assert backstage.objects() == [first.json()["key"]]
 
 
-def test_is_another_upload_under_another_key_or_none(service: Service, backstage: Backstage) -> None:
+def test_with_another_key_or_none_is_another_upload(service: Service, backstage: Backstage) -> None:
     with service.client() as client:
-        answers = [post(client, headers=headers) for headers in (KEY, {"Idempotency-Key": key_of("another")}, {}, {})]
+        responses = [post(client, headers=headers) for headers in (KEY, {"Idempotency-Key": key_of("another")}, {}, {})]
 
-    assert len({answer.json()["id"] for answer in answers}) == 4
+    assert len({response.json()["id"] for response in responses}) == 4
     assert len(backstage.objects()) == 4
 
 
-def test_may_use_its_key_again_after_a_refusal(service: Service, backstage: Backstage) -> None:
+def test_may_use_its_key_again_after_a_rejection(service: Service, backstage: Backstage) -> None:
     with service.client() as client:
         assert_problem(post(client, photo=b"<html>", headers=KEY), 415, "unsupported-photo", field="photo")
-        answer = post(client, headers=KEY)
+        response = post(client, headers=KEY)
 
-    assert answer.status_code == 201
-    assert_stored(answer.json(), PHOTO, backstage)
+    assert response.status_code == 201
+    assert_stored(response.json(), PHOTO, backstage)
 
 
-def test_may_use_its_key_again_after_it_was_cut_off(service: Service, backstage: Backstage) -> None:
+def test_may_use_its_key_again_after_a_disconnect(service: Service, backstage: Backstage) -> None:
     with service.connect() as wire:
         wire.send(request("/recipe", recipe_form(PHOTO)[:300], HEADER, KEY_LINE, length=999))
 
-    def answer() -> httpx.Response:
+    def retry() -> httpx.Response:
         with service.client() as client:
             return post(client, headers=KEY)
 
-    assert eventually(lambda: answer().status_code == 201)  # 409 until the service has noticed
+    assert eventually(lambda: retry().status_code == 201)  # 409 until the service has noticed
     assert len(backstage.objects()) == len(backstage.rows()) == 1
 
 
-def test_is_told_to_wait_while_the_first_is_still_going_on(service: Service, backstage: Backstage) -> None:
+def test_gets_409_while_the_first_is_in_progress(service: Service, backstage: Backstage) -> None:
     body = recipe_form(PHOTO)
     with service.connect() as wire, service.client() as client:
         wire.send(request("/recipe", body[:300], HEADER, KEY_LINE, length=len(body)))
@@ -99,20 +99,20 @@ def test_is_told_to_wait_while_the_first_is_still_going_on(service: Service, bac
     assert len(backstage.objects()) == 1
 
 
-def test_at_once_ten_times_makes_one_recipe(service: Service, backstage: Backstage) -> None:
+def test_sent_ten_times_at_once_creates_one_recipe(service: Service, backstage: Backstage) -> None:
     def upload(_: int) -> httpx.Response:
         with service.client() as client:
             return post(client, headers=KEY)
 
     with ThreadPoolExecutor(10) as clients:
-        answers = list(clients.map(upload, range(10)))
+        responses = list(clients.map(upload, range(10)))
 
-    assert {answer.status_code for answer in answers} <= {201, 409}
-    assert len({answer.json()["id"] for answer in answers if answer.status_code == 201}) == 1
+    assert {response.status_code for response in responses} <= {201, 409}
+    assert len({response.json()["id"] for response in responses if response.status_code == 201}) == 1
     assert len(backstage.objects()) == len(backstage.rows()) == 1
 
 
-def test_makes_a_new_recipe_after_the_first_was_deleted(service: Service, backstage: Backstage) -> None:
+def test_creates_a_new_recipe_after_the_first_was_deleted(service: Service, backstage: Backstage) -> None:
     with service.client() as client:
         first = post(client, headers=KEY).json()
         client.delete(f"/recipe/{first['id']}", headers={"Authorization": f"Bearer {first['manage_token']}"})
@@ -124,18 +124,18 @@ def test_makes_a_new_recipe_after_the_first_was_deleted(service: Service, backst
     assert backstage.objects() == [again.json()["key"]]
 
 
-def test_is_its_tokens_own(start_service: Callable[..., Service], backstage: Backstage) -> None:
+def test_belongs_to_its_token(start_service: Callable[..., Service], backstage: Backstage) -> None:
     other_token = "another-token-of-the-tests"
     service = start_service(API_TOKENS=f"tests:{API_TOKEN}, other:{other_token}")
     with service.client(API_TOKEN) as client, service.client(other_token) as other:
-        answers = [post(client, headers=KEY), post(other, headers=KEY)]
+        responses = [post(client, headers=KEY), post(other, headers=KEY)]
 
-    assert len({answer.json()["id"] for answer in answers}) == 2
+    assert len({response.json()["id"] for response in responses}) == 2
     assert len(backstage.objects()) == 2
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "é"])
-def test_wants_a_key_that_is_one(service: Service, backstage: Backstage, key: str) -> None:
+def test_needs_a_valid_key(service: Service, backstage: Backstage, key: str) -> None:
     with service.connect() as wire:
         wire.send(request("/recipe", recipe_form(PHOTO), HEADER, f"Idempotency-Key: {key}"))
         assert_problem(wire.read(), 422, "invalid-parameter", field="Idempotency-Key")

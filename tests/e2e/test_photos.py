@@ -1,4 +1,4 @@
-"""Real photographs, damaged and hostile ones among them: which are stored, without what, and which are rejected."""
+"""Real photographs, including damaged and hostile ones: which are stored, without which data, and which are rejected."""
 
 import io
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from PIL import Image, ImageChops, ImageOps, ImageSequence
 
 from tests.support.calls import post
 from tests.support.problems import assert_problem
-from tests.support.recipes import assert_stored, fetched
+from tests.support.recipes import assert_stored, fetch
 from tests.support.samples import SAMPLES, sample, without_metadata
 from tests.support.service import Service
 from tests.support.traces import Backstage
@@ -54,7 +54,7 @@ def test_a_photo_comes_back_without_its_position_and_looks_the_same(service: Ser
     with service.client() as client:
         recipe = post(client, photo=photo).json()
 
-    stored = Image.open(io.BytesIO(fetched(recipe["location"]).content))
+    stored = Image.open(io.BytesIO(fetch(recipe["location"]).content))
     assert not stored.getexif().get_ifd(GPS)
     assert ImageChops.difference(sent, stored).getbbox() is None
     assert (recipe["width"], recipe["height"]) == ImageOps.exif_transpose(sent).size
@@ -66,7 +66,7 @@ def test_an_animation_keeps_its_frames(service: Service) -> None:
     with service.client() as client:
         recipe = post(client, photo=photo).json()
 
-    sent, stored = Image.open(io.BytesIO(photo)), Image.open(io.BytesIO(fetched(recipe["location"]).content))
+    sent, stored = Image.open(io.BytesIO(photo)), Image.open(io.BytesIO(fetch(recipe["location"]).content))
     durations = [[frame.info.get("duration") for frame in ImageSequence.Iterator(each)] for each in (sent, stored)]
     assert durations[0] == durations[1]
     assert len(durations[0]) > 1
@@ -128,11 +128,13 @@ def test_what_is_a_page_as_well_is_stored_as_the_photo_alone(service: Service) -
         recipe = post(client, photo=photo).json()
 
     assert recipe["content_type"] == "image/jpeg"
-    assert b"<script>" not in fetched(recipe["location"]).content
+    assert b"<script>" not in fetch(recipe["location"]).content
 
 
 @pytest.mark.parametrize("path", photos(LET_IN), ids=lambda path: path.name)
-def test_a_kind_that_is_not_asked_for_is_refused(service: Service, backstage: Backstage, path: Path) -> None:
+def test_a_photo_of_a_type_that_is_not_configured_is_rejected(
+    service: Service, backstage: Backstage, path: Path
+) -> None:
     with service.client() as client:
         response = post(client, photo=path.read_bytes())
 
@@ -140,7 +142,7 @@ def test_a_kind_that_is_not_asked_for_is_refused(service: Service, backstage: Ba
     assert backstage.nothing_is_left()
 
 
-def test_a_setting_lets_other_kinds_in_and_those_alone(
+def test_only_the_configured_types_are_accepted(
     start_service: Callable[..., Service], backstage: Backstage
 ) -> None:
     service = start_service(PHOTO_TYPES=",".join(LET_IN.values()), PHOTO_METADATA="keep")

@@ -33,9 +33,9 @@ from tests.support.service import Service
 from tests.support.traces import Backstage
 
 MANY = 40
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 _PREPARED = "SELECT count(*) FROM pg_prepared_statements WHERE name NOT IN ('', 'ours')"
-"""How many statements the session has prepared by name, apart from those of the first test."""
+"""Return how many named prepared statements the session has, apart from those of the first test."""
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +57,13 @@ def service(start_service: Callable[..., Service], pooled_url: str) -> Service:
     return start_service(DATABASE_URL=pooled_url)
 
 
-def run_apart(work: Coroutine[Any, Any, Answer]) -> Answer:
-    # A loop of its own: asyncio.run() would take the one of the session's async tests away.
+def run_apart(work: Coroutine[Any, Any, Result]) -> Result:
+    # A separate event loop: asyncio.run() would remove the one of the session's async tests.
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         return runner.run(work)
 
 
-def test_the_pooler_loses_statements_that_were_prepared_by_name(pooled_url: str) -> None:
+def test_the_pooler_loses_named_prepared_statements(pooled_url: str) -> None:
     """Otherwise the other tests would show nothing."""
 
     async def prepared_in_one_session_and_run_in_another() -> None:
@@ -90,7 +90,7 @@ def test_every_route_works(service: Service, backstage: Backstage) -> None:
             made = post(client)
             assert_stored(made.json(), PHOTO, backstage)
             recipe, token = f"/recipe/{made.json()['id']}", {"Authorization": f"Bearer {made.json()['manage_token']}"}
-            answers = [
+            responses = [
                 client.get("/readyz"),
                 client.get("/recipe", params={"limit": 1}),
                 client.get(recipe),
@@ -98,7 +98,7 @@ def test_every_route_works(service: Service, backstage: Backstage) -> None:
                 client.get("/"),
                 client.delete(recipe, headers=token),
             ]
-            assert [answer.status_code for answer in (made, *answers)] == [201, 200, 200, 200, 200, 200, 204]
+            assert [response.status_code for response in (made, *responses)] == [201, 200, 200, 200, 200, 200, 204]
             assert client.get(recipe).status_code == 404
 
     assert backstage.nothing_is_left()
@@ -127,27 +127,27 @@ def test_pending_deletions_are_attempted(
 def test_many_uploads_at_once_are_all_stored(service: Service, backstage: Backstage) -> None:
     with service.client() as client, ThreadPoolExecutor(16) as threads:
         headers = [{"Idempotency-Key": key_of(f"pooler-{number}")} if number % 2 else {} for number in range(MANY)]
-        answers = list(threads.map(lambda each: post(client, headers=each), headers))
+        responses = list(threads.map(lambda each: post(client, headers=each), headers))
         again = list(threads.map(lambda each: post(client, headers=each), headers[1::2]))
 
-    assert {answer.status_code for answer in answers} == {201}
-    assert {row["id"] for row in backstage.rows()} == {UUID(answer.json()["id"]) for answer in answers}
-    assert [answer.json() for answer in again] == [answer.json() for answer in answers[1::2]]
-    assert {answer.headers["Idempotency-Replayed"] for answer in again} == {"true"}
+    assert {response.status_code for response in responses} == {201}
+    assert {row["id"] for row in backstage.rows()} == {UUID(response.json()["id"]) for response in responses}
+    assert [response.json() for response in again] == [response.json() for response in responses[1::2]]
+    assert {response.headers["Idempotency-Replayed"] for response in again} == {"true"}
 
 
 def test_of_two_uploads_with_one_key_one_is_stored(service: Service, backstage: Backstage) -> None:
     with service.client() as client, ThreadPoolExecutor(8) as threads:
-        answers = list(
+        responses = list(
             threads.map(lambda _: post(client, photo=jpeg(500), headers={"Idempotency-Key": key_of("one")}), range(8))
         )
 
-    assert {answer.status_code for answer in answers} <= {201, 409}
-    assert len({answer.json()["id"] for answer in answers if answer.status_code == 201}) == 1
+    assert {response.status_code for response in responses} <= {201, 409}
+    assert len({response.json()["id"] for response in responses if response.status_code == 201}) == 1
     assert len(backstage.rows()) == 1
 
 
-def test_no_statement_stays_prepared_in_the_servers_sessions(service: Service, pooled_url: str) -> None:
+def test_no_statement_stays_prepared_in_sessions_of_the_server(service: Service, pooled_url: str) -> None:
     """Each would stay for as long as the pooler keeps the session: an hour, and a hundred thousand uploads."""
     with service.client() as client:
         for _ in range(5):
@@ -158,7 +158,7 @@ def test_no_statement_stays_prepared_in_the_servers_sessions(service: Service, p
         connections = [await asyncpg.connect(pooled_url, statement_cache_size=0) for _ in range(POOL_SIZE)]
         found = set()
         for connection in connections:
-            await connection.execute("BEGIN")  # so that each is given a session of its own
+            await connection.execute("BEGIN")  # so that each gets its own session
         for connection in connections:
             found.add(await connection.fetchval(_PREPARED))
             await connection.close()
@@ -181,7 +181,7 @@ def test_migrations_go_up_and_down(pooled_url: str, backstage: Backstage) -> Non
         backstage.drop_database(name)
 
 
-def test_two_migrations_at_once_both_succeed(pooled_url: str, backstage: Backstage) -> None:
+def test_two_concurrent_migrations_both_succeed(pooled_url: str, backstage: Backstage) -> None:
     name = "two-migrations-through-a-pooler"
     backstage.create_database(name)
     root = Path(__file__).parents[2]
@@ -196,7 +196,7 @@ def test_two_migrations_at_once_both_succeed(pooled_url: str, backstage: Backsta
         backstage.drop_database(name)
 
 
-def test_of_two_sweeps_at_once_one_sweeps_and_both_end(stack: Stack, pooled_url: str, backstage: Backstage) -> None:
+def test_of_two_concurrent_sweeps_one_runs_and_both_end(stack: Stack, pooled_url: str, backstage: Backstage) -> None:
     assert backstage.nothing_is_left()
     for number in range(5):
         backstage.s3.put_object(Bucket=backstage.bucket, Key=f"175379217000{number}-{number:032x}.jpg", Body=b"orphan")

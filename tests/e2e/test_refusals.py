@@ -1,4 +1,4 @@
-"""Uploads that are refused: what is told, that it can be read, and that nothing is left. Over real sockets."""
+"""Rejected uploads: the response, that the client can read it, and that nothing is left. Over real sockets."""
 
 import gzip
 import http.client
@@ -27,7 +27,7 @@ from tests.support.forms import (
 from tests.support.problems import assert_problem
 from tests.support.service import API_TOKEN, HOST, HTTP_PROTOCOLS, Service, bearer
 from tests.support.traces import NOTHING, Backstage, eventually
-from tests.support.wire import Answer, Wire, chunked, request
+from tests.support.wire import Response, Wire, chunked, request
 
 PHOTO = jpeg(3000)
 LARGE = 20 * MIB
@@ -38,14 +38,14 @@ ONLY_OURS = pytest.mark.parametrize("http_protocol", ["recipe_api"])
 """For malformed HTTP. `test_httptools` shows what uvicorn does with it."""
 
 
-def send(service: Service, body: bytes, *headers: str, length: int | None = -1) -> Answer:
+def send(service: Service, body: bytes, *headers: str, length: int | None = -1) -> Response:
     with service.connect() as wire:
         wire.send(request("/recipe", body, *(headers or [HEADER]), length=length))
         return wire.read()
 
 
 class TestForms:
-    """Forms that arrive whole and are not what they should be."""
+    """Forms that arrive whole and are invalid."""
 
     @pytest.mark.parametrize(
         ("parts", "status", "code", "field"),
@@ -96,12 +96,12 @@ class TestForms:
             pytest.param([LABEL, file_part(b"II*\0" * 9)], 415, "unsupported-photo", "photo", id="TIFF, not asked for"),
         ],
     )
-    def test_are_refused_and_leave_nothing(
+    def test_are_rejected_and_leave_nothing(
         self, service: Service, backstage: Backstage, parts: list[Part], status: int, code: str, field: str | None
     ) -> None:
-        answer = send(service, form(*parts))
+        response = send(service, form(*parts))
 
-        assert_problem(answer, status, code, field=field)
+        assert_problem(response, status, code, field=field)
         assert backstage.nothing_is_left()
 
     @pytest.mark.parametrize(
@@ -118,10 +118,12 @@ class TestForms:
         ],
         ids=lambda part: part.split(b"\r\n\r\n")[0].decode(),
     )
-    def test_with_malformed_part_headers_are_refused(self, service: Service, backstage: Backstage, part: bytes) -> None:
-        answer = send(service, b"--%s\r\n%s" % (BOUNDARY, part) + form(LABEL, FILE))
+    def test_with_malformed_part_headers_are_rejected(
+        self, service: Service, backstage: Backstage, part: bytes
+    ) -> None:
+        response = send(service, b"--%s\r\n%s" % (BOUNDARY, part) + form(LABEL, FILE))
 
-        assert_problem(answer, 400, "malformed-body")
+        assert_problem(response, 400, "malformed-body")
         assert backstage.nothing_is_left()
 
     @pytest.mark.parametrize(
@@ -133,17 +135,17 @@ class TestForms:
         ],
         ids=["one value", "one name", "a thousand headers"],
     )
-    def test_with_a_megabyte_of_part_headers_are_refused(
+    def test_with_a_megabyte_of_part_headers_are_rejected(
         self, service: Service, backstage: Backstage, headers: bytes
     ) -> None:
-        answer = send(service, form(LABEL)[: -len(END)] + b"--%s\r\n%s" % (BOUNDARY, headers) + form(FILE))
+        response = send(service, form(LABEL)[: -len(END)] + b"--%s\r\n%s" % (BOUNDARY, headers) + form(FILE))
 
-        assert_problem(answer, 400, "malformed-body")
+        assert_problem(response, 400, "malformed-body")
         assert backstage.nothing_is_left()
 
 
 class TestContentTypes:
-    """What announces a body must announce a form."""
+    """The content type must be that of a form."""
 
     @pytest.mark.parametrize(
         "content_type",
@@ -153,16 +155,16 @@ class TestContentTypes:
             *("", "multipart", "multipart/form-data-x; boundary=x", ";boundary=x"),
         ],
     )
-    def test_others_are_refused(self, service: Service, backstage: Backstage, content_type: str) -> None:
-        answer = send(service, recipe_form(PHOTO), f"Content-Type: {content_type}")
+    def test_other_than_multipart_are_rejected(self, service: Service, backstage: Backstage, content_type: str) -> None:
+        response = send(service, recipe_form(PHOTO), f"Content-Type: {content_type}")
 
-        assert_problem(answer, 415, "not-multipart")
+        assert_problem(response, 415, "not-multipart")
         assert backstage.nothing_is_left()
 
-    def test_none_at_all_is_refused(self, service: Service, backstage: Backstage) -> None:
-        answer = send(service, b"", "Accept: */*")
+    def test_must_not_be_missing(self, service: Service, backstage: Backstage) -> None:
+        response = send(service, b"", "Accept: */*")
 
-        assert_problem(answer, 415, "not-multipart")
+        assert_problem(response, 415, "not-multipart")
         assert backstage.nothing_is_left()
 
     @pytest.mark.parametrize(
@@ -172,49 +174,51 @@ class TestContentTypes:
             f'multipart/form-data; charset=utf-8; boundary="{BOUNDARY.decode()}"',
         ],
     )
-    def test_may_be_written_as_rfc_2045_lets_them(self, service: Service, content_type: str) -> None:
+    def test_may_have_any_form_that_rfc_2045_allows(self, service: Service, content_type: str) -> None:
         assert send(service, recipe_form(PHOTO), f"Content-Type: {content_type}").status == 201
 
-    def test_that_name_another_boundary_are_refused(self, service: Service, backstage: Backstage) -> None:
-        answer = send(service, recipe_form(PHOTO), "Content-Type: multipart/form-data; boundary=another")
+    def test_with_another_boundary_are_rejected(self, service: Service, backstage: Backstage) -> None:
+        response = send(service, recipe_form(PHOTO), "Content-Type: multipart/form-data; boundary=another")
 
-        assert_problem(answer, 400, "malformed-body")
+        assert_problem(response, 400, "malformed-body")
         assert backstage.nothing_is_left()
 
 
 class TestContentHeaders:
-    """What the headers say of a body must be one thing, and one that the service can read."""
+    """The headers that describe the body must be consistent and supported."""
 
     @pytest.mark.parametrize(
         "coding", ["gzip", "GZIP", "br", "identity, gzip", "deflate\r\nContent-Encoding: identity"]
     )
-    def test_a_compressed_form_is_refused(self, service: Service, backstage: Backstage, coding: str) -> None:
-        answer = send(service, gzip.compress(recipe_form(PHOTO)), HEADER, f"Content-Encoding: {coding}")
+    def test_a_compressed_form_is_rejected(self, service: Service, backstage: Backstage, coding: str) -> None:
+        response = send(service, gzip.compress(recipe_form(PHOTO)), HEADER, f"Content-Encoding: {coding}")
 
-        assert_problem(answer, 415, "unsupported-encoding")
-        assert answer.headers["Accept-Encoding"] == "identity"
+        assert_problem(response, 415, "unsupported-encoding")
+        assert response.headers["Accept-Encoding"] == "identity"
         assert backstage.nothing_is_left()
 
-    def test_a_compressed_change_is_refused(self, service: Service) -> None:
+    def test_a_compressed_change_is_rejected(self, service: Service) -> None:
         headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
         with service.client() as client:
             recipe = post(client).json()
             headers |= bearer(recipe["manage_token"])
-            answer = client.patch(f"/recipe/{recipe['id']}", content=gzip.compress(b'{"label": "x"}'), headers=headers)
+            response = client.patch(
+                f"/recipe/{recipe['id']}", content=gzip.compress(b'{"label": "x"}'), headers=headers
+            )
 
-        assert_problem(answer, 415, "unsupported-encoding")
+        assert_problem(response, 415, "unsupported-encoding")
 
     @pytest.mark.parametrize("coding", ["identity", "Identity", ""])
-    def test_a_form_that_is_not_compressed_is_taken(self, service: Service, coding: str) -> None:
+    def test_an_uncompressed_form_is_accepted(self, service: Service, coding: str) -> None:
         assert send(service, recipe_form(PHOTO), HEADER, f"Content-Encoding: {coding}").status == 201
 
-    def test_different_content_types_are_refused(self, service: Service, backstage: Backstage) -> None:
-        answer = send(service, recipe_form(PHOTO), HEADER, "Content-Type: multipart/form-data; boundary=x")
+    def test_different_content_types_are_rejected(self, service: Service, backstage: Backstage) -> None:
+        response = send(service, recipe_form(PHOTO), HEADER, "Content-Type: multipart/form-data; boundary=x")
 
-        assert_problem(answer, 400, "bad-request")
+        assert_problem(response, 400, "bad-request")
         assert backstage.nothing_is_left()
 
-    def test_the_same_content_type_twice_is_one(self, service: Service) -> None:
+    def test_a_repeated_content_type_is_accepted(self, service: Service) -> None:
         assert send(service, recipe_form(PHOTO), HEADER, HEADER).status == 201
 
 
@@ -224,7 +228,7 @@ def kept_wire(request: pytest.FixtureRequest, shared_services: Callable[[str], S
         yield connected
 
 
-class TestBodiesCutShort:
+class TestTruncatedBodies:
     """A form counts only when its closing boundary has been seen."""
 
     BODY = form(LABEL, file_part(jpeg(400)))
@@ -232,43 +236,43 @@ class TestBodiesCutShort:
 
     @settings(max_examples=80, deadline=None)
     @given(body=st.sampled_from([BODY, PHOTO_FIRST]), cut=st.integers(0, len(BODY) - len(b"--\r\n")))
-    def test_anywhere_are_refused(self, kept_wire: Wire, shared_backstage: Backstage, body: bytes, cut: int) -> None:
+    def test_anywhere_are_rejected(self, kept_wire: Wire, shared_backstage: Backstage, body: bytes, cut: int) -> None:
         before = shared_backstage.traces()
 
         kept_wire.send(request("/recipe", body[:cut], HEADER))
-        answer = kept_wire.read()
+        response = kept_wire.read()
 
-        assert_problem(answer, 400, "malformed-body")
+        assert_problem(response, 400, "malformed-body")
         assert shared_backstage.traces() == before
 
     @pytest.mark.parametrize("cut", [PART_SIZE, 2 * PART_SIZE + 5, len(recipe_form(b"")) + 3 * PART_SIZE - 50])
-    def test_after_parts_were_sent_are_refused_and_undone(
+    def test_after_parts_were_sent_are_rejected_and_undone(
         self, service: Service, backstage: Backstage, cut: int
     ) -> None:
-        answer = send(service, recipe_form(jpeg(3 * PART_SIZE))[:cut])
+        response = send(service, recipe_form(jpeg(3 * PART_SIZE))[:cut])
 
-        assert_problem(answer, 400, "malformed-body")
+        assert_problem(response, 400, "malformed-body")
         assert backstage.nothing_is_left()
 
     @ONLY_OURS
     @pytest.mark.parametrize("announced", [100, len(recipe_form(PHOTO)) - 5], ids=["much", "the end of its boundary"])
-    def test_by_a_length_that_lies_short_are_refused(
+    def test_by_a_content_length_that_is_too_short_are_rejected(
         self, service: Service, backstage: Backstage, announced: int
     ) -> None:
-        answer = send(service, recipe_form(PHOTO), HEADER, length=announced)
+        response = send(service, recipe_form(PHOTO), HEADER, length=announced)
 
-        assert_problem(answer, 400, "malformed-body")
+        assert_problem(response, 400, "malformed-body")
         assert backstage.nothing_is_left()
 
-    def test_by_a_length_that_lies_long_are_waited_for_and_then_refused(
+    def test_with_a_content_length_that_is_too_long_are_rejected_after_a_timeout(
         self, start_service: Callable[..., Service], backstage: Backstage
     ) -> None:
         service = start_service(BODY_IDLE_SECONDS="0.3")
         body = recipe_form(PHOTO)
 
-        answer = send(service, body, HEADER, length=len(body) + 10)
+        response = send(service, body, HEADER, length=len(body) + 10)
 
-        assert_problem(answer, 408, "body-stalled")
+        assert_problem(response, 408, "body-stalled")
         assert backstage.nothing_is_left()
 
     @pytest.mark.parametrize("cut", [10, 300, 3000], ids=lambda cut: f"at {cut}")
@@ -281,30 +285,30 @@ class TestBodiesCutShort:
 
         assert backstage.nothing_is_left()
 
-    def test_by_a_last_chunk_that_comes_early_are_refused(self, service: Service, backstage: Backstage) -> None:
+    def test_by_an_early_last_chunk_are_rejected(self, service: Service, backstage: Backstage) -> None:
         body = chunked(recipe_form(PHOTO)[:2000])
 
-        answer = send(service, body, HEADER, "Transfer-Encoding: chunked", length=None)
+        response = send(service, body, HEADER, "Transfer-Encoding: chunked", length=None)
 
-        assert_problem(answer, 400, "malformed-body")
+        assert_problem(response, 400, "malformed-body")
         assert backstage.nothing_is_left()
 
     @ONLY_OURS
-    def test_by_a_chunk_that_is_none_leave_nothing(self, service: Service, backstage: Backstage) -> None:
+    def test_by_a_malformed_chunk_leave_nothing(self, service: Service, backstage: Backstage) -> None:
         body = chunked(recipe_form(jpeg(2 * PART_SIZE))[:-9], end=b"not a number\r\n")
 
         with service.connect() as wire:
             wire.send(request("/recipe", body, HEADER, "Transfer-Encoding: chunked", length=None))
-            answer = wire.read()
+            response = wire.read()
             assert wire.is_closed()
 
-        assert (answer.status, answer.headers["Content-Type"]) == (400, "application/problem+json")
-        assert answer.json()["type"] == "/problems/bad-request"
+        assert (response.status, response.headers["Content-Type"]) == (400, "application/problem+json")
+        assert response.json()["type"] == "/problems/bad-request"
         assert backstage.nothing_is_left()
 
 
 class TestSizes:
-    """Limits hold whatever the headers say, and are told before a byte is read where they say it."""
+    """Limits apply whatever the headers declare, and before the first byte if they declare too much."""
 
     LIMIT = 100 * KIB
 
@@ -312,72 +316,72 @@ class TestSizes:
     def small(self, start_service: Callable[..., Service]) -> Service:
         return start_service(MAX_UPLOAD_BYTES=str(self.LIMIT))
 
-    def test_a_photo_of_just_the_limit_is_taken(self, small: Service) -> None:
+    def test_a_photo_of_exactly_the_limit_is_stored(self, small: Service) -> None:
         assert send(small, recipe_form(jpeg(self.LIMIT))).status == 201
 
     @pytest.mark.parametrize("by_chunks", [True, False], ids=["in chunks", "with a length"])
-    def test_one_byte_more_is_refused(self, small: Service, backstage: Backstage, *, by_chunks: bool) -> None:
+    def test_one_byte_more_is_rejected(self, small: Service, backstage: Backstage, *, by_chunks: bool) -> None:
         body = recipe_form(jpeg(self.LIMIT + 1))
         if by_chunks:
-            answer = send(small, chunked(body), HEADER, "Transfer-Encoding: chunked", length=None)
+            response = send(small, chunked(body), HEADER, "Transfer-Encoding: chunked", length=None)
         else:
-            answer = send(small, body)
+            response = send(small, body)
 
-        detail = assert_problem(answer, 413, "photo-too-large", field="photo")["detail"]
+        detail = assert_problem(response, 413, "photo-too-large", field="photo")["detail"]
         assert detail == "The field photo may have at most 100 KiB. Send a smaller file."
         assert backstage.nothing_is_left()
 
-    def test_a_length_over_the_limit_is_refused_before_a_byte_is_sent(self, service: Service) -> None:
+    def test_a_content_length_over_the_limit_is_rejected_before_a_byte_is_sent(self, service: Service) -> None:
         with service.connect() as wire:
             wire.send(request("/recipe", b"", HEADER, length=service.settings.max_upload_bytes + 10 * MIB))
             detail = assert_problem(wire.read(), 413, "body-too-large")["detail"]
 
         assert detail == "A photo may have at most 64 MiB, and the rest of the form 65 KiB. Send less."
 
-    def test_a_client_that_waits_is_not_told_to_continue(self, service: Service) -> None:
+    def test_a_client_that_waits_gets_no_100_continue(self, service: Service) -> None:
         with service.connect() as wire:
             announced = service.settings.max_upload_bytes + 10 * MIB
             wire.send(request("/recipe", b"", HEADER, "Expect: 100-continue", length=announced))
-            answer = wire.read()
+            response = wire.read()
             assert wire.is_closed()
 
-        assert_problem(answer, 413, "body-too-large")
+        assert_problem(response, 413, "body-too-large")
 
-    def test_fields_that_nobody_reads_count_too(self, small: Service, backstage: Backstage) -> None:
+    def test_ignored_fields_count_as_well(self, small: Service, backstage: Backstage) -> None:
         body = form(text_part("x" * 300 * KIB, name="comment"), LABEL, FILE)
 
-        answer = send(small, chunked(body), HEADER, "Transfer-Encoding: chunked", length=None)
+        response = send(small, chunked(body), HEADER, "Transfer-Encoding: chunked", length=None)
 
-        assert_problem(answer, 413, "body-too-large")
+        assert_problem(response, 413, "body-too-large")
         assert backstage.nothing_is_left()
 
-    def test_an_epilogue_without_end_is_refused(self, small: Service, backstage: Backstage) -> None:
+    def test_an_endless_epilogue_is_rejected(self, small: Service, backstage: Backstage) -> None:
         body = recipe_form(PHOTO) + b"x" * 300 * KIB
 
-        answer = send(small, chunked(body), HEADER, "Transfer-Encoding: chunked", length=None)
+        response = send(small, chunked(body), HEADER, "Transfer-Encoding: chunked", length=None)
 
-        assert_problem(answer, 413, "body-too-large")
+        assert_problem(response, 413, "body-too-large")
         assert backstage.nothing_is_left()
 
-    def test_a_photo_without_end_is_refused_when_it_passes_the_limit(
+    def test_an_endless_photo_is_rejected_at_the_limit(
         self, start_service: Callable[..., Service], backstage: Backstage
     ) -> None:
         service = start_service(MAX_UPLOAD_BYTES=str(2 * PART_SIZE))
         body = recipe_form(jpeg(2 * PART_SIZE + MIB))
 
-        answer = send(service, chunked(body), HEADER, "Transfer-Encoding: chunked", length=None)
+        response = send(service, chunked(body), HEADER, "Transfer-Encoding: chunked", length=None)
 
-        # While a part travels so much may gather that the body's own limit is passed by the same chunk.
-        assert answer.status == 413
-        assert answer.json()["type"] in {"/problems/photo-too-large", "/problems/body-too-large"}
+        # While a part is being sent, so much may be buffered that one chunk exceeds the limit of the body as well.
+        assert response.status == 413
+        assert response.json()["type"] in {"/problems/photo-too-large", "/problems/body-too-large"}
         assert backstage.nothing_is_left()
 
 
 class TestClientsThatStop:
-    """Nobody is left to answer, or somebody who does not go on."""
+    """Clients that disconnect, or stop sending."""
 
     @pytest.mark.parametrize("sent", [200, 3 * MIB, 2 * PART_SIZE + MIB], ids=lambda sent: f"after {sent} bytes")
-    def test_one_that_goes_away_leaves_nothing(self, service: Service, backstage: Backstage, sent: int) -> None:
+    def test_by_disconnecting_leave_nothing(self, service: Service, backstage: Backstage, sent: int) -> None:
         body = recipe_form(jpeg(4 * PART_SIZE))
         with service.connect() as wire:
             wire.send(request("/recipe", body[:sent], HEADER, length=len(body)))
@@ -386,7 +390,7 @@ class TestClientsThatStop:
 
         assert backstage.nothing_is_left()
 
-    def test_one_that_goes_away_does_not_hold_the_service(self, service: Service, backstage: Backstage) -> None:
+    def test_by_disconnecting_do_not_block_the_service(self, service: Service, backstage: Backstage) -> None:
         for _ in range(5):
             with service.connect() as wire:
                 wire.send(request("/recipe", recipe_form(PHOTO)[:2000], HEADER, length=MIB))
@@ -396,21 +400,21 @@ class TestClientsThatStop:
         assert backstage.multipart_uploads() == []
 
     @pytest.mark.parametrize("sent", [0, 100, 2000, 2 * PART_SIZE], ids=lambda sent: f"after {sent} bytes")
-    def test_one_that_sends_no_more_is_told_so(
+    def test_without_disconnecting_get_408(
         self, start_service: Callable[..., Service], backstage: Backstage, sent: int
     ) -> None:
         service = start_service(BODY_IDLE_SECONDS="0.3")
         body = recipe_form(jpeg(3 * PART_SIZE))
 
-        answer = send(service, body[:sent], HEADER, length=len(body))
+        response = send(service, body[:sent], HEADER, length=len(body))
 
-        assert_problem(answer, 408, "body-stalled")
-        assert answer.headers["Connection"] == "close"
+        assert_problem(response, 408, "body-stalled")
+        assert response.headers["Connection"] == "close"
         assert backstage.nothing_is_left()
 
 
-class TestAnswersBeforeTheBodyWasRead:
-    """A client that insists on sending all of its body first still reads the answer: no reset overtakes it."""
+class TestResponsesBeforeTheBodyWasRead:
+    """A client that sends its whole body first still reads the response: no reset overtakes it."""
 
     @pytest.mark.parametrize(
         ("target", "headers", "status", "code"),
@@ -427,7 +431,7 @@ class TestAnswersBeforeTheBodyWasRead:
         ],
     )
     @pytest.mark.parametrize("client", ["http.client", "httpx"])
-    def test_are_read_by_it(
+    def test_reach_the_client(
         self,
         start_service: Callable[..., Service],
         backstage: Backstage,
@@ -442,16 +446,16 @@ class TestAnswersBeforeTheBodyWasRead:
 
         if client == "httpx":
             with service.client() as opened:
-                answer: httpx.Response | Answer = opened.post(target, content=body, headers=headers)
+                rejection: httpx.Response | Response = opened.post(target, content=body, headers=headers)
         else:
             connection = http.client.HTTPConnection(HOST, service.port, timeout=60)
             connection.request("POST", target, body, headers)
             response = connection.getresponse()
-            answer = Answer(status=response.status, headers=response.headers, body=response.read())
+            rejection = Response(status=response.status, headers=response.headers, body=response.read())
             connection.close()
 
-        assert_problem(answer, status, code)
-        assert answer.headers["Connection"] == "close"
+        assert_problem(rejection, status, code)
+        assert rejection.headers["Connection"] == "close"
         assert backstage.traces() == NOTHING
 
     @pytest.mark.parametrize(
@@ -463,11 +467,11 @@ class TestAnswersBeforeTheBodyWasRead:
         ],
         ids=["415", "422", "400"],
     )
-    def test_are_read_too_when_its_first_bytes_gave_the_reason(
+    def test_reach_the_client_if_the_first_bytes_are_invalid(
         self, service: Service, backstage: Backstage, body: bytes, status: int, code: str, field: str | None
     ) -> None:
         with service.client() as client:
-            answer = client.post("/recipe", content=body, headers={"Content-Type": CONTENT_TYPE})
+            response = client.post("/recipe", content=body, headers={"Content-Type": CONTENT_TYPE})
 
-        assert_problem(answer, status, code, field=field)
+        assert_problem(response, status, code, field=field)
         assert backstage.traces() == NOTHING

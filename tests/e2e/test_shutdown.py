@@ -1,4 +1,4 @@
-"""What becomes of an upload whose service stops."""
+"""Uploads in progress when the service stops."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,7 +13,7 @@ from tests.support.wire import request
 
 
 @pytest.mark.parametrize("sent", [300, 2 * PART_SIZE], ids=lambda sent: f"after {sent} bytes")
-def test_one_that_does_not_end_within_the_grace_leaves_nothing(
+def test_an_upload_that_does_not_end_within_the_grace_period_leaves_nothing(
     make_settings: Callable[..., Settings], backstage: Backstage, http_protocol: str, sent: int
 ) -> None:
     body = recipe_form(jpeg(3 * PART_SIZE))

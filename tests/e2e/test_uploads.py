@@ -1,4 +1,4 @@
-"""An upload that is accepted: what is stored, what is recorded, what is answered. Over real sockets, to real parts."""
+"""Accepted uploads: the stored object, the row and the response. Over real sockets, with real services."""
 
 import base64
 import hmac
@@ -27,11 +27,11 @@ from tests.support.forms import (
     recipe_form,
     text_part,
 )
-from tests.support.recipes import assert_stored, fetched
+from tests.support.recipes import assert_stored, fetch
 from tests.support.samples import sample, without_metadata
 from tests.support.service import HTTP_PROTOCOLS, Service
 from tests.support.traces import Backstage
-from tests.support.wire import Answer, Wire, chunked, request
+from tests.support.wire import Response, Wire, chunked, request
 
 SMALL = jpeg(3000)
 LABEL = text_part("Pancakes")
@@ -42,16 +42,16 @@ def post(service: Service, body: bytes) -> httpx.Response:
         return client.post("/recipe", content=body, headers={"Content-Type": CONTENT_TYPE})
 
 
-def created(answer: httpx.Response) -> dict[str, Any]:
-    assert answer.status_code == 201, answer.text
-    recipe: dict[str, Any] = answer.json()
+def created(response: httpx.Response) -> dict[str, Any]:
+    assert response.status_code == 201, response.text
+    recipe: dict[str, Any] = response.json()
     return recipe
 
 
-def test_it_answers_what_it_stored(service: Service, backstage: Backstage) -> None:
-    answer = post(service, recipe_form(SMALL, label="Crêpes 🥞"))
+def test_the_response_describes_the_stored_recipe(service: Service, backstage: Backstage) -> None:
+    response = post(service, recipe_form(SMALL, label="Crêpes 🥞"))
 
-    recipe = created(answer)
+    recipe = created(response)
     assert list(recipe) == [
         *("id", "label", "key", "location", "content_type", "size", "etag", "original_name", "created_at"),
         *("width", "height", "metadata", "manage_token"),
@@ -59,17 +59,17 @@ def test_it_answers_what_it_stored(service: Service, backstage: Backstage) -> No
     assert (recipe["width"], recipe["height"], recipe["metadata"]) == (768, 1024, "removed")
     assert recipe["label"] == "Crêpes 🥞"
     assert recipe["location"] == f"{service.settings.s3_endpoint_url}/recipes/{recipe['key']}"
-    assert answer.headers["Content-Type"] == "application/json"
-    assert answer.headers["Cache-Control"] == "no-store"  # it carries a token
-    assert answer.headers["Location"] == f"/recipe/{recipe['id']}"
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.headers["Cache-Control"] == "no-store"  # it carries a token
+    assert response.headers["Location"] == f"/recipe/{recipe['id']}"
     assert UUID(recipe["id"]).version == 4
     assert_stored(recipe, SMALL, backstage)
 
 
-def test_a_shared_cache_keeps_a_photo_for_as_long_as_a_setting_says(start_service: Callable[..., Service]) -> None:
+def test_a_setting_controls_how_long_a_shared_cache_keeps_a_photo(start_service: Callable[..., Service]) -> None:
     recipe = created(post(start_service(SHARED_CACHE_SECONDS="0"), recipe_form(SMALL)))
 
-    found = fetched(recipe["location"]).headers["Cache-Control"]
+    found = fetch(recipe["location"]).headers["Cache-Control"]
     assert found == "public, max-age=31536000, s-maxage=0, immutable"
 
 
@@ -88,15 +88,13 @@ def test_a_photo_of_any_size_arrives_byte_for_byte(
     recipe = created(post(service, form(*(parts if label_first else reversed(parts)))))
 
     assert_stored(recipe, photo, backstage)
-    # S3 marks what was put in parts by their number behind a dash.
+    # The entity tag of a multipart upload ends with a dash and the number of parts.
     assert recipe["etag"].partition("-")[2] == ("" if size <= PART_SIZE else str(-(-size // PART_SIZE)))
     assert len(backstage.objects()) == len(backstage.rows()) == 1
 
 
 @pytest.mark.parametrize("label_first", [True, False], ids=["label first", "photo first"])
-def test_fields_that_nobody_asked_for_are_passed_over(
-    service: Service, backstage: Backstage, *, label_first: bool
-) -> None:
+def test_unknown_fields_are_ignored(service: Service, backstage: Backstage, *, label_first: bool) -> None:
     more = [text_part("x" * 2000, name="comment"), text_part("", name="submit"), text_part("again", name="comment")]
     parts = [LABEL, file_part(SMALL)]
     ordered = parts if label_first else parts[::-1]
@@ -120,7 +118,7 @@ def test_fields_that_nobody_asked_for_are_passed_over(
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_its_type_is_told_by_its_bytes_and_not_by_its_sender(
+def test_the_type_of_a_photo_follows_from_its_bytes(
     service: Service, backstage: Backstage, photo: bytes, content_type: str, extension: str
 ) -> None:
     body = form(LABEL, file_part(photo, filename="page.html", content_type="text/html"))
@@ -132,7 +130,7 @@ def test_its_type_is_told_by_its_bytes_and_not_by_its_sender(
     assert_stored(recipe, without_metadata(photo), backstage, name="page.html")
 
 
-def test_anything_else_is_served_to_be_saved_where_a_setting_lets_it_in(
+def test_any_other_type_that_a_setting_accepts_is_served_as_an_attachment(
     start_service: Callable[..., Service], backstage: Backstage
 ) -> None:
     service = start_service(PHOTO_TYPES="image/jpeg,application/octet-stream", PHOTO_METADATA="keep")
@@ -142,7 +140,7 @@ def test_anything_else_is_served_to_be_saved_where_a_setting_lets_it_in(
 
     assert recipe["content_type"] == "application/octet-stream"
     assert recipe["key"].endswith(".bin")
-    assert fetched(recipe["location"]).headers["Content-Disposition"].startswith("attachment;")
+    assert fetch(recipe["location"]).headers["Content-Disposition"].startswith("attachment;")
     assert_stored(recipe, page, backstage, name="x.html")
 
 
@@ -158,23 +156,23 @@ def test_anything_else_is_served_to_be_saved_where_a_setting_lets_it_in(
         ("..", "photo.jpg", "inline; filename=\"photo.jpg\"; filename*=UTF-8''photo.jpg"),
     ],
 )
-def test_its_name_is_kept_without_folders_and_offered_again(
+def test_the_file_name_is_kept_without_folders_and_served_again(
     service: Service, backstage: Backstage, filename: str, name: str | None, disposition: str
 ) -> None:
     recipe = created(post(service, recipe_form(SMALL, filename=filename)))
 
     assert_stored(recipe, SMALL, backstage, name=filename if name is None else name)
-    assert fetched(recipe["location"]).headers["Content-Disposition"] == disposition
+    assert fetch(recipe["location"]).headers["Content-Disposition"] == disposition
 
 
-def test_its_name_may_come_as_older_clients_send_it(service: Service, backstage: Backstage) -> None:
-    # RFC 7578 forbids it, and urllib3 before 2.0 sends nothing else for such a name.
+def test_the_file_name_may_be_encoded_as_by_older_clients(service: Service, backstage: Backstage) -> None:
+    # RFC 7578 forbids this form, but urllib3 before 2.0 sends no other for such a name.
     photo = Part(header=b"; name=\"photo\"; filename*=utf-8''cr%C3%AApes.jpg", data=SMALL)
 
     assert_stored(created(post(service, form(LABEL, photo))), SMALL, backstage, name="crêpes.jpg")
 
 
-def test_its_key_begins_with_the_prefix(start_service: Callable[..., Service], backstage: Backstage) -> None:
+def test_the_key_begins_with_the_prefix(start_service: Callable[..., Service], backstage: Backstage) -> None:
     service = start_service(S3_KEY_PREFIX="public/photos/", PUBLIC_BASE_URL="https://cdn.test/")
 
     recipe = created(post(service, recipe_form(SMALL)))
@@ -184,7 +182,7 @@ def test_its_key_begins_with_the_prefix(start_service: Callable[..., Service], b
     assert recipe["location"] == f"https://cdn.test/{recipe['key']}"
 
 
-def test_its_manage_token_comes_from_its_id_and_the_secret_key_alone(service: Service) -> None:
+def test_the_manage_token_depends_only_on_the_id_and_the_secret_key(service: Service) -> None:
     secret = service.settings.secret_keys[0].get_secret_value().encode()
 
     recipe = created(post(service, recipe_form(SMALL)))
@@ -193,29 +191,27 @@ def test_its_manage_token_comes_from_its_id_and_the_secret_key_alone(service: Se
     assert recipe["manage_token"] == base64.urlsafe_b64encode(mac).decode().rstrip("=")
 
 
-def test_a_service_that_was_started_anew_still_knows_its_manage_token(
-    service: Service, start_service: Callable[..., Service]
-) -> None:
+def test_a_manage_token_is_valid_after_a_restart(service: Service, start_service: Callable[..., Service]) -> None:
     recipe = created(post(service, recipe_form(SMALL)))
 
     with start_service().client(recipe["manage_token"]) as client:
         assert client.delete(f"/recipe/{recipe['id']}").status_code == 204
 
 
-def test_a_body_may_come_in_chunks_without_a_length(service: Service, backstage: Backstage) -> None:
+def test_a_body_may_be_chunked(service: Service, backstage: Backstage) -> None:
     photo = jpeg(PART_SIZE + 100_000)
     body = recipe_form(photo)
     pieces = [body[at : at + 70_001] for at in range(0, len(body), 70_001)]
 
     with service.connect() as wire:
         wire.send(request("/recipe", b"", HEADER, "Transfer-Encoding: chunked", length=None) + chunked(*pieces))
-        answer = wire.read()
+        response = wire.read()
 
-    assert answer.status == 201, answer.body
-    assert_stored(answer.json(), photo, backstage)
+    assert response.status == 201, response.body
+    assert_stored(response.json(), photo, backstage)
 
 
-def test_a_client_that_waits_is_told_to_continue(service: Service, backstage: Backstage) -> None:
+def test_a_client_that_waits_gets_100_continue(service: Service, backstage: Backstage) -> None:
     body = recipe_form(SMALL)
     proceed = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -223,24 +219,24 @@ def test_a_client_that_waits_is_told_to_continue(service: Service, backstage: Ba
         wire.send(request("/recipe", b"", HEADER, "Expect: 100-continue", length=len(body)))
         assert wire.read_exactly(len(proceed)) == proceed
         wire.send(body)
-        answer = wire.read()
+        response = wire.read()
 
-    assert answer.status == 201, answer.body
-    assert_stored(answer.json(), SMALL, backstage)
+    assert response.status == 201, response.body
+    assert_stored(response.json(), SMALL, backstage)
 
 
-def test_a_client_of_http_1_0_is_served_and_let_go(service: Service, backstage: Backstage) -> None:
+def test_a_client_of_http_1_0_is_served_and_disconnected(service: Service, backstage: Backstage) -> None:
     with service.connect() as wire:
         wire.send(request("/recipe", recipe_form(SMALL), HEADER, version="1.0"))
-        answer = wire.read()
+        response = wire.read()
         assert wire.is_closed()
 
-    assert answer.status == 201, answer.body
-    assert answer.headers["Transfer-Encoding"] is None
-    assert_stored(answer.json(), SMALL, backstage)
+    assert response.status == 201, response.body
+    assert response.headers["Transfer-Encoding"] is None
+    assert_stored(response.json(), SMALL, backstage)
 
 
-def test_a_connection_serves_again_after_an_upload(service: Service, backstage: Backstage) -> None:
+def test_a_connection_can_be_reused_after_an_upload(service: Service, backstage: Backstage) -> None:
     with service.connect() as wire:
         recipes = [upload_on(wire).json() for _ in range(3)]
 
@@ -249,7 +245,9 @@ def test_a_connection_serves_again_after_an_upload(service: Service, backstage: 
     assert len(backstage.objects()) == 3
 
 
-def test_a_connection_serves_again_after_a_refusal_whose_body_was_read(service: Service, backstage: Backstage) -> None:
+def test_a_connection_can_be_reused_after_a_rejection_whose_body_was_read(
+    service: Service, backstage: Backstage
+) -> None:
     with service.connect() as wire:
         wire.send(request("/recipe", form(file_part(SMALL)), HEADER))
         assert wire.read().status == 422
@@ -259,18 +257,18 @@ def test_a_connection_serves_again_after_a_refusal_whose_body_was_read(service: 
     assert len(backstage.objects()) == 1
 
 
-def test_requests_that_come_in_one_go_are_answered_in_order(service: Service, backstage: Backstage) -> None:
-    with service.connect() as wire, wire.socket.makefile("rb") as answers:
+def test_pipelined_requests_get_their_responses_in_order(service: Service, backstage: Backstage) -> None:
+    with service.connect() as wire, wire.socket.makefile("rb") as responses:
         one = request("/recipe", recipe_form(SMALL, label="one"), HEADER)
         wire.send(one + request("/recipe", recipe_form(SMALL, label="two"), HEADER, "Connection: close"))
-        everything = answers.read()
+        everything = responses.read()
 
     assert everything.count(b"HTTP/1.1 201 Created\r\n") == 2
     assert everything.index(b'"label":"one"') < everything.index(b'"label":"two"')
     assert sorted(row["label"] for row in backstage.rows()) == ["one", "two"]
 
 
-def test_a_preamble_and_an_epilogue_say_nothing(service: Service, backstage: Backstage) -> None:
+def test_a_preamble_and_an_epilogue_are_ignored(service: Service, backstage: Backstage) -> None:
     body = recipe_form(SMALL) + b"An epilogue.\r\n" * 100
 
     assert_stored(created(post(service, body)), SMALL, backstage)
@@ -284,7 +282,7 @@ def test_two_uploads_of_one_photo_are_two_recipes(service: Service, backstage: B
     assert len(backstage.objects()) == len(backstage.rows()) == 2
 
 
-def test_twenty_uploads_at_once_all_arrive_whole(service: Service, backstage: Backstage) -> None:
+def test_twenty_concurrent_uploads_all_arrive_whole(service: Service, backstage: Backstage) -> None:
     photos = [jpeg(size, seed=number) for number, size in enumerate([50_000] * 16 + [9 * MIB] * 4)]
 
     def upload(photo: bytes) -> dict[str, Any]:
@@ -294,7 +292,7 @@ def test_twenty_uploads_at_once_all_arrive_whole(service: Service, backstage: Ba
         recipes = list(clients.map(upload, photos))
 
     for recipe, photo in zip(recipes, photos, strict=True):
-        assert fetched(recipe["location"]).content == photo
+        assert fetch(recipe["location"]).content == photo
     assert backstage.objects() == sorted(recipe["key"] for recipe in recipes)
     assert {row["id"] for row in backstage.rows()} == {UUID(recipe["id"]) for recipe in recipes}
     assert backstage.multipart_uploads() == []
@@ -322,16 +320,16 @@ def test_every_split_of_a_body_gives_the_same_record(
     pieces = [body[start:end] for start, end in pairwise(borders)]
 
     wire.send(request("/recipe", b"", HEADER, length=len(body)), *pieces)
-    answer = wire.read()
+    response = wire.read()
 
-    assert answer.status == 201, answer.body
-    assert answer.json()["label"] == "Crêpes"
-    assert_stored(answer.json(), photo, shared_backstage, name=filename)
+    assert response.status == 201, response.body
+    assert response.json()["label"] == "Crêpes"
+    assert_stored(response.json(), photo, shared_backstage, name=filename)
 
 
-def upload_on(wire: Wire) -> Answer:
+def upload_on(wire: Wire) -> Response:
     wire.send(request("/recipe", recipe_form(SMALL), HEADER))
-    answer = wire.read()
-    assert answer.status == 201, answer.body
-    assert answer.headers["Connection"] is None
-    return answer
+    response = wire.read()
+    assert response.status == 201, response.body
+    assert response.headers["Connection"] is None
+    return response

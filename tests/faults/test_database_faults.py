@@ -20,10 +20,10 @@ SMALL, LARGE = jpeg(3000), jpeg(2 * PART_SIZE + 100_000)
 PHOTOS = {"small": SMALL, "large": LARGE}
 
 _CHECK = ["BEGIN", "OTHER", "ROLLBACK"]
-"""SQLAlchemy's test of a pooled connection."""
+"""SQLAlchemy's check of a pooled connection."""
 PLAIN = ["ROW"]
 KEYED = [*_CHECK, "BEGIN", "CLAIM", "COMMIT", "ROW AND KEY"]
-FAULTS = [Fault.RESET, Fault.STALLED, Fault.ANSWER_LOST, Fault.ANSWER_STALLED]
+FAULTS = [Fault.RESET, Fault.STALLED, Fault.RESPONSE_LOST, Fault.RESPONSE_STALLED]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +36,18 @@ class Position:
     def __str__(self) -> str:
         return f"{self.call} {self.nth}"
 
-    def plan(self, fault: Fault, *, for_ever: bool) -> Plan:
-        return Plan(call=self.call, nth=self.nth, fault=fault, for_ever=for_ever)
+    def plan(self, fault: Fault, *, forever: bool) -> Plan:
+        return Plan(call=self.call, nth=self.nth, fault=fault, forever=forever)
 
 
 def positions(statements: list[str]) -> list[Position]:
     return [Position(call, statements[: i + 1].count(call)) for i, call in enumerate(statements)]
 
 
-def is_got_over(fault: Fault, *, for_ever: bool) -> bool:
-    """Whether an upload without a key must succeed nevertheless."""
-    # The statement is sent again; or it has worked, as a look shows.
-    return not for_ever or fault in {Fault.ANSWER_LOST, Fault.ANSWER_STALLED}
+def is_tolerated(fault: Fault, *, forever: bool) -> bool:
+    """Return whether an upload without a key must succeed despite the fault."""
+    # The statement is sent again, or a query shows that it has worked.
+    return not forever or fault in {Fault.RESPONSE_LOST, Fault.RESPONSE_STALLED}
 
 
 def upload(faulty: Faulty, photo: bytes = SMALL, *, key: str | None = None) -> httpx.Response:
@@ -55,11 +55,11 @@ def upload(faulty: Faulty, photo: bytes = SMALL, *, key: str | None = None) -> h
         return post(client, photo=photo, headers={"Idempotency-Key": key_of(key)} if key else None)
 
 
-def assert_away(answer: httpx.Response) -> None:
+def assert_unavailable(response: httpx.Response) -> None:
     """Assert a 503 with Retry-After."""
     codes = {"/problems/database-unavailable": "database-unavailable", "/problems/storage-unavailable": None}
-    assert_problem(answer, 503, codes[answer.json()["type"]] or "storage-unavailable")
-    assert int(answer.headers["Retry-After"]) > 0
+    assert_problem(response, 503, codes[response.json()["type"]] or "storage-unavailable")
+    assert int(response.headers["Retry-After"]) > 0
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_an_upload_makes_exactly_these_statements(connected: Faulty) -> None:
     assert connected.database.script.calls == KEYED
 
 
-@pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
+@pytest.mark.parametrize("forever", [False, True], ids=["once", "for ever"])
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
 @pytest.mark.parametrize(
     ("size", "position"),
@@ -94,53 +94,53 @@ def test_an_upload_makes_exactly_these_statements(connected: Faulty) -> None:
     ids=str,
 )
 def test_at_any_failed_statement_object_and_row_both_exist_or_neither(
-    connected: Faulty, size: str, position: Position, fault: Fault, *, for_ever: bool
+    connected: Faulty, size: str, position: Position, fault: Fault, *, forever: bool
 ) -> None:
-    plan = position.plan(fault, for_ever=for_ever)
+    plan = position.plan(fault, forever=forever)
     connected.database.script.follow(plan)
 
-    answer = upload(connected, PHOTOS[size])
+    response = upload(connected, PHOTOS[size])
 
     assert plan.struck >= 1
-    if answer.status_code == 201:
-        assert_stored(answer.json(), PHOTOS[size], connected.backstage)
+    if response.status_code == 201:
+        assert_stored(response.json(), PHOTOS[size], connected.backstage)
         assert connected.in_accord()
     else:
-        assert_away(answer)
+        assert_unavailable(response)
         assert connected.nothing_is_left()
-    if is_got_over(fault, for_ever=for_ever):
-        assert answer.status_code == 201, answer.text
+    if is_tolerated(fault, forever=forever):
+        assert response.status_code == 201, response.text
 
 
 @pytest.mark.parametrize("fault", [Fault.RESET, Fault.STALLED], ids=str)
 @pytest.mark.parametrize("size", PHOTOS)
 def test_without_any_connection_the_object_is_deleted(connected: Faulty, size: str, fault: Fault) -> None:
-    connected.database.script.follow(Plan(call="CONNECT", fault=fault, for_ever=True))
+    connected.database.script.follow(Plan(call="CONNECT", fault=fault, forever=True))
     connected.database.cut_all()
 
-    answer = upload(connected, PHOTOS[size])
+    response = upload(connected, PHOTOS[size])
 
-    assert_away(answer)
+    assert_unavailable(response)
     assert connected.nothing_is_left()
 
 
 @pytest.mark.parametrize(
-    ("fault", "for_ever"),
-    [(fault, False) for fault in FAULTS] + [(fault, True) for fault in (Fault.RESET, Fault.ANSWER_LOST)],
+    ("fault", "forever"),
+    [(fault, False) for fault in FAULTS] + [(fault, True) for fault in (Fault.RESET, Fault.RESPONSE_LOST)],
     ids=lambda value: value if isinstance(value, Fault) else "for ever" if value else "once",
 )
 @pytest.mark.parametrize("position", positions(KEYED), ids=str)
 def test_with_a_key_at_any_failed_statement_a_retry_results_in_one_row(
-    connected: Faulty, position: Position, fault: Fault, *, for_ever: bool
+    connected: Faulty, position: Position, fault: Fault, *, forever: bool
 ) -> None:
-    plan = position.plan(fault, for_ever=for_ever)
+    plan = position.plan(fault, forever=forever)
     connected.database.script.follow(plan)
 
     first = upload(connected, key="the same")
 
     assert plan.struck >= 1
     if first.status_code != 201:
-        assert_away(first)
+        assert_unavailable(first)
     assert connected.undone_as_far_as_can_be()
     assert connected.in_accord()
     connected.heal()
@@ -157,7 +157,7 @@ def test_with_a_key_at_any_failed_statement_a_retry_results_in_one_row(
 
 @pytest.mark.parametrize("position", positions(KEYED), ids=str)
 def test_a_claim_is_released_at_once_after_a_transient_fault(connected: Faulty, position: Position) -> None:
-    connected.database.script.follow(position.plan(Fault.ANSWER_LOST, for_ever=False))
+    connected.database.script.follow(position.plan(Fault.RESPONSE_LOST, forever=False))
 
     first = upload(connected, key="the same")
     again = upload(connected, key="the same")
@@ -168,41 +168,41 @@ def test_a_claim_is_released_at_once_after_a_transient_fault(connected: Faulty, 
 
 
 @pytest.mark.parametrize(
-    ("fault", "found"), [(Fault.RESET, {"orphan": 1}), (Fault.ANSWER_LOST, {})], ids=["not committed", "committed"]
+    ("fault", "found"), [(Fault.RESET, {"orphan": 1}), (Fault.RESPONSE_LOST, {})], ids=["not committed", "committed"]
 )
 def test_the_sweep_settles_a_commit_whose_outcome_is_unknown(
     connected: Faulty, fault: Fault, found: dict[str, int]
 ) -> None:
     connected.database.script.follow(
         Plan(call="ROW", fault=fault),
-        Plan(call="BEGIN", fault=Fault.RESET, for_ever=True),
-        Plan(call="CONNECT", fault=Fault.RESET, for_ever=True),
+        Plan(call="BEGIN", fault=Fault.RESET, forever=True),
+        Plan(call="CONNECT", fault=Fault.RESET, forever=True),
     )
 
-    answer = upload(connected)
+    response = upload(connected)
 
-    assert_away(answer)
+    assert_unavailable(response)
     assert len(connected.backstage.objects()) == 1
     connected.heal()
     assert swept(connected.service.settings) == found
     assert connected.in_accord()
 
 
-@pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
+@pytest.mark.parametrize("forever", [False, True], ids=["once", "for ever"])
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
 @pytest.mark.parametrize("call", ["PROBE", "PREPARE PROBE"])
 def test_a_commit_in_doubt_is_never_undone_blindly(
-    connected: Faulty, call: str, fault: Fault, *, for_ever: bool
+    connected: Faulty, call: str, fault: Fault, *, forever: bool
 ) -> None:
     """The row exists, and the first query for it fails."""
-    look = Plan(call=call, fault=fault, for_ever=for_ever)
-    connected.database.script.follow(Plan(call="ROW", fault=Fault.ANSWER_LOST, for_ever=True), look)
+    look = Plan(call=call, fault=fault, forever=forever)
+    connected.database.script.follow(Plan(call="ROW", fault=Fault.RESPONSE_LOST, forever=True), look)
 
-    answer = upload(connected)
+    response = upload(connected)
 
     assert look.struck >= 1
-    if answer.status_code != 201:
-        assert_away(answer)
+    if response.status_code != 201:
+        assert_unavailable(response)
     assert len(connected.backstage.rows()) == 1
     connected.heal()
     assert connected.in_accord()
@@ -220,10 +220,10 @@ def test_a_commit_that_the_server_rejects_leaves_nothing(connected: Faulty) -> N
         " FOR EACH ROW EXECUTE FUNCTION refuse()"
     )
     try:
-        answer = upload(connected)
+        response = upload(connected)
     finally:
         backstage.sql("DROP TRIGGER refusal ON recipe")
         backstage.sql("DROP FUNCTION refuse")
 
-    assert_away(answer)
+    assert_unavailable(response)
     assert connected.nothing_is_left()

@@ -46,7 +46,7 @@ def nothing_is_pending(faulty: Faulty) -> bool:
 @pytest.mark.parametrize("fault", AWAY, ids=str)
 def test_without_the_store_the_photo_waits_for_the_sweep(faulty: Faulty, fault: Fault) -> None:
     recipe = uploaded(faulty.service)
-    faulty.store.script.follow(Plan(call="DeleteObject", fault=fault, for_ever=True))
+    faulty.store.script.follow(Plan(call="DeleteObject", fault=fault, forever=True))
 
     assert delete(faulty, recipe).status_code == 204
 
@@ -61,10 +61,10 @@ def test_without_the_store_the_photo_waits_for_the_sweep(faulty: Faulty, fault: 
 
 
 @pytest.mark.usefixtures("soon")
-@pytest.mark.parametrize("fault", [Fault.INTERNAL_ERROR, Fault.ANSWER_LOST], ids=str)
+@pytest.mark.parametrize("fault", [Fault.INTERNAL_ERROR, Fault.RESPONSE_LOST], ids=str)
 def test_the_service_deletes_it_when_the_store_is_back(faulty: Faulty, fault: Fault) -> None:
     recipe = uploaded(faulty.service)
-    faulty.store.script.follow(Plan(call="DeleteObject", fault=fault, for_ever=True))
+    faulty.store.script.follow(Plan(call="DeleteObject", fault=fault, forever=True))
     assert delete(faulty, recipe).status_code == 204
     assert eventually(lambda: bool(faulty.log.events(PENDING)))
 
@@ -75,7 +75,7 @@ def test_the_service_deletes_it_when_the_store_is_back(faulty: Faulty, fault: Fa
 
 
 @pytest.mark.usefixtures("soon")
-@pytest.mark.parametrize("fault", [Fault.RESET, Fault.ANSWER_LOST], ids=str)
+@pytest.mark.parametrize("fault", [Fault.RESET, Fault.RESPONSE_LOST], ids=str)
 def test_without_the_database_after_the_photo_is_deleted_the_entry_is_removed_later(
     faulty: Faulty, fault: Fault
 ) -> None:
@@ -92,7 +92,7 @@ def test_without_the_database_after_the_photo_is_deleted_the_entry_is_removed_la
 
 def test_without_the_database_at_the_row_everything_stays(faulty: Faulty) -> None:
     recipe = uploaded(faulty.service)
-    faulty.database.script.follow(Plan(call="REMOVE", fault=Fault.RESET, for_ever=True))
+    faulty.database.script.follow(Plan(call="REMOVE", fault=Fault.RESET, forever=True))
 
     assert_problem(delete(faulty, recipe), 503, "database-unavailable")
 
@@ -105,7 +105,7 @@ def test_without_the_database_at_the_row_everything_stays(faulty: Faulty) -> Non
 @pytest.mark.usefixtures("soon")
 def test_a_commit_whose_response_was_lost_deletes_both(faulty: Faulty) -> None:
     recipe = uploaded(faulty.service)
-    faulty.database.script.follow(Plan(call="COMMIT", fault=Fault.ANSWER_LOST, for_ever=True))
+    faulty.database.script.follow(Plan(call="COMMIT", fault=Fault.RESPONSE_LOST, forever=True))
 
     assert_problem(delete(faulty, recipe), 503, "database-unavailable")
 
@@ -117,7 +117,7 @@ def test_a_commit_whose_response_was_lost_deletes_both(faulty: Faulty) -> None:
 def test_an_object_that_the_store_does_not_have_counts_as_deleted(faulty: Faulty) -> None:
     recipe = uploaded(faulty.service)
     faulty.backstage.s3.delete_object(Bucket=faulty.backstage.bucket, Key=recipe["key"])
-    faulty.store.script.follow(Plan(call="DeleteObject", fault=Fault.NO_SUCH_KEY, for_ever=True))
+    faulty.store.script.follow(Plan(call="DeleteObject", fault=Fault.NO_SUCH_KEY, forever=True))
 
     assert delete(faulty, recipe).status_code == 204
 
@@ -130,7 +130,7 @@ class TestTheSweepIsMentioned:
 
     def refused(self, faulty: Faulty, call: str, fault: Fault) -> int:
         """How often, if both the upload and its cleanup meet a fault."""
-        away = [Plan(call=each, fault=fault, for_ever=True) for each in (call, "DeleteObject", "HeadObject")]
+        away = [Plan(call=each, fault=fault, forever=True) for each in (call, "DeleteObject", "HeadObject")]
         faulty.store.script.follow(*away)
         with faulty.service.client() as client:
             assert_problem(post(client, photo=PHOTO), 503, "storage-unavailable")
@@ -149,11 +149,11 @@ class TestTheSweepIsMentioned:
         assert faulty.nothing_is_left()
 
     def test_once_if_the_photo_may_have_arrived(self, faulty: Faulty) -> None:
-        assert self.refused(faulty, "PutObject", Fault.ANSWER_LOST) == 1
+        assert self.refused(faulty, "PutObject", Fault.RESPONSE_LOST) == 1
 
     def test_not_if_only_a_claim_on_a_key_is_left(self, faulty: Faulty) -> None:
-        faulty.store.script.follow(Plan(call="PutObject", fault=Fault.FORBIDDEN, for_ever=True))
-        faulty.database.script.follow(Plan(call="RELEASE", fault=Fault.RESET, for_ever=True))
+        faulty.store.script.follow(Plan(call="PutObject", fault=Fault.FORBIDDEN, forever=True))
+        faulty.database.script.follow(Plan(call="RELEASE", fault=Fault.RESET, forever=True))
         with faulty.service.client() as client:
             assert_problem(post(client, headers={"Idempotency-Key": key_of("pancakes")}), 503, "storage-unavailable")
 

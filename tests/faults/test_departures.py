@@ -39,10 +39,10 @@ ENDING = [
     ("large", "ROW", 1),
 ]
 """Calls that are made when the client has sent everything."""
-STALLS = [Fault.STALLED, Fault.ANSWER_STALLED]
+STALLS = [Fault.STALLED, Fault.RESPONSE_STALLED]
 STOPPED = [
     *(("recipe_api", *at, fault) for at in [*(("large", call, 1) for call in UNDER_WAY), *ENDING] for fault in STALLS),
-    # A few: what the server received before the fault is what differs, not the fault.
+    # A few are enough: the cases differ in what the server received before the fault.
     *(("httptools", *at, STALLS[0]) for at in [("large", "UploadPart 1", 1), ("small", "PutObject", 1), ENDING[-1]]),
 ]
 """HTTP protocols, and the call during which the process stops, with the fault that makes it last."""
@@ -145,9 +145,9 @@ class TestTheProcessStops:
             wire.send(upload_request(PHOTOS[size])[: UNDER_WAY.get(call)])
             assert plan.reached.wait(20)
             stoppable.stop()
-            answer = wire.read()
-            assert_problem(answer, 503, "service-stopping")
-            assert int(answer.headers["Retry-After"]) > 0
+            response = wire.read()
+            assert_problem(response, 503, "service-stopping")
+            assert int(response.headers["Retry-After"]) > 0
 
         traces = backstage.traces()
         assert traces.multipart_uploads == []
@@ -160,7 +160,7 @@ class TestTheProcessStops:
     def test_a_row_with_an_idempotency_key_stays(self, stoppable: Stoppable, backstage: Backstage) -> None:
         """A client that repeats its request may have received the row already."""
         self._connected(stoppable, backstage)
-        plan = Plan(call="ROW AND KEY", fault=Fault.ANSWER_STALLED)
+        plan = Plan(call="ROW AND KEY", fault=Fault.RESPONSE_STALLED)
         stoppable.database.script.follow(plan)
         with stoppable.service.connect() as wire:
             wire.send(upload_request(SMALL, f"Idempotency-Key: {key_of('pancakes')}"))

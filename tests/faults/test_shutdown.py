@@ -56,15 +56,15 @@ def test_an_upload_within_the_grace_period_finishes_and_no_new_one_is_accepted(
         server.terminate()
         assert eventually(lambda: lines(server, '"Shutting down"') == workers)
         with suppress(ConnectionRefusedError):
-            # Two processes share a socket that their parent holds: who connects waits there, and is never taken.
+            # Two processes share a socket that their parent holds. A new connection waits there and is never accepted.
             waiting = late.enter_context(socket.create_connection((HOST, server.port), timeout=60))
             waiting.sendall(request("/recipe", recipe_form(jpeg(100)), HEADER))
 
         running.send(UPLOAD[-1000:])
-        answer = running.read()
+        response = running.read()
 
         assert server.wait() in {0, -signal.SIGTERM}
-    assert answer.status == 201
-    assert_stored(answer.json(), PHOTO, backstage)
+    assert response.status == 201
+    assert_stored(response.json(), PHOTO, backstage)
     assert len(backstage.rows()) == 1
     assert lines(server, "Traceback") == lines(server, '"exception"') == 0

@@ -27,20 +27,20 @@ FAULTS = [
     Fault.RESET,
     Fault.CUT_REQUEST,
     Fault.STALLED,
-    Fault.ANSWER_LOST,
-    Fault.ANSWER_TRUNCATED,
-    Fault.ANSWER_THEN_CUT,
-    Fault.ANSWER_STALLED,
+    Fault.RESPONSE_LOST,
+    Fault.RESPONSE_TRUNCATED,
+    Fault.RESPONSE_THEN_CUT,
+    Fault.RESPONSE_STALLED,
 ]
-OF_LOOKING = [Fault.INTERNAL_ERROR, Fault.RESET, Fault.STALLED, Fault.ANSWER_LOST, Fault.ANSWER_STALLED]
-OF_UNDOING = [Fault.INTERNAL_ERROR, Fault.STALLED, Fault.ANSWER_LOST]
+OF_LOOKING = [Fault.INTERNAL_ERROR, Fault.RESET, Fault.STALLED, Fault.RESPONSE_LOST, Fault.RESPONSE_STALLED]
+OF_UNDOING = [Fault.INTERNAL_ERROR, Fault.STALLED, Fault.RESPONSE_LOST]
 OF_CONDITIONAL = [Fault.CONFLICT]
 OF_COMPLETE = [Fault.ERROR_IN_200, Fault.ERROR_IN_200_DONE]
 DONE = {
-    Fault.ANSWER_LOST,
-    Fault.ANSWER_TRUNCATED,
-    Fault.ANSWER_THEN_CUT,
-    Fault.ANSWER_STALLED,
+    Fault.RESPONSE_LOST,
+    Fault.RESPONSE_TRUNCATED,
+    Fault.RESPONSE_THEN_CUT,
+    Fault.RESPONSE_STALLED,
     Fault.ERROR_IN_200_DONE,
 }
 """After these faults the store has performed the operation."""
@@ -84,29 +84,29 @@ def test_an_upload_survives_a_transient_fault(faulty: Faulty, case: Case) -> Non
     plan = Plan(call=case.call, fault=case.fault)
     faulty.store.script.follow(plan)
 
-    answer = upload(faulty, PHOTOS[case.size])
+    response = upload(faulty, PHOTOS[case.size])
 
     assert plan.struck == 1
-    assert answer.status_code == 201, answer.text
+    assert response.status_code == 201, response.text
     assert faulty.in_accord()
-    assert_stored(answer.json(), PHOTOS[case.size], faulty.backstage)
+    assert_stored(response.json(), PHOTOS[case.size], faulty.backstage)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_permanent_fault_leaves_nothing_unless_the_operation_was_performed(faulty: Faulty, case: Case) -> None:
-    plan = Plan(call=case.call, fault=case.fault, for_ever=True)
+    plan = Plan(call=case.call, fault=case.fault, forever=True)
     faulty.store.script.follow(plan)
 
-    answer = upload(faulty, PHOTOS[case.size])
+    response = upload(faulty, PHOTOS[case.size])
 
     assert plan.struck >= 1
-    if case.fault is Fault.ANSWER_THEN_CUT or (case.call in MAKES_THE_OBJECT and case.fault in DONE):
-        assert answer.status_code == 201, answer.text
-        assert_stored(answer.json(), PHOTOS[case.size], faulty.backstage)
+    if case.fault is Fault.RESPONSE_THEN_CUT or (case.call in MAKES_THE_OBJECT and case.fault in DONE):
+        assert response.status_code == 201, response.text
+        assert_stored(response.json(), PHOTOS[case.size], faulty.backstage)
         assert faulty.in_accord()
     else:
-        assert_problem(answer, 503, "storage-unavailable")
-        assert int(answer.headers["Retry-After"]) > 0
+        assert_problem(response, 503, "storage-unavailable")
+        assert int(response.headers["Retry-After"]) > 0
         assert faulty.nothing_is_left()
 
 
@@ -114,39 +114,39 @@ def test_a_permanent_fault_leaves_nothing_unless_the_operation_was_performed(fau
 @pytest.mark.parametrize("size", ["small", "large"])
 def test_if_the_lookup_fails_too_the_object_is_deleted(faulty: Faulty, size: str, fault: Fault) -> None:
     """The outcome of the write is unknown then, so the client gets an error."""
-    write = Plan(call=POSITIONS[size][-1], fault=Fault.ANSWER_LOST, for_ever=True)
-    look = Plan(call="HeadObject", fault=fault, for_ever=True)
+    write = Plan(call=POSITIONS[size][-1], fault=Fault.RESPONSE_LOST, forever=True)
+    look = Plan(call="HeadObject", fault=fault, forever=True)
     faulty.store.script.follow(write, look)
 
-    answer = upload(faulty, PHOTOS[size])
+    response = upload(faulty, PHOTOS[size])
 
     assert look.struck >= 1
-    assert_problem(answer, 503, "storage-unavailable")
+    assert_problem(response, 503, "storage-unavailable")
     assert faulty.nothing_is_left()
 
 
 UNDOING = [
-    ("large", Plan(call="UploadPart 2", fault=Fault.INTERNAL_ERROR, for_ever=True), "AbortMultipartUpload"),
-    ("large", Plan(call="CreateMultipartUpload", fault=Fault.ANSWER_LOST, for_ever=True), "ListMultipartUploads"),
-    ("large", Plan(call="CreateMultipartUpload", fault=Fault.ANSWER_LOST, for_ever=True), "AbortMultipartUpload"),
-    ("small", Plan(call="PutObject", fault=Fault.INTERNAL_ERROR, for_ever=True), "DeleteObject"),
+    ("large", Plan(call="UploadPart 2", fault=Fault.INTERNAL_ERROR, forever=True), "AbortMultipartUpload"),
+    ("large", Plan(call="CreateMultipartUpload", fault=Fault.RESPONSE_LOST, forever=True), "ListMultipartUploads"),
+    ("large", Plan(call="CreateMultipartUpload", fault=Fault.RESPONSE_LOST, forever=True), "AbortMultipartUpload"),
+    ("small", Plan(call="PutObject", fault=Fault.INTERNAL_ERROR, forever=True), "DeleteObject"),
 ]
 
 
-@pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
+@pytest.mark.parametrize("forever", [False, True], ids=["once", "for ever"])
 @pytest.mark.parametrize("fault", OF_UNDOING, ids=str)
 @pytest.mark.parametrize(("size", "first", "call"), UNDOING, ids=lambda value: getattr(value, "call", value))
 def test_the_sweep_finds_what_cannot_be_undone(
-    faulty: Faulty, size: str, first: Plan, call: str, fault: Fault, *, for_ever: bool
+    faulty: Faulty, size: str, first: Plan, call: str, fault: Fault, *, forever: bool
 ) -> None:
-    undoing = Plan(call=call, fault=fault, for_ever=for_ever)
-    faulty.store.script.follow(Plan(call=first.call, fault=first.fault, for_ever=True), undoing)
+    undoing = Plan(call=call, fault=fault, forever=forever)
+    faulty.store.script.follow(Plan(call=first.call, fault=first.fault, forever=True), undoing)
 
-    answer = upload(faulty, PHOTOS[size])
+    response = upload(faulty, PHOTOS[size])
 
-    assert_problem(answer, 503, "storage-unavailable")
+    assert_problem(response, 503, "storage-unavailable")
     assert undoing.reached.wait(20)
-    if for_ever:
+    if forever:
         assert faulty.undone_as_far_as_can_be()
         faulty.heal()
         swept(faulty.service.settings)
@@ -158,20 +158,20 @@ def test_a_late_write_overwrites_nothing(faulty: Faulty) -> None:
     late = Plan(call="PutObject", fault=Fault.LATE)
     faulty.store.script.follow(late)
 
-    answer = upload(faulty, SMALL)
+    response = upload(faulty, SMALL)
     faulty.heal()
 
-    assert answer.status_code == 201, answer.text
+    assert response.status_code == 201, response.text
     assert faulty.in_accord()
-    assert_stored(answer.json(), SMALL, faulty.backstage)
+    assert_stored(response.json(), SMALL, faulty.backstage)
 
 
 def test_the_sweep_finds_a_late_write_that_arrives_after_the_cleanup(faulty: Faulty) -> None:
-    late = Plan(call="PutObject", fault=Fault.LATE, for_ever=True)
+    late = Plan(call="PutObject", fault=Fault.LATE, forever=True)
     faulty.store.script.follow(late)
 
-    answer = upload(faulty, SMALL)
-    assert_problem(answer, 503, "storage-unavailable")
+    response = upload(faulty, SMALL)
+    assert_problem(response, 503, "storage-unavailable")
     faulty.heal()
 
     assert faulty.eventually_objects(1)

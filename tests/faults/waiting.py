@@ -28,7 +28,7 @@ CLEARING = ("HeadObject", "DeleteObject", "AbortMultipartUpload", "ListMultipart
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """What never responds."""
+    """A dependency that never responds."""
 
     who: str
     photo: bytes
@@ -49,13 +49,13 @@ CASES = (
         photo=LARGE,
         store=("CompleteMultipartUpload",),
         database=("ROW", "PROBE"),
-        fault=Fault.ANSWER_STALLED,
+        fault=Fault.RESPONSE_STALLED,
     ),
 )
 
 
 def main() -> None:
-    """All cases, one after the other."""
+    """Run all cases one after the other."""
     with (
         tempfile.TemporaryDirectory() as folder,
         embedded_stack(Path(folder), durable=False) as stack,
@@ -69,8 +69,8 @@ def main() -> None:
         )
         for case in CASES:
             with running(settings) as service:
-                store.script.follow(*(Plan(call=call, fault=case.fault, for_ever=True) for call in case.store))
-                database.script.follow(*(Plan(call=call, fault=case.fault, for_ever=True) for call in case.database))
+                store.script.follow(*(Plan(call=call, fault=case.fault, forever=True) for call in case.store))
+                database.script.follow(*(Plan(call=call, fault=case.fault, forever=True) for call in case.database))
                 print(f"| {case.who} | {_answer(service, case.photo)} |", flush=True)
                 store.script.follow()
                 database.script.follow()
@@ -80,8 +80,8 @@ def _answer(service: Service, photo: bytes) -> str:
     with service.connect() as wire:
         wire.send(request("/recipe", recipe_form(photo), HEADER))
         began = time.monotonic()
-        answer = wire.read()
-        return f"{time.monotonic() - began:.1f} | {answer.status}"
+        response = wire.read()
+        return f"{time.monotonic() - began:.1f} | {response.status}"
 
 
 if __name__ == "__main__":

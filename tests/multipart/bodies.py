@@ -1,4 +1,4 @@
-"""Bodies of forms, byte for byte and cut anywhere, and what becomes of them."""
+"""Bodies of forms, built byte for byte and split anywhere, and their outcomes."""
 
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
@@ -20,42 +20,42 @@ RULES = FormRules(
 
 
 def part(headers: bytes, data: bytes = b"") -> bytes:
-    """A part of these header lines; several are set apart by CRLF."""
+    """Return a part with these header lines, which CRLF separates."""
     return headers + b"\r\n\r\n" + data
 
 
 def disposed(parameters: bytes, data: bytes = b"") -> bytes:
-    """A part whose one header is a `Content-Disposition` of these parameters."""
+    """Return a part with one header, a `Content-Disposition` with these parameters."""
     return part(b"Content-Disposition: form-data; " + parameters, data)
 
 
 def text(value: bytes, *, name: bytes = b"label") -> bytes:
-    """A text field."""
+    """Return a text field."""
     return disposed(b'name="' + name + b'"', value)
 
 
 def file(data: bytes, *, name: bytes = b"photo", filename: bytes = b"pancakes.jpg") -> bytes:
-    """A file field, as browsers send it."""
+    """Return a file field as browsers send it."""
     return part(
         b'Content-Disposition: form-data; name="%b"; filename="%b"\r\nContent-Type: image/jpeg' % (name, filename), data
     )
 
 
 def body(*parts: bytes, boundary: bytes = BOUNDARY, preamble: bytes = b"", epilogue: bytes = b"\r\n") -> bytes:
-    """The parts, joined; what goes before the first boundary and after the last may be given."""
+    """Return a body with these parts."""
     joined = b"".join(b"--%b\r\n%b\r\n" % (boundary, piece) for piece in parts)
     return preamble + joined + b"--%b--" % boundary + epilogue
 
 
 def cut(whole: bytes, places: Iterable[int]) -> list[bytes]:
-    """The pieces of `whole` between these places."""
+    """Split `whole` at these places."""
     inner = sorted({place % (len(whole) + 1) for place in places})
     bounds = [0, *inner, len(whole)]
     return [whole[start:end] for start, end in pairwise(bounds) if start < end]
 
 
 class Wire:
-    """Hands out pieces, one a read, and knows how many were taken."""
+    """A request body that arrives in pieces, one per read, and counts the reads."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = iter(pieces)
@@ -68,13 +68,13 @@ class Wire:
 
 
 def form_of(*pieces: bytes, boundary: bytes = BOUNDARY, rules: FormRules = RULES) -> StreamingForm:
-    """A form whose body arrives in these pieces."""
+    """Return a form whose body arrives in these pieces."""
     return StreamingForm(Wire(pieces).chunks(), boundary=boundary, rules=rules)
 
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """What a whole form said."""
+    """The fields of a valid form."""
 
     label: str
     filename: str | None
@@ -83,14 +83,14 @@ class Fields:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a form was refused."""
+    """Why a form was rejected."""
 
     error: type[RecipeApiError]
     field: str | None
 
 
 async def read(form: StreamingForm, *, read_size: int = -1) -> Fields:
-    """Reads a form as the service does: the photo, then the end, then the label."""
+    """Read a form as the service does: the photo, then the end, then the label."""
     upload = await form.file("photo")
     photo = await upload.read(read_size)
     while more := await upload.read(read_size):
@@ -100,7 +100,7 @@ async def read(form: StreamingForm, *, read_size: int = -1) -> Fields:
 
 
 async def outcome(form: StreamingForm, *, read_size: int = -1) -> Fields | Refusal:
-    """What reading a form comes to. Any error but our own goes through, and fails the test."""
+    """Read a form, and return its fields or why it was rejected. Any other error fails the test."""
     try:
         return await read(form, read_size=read_size)
     except RecipeApiError as error:

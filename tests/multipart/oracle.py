@@ -11,11 +11,13 @@ from recipe_api.multipart.headers import PartHeaders, parse_headers
 from recipe_api.multipart.parser import MAX_PREAMBLE_BYTES, Event, FormParser, Mark
 
 Told = PartHeaders | Mark | bytes | tuple[type[RequestRefused], str, str | None]
-"""An event: data is joined into bytes, and a fault is its class, detail and field."""
+"""An event: data is joined into bytes, and an error is its class, detail and field."""
 
 
 def told(chunks: Iterable[bytes | memoryview], *, boundary: bytes) -> list[Told]:
-    """Return the events of our parser for a body that arrives in these chunks; the last says where it is cut short."""
+    """Return the events of our parser for a body that arrives in these chunks; the last is the error of a truncated
+    body.
+    """
     parser = FormParser(boundary)
     events: list[Event | RequestRefused] = []
     for chunk in chunks:
@@ -53,7 +55,7 @@ def expected(body: bytes, *, boundary: bytes) -> list[Told]:
         return _joined([MalformedBody("no boundary")])
     line = rb"\n--" + re.escape(boundary) + rb"(?:--)?[ \t]*\r?\n"
     if re.search(line, first.string[: first.start() + 2]):
-        return _joined([MalformedBody("line feeds")])  # our own rule, so that no part is taken for a preamble
+        return _joined([MalformedBody("line feeds")])  # our rule, so that no part is mistaken for a preamble
     try:
         parser.write(first.string[first.start() + 2 :])
     except FormParserError as error:
@@ -64,8 +66,8 @@ def expected(body: bytes, *, boundary: bytes) -> list[Told]:
 
 
 def outcome(told: list[Told]) -> list[object]:
-    """Return the events, with a fault reduced to its class. A body that is cut short is a fault as well: which of two
-    faults is reported depends on how early a parser looks.
+    """Return the events, with an error reduced to its class. A truncated body is an error as well: which of two
+    errors is reported depends on how early a parser looks.
     """
     if told and isinstance(told[-1], tuple):
         return [*told[:-1], told[-1][0]]
@@ -88,7 +90,7 @@ class _Oracle:
         if self._name.lower() in self._headers:
             raise MalformedBody("twice")
         if b"\n" in re.sub(rb'(?s)"(?:[^"\\]|\\.)*+"', b"", self._value):
-            raise MalformedBody("a line feed")  # our own rule, so that the cause is named
+            raise MalformedBody("a line feed")  # our rule, so that the cause is named
         self._headers[self._name.lower()] = self._value
         self._name = self._value = b""
 

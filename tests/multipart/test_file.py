@@ -1,4 +1,4 @@
-"""The `UploadFile` that is fed from the wire."""
+"""The `UploadFile` that reads from the request body."""
 
 import io
 import tracemalloc
@@ -17,18 +17,18 @@ MIB = 1024 * KIB
 
 
 async def _photo_in(*pieces: bytes) -> StreamingFile:
-    """A photo whose bytes arrive in these pieces, the label before it."""
+    """Return a photo whose bytes arrive in these pieces, after the label."""
     whole = body(text(b"Pancakes"), file(b"|"))
     before, after = whole.split(b"|")
     return await form_of(before, *pieces, after).file("photo")
 
 
-async def test_a_read_gives_at_most_what_was_asked_for_and_waits_for_no_more_than_has_arrived() -> None:
+async def test_read_returns_at_most_the_requested_bytes_and_does_not_wait_for_more() -> None:
     photo = await _photo_in(b"abcdef", b"gh")
     assert [await photo.read(size) for size in (4, 4, 0, 4, 4, 4)] == [b"abcd", b"ef", b"", b"gh", b"", b""]
 
 
-async def test_a_read_of_nothing_waits_for_nothing() -> None:
+async def test_reading_zero_bytes_returns_at_once() -> None:
     wire = Wire([body(file(b""))[: -len(f"\r\n--{BOUNDARY.decode()}--\r\n")]])
     photo = await StreamingForm(wire.chunks(), boundary=BOUNDARY, rules=RULES).file("photo")
     assert await photo.read(0) == b""
@@ -37,24 +37,24 @@ async def test_a_read_of_nothing_waits_for_nothing() -> None:
 
 
 @pytest.mark.parametrize("size", [-1, -7])
-async def test_a_read_without_a_size_gives_all_the_rest(size: int) -> None:
+async def test_read_without_a_size_returns_the_rest(size: int) -> None:
     photo = await _photo_in(b"abcdef", b"gh")
     assert await photo.read(1) == b"a"
     assert await photo.read(size) == b"bcdefgh"
     assert await photo.read() == b""
 
 
-async def test_read_exactly_joins_what_comes_in_pieces_and_ends_where_the_file_does() -> None:
+async def test_read_exactly_joins_pieces_and_stops_at_the_end_of_the_file() -> None:
     photo = await _photo_in(b"ab", b"c", b"defgh")
     assert [await photo.read_exactly(size) for size in (4, 0, 3, 3, 3)] == [b"abcd", b"", b"efg", b"h", b""]
 
 
-async def test_iterating_gives_the_pieces_as_they_came() -> None:
+async def test_iteration_yields_the_pieces_as_they_arrived() -> None:
     photo = await _photo_in(b"ab", b"c", b"defgh")
     assert [chunk async for chunk in photo] == [b"ab", b"c", b"defgh"]
 
 
-async def test_size_counts_what_was_read() -> None:
+async def test_size_counts_the_bytes_that_were_read() -> None:
     photo = await _photo_in(b"abcdef", b"gh")
     sizes = [photo.size]
     for size in (4, -1):
@@ -70,7 +70,7 @@ async def test_it_is_an_upload_file_with_a_name() -> None:
     assert "pancakes.jpg" in repr(photo)
 
 
-async def test_what_a_wire_cannot_do_is_refused() -> None:
+async def test_operations_that_need_a_spooled_file_are_rejected() -> None:
     photo = await _photo_in(b"abc")
     with pytest.raises(io.UnsupportedOperation):
         await photo.seek(0)
@@ -78,7 +78,7 @@ async def test_what_a_wire_cannot_do_is_refused() -> None:
         await photo.write(b"x")
 
 
-async def test_closing_it_leaves_the_form_to_be_read() -> None:
+async def test_the_form_can_be_read_after_the_file_was_closed() -> None:
     form = form_of(body(file(b"abc"), text(b"Pancakes")))
     photo = await form.file("photo")
     await photo.close()
@@ -86,7 +86,7 @@ async def test_closing_it_leaves_the_form_to_be_read() -> None:
     assert form.text("label") == "Pancakes"
 
 
-async def test_it_ends_for_good_also_once_the_form_has_ended() -> None:
+async def test_reads_after_the_end_return_nothing() -> None:
     form = form_of(body(file(b"abc"), text(b"Pancakes")))
     photo = await form.file("photo")
     assert await photo.read() == b"abc"
@@ -94,13 +94,13 @@ async def test_it_ends_for_good_also_once_the_form_has_ended() -> None:
     assert await photo.read() == b""
 
 
-async def test_a_file_that_is_cut_short_is_no_end_but_an_error() -> None:
+async def test_a_truncated_file_is_an_error() -> None:
     photo = await form_of(body(file(b"abc"))[:-20]).file("photo")
     with pytest.raises(MalformedBody):
         await photo.read()
 
 
-async def test_a_file_over_its_limit_stays_refused() -> None:
+async def test_a_file_over_its_limit_stays_rejected() -> None:
     photo = await _photo_in(b"x" * MAX_FILE_BYTES, b"x", b"x")
     for _ in range(2):
         with pytest.raises(FileTooLarge):
@@ -115,7 +115,7 @@ def _large(chunks: int) -> Iterator[bytes]:
     yield after
 
 
-async def test_a_large_file_passes_through_without_staying_in_memory() -> None:
+async def test_a_large_file_does_not_stay_in_memory() -> None:
     size = 64 * MIB
     rules = replace(RULES, max_file_bytes=size)
     form = StreamingForm(Wire(_large(size // (64 * KIB))).chunks(), boundary=BOUNDARY, rules=rules)

@@ -1,4 +1,4 @@
-"""A form: which fields it may have, how large, and that what is too much is refused when it is, not later."""
+"""Forms: their fields and sizes, and that each limit is enforced as soon as it is exceeded."""
 
 from base64 import encodebytes
 from collections.abc import AsyncGenerator, Iterator
@@ -79,13 +79,13 @@ PHOTO = file(b"\xff\xd8\xff")
         "label in overlong UTF-8",
     ],
 )
-async def test_a_form_that_is_not_as_it_should_be_is_refused_by_the_field_at_fault(
+async def test_an_invalid_form_is_rejected_and_the_field_named(
     parts: list[bytes], error: type[RecipeApiError], field: str
 ) -> None:
     assert await outcome(form_of(body(*parts))) == Refusal(error, field)
 
 
-async def test_a_check_of_a_text_may_change_it_or_refuse_it() -> None:
+async def test_a_check_may_change_or_reject_a_text() -> None:
     def shout(value: str) -> str:
         if not value:
             raise FieldEmpty("label is empty.", field="label")
@@ -98,21 +98,21 @@ async def test_a_check_of_a_text_may_change_it_or_refuse_it() -> None:
     assert await outcome(form_of(body(text(b""), PHOTO), rules=rules)) == Refusal(FieldEmpty, "label")
 
 
-async def test_text_fields_that_nobody_knows_are_passed_over_however_large_and_often() -> None:
+async def test_unknown_text_fields_are_ignored_whatever_their_size_and_number() -> None:
     unknown = text(b"x" * 100_000, name=b"comment")
     got = await outcome(form_of(body(unknown, LABEL, unknown, PHOTO, unknown)))
     assert got == Fields("Pancakes", "pancakes.jpg", b"\xff\xd8\xff")
 
 
 @pytest.mark.parametrize("over", [0, 1])
-async def test_a_label_may_have_its_limit_and_not_a_byte_more(over: int) -> None:
+async def test_the_limit_of_a_label_is_exact(over: int) -> None:
     label = "ä" * (MAX_TEXT_BYTES // 2) + "x" * over
     got = await outcome(form_of(body(text(label.encode()), PHOTO)))
     assert got == (Refusal(TextTooLarge, "label") if over else Fields(label, "pancakes.jpg", b"\xff\xd8\xff"))
 
 
 def _endless(opening: bytes, allowed: int) -> Iterator[bytes]:
-    """A part that comes to its limit, then goes beyond it byte by byte and never ends."""
+    """Yield a part that reaches its limit, then continues byte by byte and never ends."""
     yield b"--%b\r\n%b" % (BOUNDARY, opening)
     yield b"x" * allowed
     while True:
@@ -124,7 +124,7 @@ def _endless(opening: bytes, allowed: int) -> Iterator[bytes]:
     [(file(b""), MAX_FILE_BYTES, FileTooLarge), (text(b""), MAX_TEXT_BYTES, TextTooLarge)],
     ids=["photo", "label"],
 )
-async def test_what_is_over_its_limit_is_refused_at_the_first_byte_too_many(
+async def test_a_field_is_rejected_at_the_first_byte_beyond_its_limit(
     opening: bytes, allowed: int, error: type[RecipeApiError]
 ) -> None:
     wire = Wire(_endless(opening, allowed))
@@ -135,12 +135,12 @@ async def test_what_is_over_its_limit_is_refused_at_the_first_byte_too_many(
     assert wire.taken == 3
 
 
-async def test_a_photo_of_exactly_its_limit_is_taken() -> None:
+async def test_a_photo_of_exactly_the_limit_is_accepted() -> None:
     photo = b"x" * MAX_FILE_BYTES
     assert await outcome(form_of(body(file(photo), LABEL))) == Fields("Pancakes", "pancakes.jpg", photo)
 
 
-async def test_a_repeated_field_is_refused_when_its_second_part_begins() -> None:
+async def test_a_repeated_field_is_rejected_when_its_second_part_begins() -> None:
     wire = Wire([body(LABEL, PHOTO)[: -len(b"--\r\n")], b"\r\n" + text(b""), b"its value, and no end"])
     got = await outcome(StreamingForm(wire.chunks(), boundary=BOUNDARY, rules=RULES))
     assert got == Refusal(FieldRepeated, "label")
@@ -148,18 +148,18 @@ async def test_a_repeated_field_is_refused_when_its_second_part_begins() -> None
 
 
 @pytest.mark.parametrize("over", [0, 1])
-async def test_a_form_may_have_so_many_parts_and_not_one_more(over: int) -> None:
+async def test_the_limit_on_parts_is_exact(over: int) -> None:
     extras = [text(b"", name=b"x")] * (RULES.max_parts - 2 + over)
     got = await outcome(form_of(body(*extras, LABEL, PHOTO)))
     assert isinstance(got, Refusal if over else Fields)
 
 
-async def test_ten_thousand_parts_are_refused_by_their_number() -> None:
+async def test_ten_thousand_parts_are_rejected() -> None:
     whole = body(*[text(b"", name=b"x")] * 10_000)
     assert await outcome(form_of(whole)) == Refusal(TooManyParts, None)
 
 
-async def test_a_form_that_has_ended_says_the_same_when_it_is_asked_again() -> None:
+async def test_reading_a_finished_form_again_gives_the_same_result() -> None:
     form = form_of(body(LABEL, text(b"", name=b"x")))
     for _ in range(2):
         with pytest.raises(FieldMissing, match="no file photo"):
@@ -169,7 +169,7 @@ async def test_a_form_that_has_ended_says_the_same_when_it_is_asked_again() -> N
     assert form.text("label") == "Pancakes"
 
 
-async def test_a_fault_is_told_again_to_whoever_goes_on() -> None:
+async def test_an_error_is_raised_again_if_reading_continues() -> None:
     form = form_of(body(LABEL, b"no colon\r\n\r\n", PHOTO))
     for _ in range(2):
         with pytest.raises(MalformedBody):
@@ -178,7 +178,7 @@ async def test_a_fault_is_told_again_to_whoever_goes_on() -> None:
         await form.finish()
 
 
-async def test_a_text_is_there_once_it_was_read_and_not_before() -> None:
+async def test_a_text_is_available_once_it_was_read() -> None:
     form = form_of(body(PHOTO, LABEL))
     await form.file("photo")
     with pytest.raises(FieldMissing, match="no field label"):
@@ -187,13 +187,13 @@ async def test_a_text_is_there_once_it_was_read_and_not_before() -> None:
     assert form.text("label") == "Pancakes"
 
 
-async def test_finishing_reads_to_the_end_of_the_body_and_not_only_of_the_form() -> None:
+async def test_finishing_reads_to_the_end_of_the_body() -> None:
     wire = Wire([body(LABEL, PHOTO), b"an epilogue", b"in pieces"])
     assert isinstance(await outcome(StreamingForm(wire.chunks(), boundary=BOUNDARY, rules=RULES)), Fields)
     assert wire.taken == 3
 
 
-async def test_a_client_that_goes_away_after_the_form_and_before_the_end_of_the_body_is_told_of() -> None:
+async def test_a_disconnect_between_the_form_and_the_end_of_the_body_is_reported() -> None:
     async def chunks() -> AsyncGenerator[bytes]:
         yield body(LABEL, PHOTO)
         raise ClientDisconnected("The client went away.")
@@ -201,7 +201,7 @@ async def test_a_client_that_goes_away_after_the_form_and_before_the_end_of_the_
     assert await outcome(StreamingForm(chunks(), boundary=BOUNDARY, rules=RULES)) == Refusal(ClientDisconnected, None)
 
 
-async def test_a_form_can_be_finished_though_its_file_was_not_read() -> None:
+async def test_a_form_can_be_finished_without_reading_its_file() -> None:
     form = form_of(body(LABEL, PHOTO))
     await form.file("photo")
     await form.finish()
@@ -220,7 +220,7 @@ async def test_a_photo_with_a_media_type_and_no_file_name_is_a_file(content_type
 
 
 @pytest.mark.parametrize("headers", [b"", b"\r\nContent-Type: text/plain", b"\r\nContent-Type:", b"\r\nX: image/jpeg"])
-async def test_a_photo_without_file_name_that_may_be_text_is_refused(headers: bytes) -> None:
+async def test_a_photo_without_a_file_name_that_may_be_text_is_rejected(headers: bytes) -> None:
     assert await outcome(form_of(body(LABEL, _photo_part(headers)))) == Refusal(FieldUnexpected, "photo")
 
 
@@ -231,13 +231,13 @@ async def test_a_text_field_with_a_media_type_stays_text() -> None:
 
 
 @pytest.mark.parametrize("encoding", [b"binary", b"8bit", b"7BIT", b" binary ", b""])
-async def test_a_photo_may_say_that_it_is_not_encoded(encoding: bytes) -> None:
+async def test_a_photo_may_declare_that_it_is_not_encoded(encoding: bytes) -> None:
     photo = _photo_part(b'; filename="a.jpg"\r\nContent-Transfer-Encoding: ' + encoding)
     assert await outcome(form_of(body(LABEL, photo))) == Fields("Pancakes", "a.jpg", b"\xff\xd8\xff")
 
 
 @pytest.mark.parametrize("encoding", [b"base64", b"Base64", b"quoted-printable", b"x-uuencode", b"gzip"])
-async def test_a_photo_that_is_encoded_is_refused_by_its_header(encoding: bytes) -> None:
+async def test_a_photo_with_a_transfer_encoding_is_rejected(encoding: bytes) -> None:
     photo = _photo_part(b'; filename="a.jpg"\r\nContent-Transfer-Encoding: ' + encoding)
     with pytest.raises(UnsupportedFile, match=f"Content-Transfer-Encoding: {encoding.decode()}\\.") as caught:
         await form_of(body(LABEL, photo)).file("photo")
@@ -269,7 +269,7 @@ def _charset(name: bytes) -> bytes:
         ),
     ],
 )
-async def test_a_form_may_name_the_charset_of_its_texts(parts: list[bytes], label: str) -> None:
+async def test_a_form_may_declare_the_charset_of_its_texts(parts: list[bytes], label: str) -> None:
     assert await outcome(form_of(body(*parts, PHOTO))) == Fields(label, "pancakes.jpg", b"\xff\xd8\xff")
 
 
@@ -282,18 +282,18 @@ async def test_a_form_may_name_the_charset_of_its_texts(parts: list[bytes], labe
         ([_charset(b"windows-1251"), text(b"\x98")], "label"),
     ],
 )
-async def test_a_charset_that_is_unknown_wrong_or_too_late_is_refused(parts: list[bytes], field: str) -> None:
+async def test_a_charset_that_is_unknown_wrong_or_too_late_is_rejected(parts: list[bytes], field: str) -> None:
     assert await outcome(form_of(body(*parts, PHOTO))) == Refusal(InvalidText, field)
 
 
-async def test_a_form_names_its_charset_once() -> None:
+async def test_a_form_may_declare_its_charset_only_once() -> None:
     whole = body(_charset(b"utf-8"), _charset(b"utf-8"), LABEL, PHOTO)
     assert await outcome(form_of(whole)) == Refusal(FieldRepeated, "_charset_")
 
 
 @pytest.mark.parametrize("over", [0, 1])
 @pytest.mark.parametrize("charset", ["utf-8", "utf-16", "utf-32", "iso-8859-1", "iso-2022-jp"])
-async def test_an_encoded_label_has_its_limit_in_utf_8(charset: str, over: int) -> None:
+async def test_the_limit_of_an_encoded_label_applies_to_its_utf_8(charset: str, over: int) -> None:
     label = "x" * (MAX_TEXT_BYTES + over)
     declared = part(
         b'Content-Disposition: form-data; name="label"\r\nContent-Transfer-Encoding: base64\r\n'
@@ -310,7 +310,7 @@ async def test_an_encoded_label_has_its_limit_in_utf_8(charset: str, over: int) 
     "headers",
     [b"", b"\r\nContent-Type: text/plain; charset=UTF-16", b"\r\nContent-Transfer-Encoding: quoted-printable"],
 )
-async def test_an_encoded_label_without_end_is_refused_at_its_limit_on_the_wire(headers: bytes) -> None:
+async def test_an_endless_encoded_label_is_rejected_at_its_encoded_limit(headers: bytes) -> None:
     opening = part(b'Content-Disposition: form-data; name="label"' + headers)
     allowed = MAX_TEXT_BYTES * (MAX_EXPANSION if headers else 1)
     wire = Wire(_endless(opening, allowed))
@@ -318,14 +318,14 @@ async def test_an_encoded_label_without_end_is_refused_at_its_limit_on_the_wire(
     assert wire.taken == 3
 
 
-async def test_an_encoding_that_is_unknown_is_refused_before_the_value_is_there() -> None:
+async def test_an_unknown_encoding_is_rejected_before_the_value_arrives() -> None:
     opening = part(b'Content-Disposition: form-data; name="label"\r\nContent-Transfer-Encoding: x-uuencode')
     wire = Wire(_endless(opening, 1))
     assert await outcome(StreamingForm(wire.chunks(), boundary=BOUNDARY, rules=RULES)) == Refusal(InvalidText, "label")
     assert wire.taken == 1
 
 
-async def test_what_is_over_a_limit_is_told_in_units_that_people_read() -> None:
+async def test_errors_give_limits_in_readable_units() -> None:
     rules = replace(RULES, max_file_bytes=100_000, max_text_bytes=64 * 1024)
     with pytest.raises(FileTooLarge, match=r"The field photo may have at most 100 kB\. Send a smaller file\."):
         await read(form_of(body(LABEL, file(bytes(100_001))), rules=rules))

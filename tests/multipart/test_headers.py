@@ -1,4 +1,4 @@
-"""What the headers of a part say."""
+"""The headers of a part."""
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +16,7 @@ from recipe_api.multipart.headers import (
 
 
 def named(parameters: bytes) -> PartHeaders:
-    """The part of a file whose `Content-Disposition` has these parameters."""
+    """Return the headers of a file whose `Content-Disposition` has these parameters."""
     return parse_headers({b"content-disposition": b"form-data; " + parameters})
 
 
@@ -31,7 +31,7 @@ def named(parameters: bytes) -> PartHeaders:
         (b"filename=", ""),
         (b'filename="a;b=c.jpg"', "a;b=c.jpg"),
         (rb'filename="12\" cake.jpg"', '12" cake.jpg'),
-        (b'filename="12%22 cake.jpg"', "12%22 cake.jpg"),  # what browsers write for a quote may also be meant as it is
+        (b'filename="12%22 cake.jpg"', "12%22 cake.jpg"),  # browsers write this for a quote, but it may also be literal
         (rb'filename="a\\b.jpg"', "a\\b.jpg"),
         (rb'filename="C:\photos\cake.jpg"', "C:\\photos\\cake.jpg"),
         (b'filename="../../etc/passwd"', "../../etc/passwd"),
@@ -39,7 +39,7 @@ def named(parameters: bytes) -> PartHeaders:
         ("filename=日本.jpg".encode(), "日本.jpg"),
     ],
 )
-def test_a_file_name_is_read_as_its_client_meant_it(parameters: bytes, filename: str) -> None:
+def test_a_file_name_is_read_as_the_client_meant_it(parameters: bytes, filename: str) -> None:
     for name in (b"name=photo; ", b'name="photo"; '):
         assert named(name + parameters) == PartHeaders("photo", filename)
         assert named(parameters + b";" + name) == PartHeaders("photo", filename)
@@ -64,7 +64,7 @@ def test_a_file_name_is_read_as_its_client_meant_it(parameters: bytes, filename:
         (b"filename*=utf-8''first.jpg; filename*=utf-8''second.jpg", "first.jpg"),
     ],
 )
-def test_an_extended_file_name_comes_before_a_plain_one(parameters: bytes, filename: str) -> None:
+def test_an_extended_file_name_takes_precedence_over_a_plain_one(parameters: bytes, filename: str) -> None:
     assert named(b"name=photo; " + parameters) == PartHeaders("photo", filename)
 
 
@@ -98,7 +98,7 @@ def test_a_file_name_may_be_continued_as_mail_libraries_do(parameters: bytes, fi
         (b"what=?.jpg", "what=?.jpg"),
     ],
 )
-def test_encoded_words_in_a_file_name_are_decoded_where_they_can_be(sent: bytes, filename: str) -> None:
+def test_encoded_words_in_a_file_name_are_decoded_if_possible(sent: bytes, filename: str) -> None:
     assert named(b'name="photo"; filename="%b"' % sent).filename == filename
 
 
@@ -120,7 +120,7 @@ def test_encoded_words_in_a_file_name_are_decoded_where_they_can_be(sent: bytes,
         (b"filename=plain.jpg; filename*=a.jpg", "plain.jpg"),
     ],
 )
-def test_a_file_name_that_cannot_be_decoded_never_costs_the_upload(parameters: bytes, filename: str) -> None:
+def test_a_file_name_that_cannot_be_decoded_does_not_fail_the_upload(parameters: bytes, filename: str) -> None:
     assert named(b"name=photo; " + parameters) == PartHeaders("photo", filename)
 
 
@@ -142,7 +142,7 @@ def test_a_file_name_that_cannot_be_decoded_never_costs_the_upload(parameters: b
         (b"", {}),
     ],
 )
-def test_a_quoted_value_ends_at_its_closing_quote_and_the_first_of_two_counts(
+def test_a_quoted_value_ends_at_its_closing_quote_and_the_first_of_two_values_counts(
     value: bytes, parameters: dict[bytes, bytes]
 ) -> None:
     assert parse_parameters(value) == (value[:1], parameters)
@@ -152,7 +152,7 @@ def test_a_quoted_value_ends_at_its_closing_quote_and_the_first_of_two_counts(
     "value", [b";a=" * 20_000, b'"\\' * 20_000, b'; a="' * 20_000, b"; " * 20_000, b";\t" + b" " * 40_000]
 )
 def test_parameters_are_read_in_one_pass(value: bytes) -> None:
-    parse_parameters(b"x" + value)  # the time limit of the tests bounds it
+    parse_parameters(b"x" + value)  # the timeout of the tests is the limit
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ _VALUES = st.binary(max_size=20).filter(lambda value: not set(value) & set(b'\r\
 
 @given(name=_VALUES.filter(bool), filename=st.none() | _VALUES, content_type=st.none() | _VALUES.filter(bytes.strip))
 @settings(deadline=None, max_examples=300)
-def test_headers_written_in_the_usual_way_say_the_same_as_in_any_other(
+def test_the_fast_path_for_common_headers_gives_the_same_result(
     name: bytes, filename: bytes | None, content_type: bytes | None
 ) -> None:
     disposition = b'form-data; name="%b"' % name + (b"" if filename is None else b'; filename="%b"' % filename)
@@ -201,17 +201,17 @@ def test_headers_written_in_the_usual_way_say_the_same_as_in_any_other(
         (b"text", True, ""),
     ],
 )
-def test_a_media_type_says_whether_a_part_is_text(content_type: bytes, is_binary: bool, charset: str) -> None:  # noqa: FBT001 - columns
+def test_a_media_type_shows_whether_a_part_is_text(content_type: bytes, is_binary: bool, charset: str) -> None:  # noqa: FBT001 - columns
     begin = PartHeaders("photo", None, content_type)
     assert (begin.is_declared_binary, begin.charset) == (is_binary, charset)
 
 
-def test_what_an_error_repeats_is_short_and_printable() -> None:
+def test_quotations_in_errors_are_short_and_printable() -> None:
     assert printable(b" base\x00\r\n65 ") == "base???65"
     assert printable("x" * 41) == "x" * 40 + "…"
 
 
-def test_parameters_beyond_the_limit_are_not_looked_at() -> None:
+def test_parameters_beyond_the_limit_are_not_parsed() -> None:
     value = b"form-data" + b";" * (MAX_PARAMETERS - 1)
 
     assert parse_parameters(value + b'; name="photo"') == (b"form-data", {b"name": b"photo"})

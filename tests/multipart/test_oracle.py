@@ -1,4 +1,4 @@
-"""Our parser tells of a body what python-multipart's tells of it, and the same however the body is cut into chunks."""
+"""Our parser gives the same events as python-multipart's, however the body is split into chunks."""
 
 import re
 from itertools import combinations
@@ -86,7 +86,7 @@ def _as_views(chunks: list[bytes]) -> list[memoryview]:
 
 
 @pytest.mark.parametrize("body", ODDITIES, ids=repr)
-def test_an_odd_body_is_told_as_python_multipart_tells_it_wherever_it_is_cut(body: bytes) -> None:
+def test_an_odd_body_is_parsed_as_by_python_multipart_however_it_is_split(body: bytes) -> None:
     whole = told([body], boundary=B)
     assert outcome(whole) == outcome(expected(body, boundary=B))
     assert told(cut(body, range(len(body))), boundary=B) == whole
@@ -95,8 +95,8 @@ def test_an_odd_body_is_told_as_python_multipart_tells_it_wherever_it_is_cut(bod
 
 
 @pytest.mark.parametrize("place", [b"%c", b"x%cy"], ids=["alone", "within"])
-def test_the_name_of_a_header_has_the_characters_that_python_multipart_lets_it(place: bytes) -> None:
-    for character in set(range(256)) - (set(b" \t") if place == b"%c" else set()):  # which continue the line before
+def test_header_names_have_the_characters_that_python_multipart_accepts(place: bytes) -> None:
+    for character in set(range(256)) - (set(b" \t") if place == b"%c" else set()):  # continues the previous line
         body = b"--b\r\n" + NAMED + b"\r\n" + place % character + b":z\r\n\r\nx\r\n--b--"
         assert outcome(told([body], boundary=B)) == outcome(expected(body, boundary=B)), chr(character)
 
@@ -107,7 +107,7 @@ def _header(size: int) -> bytes:
 
 @pytest.mark.parametrize("size", range(MAX_HEADER_BYTES - 1, MAX_HEADER_BYTES + 4))
 @pytest.mark.parametrize("step", [1, 1000, MAX_HEADER_BYTES - 1, MAX_HEADER_BYTES + 1, 2 * MAX_HEADER_BYTES])
-def test_a_header_may_be_as_long_as_python_multipart_lets_it(size: int, step: int) -> None:
+def test_headers_may_be_as_long_as_python_multipart_accepts(size: int, step: int) -> None:
     body = b"--b\r\n" + NAMED + b"\r\n" + _header(size) + b"\r\nx\r\n--b--"
     got = told(cut(body, range(0, len(body), step)), boundary=B)
     assert got == told([body], boundary=B)
@@ -115,7 +115,7 @@ def test_a_header_may_be_as_long_as_python_multipart_lets_it(size: int, step: in
 
 
 @pytest.mark.parametrize("more", [MAX_HEADERS - 2, MAX_HEADERS - 1, MAX_HEADERS, MAX_HEADERS + 1])
-def test_a_part_may_have_as_many_headers_as_python_multipart_lets_it(more: int) -> None:
+def test_a_part_may_have_as_many_headers_as_python_multipart_accepts(more: int) -> None:
     longest = b"".join(b"%d" % number + _header(MAX_HEADER_BYTES - 1) for number in range(more))
     body = b"--b\r\n" + NAMED + b"\r\n" + longest + b"\r\nx\r\n--b--"
     for size in (len(body), 5000, 100):
@@ -127,7 +127,7 @@ _BOUNDARIES = st.sampled_from([b"b", b"-", b"--", b"a b", b"----WebKitFormBounda
 
 @st.composite
 def _babble(draw: st.DrawFn) -> tuple[bytes, bytes]:
-    """A boundary, and what it is no form of, or nearly one."""
+    """A boundary, and bytes that are almost a form with it."""
     boundary = draw(_BOUNDARIES)
     delimiter = b"\r\n--" + boundary
     fragments = st.sampled_from(
@@ -146,7 +146,7 @@ def _babble(draw: st.DrawFn) -> tuple[bytes, bytes]:
 
 @given(babble=_babble(), places=st.lists(st.integers(0, 1000), max_size=8))
 @settings(deadline=None, max_examples=1500)
-def test_whatever_comes_is_told_as_python_multipart_tells_it_however_it_is_cut(
+def test_any_body_is_parsed_as_by_python_multipart_however_it_is_split(
     babble: tuple[bytes, bytes], places: list[int]
 ) -> None:
     boundary, body = babble

@@ -1,4 +1,4 @@
-"""What the headers of a part and of a request may say; what the parser keeps of a chunk, and how often it looks."""
+"""The parser: valid and malformed headers and bodies, and its use of memory and time."""
 
 import gc
 import string
@@ -44,7 +44,7 @@ PHOTO = file(b"\xff\xd8\xff")
         ('multipart/form-data; boundary="abc" "', b"abc"),
     ],
 )
-def test_a_content_type_tells_the_boundary(content_type: str, boundary: bytes) -> None:
+def test_the_boundary_is_read_from_the_content_type(content_type: str, boundary: bytes) -> None:
     assert parse_boundary(content_type) == boundary
 
 
@@ -67,13 +67,13 @@ def test_a_content_type_tells_the_boundary(content_type: str, boundary: bytes) -
         "image/jpeg; boundary=abc",
     ],
 )
-def test_a_content_type_without_a_usable_boundary_is_refused(content_type: str | None) -> None:
+def test_a_content_type_without_a_usable_boundary_is_rejected(content_type: str | None) -> None:
     with pytest.raises(NotMultipart):
         parse_boundary(content_type)
 
 
 @given(st.text(string.ascii_letters + string.digits + "'()+_,-./:=?", min_size=1, max_size=MAX_BOUNDARY_LENGTH))
-def test_a_boundary_without_quotes_is_what_python_multipart_takes_it_for(boundary: str) -> None:
+def test_an_unquoted_boundary_is_read_as_by_python_multipart(boundary: str) -> None:
     content_type = f"multipart/form-data; boundary={boundary}"
     assert parse_boundary(content_type) == parse_options_header(content_type)[1][b"boundary"]
 
@@ -88,7 +88,7 @@ def test_no_content_type_raises_another_error(content_type: str) -> None:
         assert parse_boundary(content_type)
 
 
-async def test_a_body_under_another_boundary_is_refused() -> None:
+async def test_a_body_with_another_boundary_is_rejected() -> None:
     whole = body(LABEL, PHOTO, boundary=b"another")
     assert await outcome(form_of(whole)) == Refusal(MalformedBody, None)
 
@@ -111,7 +111,7 @@ async def test_a_body_under_another_boundary_is_refused() -> None:
         b'Content-Disposition: form-data; name="label"\rX: y',
     ],
 )
-async def test_a_part_without_proper_headers_is_refused(headers: bytes) -> None:
+async def test_a_part_with_malformed_headers_is_rejected(headers: bytes) -> None:
     assert await outcome(form_of(body(part(headers, b"x"), PHOTO))) == Refusal(MalformedBody, None)
 
 
@@ -126,7 +126,7 @@ async def test_a_part_may_have_eight_headers(more: int, taken: bool) -> None:  #
 
 
 @pytest.mark.parametrize("header", [b"X-Long: " + b"y" * 2**20, b"X" * 2**20 + b": y"], ids=["value", "name"])
-async def test_a_header_of_a_mebibyte_is_refused_before_it_has_arrived(header: bytes) -> None:
+async def test_a_header_of_a_mebibyte_is_rejected_before_it_has_arrived(header: bytes) -> None:
     whole = _with_headers(header)
     assert await outcome(form_of(whole)) == Refusal(MalformedBody, None)
     assert await outcome(form_of(whole[:5000])) == Refusal(MalformedBody, None)
@@ -138,7 +138,7 @@ _PLAIN = st.binary(max_size=20).filter(lambda value: not set(value) & set(b'\r"'
 
 @given(name=_PLAIN, filename=st.none() | _PLAIN, data=st.binary(max_size=5))
 @settings(deadline=None, max_examples=200)
-async def test_a_disposition_in_its_usual_form_says_what_it_says_in_any_other(
+async def test_the_fast_path_for_a_common_disposition_gives_the_same_result(
     name: bytes, filename: bytes | None, data: bytes
 ) -> None:
     parameters = b'name="%b"' % name + (b"" if filename is None else b'; filename="%b"' % filename)
@@ -150,7 +150,7 @@ async def test_a_disposition_in_its_usual_form_says_what_it_says_in_any_other(
 
 
 @pytest.mark.parametrize("name", [b"\xff", b"\xed\xa0\x80", b"lab\0el"])
-async def test_a_field_whose_name_is_no_text_is_refused(name: bytes) -> None:
+async def test_a_field_whose_name_is_not_text_is_rejected(name: bytes) -> None:
     assert await outcome(form_of(body(text(b"x", name=name), LABEL, PHOTO))) == Refusal(InvalidText, None)
 
 
@@ -198,7 +198,7 @@ def _with_header(line: bytes) -> bytes:
         (b"--" + BOUNDARY + b" \t".ljust(99) + b"\r\n", "more than white space"),
     ],
 )
-def test_a_fault_names_its_cause_wherever_the_body_is_cut(sent: bytes, cause: str) -> None:
+def test_an_error_names_its_cause_however_the_body_is_split(sent: bytes, cause: str) -> None:
     whole = told([sent], boundary=BOUNDARY)
     assert isinstance(whole[-1], tuple)
     assert whole[-1][0] is MalformedBody
@@ -209,7 +209,7 @@ def test_a_fault_names_its_cause_wherever_the_body_is_cut(sent: bytes, cause: st
         assert told(cut(sent, places), boundary=BOUNDARY) == whole
 
 
-@pytest.mark.timeout(20)  # seconds: a fraction of one, or a minute if every quote is read from each other
+@pytest.mark.timeout(20)  # seconds: a fraction of one if the work is linear, a minute if it is quadratic
 def test_quotes_that_are_never_closed_are_read_once() -> None:
     unclosed = b'"\n"' + b'"' + b'\\"' * 2_000
     headers = [b"X-%d: %b" % (number, unclosed) for number in range(7)]
@@ -221,7 +221,7 @@ def test_quotes_that_are_never_closed_are_read_once() -> None:
 @pytest.mark.parametrize(
     "filler", [b"x", b"\r\n--", b"\r\n--" + BOUNDARY + b"x", b"\r", b"--" + BOUNDARY + b"\r\n"[:1]]
 )
-def test_a_preamble_is_ignored_up_to_its_limit_wherever_it_is_cut(filler: bytes, over: int) -> None:
+def test_a_preamble_is_ignored_up_to_its_limit_however_it_is_split(filler: bytes, over: int) -> None:
     preamble = b"x" + (filler * MAX_PREAMBLE_BYTES)[: MAX_PREAMBLE_BYTES - 1 + over]
     sent = preamble + b"\r\n" + body(LABEL, PHOTO)
     expected = told([sent], boundary=BOUNDARY)
@@ -239,7 +239,7 @@ def test_a_form_within_the_preamble_is_not_read() -> None:
 
 
 @pytest.mark.parametrize("fold", [b"\r\n ", b"\r\n\t", b" \r\n \t \r\n "])
-def test_folded_headers_are_unfolded_wherever_they_are_cut(fold: bytes) -> None:
+def test_folded_headers_are_unfolded_however_they_are_split(fold: bytes) -> None:
     head = b'Content-Disposition:%bform-data;%bname=photo;%bfilename=%b"a b.jpg"\r\nContent-Type:%bimage/jpeg'
     sent = body(part(head % ((fold,) * 5), b" x"))
     whole = told([sent], boundary=BOUNDARY)
@@ -252,13 +252,13 @@ def test_folded_headers_are_unfolded_wherever_they_are_cut(fold: bytes) -> None:
 
 
 @pytest.mark.parametrize("over", [0, 1])
-def test_a_folded_header_is_as_long_as_all_its_lines(over: int) -> None:
+def test_the_limit_of_a_folded_header_applies_to_all_its_lines(over: int) -> None:
     lines = b"X: y" + b"\r\n y" * MAX_HEADER_BYTES
     sent = _with_header(lines[:MAX_HEADER_BYTES] + b"y" * over) + body()
     assert (told([sent], boundary=BOUNDARY)[-1] is Mark.FORM_END) is not bool(over)
 
 
-def test_a_first_line_that_continues_none_is_refused() -> None:
+def test_a_folded_first_line_is_rejected() -> None:
     sent = body(part(b" Content-Disposition: form-data; name=label", b"x"))
     assert told([sent], boundary=BOUNDARY)[-1][0] is MalformedBody  # type: ignore[index]
 
@@ -277,8 +277,8 @@ def _amid_a_photo() -> FormParser:
     [[LABEL], [PHOTO], [], [b"no colon\r\n"], [text(b"", name=b"\xff")]],
     ids=["text", "file", "the end", "no header", "no text"],
 )
-def test_a_chunk_is_let_go_of_with_its_events(parts: list[bytes]) -> None:
-    # Made anew, so that nobody else holds them.
+def test_a_chunk_is_freed_with_its_events(parts: list[bytes]) -> None:
+    # Created here, so that nothing else refers to them.
     chunk, another = (b"%c\r\n" % first + body(*parts) for first in b"xy")
     parser = _amid_a_photo()
     last = parser.feed(chunk)[-1]
@@ -286,7 +286,7 @@ def test_a_chunk_is_let_go_of_with_its_events(parts: list[bytes]) -> None:
     assert sys.getrefcount(chunk) == sys.getrefcount(another)
 
 
-def test_a_parser_goes_without_the_collector() -> None:
+def test_a_parser_is_freed_without_the_garbage_collector() -> None:
     parser = _amid_a_photo()
     gone = ref(parser)
     gc.disable()
@@ -298,7 +298,7 @@ def test_a_parser_goes_without_the_collector() -> None:
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray])
-def test_data_is_given_out_where_it_arrived(kind: type[bytes | bytearray]) -> None:
+def test_data_is_passed_on_without_a_copy(kind: type[bytes | bytearray]) -> None:
     parser = _amid_a_photo()
     chunk = kind(b"photo" + DELIMITER + b"\r\n" + PHOTO + DELIMITER[:-1])
     data = [event for event in parser.feed(memoryview(chunk)) if isinstance(event, memoryview)]
@@ -306,21 +306,21 @@ def test_data_is_given_out_where_it_arrived(kind: type[bytes | bytearray]) -> No
     assert all(view.obj is chunk for view in data)
 
 
-def test_what_began_like_a_delimiter_and_is_none_comes_before_what_told_so() -> None:
+def test_bytes_that_only_began_like_a_delimiter_come_before_the_following_bytes() -> None:
     parser = _amid_a_photo()
     chunks = [b"x" + DELIMITER, b"\r", b"y", DELIMITER[:9], DELIMITER + b"--"]
     events: list[list[object]] = [list(parser.feed(chunk)) for chunk in chunks]
     assert events == [[b"x"], [], [DELIMITER + b"\r", b"y"], [], [DELIMITER[:9], Mark.PART_END, Mark.FORM_END]]
 
 
-def test_an_empty_view_says_nothing() -> None:
+def test_an_empty_view_causes_no_events() -> None:
     parser = _amid_a_photo()
     assert parser.feed(memoryview(b"")) == parser.feed(b"") == []
 
 
 @pytest.mark.parametrize("begun", [b"", b"--" + BOUNDARY + b"\r\n" + LABEL + b"\r\n"], ids=["first", "second"])
 @pytest.mark.parametrize("over", [0, 1])
-def test_white_space_may_follow_a_delimiter_as_far_as_its_limit(begun: bytes, over: int) -> None:
+def test_white_space_may_follow_a_delimiter_up_to_its_limit(begun: bytes, over: int) -> None:
     whole = begun + b"--" + BOUNDARY + b"\t " * (MAX_PADDING // 2) + b" " * over + b"\r\n" + PHOTO + DELIMITER + b"--"
     for chunks in ([whole], cut(whole, range(len(whole)))):
         assert (told(chunks, boundary=BOUNDARY)[-1] is Mark.FORM_END) is not bool(over)
@@ -346,7 +346,7 @@ def test_white_space_may_follow_a_delimiter_as_far_as_its_limit(begun: bytes, ov
         *("later padding", "look-alikes", "line breaks"),
     ],
 )
-def test_no_more_is_held_than_a_header_however_much_comes(opening: bytes, more: bytes) -> None:
+def test_the_parser_buffers_at_most_one_header(opening: bytes, more: bytes) -> None:
     parser = FormParser(BOUNDARY)
     chunks = [opening] + [more * 7] * MAX_HEADER_BYTES
     for chunk in chunks:
@@ -359,7 +359,7 @@ def test_no_more_is_held_than_a_header_however_much_comes(opening: bytes, more: 
 
 @contextmanager
 def _counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """How many bytes each search for a delimiter and each look ahead goes through."""
+    """Return how many bytes each search for a delimiter and each look ahead examines."""
     ahead = FormParser._ahead
     counts: list[int] = []
 
@@ -386,7 +386,7 @@ def _counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     [DELIMITER, DELIMITER[:-1], DELIMITER + b"-\r", b"\r", b"\r\n--", b"x"],
     ids=["look-alikes", "nearly", "until the last byte", "returns", "hyphens", "plain"],
 )
-def test_twice_the_data_is_twice_the_work_and_no_more_views_than_two_a_chunk(
+def test_the_work_is_linear_and_a_chunk_causes_at_most_two_views(
     data: bytes, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = []
@@ -402,6 +402,6 @@ def test_twice_the_data_is_twice_the_work_and_no_more_views_than_two_a_chunk(
     assert work[1] < 2.1 * work[0]
 
 
-def test_the_boundary_of_these_tests_is_one_that_a_header_can_name() -> None:
+def test_the_boundary_of_these_tests_is_valid_in_a_header() -> None:
     assert parse_boundary(f"multipart/form-data; boundary={BOUNDARY.decode()}") == BOUNDARY
     assert issubclass(NotMultipart, RecipeApiError)

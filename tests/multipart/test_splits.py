@@ -1,4 +1,4 @@
-"""However a body is cut into chunks, the same becomes of it; and cut short, it never passes for whole."""
+"""The outcome does not depend on how a body is split into chunks, and a truncated body is never accepted."""
 
 from dataclasses import dataclass, replace
 from random import Random
@@ -33,7 +33,7 @@ _boundaries = st.just(BOUNDARY) | st.text(_BOUNDARY_CHARACTERS, min_size=1, max_
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A form as a client sends it, and what it says."""
+    """A form as a client sends it, and its fields."""
 
     boundary: bytes
     whole: bytes
@@ -41,7 +41,7 @@ class Sent:
 
 
 def _data(boundary: bytes) -> st.SearchStrategy[bytes]:
-    """Bytes of any kind, thick with what looks like the boundary and is not."""
+    """Bytes of any kind, with many near misses of the boundary."""
     delimiter = b"\r\n--" + boundary
     look_alikes = st.integers(1, len(delimiter) - 1).map(lambda length: delimiter[:length]) | st.sampled_from(
         [b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"--", delimiter[1:], delimiter[2:], b"\r\r\n--", b"Content-Disposition:"]
@@ -87,13 +87,13 @@ async def test_every_split_of_a_form_gives_the_same_fields_and_bytes(
 
 @given(sent=_forms())
 @settings(deadline=None, max_examples=30)
-async def test_a_form_that_arrives_byte_by_byte_gives_the_same(sent: Sent) -> None:
+async def test_a_form_that_arrives_byte_by_byte_gives_the_same_result(sent: Sent) -> None:
     form = form_of(*cut(sent.whole, range(len(sent.whole))), boundary=sent.boundary)
     assert await outcome(form) == sent.says
 
 
 @pytest.mark.parametrize("boundary", [b"b", BOUNDARY, b"b" * 70], ids=["short", "usual", "longest"])
-async def test_a_delimiter_is_seen_wherever_in_a_large_chunk_it_stands(boundary: bytes) -> None:
+async def test_a_delimiter_is_found_anywhere_in_a_large_chunk(boundary: bytes) -> None:
     noise = Random(1).randbytes(256 * KIB).replace(b"\r", b"\n")  # noqa: S311 - no secret
     rules = replace(RULES, max_file_bytes=MIB)
     places = [*range(200), *range(1000, 256 * KIB, 997), *range(256 * KIB - 200, 256 * KIB)]
@@ -106,7 +106,7 @@ async def test_a_delimiter_is_seen_wherever_in_a_large_chunk_it_stands(boundary:
 
 
 @pytest.mark.parametrize("pad", [0, 1, 2, 100])
-async def test_a_delimiter_is_seen_where_a_chunk_ends_in_it(pad: int) -> None:
+async def test_a_delimiter_is_found_if_a_chunk_ends_within_it(pad: int) -> None:
     head, tail = body(file(b"y"), text(b"Pancakes")).split(b"\r\n--" + BOUNDARY + b"\r\n", 1)
     delimiter = b"\r\n--" + BOUNDARY
     for length in range(1, len(delimiter) + 1):
@@ -115,7 +115,7 @@ async def test_a_delimiter_is_seen_where_a_chunk_ends_in_it(pad: int) -> None:
         assert await outcome(form) == Fields("Pancakes", "pancakes.jpg", b"y" * (1 + pad)), length
 
 
-async def test_an_empty_chunk_says_nothing() -> None:
+async def test_an_empty_chunk_has_no_effect() -> None:
     whole = body(text(b"Pancakes"), file(b"y" * 200))
     pieces = [piece for chunk in cut(whole, range(0, len(whole), 9)) for piece in (chunk, b"")]
     upload = await form_of(*pieces).file("photo")
@@ -133,7 +133,7 @@ _LABEL, _PHOTO = text(b"Pancakes"), file(b"\xff\xd8\xff\r\n--\r\nphoto")
     [(_LABEL, _PHOTO), (_PHOTO, _LABEL), (text(b"x", name=b"more"), _LABEL, _PHOTO, text(b"", name=b"last"))],
     ids=["label first", "photo first", "extra fields around"],
 )
-async def test_a_body_cut_short_at_any_byte_is_refused(parts: tuple[bytes, ...]) -> None:
+async def test_a_body_truncated_at_any_byte_is_rejected(parts: tuple[bytes, ...]) -> None:
     whole = body(*parts, epilogue=b"")
     for length in range(len(whole)):
         assert await outcome(form_of(whole[:length])) == Refusal(MalformedBody, None), length
@@ -141,7 +141,7 @@ async def test_a_body_cut_short_at_any_byte_is_refused(parts: tuple[bytes, ...])
 
 
 @pytest.mark.parametrize("epilogue", [b"", b"\r", b"\r\n", b"\r\nThe end.\r\n", b"\r\n" + body(_LABEL)])
-async def test_what_follows_the_closing_boundary_says_nothing(epilogue: bytes) -> None:
+async def test_bytes_after_the_closing_boundary_are_ignored(epilogue: bytes) -> None:
     whole = body(_LABEL, _PHOTO, epilogue=epilogue)
     for pieces in ([whole], cut(whole, range(len(whole)))):
         assert isinstance(await outcome(form_of(*pieces)), Fields)
@@ -159,7 +159,7 @@ async def test_what_follows_the_closing_boundary_says_nothing(epilogue: bytes) -
         (b"\r\nHello\n--" + BOUNDARY + b"\r\n", False),
     ],
 )
-async def test_a_preamble_is_ignored_where_it_ends_in_a_line_break(preamble: bytes, *, taken: bool) -> None:
+async def test_a_preamble_is_ignored_if_it_ends_in_a_line_break(preamble: bytes, *, taken: bool) -> None:
     whole = body(_LABEL, _PHOTO, preamble=preamble)
     for pieces in ([whole], cut(whole, range(len(whole)))):
         assert await outcome(form_of(*pieces)) == (
@@ -205,7 +205,7 @@ _BABBLE = st.lists(_FRAGMENTS | st.binary(max_size=30), max_size=14).map(b"".joi
 
 @given(whole=st.binary(max_size=300) | _BABBLE | _BABBLE.map(body), places=_PLACES)
 @settings(deadline=None, max_examples=400)
-async def test_whatever_arrives_gives_one_outcome_however_it_is_cut_and_no_error_but_ours(
+async def test_any_body_has_the_same_outcome_however_it_is_split_and_raises_only_our_errors(
     whole: bytes, places: list[int]
 ) -> None:
     expected = await outcome(form_of(whole))
@@ -216,7 +216,7 @@ async def test_whatever_arrives_gives_one_outcome_however_it_is_cut_and_no_error
 @pytest.mark.parametrize(
     "later", [b"no header\r\r", part(b"X: y\r\nX: y"), text(b"", name=b"\xff")], ids=["syntax", "twice", "no text"]
 )
-async def test_a_fault_does_not_hide_one_that_came_before_it(later: bytes) -> None:
+async def test_an_error_does_not_hide_an_earlier_one(later: bytes) -> None:
     whole = body(text(b"x" * (MAX_TEXT_BYTES + 1)), later)
     for pieces in ([whole], cut(whole, range(len(whole)))):
         assert await outcome(form_of(*pieces)) == Refusal(TextTooLarge, "label")

@@ -1,4 +1,4 @@
-"""A text field is decoded as its part declares, or refused by the header that declares it."""
+"""A text field is decoded as its part declares, or rejected with the name of the header that declares it."""
 
 import encodings
 from base64 import b64encode, encodebytes
@@ -15,7 +15,7 @@ from recipe_api.multipart.text import declared_encoding
 
 
 def value_of(value: bytes, content_type: bytes = b"", transfer_encoding: bytes = b"", *, default: str = "utf-8") -> str:
-    """The value of a label that arrived as these bytes, in a part with these headers."""
+    """Return the label that arrives as these bytes, in a part with these headers."""
     part = PartHeaders("label", None, content_type, transfer_encoding)
     return declared_encoding(part, default_charset=default).decode(value, field="label")
 
@@ -43,7 +43,7 @@ def test_a_text_is_decoded_from_the_charset_that_its_part_declares(content_type:
 
 
 @pytest.mark.parametrize("charset", ["iso-2022-jp", "Shift_JIS", "x-sjis", "windows-31j", "EUC-JP", "gb18030", "GBK"])
-def test_so_is_one_in_an_east_asian_charset(charset: str) -> None:
+def test_a_text_is_decoded_from_an_east_asian_charset(charset: str) -> None:
     codec = _NAMES["_".join(charset.lower().split("-"))]
     assert value_of("日本".encode(codec), f"text/plain; charset={charset}".encode()) == "日本"
 
@@ -59,7 +59,7 @@ def test_so_is_one_in_an_east_asian_charset(charset: str) -> None:
         ("euc-kr", b"\x81\x41", "갂"),
     ],
 )
-def test_a_name_means_the_larger_set_that_clients_use_under_it(charset: str, value: bytes, text: str) -> None:
+def test_a_charset_name_means_the_superset_that_clients_use(charset: str, value: bytes, text: str) -> None:
     assert value_of(value, f"text/plain; charset={charset}".encode()) == text
 
 
@@ -114,8 +114,8 @@ def test_any_text_survives_both_encodings(text: str, codec: str, encode: object)
         *("klingon", "x" * 4000, "\xe4", "../codecs", "encodings.zlib_codec", "-", "no charset"),
     ],
 )
-def test_what_is_not_a_charset_is_refused_and_not_remembered(charset: str) -> None:
-    before = len(encodings._cache)  # where Python keeps every name it was asked for
+def test_an_unknown_charset_is_rejected_and_not_cached(charset: str) -> None:
+    before = len(encodings._cache)  # where Python caches every name that was looked up
     with pytest.raises(InvalidText, match=r"^label has the unknown charset .{1,60} in its [a-zA-Z-]+\. Send UTF-8\.$"):
         value_of(b"x", b'text/plain; charset="' + charset.encode("latin-1") + b'"')
     assert len(encodings._cache) == before
@@ -139,7 +139,7 @@ def test_what_is_not_a_charset_is_refused_and_not_remembered(charset: str) -> No
         (b"", b"gz\0ip", b"x", "label has the unknown Content-Transfer-Encoding gz?ip. Remove it."),
     ],
 )
-def test_what_cannot_be_decoded_is_refused_by_its_header(
+def test_a_text_that_cannot_be_decoded_is_rejected_and_its_header_named(
     content_type: bytes, encoding: bytes, value: bytes, detail: str
 ) -> None:
     with pytest.raises(InvalidText) as caught:
@@ -163,7 +163,9 @@ def test_every_charset_is_a_text_encoding_of_python() -> None:
     encoding=st.sampled_from([b"", b"base64", b"quoted-printable"]),
 )
 @settings(deadline=None, max_examples=500)
-def test_any_bytes_are_a_text_that_can_be_stored_or_are_refused(value: bytes, charset: str, encoding: bytes) -> None:
+def test_any_bytes_are_decoded_to_a_text_that_can_be_stored_or_rejected(
+    value: bytes, charset: str, encoding: bytes
+) -> None:
     sent = b64encode(value) if encoding == b"base64" else value
     try:
         text = value_of(sent, b"text/plain; charset=" + charset.encode(), encoding)

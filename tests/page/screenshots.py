@@ -102,7 +102,7 @@ async def take_error(camera: Camera, proxy: ServiceProxy) -> None:
     notes = camera.write("Shopping list", b"eggs, milk, flour")
     page = await camera.open(proxy.url, Variant(size=(1000, 700)))
     await choose(page, ("Tomato soup", soup), ("Shopping list", notes))
-    proxy.script.follow(Plan(call="POST /recipe", fault=Fault.RESET, for_ever=True))
+    proxy.script.follow(Plan(call="POST /recipe", fault=Fault.RESET, forever=True))
     await form(page, soup).get_by_role("button", name="Upload").click()
     await expect(form(page, soup).get_by_role("button", name="Try again")).to_be_visible()
     proxy.script.follow()
@@ -114,7 +114,7 @@ async def take_error(camera: Camera, proxy: ServiceProxy) -> None:
 async def take_uploading(camera: Camera, proxy: ServiceProxy) -> None:
     """Take three uploads, two of them in progress."""
     page = await camera.open(proxy.url)
-    proxy.script.follow(Plan(call="POST /recipe", fault=Fault.HELD, for_ever=True))
+    proxy.script.follow(Plan(call="POST /recipe", fault=Fault.HELD, forever=True))
     sizes = {"Shakshuka": 14 * _MIB, "Summer salad": 28 * _MIB, "Lemon cake": 0}
     await choose(page, *((label, camera.file(label, size=size)) for label, size in sizes.items()))
     await page.get_by_role("button", name="Upload all").click()

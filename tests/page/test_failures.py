@@ -48,7 +48,7 @@ async def lose(page: Page, proxy: ServiceProxy, fault: Fault) -> list[str]:
     await page.goto(proxy.url)
     # For ever, that is until the photo failed: Chromium sends a POST again by itself when a connection that it had
     # used before breaks. What it sends has the same key, and so does no harm.
-    proxy.script.follow(Plan(call="POST /recipe", fault=fault, for_ever=True))
+    proxy.script.follow(Plan(call="POST /recipe", fault=fault, forever=True))
     await send(page)
     await expect(page.get_by_role("button", name="Try again")).to_be_visible()
     proxy.script.follow()
@@ -82,7 +82,7 @@ class TestABrokenConnection:
     async def test_that_lost_only_the_response_creates_no_second_recipe(
         self, page: Page, proxy: ServiceProxy, service: Service
     ) -> None:
-        keys = await lose(page, proxy, Fault.ANSWER_LOST)
+        keys = await lose(page, proxy, Fault.RESPONSE_LOST)
         await expect(page.get_by_label("Label")).not_to_be_editable()
         await page.get_by_role("button", name="Try again").click()
 
@@ -96,7 +96,7 @@ class TestABrokenConnection:
         self, page: Page, proxy: ServiceProxy, service: Service, visit: Visit
     ) -> None:
         visit.expect("403 (Forbidden)")
-        keys = await lose(page, proxy, Fault.ANSWER_LOST)
+        keys = await lose(page, proxy, Fault.RESPONSE_LOST)
         await answer_uploads(page, 403, "<h1>Not now</h1>")
         await page.get_by_role("button", name="Try again").click()
         await expect(page.locator(".state")).to_contain_text("403")
@@ -111,7 +111,7 @@ class TestABrokenConnection:
     async def test_does_not_change_the_order_of_the_gallery(
         self, page: Page, proxy: ServiceProxy, service: Service
     ) -> None:
-        await lose(page, proxy, Fault.ANSWER_LOST)
+        await lose(page, proxy, Fault.RESPONSE_LOST)
         await choose(page, photo("waffles.jpg"))
         await page.get_by_role("button", name="Upload: waffles.jpg").click()
         await expect(page.locator("#tiles h3")).to_have_text("waffles")
@@ -137,12 +137,12 @@ class TestABrokenConnection:
         self, page: Page, proxy: ServiceProxy, service: Service, visit: Visit
     ) -> None:
         visit.expect("409 (Conflict)")
-        first = Plan(call="POST /recipe", fault=Fault.LATE, for_ever=True)
+        first = Plan(call="POST /recipe", fault=Fault.LATE, forever=True)
         await page.goto(proxy.url)
         proxy.script.follow(first)
         await send(page)
         await expect(page.get_by_role("button", name="Try again")).to_be_visible()
-        first.for_ever = False
+        first.forever = False
         await page.get_by_role("button", name="Try again").click()
 
         await expect(page.locator(".state")).to_contain_text("still in progress. Trying again in 5 seconds")

@@ -81,7 +81,7 @@ class TestSending:
         self, tab: Tab, choose: Choose, proxy: ServiceProxy, service: Service
     ) -> None:
         await tab.open(proxy.url)
-        proxy.script.follow(Plan(call="POST /recipe", fault=Fault.HELD, for_ever=True))
+        proxy.script.follow(Plan(call="POST /recipe", fault=Fault.HELD, forever=True))
         await choose("pancakes.jpg", size=32 * MIB)
         await tab.click(UPLOAD)
         await tab.until(f"/^[0-9.]+ MB of 33.6 MB/.test({STATE})")
@@ -99,7 +99,7 @@ class TestSending:
         self, tab: Tab, choose: Choose, proxy: ServiceProxy, service: Service
     ) -> None:
         await tab.open(proxy.url)
-        proxy.script.follow(Plan(call="POST /recipe", fault=Fault.ANSWER_STALLED))
+        proxy.script.follow(Plan(call="POST /recipe", fault=Fault.RESPONSE_STALLED))
         await choose("pancakes.jpg")
         await tab.click(UPLOAD)
         await tab.until(says("Storing …"))
@@ -117,7 +117,7 @@ class TestSending:
         self, tab: Tab, choose: Choose, proxy: ServiceProxy, service: Service
     ) -> None:
         await tab.open(proxy.url)
-        proxy.script.follow(Plan(call="POST /recipe", fault=Fault.HELD, for_ever=True))
+        proxy.script.follow(Plan(call="POST /recipe", fault=Fault.HELD, forever=True))
         await choose("pancakes.jpg", size=MIB)
         await tab.click(UPLOAD)
         await tab.until(CANCEL)
@@ -129,12 +129,12 @@ class TestSending:
         await tab.until(shown("pancakes"))
         assert labels(service) == ["pancakes"]
 
-    @pytest.mark.parametrize("fault", [Fault.RESET, Fault.ANSWER_LOST])
+    @pytest.mark.parametrize("fault", [Fault.RESET, Fault.RESPONSE_LOST])
     async def test_over_a_broken_connection_creates_one_recipe(
         self, tab: Tab, choose: Choose, proxy: ServiceProxy, service: Service, fault: Fault
     ) -> None:
         await tab.open(proxy.url)
-        proxy.script.follow(Plan(call="POST /recipe", fault=fault, for_ever=True))
+        proxy.script.follow(Plan(call="POST /recipe", fault=fault, forever=True))
         await choose("pancakes.jpg", size=MIB)
         await tab.click(UPLOAD)
         await tab.until(TRY_AGAIN)
@@ -220,7 +220,7 @@ async def test_a_service_with_tokens_asks_for_one(
 async def test_the_form_uploads_if_the_script_does_not_load(
     tab: Tab, tmp_path: Path, proxy: ServiceProxy, service: Service
 ) -> None:
-    proxy.script.follow(Plan(call="GET /static/page.js", fault=Fault.ANSWER_LOST, for_ever=True))
+    proxy.script.follow(Plan(call="GET /static/page.js", fault=Fault.RESPONSE_LOST, forever=True))
     await tab.open(proxy.url)
     (tmp_path / "pancakes.jpg").write_bytes(photo()["buffer"])
     await tab.choose(tmp_path / "pancakes.jpg")

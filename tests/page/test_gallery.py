@@ -106,7 +106,7 @@ class TestShowing:
     ) -> None:
         visit.expect("ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET")
         upload(service, "Soup")
-        proxy.script.follow(Plan(call="GET /recipe?limit=24", fault=Fault.ANSWER_LOST, for_ever=True))
+        proxy.script.follow(Plan(call="GET /recipe?limit=24", fault=Fault.RESPONSE_LOST, forever=True))
         await page.goto(proxy.url)
         await expect(page.locator("#gallery-state")).to_contain_text("The connection was lost")
         await choose(page, photo())

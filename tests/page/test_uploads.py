@@ -27,7 +27,7 @@ PREVIEWS = """
 
 def held() -> Plan:
     """Return a plan that holds all uploads until the proxy gets another plan."""
-    return Plan(call="POST /recipe", fault=Fault.HELD, for_ever=True)
+    return Plan(call="POST /recipe", fault=Fault.HELD, forever=True)
 
 
 async def transfer_to(page: Page, event: str, selector: str) -> None:
@@ -307,7 +307,7 @@ class TestSending:
         self, page: Page, proxy: ServiceProxy, service: Service
     ) -> None:
         await page.goto(proxy.url)
-        proxy.script.follow(Plan(call="POST /recipe", fault=Fault.ANSWER_STALLED))
+        proxy.script.follow(Plan(call="POST /recipe", fault=Fault.RESPONSE_STALLED))
         await choose(page, photo())
         await page.get_by_role("button", name="Upload").click()
         await expect(page.locator(".state")).to_have_text("Storing …")

@@ -1,4 +1,4 @@
-"""What connections may take: silent ones, heads without an end, and responses that nobody reads."""
+"""Limits on connections: idle ones, endless heads, and responses that the client does not read."""
 
 import resource
 import select
@@ -28,7 +28,7 @@ HEAD = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
 def bounded(
     make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., tuple[Service, Lines]]]:
-    """A service of its own with other bounds on its connections, by keyword, and its log."""
+    """Return a function that starts a service with other limits, by keyword, and returns its log as well."""
     with ExitStack() as opened:
 
         def start(**bounds: float) -> tuple[Service, Lines]:
@@ -41,7 +41,7 @@ def bounded(
 
 
 def is_alive(wire: Wire) -> bool:
-    """Whether a request on this connection gets its response."""
+    """Return whether a request on this connection gets its response."""
     wire.send(request("/healthz", method="GET"))
     return wire.read(method="GET").status == 200
 
@@ -57,16 +57,16 @@ def test_idle_connections_make_room_for_others_the_oldest_first(bounded: Callabl
     service, log = bounded(MAX_CONNECTIONS=8)
     with ExitStack() as opened:
         first, *others = [connected(service, opened) for _ in range(8)]
-        assert is_alive(first)  # and is idle for a shorter time than the others now
+        assert is_alive(first)  # now it has been idle for a shorter time than the others
         newest = [connected(service, opened) for _ in range(4)]
 
         assert all(is_alive(wire) for wire in [first, *newest, *others[4:]])
         assert all(wire.is_closed() for wire in others[:4])
 
-    assert len(log.events("connections closed to make room for others")) == 1  # however many they are
+    assert len(log.events("connections closed to make room for others")) == 1  # one line, however many connections
 
 
-def test_a_flood_of_silent_connections_keeps_nobody_out(bounded: Callable[..., tuple[Service, Lines]]) -> None:
+def test_a_flood_of_silent_connections_blocks_no_other_client(bounded: Callable[..., tuple[Service, Lines]]) -> None:
     service, _ = bounded(MAX_CONNECTIONS=20)
     with ExitStack() as opened:
         for _ in range(200):
@@ -75,19 +75,21 @@ def test_a_flood_of_silent_connections_keeps_nobody_out(bounded: Callable[..., t
             assert post(client).status_code == 201
 
 
-def test_where_all_connections_are_in_use_the_next_is_told_so(bounded: Callable[..., tuple[Service, Lines]]) -> None:
+def test_if_all_connections_are_in_use_the_next_is_rejected_with_a_problem(
+    bounded: Callable[..., tuple[Service, Lines]],
+) -> None:
     service, log = bounded(MAX_CONNECTIONS=2)
     upload = request("/recipe", b"x", "Content-Type: multipart/form-data; boundary=x", length=100)
     with service.connect() as one, service.connect() as other:
         for wire in (one, other):
             wire.send(upload.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
-            assert wire.read_exactly(25)  # the go-ahead: it is in use
+            assert wire.read_exactly(25)  # "100 Continue": the connection is in use
         with service.connect() as third:
-            answer = third.read()
+            response = third.read()
             assert third.is_closed()
 
-    assert_rejected(answer.status, answer.body, "service-full")
-    assert int(answer.headers["Retry-After"]) > 0
+    assert_rejected(response.status, response.body, "service-full")
+    assert int(response.headers["Retry-After"]) > 0
     assert log.events("connections refused: all others are in use")
 
 
@@ -98,12 +100,12 @@ def test_a_rejected_upload_whose_body_is_still_awaited_makes_room(
     with service.connect() as one, service.connect() as other:
         for wire in (one, other):
             wire.send(request("/recipe", b"x", "Content-Type: text/plain", length=100))
-            assert wire.read().status == 415  # and the service reads on for a while
+            assert wire.read().status == 415  # the service reads on for a while
         with service.client() as client:
             assert client.get("/healthz").status_code == 200
 
 
-def test_unfinished_heads_are_bounded_by_the_memory_that_they_take(
+def test_the_memory_of_unfinished_heads_is_limited(
     bounded: Callable[..., tuple[Service, Lines]],
 ) -> None:
     service, log = bounded(OPEN_HEAD_BYTES=100_000)
@@ -113,7 +115,7 @@ def test_unfinished_heads_are_bounded_by_the_memory_that_they_take(
         for wire in unfinished:
             wire.send(HEAD + lines)
             with service.connect() as other:
-                assert is_alive(other)  # by when the head has been read
+                assert is_alive(other)  # by then the head has been read
 
         assert all(wire.is_closed() for wire in unfinished[:12])
         unfinished[-1].send(b"\r\n")
@@ -123,7 +125,7 @@ def test_unfinished_heads_are_bounded_by_the_memory_that_they_take(
 
 
 def unread(service: Service, requests: int) -> socket.socket:
-    """A client that asks for much and reads nothing."""
+    """Open a client that requests much and reads nothing."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.connect((HOST, service.port))
@@ -134,14 +136,16 @@ def unread(service: Service, requests: int) -> socket.socket:
 NEVER_READ = "connections closed: their clients do not read the response"
 
 
-def test_a_response_that_nobody_reads_is_given_up(bounded: Callable[..., tuple[Service, Lines]]) -> None:
+def test_a_connection_whose_client_does_not_read_the_response_is_closed(
+    bounded: Callable[..., tuple[Service, Lines]],
+) -> None:
     service, log = bounded(CHECK_SECONDS=0.05, UNREAD_SECONDS=0.3)
     with unread(service, 8):
         assert eventually(lambda: bool(log.events(NEVER_READ)))
         assert eventually(lambda: bool(log.events("request")))  # the app is not left waiting
 
 
-def test_a_response_that_is_read_byte_by_byte_is_given_up(bounded: Callable[..., tuple[Service, Lines]]) -> None:
+def test_a_connection_whose_client_reads_too_slowly_is_closed(bounded: Callable[..., tuple[Service, Lines]]) -> None:
     service, log = bounded(CHECK_SECONDS=0.05, RATE_SECONDS=0.3, MIN_BYTES_PER_SECOND=10**9)
     with unread(service, 8) as client:
         while not log.events(NEVER_READ):
@@ -149,17 +153,17 @@ def test_a_response_that_is_read_byte_by_byte_is_given_up(bounded: Callable[...,
                 client.recv(1)
 
 
-def test_a_client_that_reads_slowly_gets_all_of_it(bounded: Callable[..., tuple[Service, Lines]]) -> None:
+def test_a_client_that_reads_slowly_gets_the_whole_response(bounded: Callable[..., tuple[Service, Lines]]) -> None:
     service, log = bounded(CHECK_SECONDS=0.05)
     with unread(service, 1) as client:
         wire = Wire(client)
-        answer = wire.read(method="GET")
+        response = wire.read(method="GET")
 
-    assert len(answer.body) == int(answer.headers["Content-Length"]) > 10**6
+    assert len(response.body) == int(response.headers["Content-Length"]) > 10**6
     assert not log.events(NEVER_READ)
 
 
-def test_of_many_clients_that_read_nothing_the_first_are_given_up(
+def test_of_many_clients_that_read_nothing_the_first_is_disconnected(
     bounded: Callable[..., tuple[Service, Lines]],
 ) -> None:
     service, log = bounded(MAX_UNREAD=2)
@@ -170,7 +174,7 @@ def test_of_many_clients_that_read_nothing_the_first_are_given_up(
 
 
 class Fake:
-    """A connection that waits for its client."""
+    """A connection that is waiting for its client."""
 
     unsent = written = 0
     is_responding = False
@@ -180,7 +184,7 @@ class Fake:
         self.is_abandoned = True
 
 
-async def test_descriptors_that_others_hold_count_too() -> None:
+async def test_file_descriptors_of_other_uses_count_as_well() -> None:
     counted = Connections(files=100)
     first, second = Fake(), Fake()
 

@@ -1,4 +1,4 @@
-"""Heads that RFC 9110 and RFC 9112 tell a server to reject, and those that it must accept."""
+"""Heads that a server must reject or accept according to RFC 9110 and RFC 9112."""
 
 from itertools import pairwise
 
@@ -20,7 +20,7 @@ TAIL = request("/tail", b"", method="GET")
 
 
 def with_headers(*lines: str, version: str = "1.1", host: str = "Host: x") -> bytes:
-    """A POST with header lines as they are given, an empty one left out."""
+    """Return the head of a POST request with these header lines, except empty ones."""
     head = [f"POST /recipe HTTP/{version}", *filter(None, [host, *lines])]
     return "\r\n".join(head).encode("latin-1") + b"\r\n\r\n"
 
@@ -55,9 +55,9 @@ MALFORMED = {
     "no host in an absolute target": request("http:///recipe"),
     "credentials in an absolute target": request("http://me@recipes.test/recipe"),
     "another scheme": request("ftp://recipes.test/recipe"),
-    "a port that is none": request("http://recipes.test:x/recipe"),
+    "an invalid port": request("http://recipes.test:x/recipe"),
     "a target of another protocol": request("recipes.test:443"),
-    "an asterisk with something behind": request("*x", method="OPTIONS"),
+    "an asterisk with a suffix": request("*x", method="OPTIONS"),
     "a target that is not ASCII": b"GET /\xe9 HTTP/1.1\r\nHost: x\r\n\r\n",
     "a control character in the target": b"GET /\x01 HTTP/1.1\r\nHost: x\r\n\r\n",
     "a version of two digits": request("/", version="11.1"),
@@ -82,14 +82,14 @@ MALFORMED = {
     "chunks in HTTP/1.0": coded("chunked", version="1.0"),
     **{f"chunk {start!r}": bad_chunk(start) for start in CHUNKS},
 }
-"""400, by what is wrong."""
+"""Requests that get 400, by what is wrong with them."""
 
 UNIMPLEMENTED = {
     "HTTP/2.0": (request("/", version="2.0"), 505, "unsupported-http-version"),
     "HTTP/3.7": (request("/", version="3.7"), 505, "unsupported-http-version"),
     "HTTP/0.9": (request("/", version="0.9"), 505, "unsupported-http-version"),
     "the preface of HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "unsupported-http-version"),
-    "a method of nobody": (request("/", method="BREW"), 501, "unsupported-method"),
+    "an unknown method": (request("/", method="BREW"), 501, "unsupported-method"),
     "a method in lower case": (request("/", method="get"), 501, "unsupported-method"),
     "a tunnel": (request("recipes.test:443", method="CONNECT", length=None), 501, "unsupported-method"),
     "gzip, chunked": (coded("gzip, chunked"), 501, "unsupported-transfer-coding"),
@@ -105,7 +105,7 @@ rejected = pytest.mark.parametrize(("sent", "status", "code"), REJECTED.values()
 
 
 @rejected
-async def test_a_rejection_is_a_problem_that_ends_the_connection_wherever_the_bytes_are_cut(
+async def test_a_rejection_is_a_problem_that_ends_the_connection_however_the_bytes_are_split(
     sent: bytes, status: int, code: str
 ) -> None:
     whole = sent + TAIL
@@ -116,29 +116,31 @@ async def test_a_rejection_is_a_problem_that_ends_the_connection_wherever_the_by
 
 
 @rejected
-async def test_it_comes_after_the_responses_to_the_requests_before(sent: bytes, status: int, code: str) -> None:
+async def test_a_rejection_comes_after_the_responses_to_previous_requests(sent: bytes, status: int, code: str) -> None:
     before = [request("/first", b"one"), request("/second", chunked(b"two"), "Transfer-Encoding: chunked", length=None)]
 
     (first, second, (got, content)), ended = await exchange(b"".join(before) + sent)
 
     assert [first, second] == [(200, b"POST /first one"), (200, b"POST /second two")]
     if code == "unsupported-method" and got == 400:
-        return  # an unknown method is told from other bytes only where a read begins with it
+        return  # an unknown method is recognised only if a read begins with it
     assert (got, ended) == (status, True)
     assert_rejected(got, content, code)
 
 
 @rejected
-def test_it_reaches_a_client(service: Service, backstage: Backstage, sent: bytes, status: int, code: str) -> None:
+def test_a_rejection_reaches_the_client(
+    service: Service, backstage: Backstage, sent: bytes, status: int, code: str
+) -> None:
     with service.connect() as wire:
         wire.send(sent)
-        answer = wire.read()
+        response = wire.read()
         assert wire.is_closed()
 
-    assert (answer.status, answer.headers["Content-Type"]) == (status, "application/problem+json")
-    assert answer.headers["Connection"] == "close"
-    assert answer.headers["Date"]
-    assert_rejected(answer.status, answer.body, code)
+    assert (response.status, response.headers["Content-Type"]) == (status, "application/problem+json")
+    assert response.headers["Connection"] == "close"
+    assert response.headers["Date"]
+    assert_rejected(response.status, response.body, code)
     assert backstage.nothing_is_left()
 
 
@@ -166,7 +168,7 @@ def test_a_rejected_head_request_gets_no_content(service: Service) -> None:
         ),
         pytest.param(request("http://other.test", b"x"), b"POST / x", id="an absolute target without a path"),
         pytest.param(request("http://other.test?q=1", b"x"), b"POST /?q=1 x", id="an absolute target with a query"),
-        pytest.param(request("HTTPS://o.test:443/a?q", b"x"), b"POST /a?q x", id="an absolute target with it all"),
+        pytest.param(request("HTTPS://o.test:443/a?q", b"x"), b"POST /a?q x", id="a complete absolute target"),
         pytest.param(request("http://[::1]:1/a", b"x"), b"POST /a x", id="an absolute target with an address"),
         pytest.param(request("*", b"", method="OPTIONS"), b"OPTIONS * ", id="an asterisk"),
         pytest.param(b"\r\n" + request("/a", b"x"), b"POST /a x", id="an empty line before"),
@@ -177,7 +179,7 @@ def test_a_rejected_head_request_gets_no_content(service: Service) -> None:
         pytest.param(request("/a", b"x", "Expect: a-miracle", version="1.0"), b"POST /a x", id="an expectation in 1.0"),
     ],
 )
-async def test_what_is_valid_is_served_however_it_arrives(sent: bytes, content: bytes) -> None:
+async def test_a_valid_request_is_served_however_it_arrives(sent: bytes, content: bytes) -> None:
     for reads in ([sent], [bytes([byte]) for byte in sent]):
         assert (await exchange(*reads))[0] == [(200, content)]
 
@@ -202,7 +204,7 @@ async def test_an_expectation_of_http_1_0_is_ignored() -> None:
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
-def test_the_go_ahead_is_for_http_1_1(service: Service, version: str) -> None:
+def test_only_http_1_1_gets_100_continue(service: Service, version: str) -> None:
     with service.connect() as wire:
         wire.send(
             request(
@@ -235,7 +237,7 @@ FITTING = MAX_HEAD_BYTES - len(head_of(target=1, header=0)) + 1
     cuts=st.lists(st.integers(1, 250_000), max_size=6),
     tail=st.sampled_from([b"", TAIL]),
 )
-async def test_a_head_is_measured_to_the_byte(*, target: int, excess: int, cuts: list[int], tail: bytes) -> None:
+async def test_the_limits_on_a_head_are_exact(*, target: int, excess: int, cuts: list[int], tail: bytes) -> None:
     head = head_of(target=target, header=max(FITTING - target + excess, 0))
     sent = head + tail
     ends = [0, *sorted(cut for cut in cuts if cut < len(sent)), len(sent)]
@@ -248,7 +250,7 @@ async def test_a_head_is_measured_to_the_byte(*, target: int, excess: int, cuts:
         assert_rejected(expected, first[1], "target-too-long" if expected == 414 else "headers-too-large")
 
 
-async def test_headers_are_counted_however_they_arrive() -> None:
+async def test_the_number_of_headers_is_limited_however_they_arrive() -> None:
     for excess in (0, 1):
         lines = [f"X-{number}: y" for number in range(MAX_HEADERS - 2 + excess)]  # beside Host and Content-Length
         sent = request("/", b"", *lines, method="GET")
@@ -260,7 +262,7 @@ async def test_headers_are_counted_however_they_arrive() -> None:
                 assert "at most 100 headers" in assert_rejected(status, content, "headers-too-large")["detail"]
 
 
-async def test_parameters_of_a_query_are_counted() -> None:
+async def test_the_number_of_query_parameters_is_limited() -> None:
     query = "&".join(["a"] * MAX_PARAMETERS)
 
     assert (await exchange(request(f"/?{query}", b"")))[0][0][0] == 200
@@ -269,9 +271,7 @@ async def test_parameters_of_a_query_are_counted() -> None:
     assert_rejected(status, content, "bad-request")
 
 
-async def test_a_client_that_sends_thousands_of_requests_ahead_gets_the_first_responses_and_is_told_to_read_them() -> (
-    None
-):
+async def test_a_client_that_pipelines_thousands_of_requests_gets_the_first_responses_and_an_error() -> None:
     got, ended = await exchange(request("/", b"", method="GET") * 5000)
 
     assert [status for status, _ in got] == [200] * (MAX_PIPELINED + 1) + [429]

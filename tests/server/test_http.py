@@ -1,4 +1,4 @@
-"""What the server does with heads, bodies and connections, over real sockets."""
+"""Heads, bodies and connections, over real sockets."""
 
 import logging
 from contextlib import suppress
@@ -17,27 +17,29 @@ PHOTO = jpeg(3000)
 
 
 class TestHttp:
-    """Heads that are too large or too slow, and what surrounds a request."""
+    """Heads that are too large or too slow, and bytes between requests."""
 
     @pytest.mark.parametrize(
         "headers",
         [[b"X-Long: " + b"x" * MIB], [b"X-Short: x"] * 100_000, [b"X-" + b"x" * MIB + b": x"]],
         ids=["one value", "many headers", "one name"],
     )
-    def test_a_megabyte_of_headers_is_refused_before_its_end(self, service: Service, headers: list[bytes]) -> None:
+    def test_a_megabyte_of_headers_is_rejected_before_it_has_arrived(
+        self, service: Service, headers: list[bytes]
+    ) -> None:
         with service.connect() as wire:
-            wire.send(b"POST /recipe HTTP/1.1\r\n", b"\r\n".join(headers))  # and no end
-            answer = wire.read()
+            wire.send(b"POST /recipe HTTP/1.1\r\n", b"\r\n".join(headers))  # endless
+            response = wire.read()
 
-        assert answer.status == 431
-        assert_rejected(answer.status, answer.body, "headers-too-large")
+        assert response.status == 431
+        assert_rejected(response.status, response.body, "headers-too-large")
 
     @pytest.mark.parametrize(
         ("sent", "status"),
         [(bytes(100_000), 400), (b"GET /" + b"a" * 100_000 + b" \0\r\n", 414)],
-        ids=["no HTTP", "a long line"],
+        ids=["not HTTP", "a long line"],
     )
-    def test_what_is_refused_for_two_reasons_at_once_is_refused_once(
+    def test_a_request_with_two_errors_is_rejected_once(
         self, service: Service, sent: bytes, status: int, caplog: pytest.LogCaptureFixture
     ) -> None:
         with service.connect() as wire:
@@ -47,32 +49,32 @@ class TestHttp:
 
         assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
-    def test_trailers_without_an_end_are_cut_off(self, service: Service) -> None:
+    def test_endless_trailers_are_cut_off(self, service: Service) -> None:
         endless = b"X: y\r\n" * 20_000  # more than a head may have
         with service.connect() as wire, suppress(ConnectionError):
             wire.send(request("/recipe", b"", HEADER, "Transfer-Encoding: chunked", length=None) + b"0\r\n")
             for _ in range(20):
                 wire.send(endless)
             while wire.read_exactly(1):
-                pass  # the refusal, where it comes before the end; the test's time bounds the wait
+                pass  # the error response, if it comes before the end; the test's timeout limits the wait
         with service.client() as client:
             assert client.get("/healthz").status_code == 200
 
-    def test_a_trailer_after_a_chunked_upload_is_passed_over(self, service: Service) -> None:
+    def test_a_trailer_after_a_chunked_upload_is_ignored(self, service: Service) -> None:
         body = chunked(recipe_form(jpeg(500)), end=b"0\r\nX-Checksum: none\r\n\r\n")
         with service.connect() as wire:
             wire.send(request("/recipe", body, HEADER, "Transfer-Encoding: chunked", length=None))
             assert wire.read().status == 201
 
-    def test_headers_below_the_limit_are_taken(self, service: Service) -> None:
+    def test_headers_below_the_limit_are_accepted(self, service: Service) -> None:
         with service.connect() as wire:
             lines = [f"X-{number}: {'x' * 1000}" for number in range(15)]
-            for _ in range(2):  # the count begins anew with each request
+            for _ in range(2):  # the count starts again with each request
                 wire.send(request("/healthz", b"", *lines, method="GET"))
                 assert wire.read(method="GET").status == 200
 
     @pytest.mark.parametrize("sent", [b"", b"POST /recipe HTT", b"POST /recipe HTTP/1.1\r\nHost: x\r\n"])
-    def test_a_head_that_does_not_come_is_not_waited_for(
+    def test_a_head_that_does_not_arrive_times_out(
         self, service: Service, monkeypatch: pytest.MonkeyPatch, sent: bytes
     ) -> None:
         monkeypatch.setattr(bounded_http, "HEAD_SECONDS", 0.1)
@@ -81,32 +83,32 @@ class TestHttp:
             wire.send(sent)
             assert wire.is_closed()
 
-    def test_what_follows_a_request_and_is_no_http_does_not_hide_its_answer(
+    def test_malformed_bytes_after_a_request_do_not_hide_its_response(
         self, service: Service, backstage: Backstage
     ) -> None:
         with service.connect() as wire:
-            wire.send(request("/recipe", recipe_form(PHOTO), HEADER) + b"\0 no HTTP \r\n\r\n")
-            answer = wire.read()
+            wire.send(request("/recipe", recipe_form(PHOTO), HEADER) + b"\0 not HTTP \r\n\r\n")
+            response = wire.read()
             assert wire.read().status == 400
             assert wire.is_closed()
 
-        assert answer.status == 201
+        assert response.status == 201
         assert len(backstage.objects()) == 1
 
     @pytest.mark.parametrize("size", [8193, 16_384, 17_000, 80_000, 300_000])
     @pytest.mark.parametrize("pieces", [1, 2, 7])
-    def test_a_target_that_is_too_long_is_named_as_the_cause(self, service: Service, size: int, pieces: int) -> None:
+    def test_a_target_that_is_too_long_is_rejected_as_such(self, service: Service, size: int, pieces: int) -> None:
         sent = request("/" + "x" * (size - 1), method="GET")
         step = len(sent) // pieces + 1
         with service.connect() as wire, suppress(ConnectionError):
             wire.send(*(sent[at : at + step] for at in range(0, len(sent), step)))
-            answer = wire.read(method="GET")
+            response = wire.read(method="GET")
             assert wire.is_closed()
 
-        assert answer.status == 414
-        assert_rejected(answer.status, answer.body, "target-too-long")
+        assert response.status == 414
+        assert_rejected(response.status, response.body, "target-too-long")
 
-    def test_a_malformed_body_does_not_hide_the_response_to_the_request_before(self, service: Service) -> None:
+    def test_a_malformed_body_does_not_hide_the_response_to_the_previous_request(self, service: Service) -> None:
         malformed = request("/recipe", b"no chunk", HEADER, "Transfer-Encoding: chunked", length=None)
         with service.connect() as wire:
             wire.send(request("/healthz", method="GET") + malformed)
@@ -124,7 +126,7 @@ class TestClients:
         "Connection: Upgrade, HTTP2-Settings",
     )
 
-    def test_javas_upload_is_stored(self, service: Service, backstage: Backstage) -> None:
+    def test_an_upload_of_java_is_stored(self, service: Service, backstage: Backstage) -> None:
         form_bytes = recipe_form(PHOTO)
         with service.connect() as wire:
             for _ in range(2):
@@ -134,13 +136,13 @@ class TestClients:
         assert len(backstage.objects()) == 2
 
     @pytest.mark.parametrize("length", [None, 0], ids=["17 and later", "11"])
-    def test_javas_get_is_answered(self, service: Service, length: int | None) -> None:
+    def test_a_get_request_of_java_gets_its_response(self, service: Service, length: int | None) -> None:
         get = request("/recipe", b"", *self.H2C, method="GET", length=length)
         with service.connect() as wire:
             wire.send(get * 3)
             assert [wire.read(method="GET").status for _ in range(3)] == [200] * 3
 
-    def test_a_large_upload_behind_an_upgrade_bypasses_the_parser_and_the_next_request_is_read(
+    def test_a_large_upload_with_an_upgrade_header_bypasses_the_parser_and_the_next_request_is_read(
         self, service: Service, backstage: Backstage
     ) -> None:
         large = recipe_form(jpeg(3 * MIB))

@@ -1,4 +1,4 @@
-"""Ctrl-C in the terminal of `recipe-api serve`, which sends SIGINT to all of its processes, as often as one likes."""
+"""Ctrl-C in the terminal of `recipe-api serve`, which sends SIGINT to all of its processes, once or several times."""
 
 import os
 import signal
@@ -45,7 +45,7 @@ def press_ctrl_c(server: ServerProcess) -> None:
     os.killpg(server.process.pid, signal.SIGINT)
 
 
-def test_a_second_ctrl_c_cuts_uploads_off_and_leaves_neither_a_traceback_nor_a_trace(
+def test_a_second_ctrl_c_cancels_uploads_and_leaves_no_traceback_and_no_object(
     server: ServerProcess, backstage: Backstage
 ) -> None:
     with socket.create_connection((HOST, server.port), timeout=60) as opened:
@@ -62,7 +62,7 @@ def test_a_second_ctrl_c_cuts_uploads_off_and_leaves_neither_a_traceback_nor_a_t
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_ctrl_c_while_the_service_is_being_imported_is_quiet(
+def test_ctrl_c_during_the_imports_prints_no_traceback(
     environment: Mapping[str, str], workers: int, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
@@ -85,17 +85,17 @@ def test_ctrl_c_while_the_service_is_being_imported_is_quiet(
 
 
 def _interrupt(process: "subprocess.Popen[bytes]") -> None:
-    """Press Ctrl-C until the process ends: Python drops an interrupt that strikes in a destructor."""
+    """Press Ctrl-C until the process ends: Python drops an interrupt that arrives in a destructor."""
     for _ in range(12):
         os.killpg(process.pid, signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
             process.wait(5)
             return
-    pytest.fail("the process goes on")
+    pytest.fail("the process did not end")
 
 
 def _is_importing(pid: int, workers: int) -> bool:
-    """Whether the process that will serve has begun to import; that takes it some hundred milliseconds more."""
+    """Return whether the serving process has begun its imports, which take some hundred milliseconds more."""
     process = psutil.Process(pid)
     serving = (
         [process] if workers == 1 else [child for child in process.children() if "spawn_main" in str(child.cmdline())]

@@ -1,4 +1,4 @@
-"""A server that stops: readiness, the port, connections that wait or are idle, and SIGHUP."""
+"""A server that is stopping: readiness, the port, pending and idle connections, and SIGHUP."""
 
 import fcntl
 import os
@@ -38,7 +38,7 @@ def environment(stack: Stack, database_url: str) -> dict[str, str]:
 
 @pytest.fixture
 def start(environment: Mapping[str, str], backstage: Backstage, tmp_path: Path) -> Start:
-    """Start a server with so many processes, and wait for all of them."""
+    """Return a function that starts a server with this number of processes and waits for all of them."""
     assert backstage.rows() == []
 
     @contextmanager
@@ -66,7 +66,7 @@ def connected(server: ServerProcess) -> Iterator[Wire]:
 
 @contextmanager
 def uploading(server: ServerProcess) -> Iterator[Wire]:
-    """Open a connection that has sent all of an upload but its end, and that a worker reads."""
+    """Open a connection that has sent an upload except its end, and that a worker has accepted."""
     with socket.create_connection((HOST, server.port), timeout=60) as opened:
         wire = Wire(opened)
         wire.send(UPLOAD[:-1000])
@@ -80,17 +80,17 @@ def assert_finishes(upload: Wire) -> None:
 
 
 @either
-def test_an_open_connection_hears_that_the_service_is_not_ready_and_closes(start: Start, workers: int) -> None:
+def test_an_open_connection_gets_503_and_closes(start: Start, workers: int) -> None:
     with start(workers) as server, ExitStack() as opened:
         wires = [opened.enter_context(connected(server)) for _ in range(8)]
         server.terminate()
         assert eventually(lambda: not accepts(server.port))
         for wire in wires:
             wire.send(READINESS)
-            answer = wire.read(method="GET")
-            assert_problem(answer, 503, "service-stopping")
-            assert answer.headers["Retry-After"] == "5"
-            assert answer.headers["Connection"] == "close"
+            response = wire.read(method="GET")
+            assert_problem(response, 503, "service-stopping")
+            assert response.headers["Retry-After"] == "5"
+            assert response.headers["Connection"] == "close"
             assert wire.is_closed()
         server.wait()
 
@@ -106,20 +106,20 @@ def test_a_request_on_an_idle_connection_is_served_after_the_port_has_closed(sta
 
 
 @either
-def test_the_response_to_an_upload_under_way_ends_its_connection(start: Start, workers: int) -> None:
+def test_the_response_to_an_upload_in_progress_closes_the_connection(start: Start, workers: int) -> None:
     with start(workers) as server, uploading(server) as upload:
         server.terminate()
         assert eventually(lambda: has_logged(server, "Shutting down", times=workers))
         upload.send(UPLOAD[-1000:])
-        answer = upload.read()
-        assert answer.status == 201
-        assert answer.headers["Connection"] == "close"
+        response = upload.read()
+        assert response.status == 201
+        assert response.headers["Connection"] == "close"
         server.wait()
 
 
 @either
-def test_a_connection_that_waits_at_the_port_is_served(start: Start, workers: int) -> None:
-    """The processes are suspended, so that the connection cannot be accepted before they are told to stop."""
+def test_a_pending_connection_is_served(start: Start, workers: int) -> None:
+    """The processes are suspended, so that they cannot accept the connection before the signal."""
     with start(workers) as server, ExitStack() as opened:
         for each in server.workers():
             each.suspend()
@@ -134,14 +134,14 @@ def test_a_connection_that_waits_at_the_port_is_served(start: Start, workers: in
         server.wait()
 
 
-def test_sighup_replaces_the_workers_and_an_upload_under_way_finishes(start: Start) -> None:
+def test_sighup_replaces_the_workers_and_an_upload_in_progress_finishes(start: Start) -> None:
     with start(2) as server, uploading(server) as upload, connected(server) as idle:
         before = server.workers()
         os.kill(server.process.pid, signal.SIGHUP)
         assert eventually(lambda: has_logged(server, "Shutting down"), within=60)
         assert accepts(server.port)
         idle.send(READINESS)
-        assert idle.read(method="GET").status == 200  # the service is ready, whichever worker stops
+        assert idle.read(method="GET").status == 200  # the service as a whole is ready
         assert_finishes(upload)
         assert eventually(lambda: not any(each.is_running() for each in before), within=60)
         assert eventually(lambda: len(server.workers()) == 2)
@@ -161,7 +161,9 @@ def test_sighup_does_not_end_a_single_process(start: Start) -> None:
 
 
 @either
-def test_an_upload_outlives_the_terminal(environment: Mapping[str, str], workers: int, backstage: Backstage) -> None:
+def test_an_upload_finishes_after_the_terminal_was_closed(
+    environment: Mapping[str, str], workers: int, backstage: Backstage
+) -> None:
     assert backstage.rows() == []
     ours, theirs = os.openpty()
     port = free_port()
@@ -179,7 +181,7 @@ def test_an_upload_outlives_the_terminal(environment: Mapping[str, str], workers
     try:
         assert server.is_ready()
         with uploading(server) as upload:
-            os.close(ours)  # hangs up
+            os.close(ours)  # closes the terminal
             assert eventually(lambda: not accepts(port))
             assert_finishes(upload)
         assert server.wait() in {0, -signal.SIGTERM}

@@ -1,4 +1,4 @@
-"""A request that offers another protocol is served as HTTP/1.1, wherever its bytes are cut (RFC 9110 §7.8)."""
+"""A request that offers another protocol is served as HTTP/1.1, however its bytes are split (RFC 9110 §7.8)."""
 
 from itertools import accumulate, pairwise
 
@@ -58,7 +58,7 @@ def response_to(method: str, body: bytes = b"") -> tuple[int, bytes]:
     ],
 )
 class TestAnUpgrade:
-    async def test_is_ignored_wherever_the_bytes_are_cut(self, sent, expected, offer) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    async def test_is_ignored_however_the_bytes_are_split(self, sent, expected, offer) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
         message = sent(*offer)
         follower = get(*offer)
         whole = message + follower
@@ -66,7 +66,7 @@ class TestAnUpgrade:
         for cut in range(len(whole)):
             assert await exchange(whole[:cut], whole[cut:]) == ([expected, response_to("GET")], False), cut
 
-    async def test_is_ignored_when_every_byte_comes_alone(self, sent, expected, offer) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    async def test_is_ignored_if_every_byte_arrives_alone(self, sent, expected, offer) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
         whole = sent(*offer) * 2
 
         assert await exchange(*(whole[at : at + 1] for at in range(len(whole)))) == ([expected] * 2, False)
@@ -84,7 +84,7 @@ messages = st.one_of(
 
 @settings(max_examples=200, deadline=None)
 @given(sequence=st.lists(messages, min_size=1, max_size=6), sizes=st.lists(st.integers(1, 200), max_size=40))
-async def test_requests_that_follow_one_another_are_told_apart(
+async def test_consecutive_requests_are_told_apart(
     sequence: list[tuple[bytes, tuple[int, bytes]]], sizes: list[int]
 ) -> None:
     whole = b"".join(sent for sent, _ in sequence)
@@ -95,7 +95,7 @@ async def test_requests_that_follow_one_another_are_told_apart(
     assert got == ([expected for _, expected in sequence], False)
 
 
-async def test_a_malformed_body_behind_an_upgrade_is_rejected_and_what_follows_is_no_request() -> None:
+async def test_a_malformed_body_after_an_upgrade_is_rejected_and_the_following_bytes_are_not_a_request() -> None:
     body = b"5\r\nhello\r\nnone\r\n\r\n" + SMUGGLED
     whole = request("/post", body, *H2C, "Transfer-Encoding: chunked", length=None)
 
@@ -110,20 +110,20 @@ async def test_a_client_that_asks_to_close_gets_its_response_and_no_other() -> N
     assert await exchange(whole) == ([response_to("POST", b"body")], True)
 
 
-async def test_a_client_that_waits_for_the_go_ahead_gets_it() -> None:
+async def test_a_client_that_waits_for_100_continue_gets_it() -> None:
     with_body = request("/post", b"body", *H2C, "Expect: 100-continue")
 
     assert await exchange(with_body[:-4], with_body[-4:]) == ([response_to("POST", b"body")], False)
 
 
-async def test_of_http_1_0_is_ignored_too() -> None:
+async def test_an_upgrade_of_http_1_0_is_ignored() -> None:
     whole = request("/post", SMUGGLED, *H2C, version="1.0")
 
     assert await exchange(whole) == ([response_to("POST", SMUGGLED)], True)
 
 
 @pytest.mark.parametrize("target", ["recipes.test:443", "recipes.test:", "/recipe"])
-async def test_a_tunnel_is_refused_and_what_follows_is_no_request(target: str) -> None:
+async def test_a_connect_request_is_rejected_and_the_following_bytes_are_not_a_request(target: str) -> None:
     whole = request(target, b"", method="CONNECT", length=None) + SMUGGLED
 
     for cut in range(len(whole)):
@@ -131,7 +131,7 @@ async def test_a_tunnel_is_refused_and_what_follows_is_no_request(target: str) -
         assert (status in {400, 501}, more, ended) == (True, [], True), cut
 
 
-def test_a_websocket_handshake_gets_an_ordinary_response_and_leaves_no_advice_in_the_log(
+def test_a_websocket_handshake_gets_an_ordinary_response_and_is_not_logged(
     service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
     with service.connect() as wire:

@@ -1,4 +1,4 @@
-"""Workers that die, hang or lose their supervisor, and what becomes of the port."""
+"""Workers that die, hang or lose their supervisor, and the port meanwhile."""
 
 import multiprocessing
 import os
@@ -42,7 +42,7 @@ UPLOAD = request("/recipe", recipe_form(jpeg(50_000)), HEADER)
 
 @pytest.fixture
 def server(stack: Stack, database_url: str, backstage: Backstage, tmp_path: Path) -> Iterator[ServerProcess]:
-    """Two workers that have started. Their log is at `warning`, as an operator may have it."""
+    """A service with two workers that have started, and with the log level `warning`."""
     assert backstage.rows() == []
     environment = {
         **stack.environment(),
@@ -56,7 +56,7 @@ def server(stack: Stack, database_url: str, backstage: Backstage, tmp_path: Path
 
 
 class Withheld:
-    """Something that a new process cannot read before another process has written to a named pipe."""
+    """An object that a new process can unpickle only after another process has written to a named pipe."""
 
     def __init__(self, pipe: Path) -> None:
         self._pipe = pipe
@@ -69,10 +69,10 @@ async def discarding(scope: object, receive: object, send: object) -> None:
     """An ASGI app that is never called."""
 
 
-def test_a_worker_may_take_its_time_to_start_but_not_to_respond(tmp_path: Path) -> None:
+def test_a_worker_may_start_slowly_but_must_respond_quickly(tmp_path: Path) -> None:
     os.mkfifo(pipe := tmp_path / "pipe")
     config = uvicorn.Config(discarding, lifespan="off", log_config=None)
-    config.withheld = Withheld(pipe)  # type: ignore[attr-defined] # is read before the worker responds
+    config.withheld = Withheld(pipe)  # type: ignore[attr-defined] # unpickled before the worker responds
     other_end, end = multiprocessing.Pipe(duplex=False)
     with socket.socket() as listener, other_end, end:
         listener.bind((HOST, 0))
@@ -93,8 +93,8 @@ def test_a_worker_may_take_its_time_to_start_but_not_to_respond(tmp_path: Path) 
             worker.join()
 
 
-def test_a_worker_makes_its_server_before_it_answers_whether_that_has_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise two threads might each make one, and the worker would for ever answer for the one that does not run."""
+def test_a_worker_creates_its_server_before_it_responds_to_pings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise two threads might each create one, and the worker would report on the one that does not run."""
     had_server: list[bool] = []
     before = signal.getsignal(signal.SIGINT)
 
@@ -114,21 +114,21 @@ def test_a_worker_makes_its_server_before_it_answers_whether_that_has_started(mo
 
 
 @pytest.mark.parametrize(
-    ("sent", "said"),
+    ("sent", "logged"),
     [(signal.SIGKILL, '"signal": "SIGKILL", "hint": "out of memory?"'), (signal.SIGSEGV, '"signal": "SIGSEGV"')],
 )
-def test_a_worker_that_dies_is_replaced_and_its_signal_logged(server: ServerProcess, sent: int, said: str) -> None:
+def test_a_dead_worker_is_replaced_and_its_signal_logged(server: ServerProcess, sent: int, logged: str) -> None:
     [first, second] = server.workers()
     first.send_signal(sent)
 
     assert eventually(lambda: "worker died" in server.log.read_text())
-    assert said in server.log.read_text()
+    assert logged in server.log.read_text()
     assert f'"pid": {first.pid}' in server.log.read_text()
     assert eventually(lambda: len(server.workers()) == 2 and first not in server.workers())
     assert second in server.workers()
 
 
-def test_workers_that_keep_dying_end_the_service_with_an_error(server: ServerProcess) -> None:
+def test_the_service_exits_with_an_error_if_workers_keep_dying(server: ServerProcess) -> None:
     def kill_workers() -> bool:
         with suppress(psutil.NoSuchProcess):
             for worker in server.workers():
@@ -143,7 +143,7 @@ def test_workers_that_keep_dying_end_the_service_with_an_error(server: ServerPro
     assert log.count("service stopped: workers keep dying") == 1
 
 
-def test_workers_stop_in_order_when_their_supervisor_is_killed(server: ServerProcess, backstage: Backstage) -> None:
+def test_workers_stop_gracefully_when_their_supervisor_is_killed(server: ServerProcess, backstage: Backstage) -> None:
     workers = server.workers()
     with socket.create_connection((HOST, server.port), timeout=60) as opened:
         wire = Wire(opened)
@@ -166,7 +166,7 @@ def test_a_worker_that_does_not_respond_is_replaced(server: ServerProcess) -> No
     assert eventually(lambda: len(server.workers()) == 2 and hung not in server.workers())
 
 
-def test_a_service_whose_workers_cannot_start_ends_with_exit_code_3(tmp_path: Path) -> None:
+def test_a_service_whose_workers_cannot_start_exits_with_code_3(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(_APP)
     done = subprocess.run(
         [sys.executable, "-c", _SERVE, str(free_port())],

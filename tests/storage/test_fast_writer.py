@@ -190,7 +190,7 @@ class Refreshed:
 def answering(answer: bytes) -> Script:
     async def script(peer: Peer) -> None:
         while True:
-            await peer.answer(answer)
+            await peer.respond(answer)
 
     return script
 
@@ -339,7 +339,7 @@ class TestRequests:
 
     async def test_with_post_are_not_repeated_on_another_connection(self) -> None:
         async def gone(peer: Peer) -> None:
-            await peer.answer(ok_with(BEGUN))
+            await peer.respond(ok_with(BEGUN))
             await peer.request()
             peer.cut()
 

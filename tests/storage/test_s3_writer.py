@@ -17,7 +17,7 @@ FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: %d\
 
 
 async def unreadable(peer: Peer) -> None:
-    await peer.answer(NO_ETAG)
+    await peer.respond(NO_ETAG)
     await peer.hung_up()
 
 

@@ -1,7 +1,7 @@
-"""Amazon S3 in this process (moto), on a socket; and the oddities that neither it nor SeaweedFS has by itself.
+"""Amazon S3 in this process (moto) on a socket, with oddities that neither moto nor SeaweedFS has.
 
-moto knows Amazon's bucket APIs and verifies nothing: no signature, no checksum, no clock. Oddities come between it and
-the client, each a thing that some store or account is known to do.
+moto implements Amazon's bucket APIs but verifies nothing: no signature, no checksum, no clock. The oddities are known
+behaviour of other stores or accounts, added between moto and the client.
 """
 
 import ssl
@@ -24,42 +24,49 @@ App = Callable[[dict[str, Any], Start], Iterable[bytes]]
 
 @dataclass(slots=True, kw_only=True)
 class Refusal:
-    """What a call is answered in place of its own answer."""
+    """A response that replaces moto's own."""
 
     status: str
     code: str
     message: str = "said by a test"
     times: int = 1_000_000
-    """How often; then the call goes through."""
+    """How often; after that the call reaches moto."""
 
 
 @dataclass(slots=True)
 class Oddities:
-    """Between client and moto. Calls have names such as `PUT ?policy`, `PUT object` or `HEAD bucket`."""
+    """Deviations from moto. Calls have names such as `PUT ?policy`, `PUT object` or `HEAD bucket`."""
 
     app: App
     refused: dict[str, Refusal] = field(default_factory=dict)
-    swallowed: set[str] = field(default_factory=set)
-    """Calls that are answered 200 and not made."""
-    deaf_to: set[str] = field(default_factory=set)
-    """Request headers, as WSGI writes them, that the store does not look at;"""
-    deaf_method: str | None = None
-    """in requests with this method, or in all."""
+    ignored_calls: set[str] = field(default_factory=set)
+    """Calls that get 200 without being executed."""
+    ignored_headers: set[str] = field(default_factory=set)
+    """Request headers, under their WSGI names, that the store ignores;"""
+    ignoring_method: str | None = None
+    """in requests with this method, or in all if None."""
     refused_headers: set[str] = field(default_factory=set)
-    """Request headers with which nothing is taken."""
+    """Request headers with which requests are rejected."""
     breaking: str = ""
     """A part of a bucket's settings, such as `cors`: while it is set,"""
     broken: str = "PUT object"
     """this call is denied."""
     headers: dict[str, str] = field(default_factory=dict)
-    """Of every answer, over its own."""
+    """Headers of every response, which replace moto's."""
     calls: list[str] = field(default_factory=list)
 
     def forget(self) -> None:
-        """None of them any more."""
-        for collected in (self.refused, self.swallowed, self.deaf_to, self.refused_headers, self.headers, self.calls):
+        """Remove all oddities."""
+        for collected in (
+            self.refused,
+            self.ignored_calls,
+            self.ignored_headers,
+            self.refused_headers,
+            self.headers,
+            self.calls,
+        ):
             collected.clear()
-        self.deaf_method = None
+        self.ignoring_method = None
         self.breaking, self.broken = "", "PUT object"
 
     def __call__(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
@@ -69,7 +76,7 @@ class Oddities:
             self.refused[self.broken] = Refusal(status="403 Forbidden", code="AccessDenied")
         elif self.breaking and call == f"DELETE ?{self.breaking}":
             self.refused.pop(self.broken, None)
-        for header in self.deaf_to if self.deaf_method in {None, environ["REQUEST_METHOD"]} else ():
+        for header in self.ignored_headers if self.ignoring_method in {None, environ["REQUEST_METHOD"]} else ():
             environ.pop(header, None)
         if self.refused_headers & environ.keys():
             return self._answer(start, "400 Bad Request", _error(Refusal(status="", code="InvalidRequest")))
@@ -77,7 +84,7 @@ class Oddities:
         if refusal and refusal.times:
             refusal.times -= 1
             return self._answer(start, refusal.status, b"" if call.startswith("HEAD") else _error(refusal))
-        if call in self.swallowed:
+        if call in self.ignored_calls:
             return self._answer(start, "200 OK", b"")
         return self.app(environ, self._with_headers(start))
 
@@ -96,13 +103,13 @@ class Oddities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Amazon:
-    """The running server."""
+    """A running server."""
 
     url: str
     odd: Oddities
 
     def environment(self, bucket: str, **more: str) -> dict[str, str]:
-        """The variables that lead to a bucket of it."""
+        """The environment variables for one of its buckets."""
         return {
             "S3_BUCKET": bucket,
             "S3_ENDPOINT_URL": self.url,
@@ -115,12 +122,12 @@ class Amazon:
 
 class _Quiet(MotoRequestHandler):
     def log(self, *_: object) -> None:
-        """Says nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def amazon_running(*, tls: ssl.SSLContext | None = None) -> Iterator[Amazon]:
-    """Run it until the block ends, with `tls` over HTTPS."""
+    """Run the server until the block ends; with `tls`, over HTTPS."""
     odd = Oddities(DomainDispatcherApplication(create_backend_app))
     server = make_server(HOST, 0, odd, threaded=True, request_handler=_Quiet, ssl_context=tls)
     thread = threading.Thread(target=server.serve_forever, name="amazon")

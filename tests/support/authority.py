@@ -1,4 +1,4 @@
-"""A certificate authority of a test's own, and servers that it vouches for: one of 127.0.0.1, one of another name."""
+"""A certificate authority for tests, and certificates for 127.0.0.1 and for another host name."""
 
 import datetime as dt
 import ipaddress
@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 
 
 class Authority:
-    """Its certificate and those of its servers are in `folder`."""
+    """An authority whose certificate and server certificates are files in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -27,9 +27,9 @@ class Authority:
 
     @property
     def client(self) -> ssl.SSLContext:
-        """What trusts this authority alone."""
+        """A TLS context that trusts only this authority."""
         context = ssl.create_default_context(cafile=self.bundle)
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # the certificates say no more than they must, as many do
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # the certificates have no optional extensions
         return context
 
     def _vouched_for(self, name: x509.GeneralName) -> ssl.SSLContext:

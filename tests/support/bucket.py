@@ -119,7 +119,7 @@ def fixed(command: str, environment: Environment) -> dict[str, str]:
 
 
 @contextmanager
-def without_waits() -> Iterator[None]:
+def without_waiting() -> Iterator[None]:
     """Let setup and doctor retry at once, as often as otherwise."""
     with pytest.MonkeyPatch.context() as patch:
         for module, name in ((retries, "STORE_POLICY"), (setup, "SETTLE_POLICY"), (reading, "FETCH_POLICY")):

@@ -1,4 +1,4 @@
-"""Calls that many tests make."""
+"""Requests that many tests send."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,15 +18,15 @@ def post(
     photo: bytes = PHOTO,
     headers: Mapping[str, str] | None = None,
 ) -> httpx.Response:
-    """An upload's answer."""
+    """Upload a photo and return the response."""
     body = recipe_form(photo, label=label)
     return client.post("/recipe", content=body, headers={"Content-Type": CONTENT_TYPE, **(headers or {})})
 
 
 def uploaded(service: Service, *, label: str = "Pancakes", photo: bytes = PHOTO) -> dict[str, Any]:
-    """A recipe that the service has taken."""
+    """Upload a photo and return the recipe."""
     with service.client() as client:
-        answer = post(client, label=label, photo=photo)
-    assert answer.status_code == 201, answer.text
-    recipe: dict[str, Any] = answer.json()
+        response = post(client, label=label, photo=photo)
+    assert response.status_code == 201, response.text
+    recipe: dict[str, Any] = response.json()
     return recipe

@@ -1,4 +1,4 @@
-"""What Ceph RGW 16 does differently from Amazon, as recorded from a real one; before moto, which does the rest.
+"""How Ceph RGW 16 differs from Amazon, as recorded from a real one; moto does the rest.
 
 - While `BlockPublicAcls` is on, every PUT of an object is denied, the owner's included.
 - Ownership controls and default encryption do not exist: a GET returns a listing, a PUT an `InvalidArgument`.
@@ -22,7 +22,7 @@ _WHOLE_BUCKET = re.compile(rb"<Filter>\s*<Prefix>\s*</Prefix>\s*</Filter>|<Filte
 
 
 class Rgw:
-    """A WSGI app before another one."""
+    """A WSGI middleware."""
 
     def __init__(self, app: App) -> None:
         self.app = app
@@ -60,7 +60,7 @@ class Rgw:
 
 
 def _body_of(environ: dict[str, Any]) -> bytes:
-    """The request's body, which stays there for the app behind."""
+    """Return the request's body, and leave it for the wrapped app."""
     body: bytes = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     environ["wsgi.input"] = BytesIO(body)
     return body

@@ -1,4 +1,4 @@
-"""The Chromium of this machine, driven by Playwright; and a visit to the page, which must leave no complaint behind."""
+"""This machine's Chromium, driven by Playwright, and visits to the page, which must cause no errors in the browser."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ _FLAGS = (
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
-    "--disable-background-networking",  # it would look up hosts of its maker's at each start
+    "--disable-background-networking",  # it would look up hosts of its vendor at each start
     "--disable-component-update",
     "--disable-sync",
 )
@@ -25,12 +25,12 @@ MISSING = "no Chromium is installed (Debian: apt-get install chromium)"
 
 
 def chromium() -> str | None:
-    """Its path, if there is one."""
+    """Return its path, or None."""
     return next((path for name in _NAMES if (path := shutil.which(name))), None)
 
 
 def required_chromium() -> str:
-    """Its path. A test that needs it is skipped where there is none; in CI that is a failure."""
+    """Return its path. Without it, skip the test; in CI, fail."""
     path = chromium()
     if path is None and os.environ.get("CI"):
         pytest.fail(MISSING)
@@ -43,7 +43,7 @@ def required_chromium() -> str:
 async def browsing(path: str) -> AsyncIterator[Browser]:
     """A browser without a window."""
     async with async_playwright() as playwright:
-        # Its sandbox refuses to work for root.
+        # Its sandbox does not work as root.
         browser = await playwright.chromium.launch(
             executable_path=path, args=_FLAGS, chromium_sandbox=os.geteuid() != 0
         )
@@ -54,7 +54,7 @@ async def browsing(path: str) -> AsyncIterator[Browser]:
 
 
 class Visit:
-    """What one visitor's browser complained of and asked for."""
+    """The errors and requests of one visitor's browser."""
 
     def __init__(self, context: BrowserContext) -> None:
         self.complaints: list[str] = []
@@ -65,7 +65,7 @@ class Visit:
         context.on("request", lambda request: self.requests.append(request.url))
 
     def expect(self, *parts: str) -> None:
-        """From now on it may complain of what has one of these words in it, such as the status of a refusal."""
+        """Allow errors that contain one of these words, such as the status of an error response."""
         self.expected += parts
 
     @property
@@ -78,7 +78,7 @@ class Visit:
 
 
 async def held_back(page: Page, address: str, method: str) -> asyncio.Event:
-    """From now on, such requests leave the browser only when this event is set."""
+    """Hold such requests in the browser until the returned event is set."""
     gate = asyncio.Event()
 
     async def pass_on(route: Route) -> None:
@@ -91,7 +91,7 @@ async def held_back(page: Page, address: str, method: str) -> asyncio.Event:
 
 
 async def axe_findings(page: Page) -> list[str]:
-    """What axe-core finds wrong with what the page shows now, by rule and element."""
+    """Return what axe-core finds wrong with the page as it is now, by rule and element."""
     await page.evaluate((files("axe_playwright_python") / "axe.min.js").read_text("utf-8"))
     found = await page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
     return [f"{rule['id']}: {node['target']}" for rule in found["violations"] for node in rule["nodes"]]

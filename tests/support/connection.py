@@ -12,7 +12,7 @@ from recipe_api.server.http import BoundedHttp
 
 SETTLE_SECONDS = 10
 IDLE_TURNS = 20
-"""More turns of the event loop than `describe` needs for a response."""
+"""More iterations of the event loop than `describe` needs for a response."""
 
 Messages = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -20,7 +20,7 @@ App = Callable[[dict[str, Any], Messages, Send], Awaitable[None]]
 
 
 async def describe(scope: dict[str, Any], receive: Messages, send: Send) -> None:
-    """An app that responds with what it was asked: method, path, query and body."""
+    """An app that responds with the method, path, query and body of the request."""
     body, more = b"", True
     while more:
         message = await receive()
@@ -47,7 +47,7 @@ class Connection(asyncio.Transport):
         self._protocol.connection_made(self)
 
     async def send(self, *reads: bytes) -> None:
-        """Deliver each piece in a read of its own, and wait for all responses that are due."""
+        """Deliver each piece in its own read, and wait for all responses that are due."""
         async with asyncio.timeout(SETTLE_SECONDS):
             for piece in reads:
                 while self._paused:  # noqa: ASYNC110 - the protocol has no event for it
@@ -58,7 +58,7 @@ class Connection(asyncio.Transport):
             await self._settled()
 
     async def _settled(self) -> None:
-        """Return when the app has had its turns of the loop and nothing more comes."""
+        """Wait for some iterations of the event loop, until nothing more arrives."""
         idle = 0
         while idle < IDLE_TURNS:
             before = len(self.output)
@@ -69,7 +69,7 @@ class Connection(asyncio.Transport):
         """End the connection; every connection must be, or its timers stay."""
         self._protocol.connection_lost(None)
 
-    def write(self, data: Any) -> None:  # noqa: ANN401 - as its parent has it
+    def write(self, data: Any) -> None:  # noqa: ANN401 - as in its parent
         self.output += bytes(data)
 
     def write_eof(self) -> None:
@@ -96,7 +96,7 @@ class Connection(asyncio.Transport):
     def resume_reading(self) -> None:
         self._paused = False
 
-    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401, ARG002 - as its parent has it
+    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401, ARG002 - as in its parent
         return default
 
 
@@ -108,7 +108,7 @@ def _config(app: App) -> uvicorn.Config:
 
 
 def responses(output: bytes) -> list[tuple[int, bytes]]:
-    """The status and content of each response, interim ones left out."""
+    """Return the status and content of each final response."""
     found = []
     while output:
         head, _, output = output.partition(b"\r\n\r\n")
@@ -121,7 +121,7 @@ def responses(output: bytes) -> list[tuple[int, bytes]]:
 
 
 async def exchange(*reads: bytes, app: App = describe) -> tuple[list[tuple[int, bytes]], bool]:
-    """What a connection brings that gets these reads: its responses, and whether the server ends it."""
+    """Feed a connection with these reads; return its responses, and whether the server closed it."""
     connection = Connection(app)
     try:
         await connection.send(*reads)

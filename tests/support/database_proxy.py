@@ -1,7 +1,7 @@
 """The fault proxy between the service and PostgreSQL: each statement is a call with a name.
 
-It understands as much of the frontend's side of the protocol (PostgreSQL's documentation, "Message Flow") as tells
-what is about to be executed: `Query`, and `Parse` with the `Bind` that refers to it. Bytes pass unchanged.
+It parses only as much of the frontend's messages (PostgreSQL's documentation, "Message Flow") as shows which statement
+is about to be executed: `Query`, and `Parse` with the `Bind` that refers to it. Bytes pass unchanged.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ _CALLS = (
 
 
 def call_of(statement: str) -> str:
-    """What a statement is for; OTHER where it is none of those that faults are made for."""
+    """Return the name of a statement; OTHER if no test injects faults into it."""
     plain = " ".join(statement.split())
     return next((call for call, pattern in _CALLS if re.match(pattern, plain)), "OTHER")
 
@@ -43,7 +43,7 @@ class DatabaseProxy(Proxy):
 
     @classmethod
     def before(cls, database_url: str) -> "DatabaseProxy":
-        """A proxy before a PostgreSQL."""
+        """Return a proxy in front of a PostgreSQL server."""
         parts = urlsplit(database_url)
         assert parts.hostname
         return cls((parts.hostname, parts.port or 5432), database_url)
@@ -68,7 +68,7 @@ class DatabaseProxy(Proxy):
 
 
 async def _harm(client: Connection, plan: Plan) -> None:
-    """What befalls a call that never gets through."""
+    """Inject a fault before the call reaches the server."""
     if plan.fault is Fault.STALLED:
         await client.hung_up()
     else:
@@ -77,7 +77,7 @@ async def _harm(client: Connection, plan: Plan) -> None:
 
 
 async def _started(client: Connection, upstream: Connection) -> bool:
-    """Passes on what comes before messages have types; False where nothing follows."""
+    """Forward the startup messages, which have no type byte; return False if no session follows."""
     while True:
         size = await client.reader.readexactly(4)
         rest = await client.reader.readexactly(int.from_bytes(size) - 4)
@@ -92,7 +92,7 @@ async def _started(client: Connection, upstream: Connection) -> bool:
 
 
 class _Dialogue:
-    """One session, after its start."""
+    """One session after its startup."""
 
     def __init__(self, proxy: DatabaseProxy, client: Connection, upstream: Connection) -> None:
         self._proxy = proxy
@@ -100,10 +100,10 @@ class _Dialogue:
         self._upstream = upstream
         self._prepared: dict[bytes, str] = {}
         self._plan: Plan | None = None
-        """Whose answer is to be harmed."""
+        """The plan for the next response, if it is to be lost or stalled."""
 
     async def run(self) -> None:
-        """Until either side ends it, or a fault does."""
+        """Forward messages until either side or a fault ends the session."""
         ways = [asyncio.ensure_future(self._forth()), asyncio.ensure_future(self._back())]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -138,7 +138,7 @@ class _Dialogue:
             case Fault.HELD:
                 await plan.opened()
                 return True
-            case Fault.ANSWER_LOST | Fault.ANSWER_STALLED:
+            case Fault.RESPONSE_LOST | Fault.RESPONSE_STALLED:
                 self._plan = plan
                 return True
             case _:
@@ -149,13 +149,13 @@ class _Dialogue:
         while data := await self._upstream.reader.read(65536):
             if self._plan is None:
                 await self._client.send(data)
-            elif data[-6:-1] == _READY:  # the statement has been carried out
-                await self._lose_answer(self._plan)
+            elif data[-6:-1] == _READY:  # the statement has been executed
+                await self._lose_response(self._plan)
                 return
 
-    async def _lose_answer(self, plan: Plan) -> None:
-        if plan.fault is Fault.ANSWER_LOST:
+    async def _lose_response(self, plan: Plan) -> None:
+        if plan.fault is Fault.RESPONSE_LOST:
             self._client.reset()
         else:
             with suppress(OSError):
-                await asyncio.Event().wait()  # until the client hangs up, which ends the way forth
+                await asyncio.Event().wait()  # until the client disconnects, which ends the other direction

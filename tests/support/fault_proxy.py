@@ -1,7 +1,7 @@
 """The fault proxy between the service and its object store: each request of S3's API is a call with a name.
 
-Bytes pass unchanged, the `Host` header too: it is signed. A request is taken whole, then sent on over a connection of
-its own, and its answer taken whole, so that every fault strikes at one exact place.
+Bytes pass unchanged, including the `Host` header, which is signed. The proxy reads a whole request, forwards it on a
+separate connection and reads the whole response, so that every fault happens at an exact place.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _BODILESS = {b"204", b"304"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A request or an answer."""
+    """A request or a response."""
 
     head: bytes
     body: bytes
@@ -36,7 +36,7 @@ class Message:
         return self.head + self.body
 
     def header(self, name: bytes) -> bytes:
-        """A header's value; empty where there is none."""
+        """Return the value of a header; empty if it is missing."""
         for line in self.head.split(b"\r\n")[1:]:
             found, _, value = line.partition(b":")
             if found.lower() == name:
@@ -49,7 +49,7 @@ class Message:
 
     @property
     def call(self) -> str:
-        """What a request asks for, as S3's API calls it; a part with its number."""
+        """Return the name of the operation in S3's API; for a part, with its number."""
         method, target, _ = self.head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
         parts = urlsplit(target)
         query = parse_qs(parts.query, keep_blank_values=True)
@@ -68,7 +68,7 @@ class StoreProxy(Proxy):
 
     @classmethod
     def before(cls, endpoint_url: str) -> "StoreProxy":
-        """A proxy before an object store."""
+        """Return a proxy in front of an object store."""
         parts = urlsplit(endpoint_url)
         assert parts.hostname
         assert parts.port
@@ -88,7 +88,7 @@ class StoreProxy(Proxy):
                 return
 
     async def _harmed(self, client: Connection, request: Message, plan: Plan) -> bool:
-        """Lets the fault befall the request; whether the connection is still of use."""
+        """Inject the fault, and return whether the connection can still be used."""
         match plan.fault:
             case fault if fault in _CANNED and fault is not Fault.ERROR_IN_200_DONE:
                 await client.send(_canned(fault, request))
@@ -113,31 +113,33 @@ class StoreProxy(Proxy):
                 await plan.opened()
                 await self._passed_on(request)
             case _:
-                await self._harm_answer(client, await self._passed_on(request), plan.fault)
+                await self._harm_response(client, await self._passed_on(request), plan.fault)
         return False
 
-    async def _harm_answer(self, client: Connection, answer: Message, fault: Fault) -> None:
+    async def _harm_response(self, client: Connection, response: Message, fault: Fault) -> None:
         match fault:
-            case Fault.ANSWER_LOST:
+            case Fault.RESPONSE_LOST:
                 client.reset()
-            case Fault.ANSWER_TRUNCATED:
-                whole = bytes(answer)
-                await client.send(whole[: len(answer.head) + len(answer.body) // 2] if answer.body else whole[:-9])
-            case Fault.ANSWER_THEN_CUT:
-                await client.send(bytes(answer))
-            case Fault.ANSWER_STALLED:
+            case Fault.RESPONSE_TRUNCATED:
+                whole = bytes(response)
+                await client.send(
+                    whole[: len(response.head) + len(response.body) // 2] if response.body else whole[:-9]
+                )
+            case Fault.RESPONSE_THEN_CUT:
+                await client.send(bytes(response))
+            case Fault.RESPONSE_STALLED:
                 await client.hung_up()
             case _:
-                raise AssertionError(f"{fault} is no fault of an object store")
+                raise AssertionError(f"{fault} is not a fault of an object store")
 
     async def _passed_on(self, request: Message) -> Message:
         upstream = await self.connect()
         with closing(upstream):
             await upstream.send(bytes(request))
             while True:
-                answer = await _read(upstream, is_request=False, bodiless=request.is_head)
-                if not answer.head.startswith(b"HTTP/1.1 1"):  # 100 Continue, which we have answered ourselves
-                    return answer
+                response = await _read(upstream, is_request=False, bodiless=request.is_head)
+                if not response.head.startswith(b"HTTP/1.1 1"):  # 100 Continue, which the proxy has already sent
+                    return response
 
     async def _half_passed_on(self, request: Message) -> None:
         upstream = await self.connect()
@@ -171,7 +173,7 @@ async def _read_body(reader: asyncio.StreamReader, message: Message) -> bytes:
 
 
 async def _read_chunked(reader: asyncio.StreamReader) -> bytes:
-    """The chunks with their framing, as they are to be passed on."""
+    """Return the chunks with their framing, as they are forwarded."""
     raw = b""
     while True:
         line = await reader.readuntil(b"\r\n")

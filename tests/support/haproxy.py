@@ -31,7 +31,7 @@ backend services
 
 @contextmanager
 def balanced(upstreams: Sequence[int], *, folder: Path) -> Iterator[str]:
-    """Send requests to these ports in turn, over connections that HAProxy keeps; yield the address."""
+    """Send requests to these ports in turn, over persistent connections; yield the address."""
     program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
     if program is None:
         pytest.skip("HAProxy is not installed (Debian: apt-get install haproxy)")

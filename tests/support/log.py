@@ -1,4 +1,4 @@
-"""The lines of the log, as they are written."""
+"""The log lines as they are written."""
 
 import io
 import json
@@ -11,19 +11,19 @@ from tests.support.traces import eventually
 
 
 class Lines(io.StringIO):
-    """Keeps every line in the form in which it goes to standard output."""
+    """Keeps every line as it is written to standard output."""
 
     @property
     def text(self) -> list[str]:
         return self.getvalue().splitlines()
 
     def events(self, event: str) -> list[dict[str, Any]]:
-        """The lines of one event, in order."""
+        """Return the lines of one event in order."""
         lines = [json.loads(line) for line in self.text]
         return [line for line in lines if line["event"] == event]
 
     def requests(self, count: int = 1) -> list[dict[str, Any]]:
-        """The lines of so many requests; each is written just after its answer, so this waits for them."""
+        """Wait for the lines of this number of requests, since a line is written just after its response."""
         assert eventually(lambda: len(self.events("request")) >= count)
         found = self.events("request")
         assert len(found) == count
@@ -32,7 +32,7 @@ class Lines(io.StringIO):
 
 @contextmanager
 def lines_logged() -> Iterator[Lines]:
-    """Collects what is logged within the block.
+    """Collect the lines that are logged within the block.
 
     Logging is the process's: it is configured anew, since the last service to start may have wanted less of it.
     """

@@ -46,7 +46,7 @@ def published(*, path: str, upstream: int, strips: bool, folder: Path) -> Iterat
 
 @contextmanager
 def balanced(upstreams: Sequence[int], *, folder: Path) -> Iterator[str]:
-    """Send requests to these ports in turn, over connections that nginx keeps; yield the address.
+    """Send requests to these ports in turn, over persistent connections; yield the address.
 
     With `max_fails=0` a port that refuses a connection is tried again at the next request. By default nginx avoids it
     for 10 seconds, and has no port left when the other one restarts meanwhile.

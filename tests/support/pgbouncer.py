@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode, before the tests' PostgreSQL: Debian's package, where it is installed.
+"""PgBouncer (Debian's package, if installed) in transaction mode, in front of the tests' PostgreSQL.
 
 Its pool is smaller than the service's, and its sessions take turns, so that a client's transactions run in changing
 sessions.
@@ -38,7 +38,7 @@ server_round_robin = 1
 
 
 def required_pgbouncer() -> str:
-    """The program; the test is skipped where there is none."""
+    """Return the program's path; skip the test if it is not installed."""
     found = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
     if found is None:
         pytest.skip("PgBouncer is not installed (Debian: apt-get install pgbouncer)")
@@ -47,7 +47,7 @@ def required_pgbouncer() -> str:
 
 @contextmanager
 def pgbouncer(folder: Path, database_url: str) -> Iterator[str]:
-    """Run PgBouncer before a PostgreSQL, and give the URI of the same database through it."""
+    """Run PgBouncer in front of a PostgreSQL server, and yield the URI of the same database through it."""
     program, parts = required_pgbouncer(), urlsplit(database_url)
     port = free_port()
     users, configuration = folder / "users.txt", folder / "pgbouncer.ini"

@@ -1,4 +1,4 @@
-"""Photos that a browser can show, of any size, and recipes made of them without a browser."""
+"""Photos of any size that a browser can show, and recipes uploaded without a browser."""
 
 import io
 from pathlib import Path
@@ -9,7 +9,7 @@ from PIL.ExifTags import IFD
 from playwright.async_api import FilePayload, Page
 
 from tests.support.forms import jpeg
-from tests.support.recipes import fetched
+from tests.support.recipes import fetch
 from tests.support.service import Service
 
 FOLDER = Path(__file__).parent.parent / "photos"
@@ -30,21 +30,21 @@ def portrait(name: str = "pancakes.jpg") -> FilePayload:
 
 
 async def choose(page: Page, *photos: FilePayload) -> None:
-    """As if somebody had picked them in the browser's own dialog."""
+    """Choose files as in the browser's own dialog."""
     await page.get_by_label("Choose a photo").set_input_files(photos)
 
 
 def upload(service: Service, *labels: str, token: str | None = None) -> list[dict[str, Any]]:
-    """Recipes of these labels, the last one the newest."""
+    """Upload recipes with these labels, the last one being the newest."""
     with service.client(token) as client:
         files = {"photo": ("p.jpg", photo()["buffer"])}
-        answers = [client.post("/recipe", data={"label": label}, files=files) for label in labels]
-    return [answer.raise_for_status().json() for answer in answers]
+        responses = [client.post("/recipe", data={"label": label}, files=files) for label in labels]
+    return [response.raise_for_status().json() for response in responses]
 
 
 def assert_position_removed(location: str) -> None:
     """Assert that a stored photo shows the sample with a position, and does not have it any more."""
-    stored = Image.open(io.BytesIO(fetched(location).content))
+    stored = Image.open(io.BytesIO(fetch(location).content))
     sent = Image.open(FOLDER / "exif_gps.jpg")
     assert sent.getexif().get_ifd(IFD.GPSInfo)
     assert not stored.getexif().get_ifd(IFD.GPSInfo)
@@ -52,6 +52,6 @@ def assert_position_removed(location: str) -> None:
 
 
 def labels(service: Service, token: str | None = None) -> list[str]:
-    """What is there, newest first."""
+    """Return all recipes, newest first."""
     with service.client(token) as client:
         return [recipe["label"] for recipe in client.get("/recipe").raise_for_status().json()["items"]]

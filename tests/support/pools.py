@@ -89,7 +89,7 @@ async def until_free(body: bytearray) -> None:
 
 async def obliging(peer: Peer) -> None:
     while True:
-        await peer.answer(OK)
+        await peer.respond(OK)
 
 
 async def mute(peer: Peer) -> None:

@@ -1,4 +1,4 @@
-"""The service as it runs in production: `recipe-api serve` in a process group of its own, which can be killed."""
+"""The service as in production: `recipe-api serve` in its own process group, which can be killed."""
 
 import os
 import signal
@@ -32,26 +32,26 @@ class ServerProcess:
         return f"http://{HOST}:{self.port}"
 
     def workers(self) -> list[psutil.Process]:
-        """Those that serve: the server itself, or its children where it has more than one."""
+        """Return the processes that serve: the server itself, or its workers if it has several."""
         server = psutil.Process(self.process.pid)
         children = [child for child in server.children() if _is_worker(child)]
         return children or [server]
 
     def kill(self) -> None:
-        """SIGKILL to all of it at once, as a machine that goes off."""
+        """Send SIGKILL to all processes at once, as when a machine goes down."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def terminate(self) -> None:
-        """SIGTERM to all of it at once, as a dyno gets it."""
+        """Send SIGTERM to all processes at once, as on a dyno."""
         os.killpg(self.process.pid, signal.SIGTERM)
 
     def wait(self) -> int:
-        """Until it has ended; its exit code."""
+        """Wait for the server to end, and return its exit code."""
         return self.process.wait(_STOP_SECONDS)
 
     def is_ready(self) -> bool:
-        """Whether it answers, or soon does; False where it ended."""
+        """Wait until the server responds; return False if it ended instead."""
         return eventually(lambda: self._answers() or self.process.poll() is not None, within=_READY_SECONDS) and (
             self.process.poll() is None
         )
@@ -65,7 +65,7 @@ class ServerProcess:
 
 @contextmanager
 def serving(environment: Mapping[str, str], *, workers: int, port: int, log: Path) -> Iterator[ServerProcess]:
-    """A server that is ready; killed with the block if it has not ended before."""
+    """Run a server, wait until it is ready, and kill it with the block if it has not ended before."""
     variables = {**os.environ, **environment, "PORT": str(port), "WEB_CONCURRENCY": str(workers)}
     with log.open("ab") as output:
         process = subprocess.Popen(

@@ -1,7 +1,7 @@
-"""A proxy on loopback with an event loop and a thread of its own, and the script by which it does harm.
+"""A proxy on the loopback interface that injects faults. It has its own event loop in its own thread.
 
-What passes through it is a sequence of named calls: `PutObject`, `COMMIT`. A script says which call meets which fault;
-the proxy asks it at each call. Tests drive the script from their own thread.
+The traffic is a sequence of named calls, such as `PutObject` or `COMMIT`. A script defines which call meets which
+fault. Tests control the script from their own thread.
 """
 
 import asyncio
@@ -17,29 +17,29 @@ from typing import Self
 
 HOST = "127.0.0.1"
 _GATE_SECONDS = 60
-"""A gate that nobody opens is a fault of the test."""
+"""How long to wait for a gate to open; a gate that stays closed is a mistake in the test."""
 
 
 class Fault(StrEnum):
-    """What befalls a call; its name in the ids of tests."""
+    """What happens to a call. The values appear in the ids of tests."""
 
     INTERNAL_ERROR = "500"
     SLOW_DOWN = "503"
     CONFLICT = "409"
     FORBIDDEN = "403"
     NO_SUCH_KEY = "404"
-    NOT_FOUND = "a 404 without an error code, as from a proxy that has lost its store"
-    RESET = "reset before it arrived"
-    CUT_REQUEST = "cut half way there"
-    ANSWER_LOST = "done but the answer lost"
-    ANSWER_TRUNCATED = "done but the answer truncated"
-    ANSWER_THEN_CUT = "answered and then cut"
-    STALLED = "stalled before it arrived"
-    ANSWER_STALLED = "done but the answer stalled"
-    ERROR_IN_200 = "not done and a 200 that holds an error"
-    ERROR_IN_200_DONE = "done and a 200 that holds an error"
-    LATE = "arriving after everyone gave up"
-    HELD = "held until the test lets it go"
+    NOT_FOUND = "404 without an error code, as from a proxy without its store"
+    RESET = "reset before the request"
+    CUT_REQUEST = "request cut in half"
+    RESPONSE_LOST = "done, response lost"
+    RESPONSE_TRUNCATED = "done, response truncated"
+    RESPONSE_THEN_CUT = "done, closed after the response"
+    STALLED = "stalled before the request"
+    RESPONSE_STALLED = "done, response stalled"
+    ERROR_IN_200 = "not done, 200 with an error"
+    ERROR_IN_200_DONE = "done, 200 with an error"
+    LATE = "done after the client gave up"
+    HELD = "held until the test opens the gate"
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -49,36 +49,36 @@ class Plan:
     call: str
     fault: Fault
     nth: int = 1
-    """Which of the calls of this name, counted from when the plan was laid."""
-    for_ever: bool = False
-    """That call and all after it."""
+    """Which of the calls of this name, counted since `Script.follow`."""
+    forever: bool = False
+    """Whether all later calls meet the fault as well."""
     struck: int = 0
-    """How often it came about."""
+    """How often the fault has happened."""
     reached: threading.Event = field(default_factory=threading.Event)
-    """Set when it first did."""
+    """Set when the fault first happens."""
     gate: threading.Event = field(default_factory=threading.Event)
-    """Open it for what is `HELD`."""
+    """Set it to release a call that is `HELD`."""
     seen: int = 0
 
     def due(self, call: str) -> bool:
-        """Counts a call; whether this is the one."""
+        """Count a call, and return whether it meets the fault."""
         if call != self.call:
             return False
         self.seen += 1
-        if self.seen != self.nth and not (self.for_ever and self.seen > self.nth):
+        if self.seen != self.nth and not (self.forever and self.seen > self.nth):
             return False
         self.struck += 1
         self.reached.set()
         return True
 
     async def opened(self) -> None:
-        """Returns when the gate is open."""
+        """Wait until the gate is open."""
         opened = await asyncio.to_thread(self.gate.wait, _GATE_SECONDS)
-        assert opened, "nobody opened the gate"
+        assert opened, "the test did not open the gate"
 
 
 class Script:
-    """The plans of a proxy, and the calls it has seen since they were laid."""
+    """The plans of a proxy, and the calls since they were set."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -86,7 +86,7 @@ class Script:
         self.calls: list[str] = []
 
     def follow(self, *plans: Plan) -> None:
-        """Lays new plans in place of the old; without any, all goes well from now on."""
+        """Replace the plans; without arguments, inject no more faults."""
         with self._lock:
             for plan in self._plans:
                 plan.gate.set()
@@ -94,7 +94,7 @@ class Script:
             self.calls = []
 
     def next(self, call: str) -> Plan | None:
-        """The plan that this call falls under."""
+        """Record a call, and return the plan that applies to it."""
         with self._lock:
             self.calls.append(call)
             due = [plan for plan in self._plans if plan.due(call)]
@@ -102,10 +102,10 @@ class Script:
 
 
 class Proxy(ABC):
-    """Listens on a free port of 127.0.0.1 while its block lasts, and passes on to `upstream`."""
+    """Listens on a free port of 127.0.0.1 and forwards connections to `upstream`."""
 
     buffer_bytes = 2**24
-    """What of a connection may lie in the proxy unread: a whole part."""
+    """How many unread bytes of a connection the proxy buffers: a whole part."""
 
     def __init__(self, upstream: tuple[str, int]) -> None:
         self.upstream = upstream
@@ -117,7 +117,7 @@ class Proxy(ABC):
         self._thread = threading.Thread(target=self._loop.run_forever, name=type(self).__name__)
 
     def cut_all(self) -> None:
-        """Resets every connection that is open now."""
+        """Reset all open connections."""
         asyncio.run_coroutine_threadsafe(self._cut_all(), self._loop).result()
 
     async def _cut_all(self) -> None:
@@ -127,11 +127,11 @@ class Proxy(ABC):
 
     @abstractmethod
     async def serve(self, client: "Connection") -> None:
-        """One connection, from its first byte to its last."""
+        """Serve one connection until it ends."""
 
     @contextmanager
     def running(self) -> Iterator[Self]:
-        """The proxy at work."""
+        """Run the proxy for as long as the block lasts."""
         self._thread.start()
         server = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
         try:
@@ -144,7 +144,7 @@ class Proxy(ABC):
             self._loop.close()
 
     async def connect(self) -> "Connection":
-        """A connection to what stands behind."""
+        """Open a connection to the upstream server."""
         return Connection(*await asyncio.open_connection(*self.upstream, limit=self.buffer_bytes))
 
     async def _start(self) -> asyncio.Server:
@@ -166,7 +166,7 @@ class Proxy(ABC):
         client = Connection(reader, writer)
         self._clients.add(client)
         try:
-            # Whoever hangs up in the middle of something is what this is about.
+            # Both sides may disconnect at any time.
             with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 await self.serve(client)
         finally:
@@ -176,7 +176,7 @@ class Proxy(ABC):
 
 
 class Connection:
-    """A socket that can also be reset, and whose end can be waited for."""
+    """A connection that can be reset, and that can wait for the other side to close."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -187,13 +187,13 @@ class Connection:
         await self._writer.drain()
 
     async def hung_up(self) -> None:
-        """Returns when the other side has closed, whatever it still sends before."""
+        """Wait until the other side has closed, and discard what it sends."""
         with suppress(OSError):
             while await self.reader.read(65536):
                 pass
 
     def reset(self) -> None:
-        """Closes with a RST in place of a FIN."""
+        """Close with RST instead of FIN."""
         raw = self._writer.get_extra_info("socket")
         with suppress(OSError):
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -1,4 +1,4 @@
-"""What an upload must have come to: one answer, one row, one object that anyone can fetch, all of one mind."""
+"""The result of an upload: a response, a row and a public object that agree."""
 
 from datetime import datetime
 from typing import Any
@@ -10,19 +10,19 @@ from recipe_api.storage import keys
 from tests.support.service import NO_TLS
 from tests.support.traces import Backstage
 
-_ANSWERED_ALONE = {"manage_token"}
+_ONLY_IN_RESPONSE = {"manage_token"}
 
 
-def fetched(location: str) -> httpx.Response:
-    """What a stranger gets, without credentials."""
-    answer = httpx.get(location, timeout=60, trust_env=False, verify=NO_TLS)
-    assert answer.status_code == 200, answer.text
-    return answer
+def fetch(location: str) -> httpx.Response:
+    """Fetch an object without credentials."""
+    response = httpx.get(location, timeout=60, trust_env=False, verify=NO_TLS)
+    assert response.status_code == 200, response.text
+    return response
 
 
 def row_of(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The row that an answer to an upload stands for."""
-    row = {name: value for name, value in recipe.items() if name not in _ANSWERED_ALONE}
+    """Return the row that belongs to the response to an upload."""
+    row = {name: value for name, value in recipe.items() if name not in _ONLY_IN_RESPONSE}
     row["photo_metadata"] = row.pop("metadata")
     return row | {"id": UUID(recipe["id"]), "created_at": datetime.fromisoformat(recipe["created_at"])}
 
@@ -30,7 +30,7 @@ def row_of(recipe: dict[str, Any]) -> dict[str, Any]:
 def assert_stored(
     recipe: dict[str, Any], photo: bytes, backstage: Backstage, *, prefix: str = "", name: str = "pancakes.jpg"
 ) -> None:
-    """The photo can be fetched as it was sent, and the answer says of it what is so."""
+    """Assert that the photo is stored as it was sent, and that the response describes it."""
     assert recipe["size"] == len(photo)
     assert recipe["original_name"] == name
     assert keys.creation_time(recipe["key"], prefix=prefix) == datetime.fromisoformat(recipe["created_at"])
@@ -39,7 +39,7 @@ def assert_stored(
     assert recipe["key"] in backstage.objects()
     assert backstage.multipart_uploads() == []
 
-    found = fetched(recipe["location"])
+    found = fetch(recipe["location"])
     assert found.content == photo
     assert found.headers["Content-Type"] == recipe["content_type"]
     assert found.headers["ETag"] == f'"{recipe["etag"]}"'

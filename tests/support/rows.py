@@ -14,7 +14,7 @@ _numbers = count()
 
 
 def row(*, label: str = "Pancakes", seconds: int = 0, recipe_id: UUID | None = None) -> Recipe:
-    """A recipe that nobody has yet, made so many seconds after the beginning."""
+    """Return a new recipe, created this many seconds after a fixed start."""
     key = f"{next(_numbers):013d}-{uuid4().hex}.jpg"
     return Recipe(
         id=recipe_id or uuid4(),
@@ -30,6 +30,6 @@ def row(*, label: str = "Pancakes", seconds: int = 0, recipe_id: UUID | None = N
 
 
 async def emptied(engine: AsyncEngine) -> None:
-    """Takes all rows."""
+    """Delete all rows."""
     async with engine.begin() as connection:
         await connection.execute(text("TRUNCATE recipe CASCADE"))

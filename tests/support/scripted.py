@@ -39,11 +39,11 @@ class Peer:
             await self._writer.drain()
             await asyncio.sleep(0)
 
-    async def answer(self, *answers: bytes) -> None:
+    async def respond(self, *responses: bytes) -> None:
         """Read a request before each response."""
-        for answer in answers:
+        for response in responses:
             await self.request()
-            await self.say(answer)
+            await self.say(response)
 
     async def hung_up(self) -> None:
         """Wait until the client has closed the connection, and discard what it sends."""

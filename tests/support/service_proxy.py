@@ -1,6 +1,6 @@
 """The proxy between a browser and the service: each request is a call with a name, such as `POST /recipe`.
 
-Bytes pass as they come. A fault strikes an upload after its first bytes, so that the service is at work on it.
+Bytes pass as they arrive. A fault happens after the first bytes of an upload, while the service is handling it.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from tests.support.proxy import HOST, Connection, Fault, Plan, Proxy
 from tests.support.service import Service
 
-_BEFORE_FAULT = 256 * 1024  # bytes of a request that pass before a fault strikes
+_BEFORE_FAULT = 256 * 1024  # bytes of a request that pass before a fault happens
 _CHUNK = 64 * 1024
 _METHODS = (b"GET ", b"POST ", b"PATCH ", b"DELETE ")
 
@@ -25,10 +25,10 @@ class _Request:
 class ServiceProxy(Proxy):
     """Use as `with proxied(service) as proxy`."""
 
-    buffer_bytes = _CHUNK  # so that a browser cannot take for sent what only lies here
+    buffer_bytes = _CHUNK  # so that the browser does not count bytes as sent that are only buffered here
 
     bytes_to_client = 0
-    """What the service has sent through the proxy, headers included."""
+    """The number of bytes that the service has sent through the proxy, including headers."""
 
     @property
     def url(self) -> str:
@@ -38,11 +38,11 @@ class ServiceProxy(Proxy):
         upstream = await self.connect()
         with closing(upstream):
             request = _Request(None)
-            answers = asyncio.create_task(self._answer(client, upstream, request))
+            responses = asyncio.create_task(self._answer(client, upstream, request))
             try:
                 await self._ask(client, upstream, request)
             finally:
-                answers.cancel()
+                responses.cancel()
 
     async def _ask(self, client: Connection, upstream: Connection, request: _Request) -> None:
         while data := await client.reader.read(_CHUNK):
@@ -55,7 +55,7 @@ class ServiceProxy(Proxy):
                 return
 
     async def _goes_on(self, client: Connection, plan: Plan) -> bool:
-        """Lets the fault befall the request; whether the rest of it goes on."""
+        """Inject the fault, and return whether the rest of the request continues."""
         match plan.fault:
             case Fault.HELD:
                 await plan.opened()
@@ -72,10 +72,10 @@ class ServiceProxy(Proxy):
 
     async def _answer(self, client: Connection, upstream: Connection, request: _Request) -> None:
         while data := await upstream.reader.read(_CHUNK):
-            if request.plan and request.plan.fault is Fault.ANSWER_LOST:
+            if request.plan and request.plan.fault is Fault.RESPONSE_LOST:
                 client.reset()
                 return
-            if request.plan and request.plan.fault is Fault.ANSWER_STALLED:
+            if request.plan and request.plan.fault is Fault.RESPONSE_STALLED:
                 await request.plan.opened()
             self.bytes_to_client += len(data)
             await client.send(data)
@@ -83,6 +83,6 @@ class ServiceProxy(Proxy):
 
 @contextmanager
 def proxied(service: Service) -> Iterator[ServiceProxy]:
-    """A proxy before the service, as long as the block lasts."""
+    """Run a proxy in front of the service for as long as the block lasts."""
     with ServiceProxy((HOST, service.port)).running() as proxy:
         yield proxy

@@ -27,12 +27,12 @@ class Seen:
         self.bucket = bucket
 
     async def keys(self) -> list[str]:
-        answer = await self.client.list_objects_v2(Bucket=self.bucket)
-        return [item["Key"] for item in answer.get("Contents", [])]
+        response = await self.client.list_objects_v2(Bucket=self.bucket)
+        return [item["Key"] for item in response.get("Contents", [])]
 
     async def multipart_uploads(self) -> list[tuple[str, str]]:
-        answer = await self.client.list_multipart_uploads(Bucket=self.bucket)
-        return [(upload["Key"], upload["UploadId"]) for upload in answer.get("Uploads", [])]
+        response = await self.client.list_multipart_uploads(Bucket=self.bucket)
+        return [(upload["Key"], upload["UploadId"]) for upload in response.get("Uploads", [])]
 
     async def nothing(self) -> bool:
         return await self.keys() == [] and await self.multipart_uploads() == []

@@ -1,4 +1,4 @@
-"""The sweep, past the command line."""
+"""Runs the sweep without the command line."""
 
 import asyncio
 from collections import Counter
@@ -10,8 +10,8 @@ from recipe_api.uploads.sweep import Sweep, TimeRange
 
 
 def swept(settings: Settings, *, fix: bool = True) -> Counter[str]:
-    """What a sweep without grace finds, by sort."""
-    # A loop of its own: asyncio.run() would take the one of the session's async tests away.
+    """Return how much a sweep without a grace period finds, by kind."""
+    # A separate event loop: asyncio.run() would remove the one of the session's async tests.
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         return runner.run(_swept(settings, fix=fix))
 

@@ -1,4 +1,4 @@
-"""What uploads leave behind: objects, multipart uploads under way, rows."""
+"""What uploads leave behind: objects, incomplete multipart uploads, rows."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from botocore.session import Session
 
 from recipe_api.dev.stack import Stack
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 PATIENCE_SECONDS = 20
 _POLL_SECONDS = 0.02
@@ -22,7 +22,7 @@ _POLL_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traces:
-    """Everything that is in bucket and table at one moment."""
+    """The contents of the bucket and the table at one moment."""
 
     objects: list[str]
     multipart_uploads: list[str]
@@ -32,10 +32,10 @@ class Traces:
 NOTHING = Traces(objects=[], multipart_uploads=[], rows=[])
 
 
-def eventually(holds: Callable[[], bool], *, within: float = PATIENCE_SECONDS) -> bool:
-    """Looks again and again until it holds; False when it has not after `within` seconds."""
+def eventually(condition: Callable[[], bool], *, within: float = PATIENCE_SECONDS) -> bool:
+    """Poll until the condition is true; return False if it is not after `within` seconds."""
     deadline = time.monotonic() + within
-    while not holds():
+    while not condition():
         if time.monotonic() > deadline:
             return False
         time.sleep(_POLL_SECONDS)
@@ -43,7 +43,7 @@ def eventually(holds: Callable[[], bool], *, within: float = PATIENCE_SECONDS) -
 
 
 class Backstage:
-    """The stack seen past the service: its bucket and its table. For tests that are not `async`."""
+    """Direct access to the bucket and the table, bypassing the service. For tests that are not `async`."""
 
     def __init__(self, stack: Stack) -> None:
         self.bucket = stack.s3_bucket
@@ -56,13 +56,13 @@ class Backstage:
             config=Config(s3={"addressing_style": "path"}, proxies={}),
         )
         self._database_url = stack.database_url
-        # A loop of its own: asyncio.run() would take the one of the session's async tests away.
+        # A separate event loop: asyncio.run() would remove the one of the session's async tests.
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         self._connection: asyncpg.Connection = self._run(asyncpg.connect(stack.database_url))
 
     @property
     def bucket_url(self) -> str:
-        """The bucket's own address, as rows name it."""
+        """The bucket's own URL, as in the rows."""
         return f"{self.s3.meta.endpoint_url}/{self.bucket}"
 
     def close(self) -> None:
@@ -71,48 +71,50 @@ class Backstage:
         self.s3.close()
 
     def traces(self) -> Traces:
-        """What is there now."""
+        """Return the current contents."""
         return Traces(objects=self.objects(), multipart_uploads=self.multipart_uploads(), rows=self.rows())
 
     def nothing_is_left(self) -> bool:
-        """Whether bucket and table are empty, or become so soon: what is undone may outlive its answer a little."""
+        """Wait until bucket and table are empty, since cleanup may take longer than the response; return whether they
+        are.
+        """
         return eventually(lambda: self.traces() == NOTHING)
 
     def objects(self) -> list[str]:
-        """Keys, in order."""
-        answers = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
-        return [item["Key"] for answer in answers for item in answer.get("Contents", [])]
+        """Return all keys in order."""
+        responses = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
+        return [item["Key"] for response in responses for item in response.get("Contents", [])]
 
     def multipart_uploads(self) -> list[str]:
-        """Keys of what is neither completed nor aborted."""
+        """Return the keys of uploads that are neither completed nor aborted."""
         return [upload["Key"] for upload in self._multipart_uploads()]
 
     def rows(self) -> list[dict[str, Any]]:
-        """The table, newest first."""
+        """Return the rows, newest first."""
         return [dict(row) for row in self.sql("SELECT * FROM recipe ORDER BY created_at DESC, id DESC")]
 
     def sql(self, statement: str, *values: object) -> list[asyncpg.Record]:
-        """What a statement answers."""
+        """Run a statement and return its rows."""
         found: list[asyncpg.Record] = self._run(self._connection.fetch(statement, *values))
         return found
 
     @contextmanager
     def faulty_table(self) -> Iterator[None]:
-        """Meanwhile the table is one that divides by zero whenever it is read: a fault that nobody expects."""
+        """Replace the table by a view that divides by zero when it is read: an unexpected error."""
         columns = (
             "id, label, key, location, content_type, (1 / 0)::bigint AS size, etag, original_name, created_at, bucket, "
             "width, height, photo_metadata"
         )
         self.sql("ALTER TABLE recipe RENAME TO elsewhere")
         try:
-            self.sql(f"CREATE VIEW recipe AS SELECT {columns} FROM elsewhere")  # noqa: S608 - all of it is ours
+            self.sql(f"CREATE VIEW recipe AS SELECT {columns} FROM elsewhere")  # noqa: S608 - contains no input
             yield
         finally:
             self.sql("DROP VIEW IF EXISTS recipe")
             self.sql("ALTER TABLE elsewhere RENAME TO recipe")
 
     def clear(self) -> None:
-        """Empties bucket and table."""
+        """Empty the bucket and the table."""
         for key in self.objects():
             self.s3.delete_object(Bucket=self.bucket, Key=key)
         for upload in self._multipart_uploads():
@@ -120,25 +122,25 @@ class Backstage:
         self.sql("TRUNCATE recipe, lease, pending_deletion CASCADE")
 
     def create_database(self, name: str) -> str:
-        """Another, empty database on the same server; its address."""
+        """Create an empty database on the same server, and return its URL."""
         self.sql(f'CREATE DATABASE "{name}"')
         return urlsplit(self._database_url)._replace(path=f"/{name}").geturl()
 
     def drop_database(self, name: str) -> None:
-        """Ends its connections and removes it."""
+        """Close all connections to a database, and drop it."""
         self.sql(f'DROP DATABASE "{name}" WITH (FORCE)')
 
     def _multipart_uploads(self) -> list[dict[str, str]]:
         found: list[dict[str, str]] = self.s3.list_multipart_uploads(Bucket=self.bucket).get("Uploads", [])
         return found
 
-    def _run(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+    def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
         return self._runner.run(work)
 
 
 @contextmanager
 def backstage_of(stack: Stack) -> Iterator[Backstage]:
-    """The way in, closed with the block."""
+    """Open a `Backstage`, and close it with the block."""
     opened = Backstage(stack)
     try:
         yield opened

@@ -1,14 +1,14 @@
-"""A clock that jumps: waiting takes no time, and takes exactly as long as it says."""
+"""An event loop with a virtual clock, which jumps to the next timer instead of waiting."""
 
 import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 class VirtualTime(asyncio.SelectorEventLoop):
-    """A loop whose time goes on only when nobody has anything to do before the next timer."""
+    """An event loop whose clock advances only when no callback is ready before the next timer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class VirtualTime(asyncio.SelectorEventLoop):
         return self._now
 
 
-def run_in_virtual_time(work: Coroutine[Any, Any, Answer]) -> Answer:
-    """What the work comes to."""
+def run_in_virtual_time(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine and return its result."""
     with asyncio.Runner(loop_factory=VirtualTime) as runner:
         return runner.run(work)

@@ -1,4 +1,4 @@
-"""Web servers that are not S3 stores, as a wrong S3_ENDPOINT_URL may lead to."""
+"""Web servers that are not S3 stores, to which a wrong S3_ENDPOINT_URL may lead."""
 
 import pytest
 
@@ -26,7 +26,7 @@ NOT_S3_RESPONSES = [
 
 
 def saying_to_any(response: bytes) -> Script:
-    """A server that sends this to each request."""
+    """Run a server that sends this response to each request."""
 
     async def script(peer: Peer) -> None:
         while True:
@@ -38,7 +38,7 @@ def saying_to_any(response: bytes) -> Script:
 
 
 def web_server(bucket: str, port: int) -> dict[str, str]:
-    """The variables that take it for a store."""
+    """The environment variables that use it as a store."""
     return {
         "S3_BUCKET": bucket,
         "S3_ENDPOINT_URL": f"http://{HOST}:{port}",

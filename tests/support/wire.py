@@ -1,4 +1,4 @@
-"""A client that sends exactly the bytes it is given, and reads what comes back."""
+"""A raw HTTP connection ("wire" in the tests): sends exactly the given bytes, and reads the responses."""
 
 import json
 import socket
@@ -10,8 +10,8 @@ from typing import Any, Self, cast
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """An answer, whole."""
+class Response:
+    """A whole response."""
 
     status: int
     headers: Message
@@ -23,7 +23,7 @@ class Answer:
 
 
 class _Received(RawIOBase):
-    """What a socket receives; unlike its own `makefile`, this does not keep it open."""
+    """Reads from a socket. Unlike the socket's `makefile`, it does not keep the socket open."""
 
     def __init__(self, opened: socket.socket) -> None:
         self._socket = opened
@@ -31,12 +31,12 @@ class _Received(RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - as its parent has it
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - as in its parent
         return self._socket.recv_into(buffer)
 
 
-class _Kept:
-    """What `HTTPResponse` takes for a socket: it reads from the connection's one buffer, and does not close it."""
+class _KeptOpen:
+    """The socket that `HTTPResponse` gets: it reads from the buffer of the connection, and does not close it."""
 
     def __init__(self, reader: "BufferedReader[_Received]") -> None:
         self._reader = reader
@@ -45,44 +45,44 @@ class _Kept:
         return self
 
     def close(self) -> None:
-        """The next response may lie in the buffer already."""
+        """Do nothing: the buffer may already contain the next response."""
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a reader has
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - any attribute of a reader
         return getattr(self._reader, name)
 
 
 class Wire:
-    """One connection."""
+    """A connection to the service."""
 
     def __init__(self, opened: socket.socket) -> None:
         self.socket = opened
         self._reader = BufferedReader(_Received(opened))
 
     def send(self, *pieces: bytes) -> None:
-        """Sends each piece in a segment of its own, as far as the system lets it."""
+        """Send each piece in its own segment, as far as the system permits."""
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for piece in pieces:
             self.socket.sendall(piece)
 
     def end_sending(self) -> None:
-        """Says that nothing more comes; the answer can still be read."""
+        """Close the sending side; responses can still be read."""
         self.socket.shutdown(socket.SHUT_WR)
 
-    def read(self, *, method: str = "POST") -> Answer:
-        """The next answer; `method` tells whether it has a body."""
-        response = HTTPResponse(cast("socket.socket", _Kept(self._reader)), method=method)
+    def read(self, *, method: str = "POST") -> Response:
+        """Read the next response; `method` is that of the request, since a response to HEAD has no body."""
+        response = HTTPResponse(cast("socket.socket", _KeptOpen(self._reader)), method=method)
         try:
             response.begin()
-            return Answer(status=response.status, headers=response.headers, body=response.read())
+            return Response(status=response.status, headers=response.headers, body=response.read())
         finally:
             response.close()
 
     def read_exactly(self, size: int) -> bytes:
-        """So many bytes of what comes, or fewer where it ends before."""
+        """Read this many bytes, or fewer if the stream ends."""
         return self._reader.read(size)
 
     def is_closed(self) -> bool:
-        """Whether the service closes the connection without another byte; waits until it says either."""
+        """Wait for the next byte or the end, and return whether the service closed the connection."""
         try:
             return self._reader.read(1) == b""
         except ConnectionResetError:
@@ -92,7 +92,9 @@ class Wire:
 def request(
     target: str, body: bytes = b"", *headers: str, method: str = "POST", version: str = "1.1", length: int | None = -1
 ) -> bytes:
-    """A request's bytes. `length` is the `Content-Length`: by default the body's own, none where it is None."""
+    """Return the bytes of a request. `length` is the `Content-Length`: by default that of the body; None leaves it
+    out.
+    """
     lines = [f"{method} {target} HTTP/{version}", "Host: recipes.test", *headers]
     if length is not None:
         lines.append(f"Content-Length: {len(body) if length < 0 else length}")
@@ -100,5 +102,5 @@ def request(
 
 
 def chunked(*pieces: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
-    """A body in chunked transfer coding (RFC 9112 §7.1), a chunk a piece."""
+    """Return a body in chunked transfer coding (RFC 9112 §7.1), with one chunk for each piece."""
     return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces if piece) + end

@@ -194,7 +194,7 @@ class TestDeleting:
         self, make_settings: Make, backstage: Backstage, store: StoreProxy, fault: Fault
     ) -> None:
         ref = request_deletion(backstage, create_object(backstage, bucket=f"{store.url}/recipes"))
-        store.script.follow(Plan(call="DeleteObject", fault=fault, for_ever=True))
+        store.script.follow(Plan(call="DeleteObject", fault=fault, forever=True))
 
         assert self.deleted(make_settings(S3_ENDPOINT_URL=store.url), ref) == []
         assert backstage.objects() == [ref.key]
@@ -281,7 +281,7 @@ class TestRetrying:
         self, make_settings: Make, backstage: Backstage, store: StoreProxy
     ) -> None:
         ref = request_deletion(backstage, create_object(backstage, bucket=f"{store.url}/recipes"))
-        stalled = Plan(call="DeleteObject", fault=Fault.STALLED, for_ever=True)
+        stalled = Plan(call="DeleteObject", fault=Fault.STALLED, forever=True)
         store.script.follow(stalled)
 
         assert self.while_retrying(make_settings(S3_ENDPOINT_URL=store.url), stalled.reached.is_set)

@@ -9,13 +9,13 @@ import pytest
 
 from recipe_api.dev.stack import Stack
 from tests.support.amazon import Amazon, amazon_running
-from tests.support.bucket import without_waits
+from tests.support.bucket import without_waiting
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting() -> Iterator[None]:
     """Retry at once, and as often as in service."""
-    with without_waits():
+    with without_waiting():
         yield
 
 

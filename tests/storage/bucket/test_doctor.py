@@ -259,8 +259,8 @@ class TestWriting:
     @pytest.mark.parametrize("only_for", [None, "POST"])
     async def test_a_store_that_ignores_conditions(self, amazon: Amazon, name: str, only_for: str | None) -> None:
         variables = await ready(amazon.environment(name))
-        amazon.odd.deaf_to = {"HTTP_IF_NONE_MATCH"}
-        amazon.odd.deaf_method = only_for
+        amazon.odd.ignored_headers = {"HTTP_IF_NONE_MATCH"}
+        amazon.odd.ignoring_method = only_for
         found = await ailing(variables)
         assert {check: result.verdict for check, result in found.items()} == {"condition": Verdict.WARN}
         assert await ailing(fixed(found["condition"].remedy, variables)) == {}
@@ -369,7 +369,7 @@ class TestReading:
 
     async def test_an_address_that_returns_something_else(self, amazon: Amazon, name: str) -> None:
         variables = await ready(amazon.environment(name))
-        amazon.odd.swallowed = {"GET object"}
+        amazon.odd.ignored_calls = {"GET object"}
         assert "something other" in (await examined(variables))["public"].detail
 
     async def test_a_store_that_lets_a_link_change_the_type_of_a_photo(self, seaweed: dict[str, str]) -> None:

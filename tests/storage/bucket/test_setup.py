@@ -202,7 +202,7 @@ class TestOnAmazon:
         assert (await set_up(amazon.environment(name)))["bucket"].outcome is Outcome.CHANGED
 
     async def test_a_bucket_that_does_not_appear_is_a_store_failure(self, amazon: Amazon, name: str) -> None:
-        amazon.odd.swallowed = {"PUT bucket"}
+        amazon.odd.ignored_calls = {"PUT bucket"}
         with pytest.raises(StorageUnavailable):
             await set_up(amazon.environment(name))
 
@@ -248,7 +248,7 @@ class TestOnAmazon:
         assert all(reports[step].detail for step in lacking)
 
     async def test_a_store_that_accepts_a_change_without_making_it_is_detected(self, amazon: Amazon, name: str) -> None:
-        amazon.odd.swallowed = {"PUT ?ownershipControls", "PUT ?lifecycle"}
+        amazon.odd.ignored_calls = {"PUT ?ownershipControls", "PUT ?lifecycle"}
         reports = await set_up(amazon.environment(name))
         assert unwell(reports) == {"ownership": Outcome.UNSUPPORTED, "lifecycle": Outcome.UNSUPPORTED}
         assert "did not keep it" in reports["lifecycle"].detail

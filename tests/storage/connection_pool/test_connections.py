@@ -67,7 +67,7 @@ class TestIdleConnections:
     @on_both_loops
     async def test_that_close_at_the_moment_of_reuse_are_replaced_once(self, how: Callable[[Peer], None]) -> None:
         async def script(peer: Peer) -> None:
-            await peer.answer(OK)
+            await peer.respond(OK)
             await peer.head()
             how(peer)
 
@@ -84,7 +84,7 @@ class TestIdleConnections:
     @on_both_loops
     async def test_that_close_after_the_first_byte_of_a_response_are_not_replaced(self) -> None:
         async def script(peer: Peer) -> None:
-            await peer.answer(OK, b"H")
+            await peer.respond(OK, b"H")
 
         async with pooled(script) as (pool, server):
             await put(pool)

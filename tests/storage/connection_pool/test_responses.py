@@ -32,7 +32,7 @@ class TestResponses:
         async def script(peer: Peer) -> None:
             await peer.request()
             await peer.say(*pieces)
-            await peer.answer(TWO)
+            await peer.respond(TWO)
 
         async with pooled(script) as (pool, server):
             first, second = await put(pool), await put(pool)

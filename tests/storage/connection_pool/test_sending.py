@@ -45,7 +45,7 @@ class TestSending:
 
         async def reluctant(peer: Peer) -> None:
             await until(lambda: held)
-            await peer.answer(OK)
+            await peer.respond(OK)
 
         monkeypatch.setattr("recipe_api.storage.connection_pool._Connection", Watched)
         async with pooled(reluctant) as (pool, server):

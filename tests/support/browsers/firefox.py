@@ -1,4 +1,4 @@
-"""Debian's Firefox, driven through WebDriver BiDi, which it speaks without a driver."""
+"""Debian's Firefox, controlled through WebDriver BiDi, which needs no driver."""
 
 import asyncio
 import base64
@@ -33,7 +33,8 @@ _PREFERENCES = {
     "network.proxy.ssl": "127.0.0.1",
     "network.proxy.ssl_port": _NO_PORT,
 }
-"""Besides those that Firefox itself sets while it is driven (`remote.prefs.recommended`): no other host is asked."""
+"""Preferences in addition to those that Firefox sets under WebDriver (`remote.prefs.recommended`): no other host is
+contacted."""
 
 
 class _Session:
@@ -46,17 +47,17 @@ class _Session:
 
     async def read(self) -> None:
         async for message in self._socket:
-            answer = json.loads(message.data)
-            if answer["type"] != "event":
-                self._results.pop(answer["id"]).set_result(answer)
+            response = json.loads(message.data)
+            if response["type"] != "event":
+                self._results.pop(response["id"]).set_result(response)
 
     async def command(self, method: str, **params: object) -> dict[str, Any]:
         number = next(self._numbers)
         result = self._results[number] = asyncio.get_running_loop().create_future()
         await self._socket.send_json({"id": number, "method": method, "params": params})
-        answer = await asyncio.wait_for(result, _COMMAND_SECONDS)
-        assert answer["type"] == "success", f"{method}: {answer['error']}: {answer['message']}"
-        outcome: dict[str, Any] = answer["result"]
+        response = await asyncio.wait_for(result, _COMMAND_SECONDS)
+        assert response["type"] == "success", f"{method}: {response['error']}: {response['message']}"
+        outcome: dict[str, Any] = response["result"]
         return outcome
 
 
@@ -94,9 +95,9 @@ class _FirefoxTab(Tab):
 
     async def _run(self, script: str) -> dict[str, Any]:
         target = {"context": self._context}
-        answer = await self._session.command("script.evaluate", expression=script, target=target, awaitPromise=True)
-        assert answer["type"] == "success", f"{script}: {answer.get('exceptionDetails', {}).get('text')}"
-        found: dict[str, Any] = answer["result"]
+        response = await self._session.command("script.evaluate", expression=script, target=target, awaitPromise=True)
+        assert response["type"] == "success", f"{script}: {response.get('exceptionDetails', {}).get('text')}"
+        found: dict[str, Any] = response["result"]
         return found
 
     async def _command(self, method: str, **params: object) -> dict[str, Any]:
@@ -111,7 +112,7 @@ class Firefox:
 
     @asynccontextmanager
     async def tab(self) -> AsyncIterator[Tab]:
-        """A tab in a container of its own, which shares no storage with others."""
+        """Open a tab in its own container, which shares no storage with others."""
         command = self._session.command
         visitor = (await command("browser.createUserContext"))["userContext"]
         context = (await command("browsingContext.create", type="tab", userContext=visitor))["context"]
@@ -124,7 +125,7 @@ class Firefox:
 
 @asynccontextmanager
 async def firefox() -> AsyncIterator[Firefox]:
-    """Debian's Firefox without a window, with a home and a profile of its own."""
+    """Debian's Firefox without a window, with its own home folder and profile."""
     path = shutil.which("firefox-esr")
     if path is None:
         pytest.skip("firefox-esr is not installed (Debian: apt-get install firefox-esr)")
@@ -144,7 +145,7 @@ async def firefox() -> AsyncIterator[Firefox]:
 
 @asynccontextmanager
 async def _process(path: str, home: Path) -> AsyncIterator[str]:
-    """Runs Firefox; yields the address at which it is driven."""
+    """Run Firefox, and yield the address of its WebDriver."""
     profile = home / "profile"
     profile.mkdir()
     lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in _PREFERENCES.items()]

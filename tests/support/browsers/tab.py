@@ -1,4 +1,4 @@
-"""A tab of any browser, driven through what all of them offer: scripts in the page, a keyboard, a pointer, and files.
+"""A tab of any browser, controlled through what all of them support: scripts, a keyboard, a pointer, and files.
 
 Elements are named by expressions of JavaScript, such as those that `find` and `tile` return.
 """
@@ -28,11 +28,13 @@ WATCH = """() => {
     addEventListener("unhandledrejection", ({ reason }) => note(reason));
     addEventListener("securitypolicyviolation", (event) => note(event.violatedDirective, event.blockedURI));
 }"""
-"""Notes what the page does wrong: errors, warnings, and violations of its Content-Security-Policy."""
+"""Records errors, warnings, and violations of the page's Content-Security-Policy."""
 
 
 def find(selector: str, text: str = "") -> str:
-    """The first element in sight that matches a selector, and has exactly this text or title if one is given."""
+    """Return an expression for the first visible element that matches a selector, with exactly this text or title if
+    given.
+    """
     matches = f"&& [element.textContent.trim(), element.title].includes({json.dumps(text)})" if text else ""
     return (
         f"[...document.querySelectorAll({json.dumps(selector)})].find((element) => element.checkVisibility() {matches})"
@@ -40,42 +42,42 @@ def find(selector: str, text: str = "") -> str:
 
 
 class Tab(ABC):
-    """The tab of a visitor who was never here before."""
+    """The tab of a visitor without cookies or storage."""
 
     @abstractmethod
     async def open(self, url: str) -> None:
-        """Loads a page."""
+        """Load a page."""
 
     @abstractmethod
     async def evaluate(self, expression: str) -> object:
-        """The value of an expression, awaited, which must be JSON."""
+        """Await an expression and return its value, which must be JSON."""
 
     @abstractmethod
     async def locate(self, expression: str) -> dict[str, Any]:
-        """How the protocol refers to the element of this expression."""
+        """Return the protocol's reference to the element of this expression."""
 
     @abstractmethod
     async def perform(self, source: dict[str, Any]) -> None:
-        """Performs the actions of one input source, which the two protocols describe alike."""
+        """Perform the actions of one input source, which both protocols describe in the same way."""
 
     @abstractmethod
     async def choose(self, *files: Path) -> None:
-        """Picks photos, as if in the browser's own dialog."""
+        """Choose photos as in the browser's own dialog."""
 
     @abstractmethod
     async def screenshot(self) -> bytes:
-        """What is in sight, as a PNG."""
+        """Return the visible part of the page as a PNG."""
 
     @abstractmethod
     async def close(self) -> None:
-        """Closes the tab without a question, as a person would."""
+        """Close the tab without a confirmation."""
 
     async def holds(self, condition: str) -> bool:
-        """Whether the condition holds in the page now."""
+        """Return whether a condition is true in the page now."""
         return await self.evaluate(f"Boolean({condition})") is True
 
     async def until(self, condition: str) -> None:
-        """Returns when the condition holds in the page; fails when that takes too long."""
+        """Wait until a condition is true in the page; fail if that takes too long."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not await self.holds(condition):
             if time.monotonic() > deadline:
@@ -84,7 +86,7 @@ class Tab(ABC):
             await asyncio.sleep(_POLL_SECONDS)
 
     async def click(self, element: str) -> None:
-        """Clicks an element once it is there."""
+        """Click an element once it exists."""
         await self.until(element)
         await self.evaluate(f"{element}.scrollIntoView({{ block: 'nearest' }})")
         move = {"type": "pointerMove", "x": 0, "y": 0, "origin": await self.locate(element)}
@@ -92,16 +94,16 @@ class Tab(ABC):
         await self.perform({"type": "pointer", "id": "mouse", "actions": [move, *press]})
 
     async def press(self, keys: str) -> None:
-        """Types into what has the focus."""
+        """Type into the focused element."""
         steps = [{"type": step, "value": key} for key in keys for step in ("keyDown", "keyUp")]
         await self.perform({"type": "key", "id": "keyboard", "actions": steps})
 
     async def fill(self, field: str, text: str) -> None:
-        """Replaces what is in a field."""
+        """Replace the contents of a field."""
         await self.until(field)
         await self.evaluate(f"({field}.focus(), {field}.select())")
         await self.press(text)
 
     async def complaints(self) -> object:
-        """A list of what the page has complained of."""
+        """Return the errors and warnings of the page."""
         return await self.evaluate("window.complaints")

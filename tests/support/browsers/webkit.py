@@ -1,4 +1,4 @@
-"""Debian's WebKitGTK in its MiniBrowser, driven through WebDriver, on a display of its own."""
+"""Debian's WebKitGTK in its MiniBrowser, controlled through WebDriver, on a separate display."""
 
 import asyncio
 import base64
@@ -23,11 +23,11 @@ _POLL_SECONDS = 0.05
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 """The key of a reference to an element (WebDriver, Elements)."""
 _PACKAGES = {"WebKitWebDriver": "webkit2gtk-driver", "Xvfb": "xvfb"}
-"""By the programs that are needed of them."""
+"""Debian packages by the programs that the tests need from them."""
 
 
 class _Driver:
-    """A WebDriver, and the session it drives."""
+    """A WebDriver and its session."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
@@ -41,10 +41,10 @@ class _Driver:
                 await asyncio.sleep(_POLL_SECONDS)
 
     async def command(self, method: str, path: str, **params: object) -> dict[str, Any]:
-        """The answer, whose `value` may be anything."""
-        answer = await self._client.request(method, path, json=params if method == "POST" else None)
-        found: dict[str, Any] = answer.json()
-        assert answer.is_success, f"{path}: {found['value']}"
+        """Send a command, and return its result."""
+        response = await self._client.request(method, path, json=params if method == "POST" else None)
+        found: dict[str, Any] = response.json()
+        assert response.is_success, f"{path}: {found['value']}"
         return found
 
 
@@ -95,14 +95,14 @@ class WebKit:
 
     @asynccontextmanager
     async def tab(self) -> AsyncIterator[Tab]:
-        """The one tab of a new browser, which keeps nothing."""
+        """Open the only tab of a new browser, which stores nothing."""
         options = {"binary": self._browser, "args": ["--automation"]}
         wanted = {"alwaysMatch": {"webkitgtk:browserOptions": options}}
         session = (await self._driver.command("POST", "/session", capabilities=wanted))["value"]["sessionId"]
         try:
             yield _WebKitTab(self._driver, session)
         finally:
-            with suppress(AssertionError):  # where the test has closed the tab, the session has ended with it
+            with suppress(AssertionError):  # if the test has closed the tab, the session has ended with it
                 await self._driver.command("DELETE", f"/session/{session}")
 
 
@@ -120,14 +120,14 @@ async def webkit() -> AsyncIterator[WebKit]:
 
 
 def _mini_browser() -> str | None:
-    """Its path: Debian has it outside PATH, in a folder for each machine and version."""
+    """Return its path, which is outside PATH and depends on the architecture and the version."""
     found = sorted(Path("/usr/lib").glob("*/webkit*gtk-*/MiniBrowser"))
     return str(found[-1]) if found else None
 
 
 @asynccontextmanager
 async def _display() -> AsyncIterator[str]:
-    """Runs an X server without a screen; yields the name of its display."""
+    """Run an X server without a screen, and yield the name of its display."""
     readable, writable = os.pipe()
     process = await asyncio.create_subprocess_exec(
         *("Xvfb", "-displayfd", str(writable), "-screen", "0", "1280x1024x24", "-nolisten", "tcp"),
@@ -145,7 +145,7 @@ async def _display() -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def _process(display: str, home: Path) -> AsyncIterator[_Driver]:
-    """Runs the driver. Its sandbox refuses to work for root and in most containers."""
+    """Run the driver. The browser's sandbox does not work as root, or in most containers."""
     port = free_port()
     environment = {
         **os.environ,
