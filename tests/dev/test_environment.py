@@ -88,8 +88,8 @@ def test_a_moved_project_gets_a_new_environment(project: Path, prepare: Prepare)
 
 
 def test_pip_installs_what_uv_cannot(project: Path, tmp_path: Path) -> None:
-    told = _run(project, "dev", tmp_path=tmp_path, failing="requirements")
-    assert "uv could not install it (no index); trying pip …" in told
+    output = _run(project, "dev", tmp_path=tmp_path, failing="requirements")
+    assert "uv could not install it (no index); trying pip …" in output
     assert (project / ".venv/dev.stamp").exists()
 
 
@@ -101,8 +101,8 @@ def test_a_script_waits_while_another_one_prepares(project: Path, tmp_path: Path
         assert second.stderr is not None
         assert "Waiting for another script" in second.stderr.readline()
         assert not (project / ".venv").exists()
-    _, told = second.communicate(timeout=300)
-    assert second.returncode == 0, told
+    _, output = second.communicate(timeout=300)
+    assert second.returncode == 0, output
     assert (project / ".venv/dev.stamp").exists()
 
 
@@ -117,9 +117,9 @@ def _pins(lock: str) -> set[str]:
 
 def _run(project: Path, purpose: str, *, tmp_path: Path, failing: str) -> str:
     process = _started(project, purpose, tmp_path=tmp_path, failing=failing)
-    _, told = process.communicate()
-    assert process.returncode == 0, told
-    return told
+    _, output = process.communicate()
+    assert process.returncode == 0, output
+    return output
 
 
 def _started(project: Path, purpose: str, *, tmp_path: Path, failing: str) -> subprocess.Popen[str]:

@@ -64,16 +64,16 @@ def test_dev_serves_on_its_own_stack_until_a_signal(tmp_path: Path) -> None:
     assert (tmp_path / "secret-key").stat().st_mode & 0o777 == 0o600
     noted = tmp_path / "environment"
     assert noted.stat().st_mode & 0o777 == 0o600
-    told = subprocess.run(
+    output = subprocess.run(
         ["/bin/sh", "-c", '. "$0" && env', noted],
         env={"PATH": os.environ["PATH"], "AWS_PROFILE": "theirs"},
         capture_output=True,
         text=True,
         check=True,
     ).stdout.splitlines()
-    assert f"DATABASE_URL={database_url}" in told
-    assert f"SECRET_KEY={secret_key}" in told
-    assert not [line for line in told if line.startswith("AWS_PROFILE")]
+    assert f"DATABASE_URL={database_url}" in output
+    assert f"SECRET_KEY={secret_key}" in output
+    assert not [line for line in output if line.startswith("AWS_PROFILE")]
     assert not any(process.is_running() for process in servers)
 
 
@@ -81,9 +81,9 @@ def test_a_port_in_use_is_reported_before_anything_starts(tmp_path: Path, capsys
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         assert server.serve_dev(port=port, folder=tmp_path) == 1
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err == (
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err == (
         f"recipe-api dev: port {port} is not available (Address already in use); choose another with --port\n"
     )
     assert list(tmp_path.iterdir()) == []

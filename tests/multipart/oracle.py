@@ -10,11 +10,11 @@ from recipe_api.errors import MalformedBody, RequestRefused
 from recipe_api.multipart.headers import PartHeaders, parse_headers
 from recipe_api.multipart.parser import MAX_PREAMBLE_BYTES, Event, FormParser, Mark
 
-Told = PartHeaders | Mark | bytes | tuple[type[RequestRefused], str, str | None]
+Recorded = PartHeaders | Mark | bytes | tuple[type[RequestRefused], str, str | None]
 """An event: data is joined into bytes, and an error is its class, detail and field."""
 
 
-def told(chunks: Iterable[bytes | memoryview], *, boundary: bytes) -> list[Told]:
+def parse(chunks: Iterable[bytes | memoryview], *, boundary: bytes) -> list[Recorded]:
     """Return the events of our parser for a body that arrives in these chunks; the last is the error of a truncated
     body.
     """
@@ -33,7 +33,7 @@ def first_delimiter(body: bytes, *, boundary: bytes) -> re.Match[bytes] | None:
     return re.compile(rb"\r\n--" + re.escape(boundary) + rb"(?:--|(?P<padding>[ \t])|\r\n)").search(form)
 
 
-def expected(body: bytes, *, boundary: bytes) -> list[Told]:
+def expected(body: bytes, *, boundary: bytes) -> list[Recorded]:
     """Return the events of python-multipart, which reads the body whole and without its preamble: how much of one it
     accepts depends on where a chunk ends.
     """
@@ -65,13 +65,13 @@ def expected(body: bytes, *, boundary: bytes) -> list[Told]:
     return _joined(oracle.events)
 
 
-def outcome(told: list[Told]) -> list[object]:
+def outcome(recorded: list[Recorded]) -> list[object]:
     """Return the events, with an error reduced to its class. A truncated body is an error as well: which of two
     errors is reported depends on how early a parser looks.
     """
-    if told and isinstance(told[-1], tuple):
-        return [*told[:-1], told[-1][0]]
-    return list(told) if Mark.FORM_END in told else [*told, MalformedBody]
+    if recorded and isinstance(recorded[-1], tuple):
+        return [*recorded[:-1], recorded[-1][0]]
+    return list(recorded) if Mark.FORM_END in recorded else [*recorded, MalformedBody]
 
 
 class _Oracle:
@@ -102,8 +102,8 @@ class _Oracle:
         self.events.append(memoryview(data)[start:end])
 
 
-def _joined(events: Iterable[Event | RequestRefused]) -> list[Told]:
-    joined: list[Told] = []
+def _joined(events: Iterable[Event | RequestRefused]) -> list[Recorded]:
+    joined: list[Recorded] = []
     for event in events:
         if isinstance(event, RequestRefused):
             joined.append((type(event), event.detail, event.field))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from recipe_api.multipart.parser import MAX_HEADER_BYTES, MAX_HEADERS
 from tests.multipart.bodies import cut
-from tests.multipart.oracle import expected, first_delimiter, outcome, told
+from tests.multipart.oracle import expected, first_delimiter, outcome, parse
 
 B = b"b"
 NAMED = b"Content-Disposition:form-data;name=a"
@@ -87,18 +87,18 @@ def _as_views(chunks: list[bytes]) -> list[memoryview]:
 
 @pytest.mark.parametrize("body", ODDITIES, ids=repr)
 def test_an_odd_body_is_parsed_as_by_python_multipart_however_it_is_split(body: bytes) -> None:
-    whole = told([body], boundary=B)
+    whole = parse([body], boundary=B)
     assert outcome(whole) == outcome(expected(body, boundary=B))
-    assert told(cut(body, range(len(body))), boundary=B) == whole
+    assert parse(cut(body, range(len(body))), boundary=B) == whole
     for places in combinations(range(len(body) + 1), 2):
-        assert told(_as_views(cut(body, places)), boundary=B) == whole, places
+        assert parse(_as_views(cut(body, places)), boundary=B) == whole, places
 
 
 @pytest.mark.parametrize("place", [b"%c", b"x%cy"], ids=["alone", "within"])
 def test_header_names_have_the_characters_that_python_multipart_accepts(place: bytes) -> None:
     for character in set(range(256)) - (set(b" \t") if place == b"%c" else set()):  # continues the previous line
         body = b"--b\r\n" + NAMED + b"\r\n" + place % character + b":z\r\n\r\nx\r\n--b--"
-        assert outcome(told([body], boundary=B)) == outcome(expected(body, boundary=B)), chr(character)
+        assert outcome(parse([body], boundary=B)) == outcome(expected(body, boundary=B)), chr(character)
 
 
 def _header(size: int) -> bytes:
@@ -109,8 +109,8 @@ def _header(size: int) -> bytes:
 @pytest.mark.parametrize("step", [1, 1000, MAX_HEADER_BYTES - 1, MAX_HEADER_BYTES + 1, 2 * MAX_HEADER_BYTES])
 def test_headers_may_be_as_long_as_python_multipart_accepts(size: int, step: int) -> None:
     body = b"--b\r\n" + NAMED + b"\r\n" + _header(size) + b"\r\nx\r\n--b--"
-    got = told(cut(body, range(0, len(body), step)), boundary=B)
-    assert got == told([body], boundary=B)
+    got = parse(cut(body, range(0, len(body), step)), boundary=B)
+    assert got == parse([body], boundary=B)
     assert outcome(got) == outcome(expected(body, boundary=B))
 
 
@@ -119,7 +119,7 @@ def test_a_part_may_have_as_many_headers_as_python_multipart_accepts(more: int) 
     longest = b"".join(b"%d" % number + _header(MAX_HEADER_BYTES - 1) for number in range(more))
     body = b"--b\r\n" + NAMED + b"\r\n" + longest + b"\r\nx\r\n--b--"
     for size in (len(body), 5000, 100):
-        assert outcome(told(cut(body, range(0, len(body), size)), boundary=B)) == outcome(expected(body, boundary=B))
+        assert outcome(parse(cut(body, range(0, len(body), size)), boundary=B)) == outcome(expected(body, boundary=B))
 
 
 _BOUNDARIES = st.sampled_from([b"b", b"-", b"--", b"a b", b"----WebKitFormBoundary7MA4YWxkTrZu0gW", b"b" * 256])
@@ -154,7 +154,7 @@ def test_any_body_is_parsed_as_by_python_multipart_however_it_is_split(
     first = first_delimiter(body, boundary=boundary)
     assume(first is None or not first["padding"])
     assume(not re.search(rb"\r\n[ \t]", body))
-    whole = told([body], boundary=boundary)
+    whole = parse([body], boundary=boundary)
     assert outcome(whole) == outcome(expected(body, boundary=boundary))
-    assert told(_as_views(cut(body, places)), boundary=boundary) == whole
-    assert told(cut(body, range(len(body))), boundary=boundary) == whole
+    assert parse(_as_views(cut(body, places)), boundary=boundary) == whole
+    assert parse(cut(body, range(len(body))), boundary=boundary) == whole

@@ -19,7 +19,7 @@ from recipe_api.multipart import parse_boundary
 from recipe_api.multipart.headers import PartHeaders
 from recipe_api.multipart.parser import MAX_HEADER_BYTES, MAX_PADDING, MAX_PREAMBLE_BYTES, FormParser, Mark
 from tests.multipart.bodies import BOUNDARY, Fields, Refusal, body, cut, file, form_of, outcome, part, text
-from tests.multipart.oracle import told
+from tests.multipart.oracle import parse
 
 LABEL = text(b"Pancakes")
 PHOTO = file(b"\xff\xd8\xff")
@@ -199,14 +199,14 @@ def _with_header(line: bytes) -> bytes:
     ],
 )
 def test_an_error_names_its_cause_however_the_body_is_split(sent: bytes, cause: str) -> None:
-    whole = told([sent], boundary=BOUNDARY)
+    whole = parse([sent], boundary=BOUNDARY)
     assert isinstance(whole[-1], tuple)
     assert whole[-1][0] is MalformedBody
     assert cause in whole[-1][1]
-    assert told(cut(sent, range(len(sent))), boundary=BOUNDARY) == whole
+    assert parse(cut(sent, range(len(sent))), boundary=BOUNDARY) == whole
     for seed in range(20):
         places = Random(seed).choices(range(len(sent) + 1), k=5)  # noqa: S311 - no secret
-        assert told(cut(sent, places), boundary=BOUNDARY) == whole
+        assert parse(cut(sent, places), boundary=BOUNDARY) == whole
 
 
 @pytest.mark.timeout(20)  # seconds: a fraction of one if the work is linear, a minute if it is quadratic
@@ -224,43 +224,43 @@ def test_quotes_that_are_never_closed_are_read_once() -> None:
 def test_a_preamble_is_ignored_up_to_its_limit_however_it_is_split(filler: bytes, over: int) -> None:
     preamble = b"x" + (filler * MAX_PREAMBLE_BYTES)[: MAX_PREAMBLE_BYTES - 1 + over]
     sent = preamble + b"\r\n" + body(LABEL, PHOTO)
-    expected = told([sent], boundary=BOUNDARY)
+    expected = parse([sent], boundary=BOUNDARY)
     assert (Mark.FORM_END in expected) is not bool(over)
-    assert over or expected == told([body(LABEL, PHOTO)], boundary=BOUNDARY)
-    assert told(cut(sent, range(len(sent))), boundary=BOUNDARY) == expected
+    assert over or expected == parse([body(LABEL, PHOTO)], boundary=BOUNDARY)
+    assert parse(cut(sent, range(len(sent))), boundary=BOUNDARY) == expected
     for step in (2, 7, len(BOUNDARY), 1000):
-        assert told(cut(sent, range(0, len(sent), step)), boundary=BOUNDARY) == expected
+        assert parse(cut(sent, range(0, len(sent), step)), boundary=BOUNDARY) == expected
 
 
 def test_a_form_within_the_preamble_is_not_read() -> None:
     inner = body(text(b"inner"), boundary=b"inner") + b"--" + BOUNDARY + b"-\r\n" + LABEL
     sent = inner + b"\r\n" + body(PHOTO)
-    assert told([sent], boundary=BOUNDARY) == told([body(PHOTO)], boundary=BOUNDARY)
+    assert parse([sent], boundary=BOUNDARY) == parse([body(PHOTO)], boundary=BOUNDARY)
 
 
 @pytest.mark.parametrize("fold", [b"\r\n ", b"\r\n\t", b" \r\n \t \r\n "])
 def test_folded_headers_are_unfolded_however_they_are_split(fold: bytes) -> None:
     head = b'Content-Disposition:%bform-data;%bname=photo;%bfilename=%b"a b.jpg"\r\nContent-Type:%bimage/jpeg'
     sent = body(part(head % ((fold,) * 5), b" x"))
-    whole = told([sent], boundary=BOUNDARY)
+    whole = parse([sent], boundary=BOUNDARY)
     begin = whole[0]
     assert isinstance(begin, PartHeaders)
     assert (begin.name, begin.filename, begin.content_type.strip()) == ("photo", "a b.jpg", b"image/jpeg")
     assert whole[1:] == [b" x", Mark.PART_END, Mark.FORM_END]
     for places in [range(len(sent)), *([place] for place in range(len(sent)))]:
-        assert told(cut(sent, places), boundary=BOUNDARY) == whole
+        assert parse(cut(sent, places), boundary=BOUNDARY) == whole
 
 
 @pytest.mark.parametrize("over", [0, 1])
 def test_the_limit_of_a_folded_header_applies_to_all_its_lines(over: int) -> None:
     lines = b"X: y" + b"\r\n y" * MAX_HEADER_BYTES
     sent = _with_header(lines[:MAX_HEADER_BYTES] + b"y" * over) + body()
-    assert (told([sent], boundary=BOUNDARY)[-1] is Mark.FORM_END) is not bool(over)
+    assert (parse([sent], boundary=BOUNDARY)[-1] is Mark.FORM_END) is not bool(over)
 
 
 def test_a_folded_first_line_is_rejected() -> None:
     sent = body(part(b" Content-Disposition: form-data; name=label", b"x"))
-    assert told([sent], boundary=BOUNDARY)[-1][0] is MalformedBody  # type: ignore[index]
+    assert parse([sent], boundary=BOUNDARY)[-1][0] is MalformedBody  # type: ignore[index]
 
 
 DELIMITER = b"\r\n--" + BOUNDARY
@@ -323,7 +323,7 @@ def test_an_empty_view_causes_no_events() -> None:
 def test_white_space_may_follow_a_delimiter_up_to_its_limit(begun: bytes, over: int) -> None:
     whole = begun + b"--" + BOUNDARY + b"\t " * (MAX_PADDING // 2) + b" " * over + b"\r\n" + PHOTO + DELIMITER + b"--"
     for chunks in ([whole], cut(whole, range(len(whole)))):
-        assert (told(chunks, boundary=BOUNDARY)[-1] is Mark.FORM_END) is not bool(over)
+        assert (parse(chunks, boundary=BOUNDARY)[-1] is Mark.FORM_END) is not bool(over)
 
 
 @pytest.mark.parametrize(
