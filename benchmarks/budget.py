@@ -1,11 +1,11 @@
-"""What becomes of uploads that want more memory than there is, by the rule that grants it.
+"""How uploads that need more memory than there is fare under two rules for granting it.
 
     python benchmarks/budget.py
 
-Two rules: whole parts, as `storage/budget.py` has it, and byte by byte with the banker's algorithm, which it had
-before. Time is virtual, so that minutes of slow clients take seconds and the outcome is the same on every machine:
-clients send at a rate of their own, the store takes 60 MB/s and 10 ms, the budget is 48 MiB and a part 5 MiB. Who is
-told by the first rule that there is no room comes again after `Retry-After`, and sends all of it once more.
+The rules: whole parts, as in `storage/budget.py`, and byte by byte with the banker's algorithm, as it was
+before. Time is virtual, so that minutes of slow clients take seconds and the result is the same on every machine.
+Each client has its own rate, the store accepts 60 MB/s after 10 ms, the budget is 48 MiB and a part 5 MiB. A client
+that the first rule rejects for lack of memory retries after `Retry-After`, and sends everything again.
 """
 
 import argparse
@@ -28,22 +28,22 @@ LIMIT = 4000  # seconds
 
 
 class Room(Protocol):
-    """What an upload asks of a rule."""
+    """A rule, as seen by an upload."""
 
     async def grow(self, size: int) -> None:
-        """Room for so many more bytes of the part that fills."""
+        """Acquire memory for this many more bytes of the current part."""
         ...
 
     def mark_in_transit(self) -> int:
-        """The part travels; its bytes."""
+        """Begin to send the part, and return its size."""
         ...
 
     def arrived(self, size: int) -> None:
-        """It has arrived."""
+        """Release the memory of a part that has arrived."""
         ...
 
     def close(self) -> None:
-        """The upload has ended."""
+        """End the upload."""
         ...
 
 
@@ -80,7 +80,7 @@ class _Part:
 
 
 class ByteByByte:
-    """A byte is granted if enough stays free for the fullest part to become full, and an eighth for the small."""
+    """Grants a byte if enough stays free for the fullest part to be filled, and an eighth for small uploads."""
 
     def __init__(self) -> None:
         self.free = TOTAL
@@ -88,7 +88,7 @@ class ByteByByte:
         self.waiting: list[tuple[_Bytes, int, asyncio.Future[None]]] = []
 
     def room(self, size: int) -> Room:
-        assert size  # noqa: S101 - it does not ask
+        assert size  # noqa: S101 - never called
         room = _Bytes(self)
         self.rooms.add(room)
         return room
@@ -138,7 +138,7 @@ class _Bytes:
 
 @dataclass(slots=True)
 class Client:
-    """Who sends what, how fast, from when on."""
+    """A client: what it sends, how fast and from when on."""
 
     sort: str
     size: int
@@ -201,7 +201,7 @@ class Run:
 
 
 class _VirtualTime(asyncio.SelectorEventLoop):
-    """A loop whose time goes on only when nobody has anything to do before the next timer."""
+    """An event loop whose clock advances only when no callback is ready before the next timer."""
 
     def __init__(self) -> None:
         super().__init__()

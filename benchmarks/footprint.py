@@ -1,4 +1,4 @@
-"""The memory of a process and its children, watched while they work.
+"""The memory of a process and its children, sampled while they work.
 
 PSS counts a page that several processes share once over all of them, as a dyno's quota does; RSS counts it for each.
 """
@@ -18,21 +18,21 @@ _KIB = 1024
 
 @dataclass(slots=True)
 class Footprint:
-    """What was seen, in bytes."""
+    """The samples, in bytes."""
 
     idle: dict[int, int] = field(default_factory=dict)
-    """PSS of each process, by pid, before."""
+    """PSS of each process by pid, before the load."""
     at_peak: dict[int, int] = field(default_factory=dict)
-    """The same, when their sum was highest."""
+    """The same at the peak of the sum."""
     peak_rss: int = 0
-    """The sum, when it was highest."""
+    """The peak of the sum."""
     files: set[str] = field(default_factory=set)
     """Regular files that a process had open."""
 
 
 @contextmanager
 def watched(pid: int) -> Iterator[Footprint]:
-    """Samples the process tree of `pid` until the block ends."""
+    """Sample the process tree of `pid` until the block ends."""
     tree = psutil.Process(pid)
     footprint = Footprint(idle=_pss(tree))
     done = threading.Event()
@@ -46,7 +46,7 @@ def watched(pid: int) -> Iterator[Footprint]:
 
 
 def written_bytes(pid: int) -> int:
-    """What the process tree has caused to be written to disks; sockets and pipes do not count."""
+    """Return how many bytes the process tree has written to disks; sockets and pipes do not count."""
     return sum(process.io_counters().write_bytes for process in _tree(psutil.Process(pid)))
 
 
@@ -74,7 +74,7 @@ def _tree(root: psutil.Process) -> list[psutil.Process]:
 
 
 def settled(pid: int, *, seconds: float = 3.0) -> None:
-    """Waits until the tree's memory has stopped to grow after its start."""
+    """Wait until the memory of the tree has stopped growing after its start."""
     before = 0
     while (now := sum(_pss(psutil.Process(pid)).values())) > before:
         before = now

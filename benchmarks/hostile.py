@@ -1,15 +1,16 @@
-"""Five attacks by one client on one process with its default settings, and what they leave of the service for others.
+"""Five attacks by one client on one process with its default settings, and how well the service works for others
+meanwhile.
 
-    python benchmarks/hostile.py heads          600 request heads without an end, each of as many headers as it takes
+    python benchmarks/hostile.py heads          600 endless request heads, each with as many headers as are accepted
     python benchmarks/hostile.py slots          400 uploads that send a byte every 15 s
     python benchmarks/hostile.py room           100 uploads that announce 512 KiB and send a byte every 15 s
     python benchmarks/hostile.py connections    1,100 silent connections, and 60 that never read a response
-    python benchmarks/hostile.py cpu            requests that take as much CPU as they may, 8 at a time
+    python benchmarks/hostile.py cpu            requests that cost as much CPU as possible, 8 at a time
     python benchmarks/hostile.py all
 
 Meanwhile another address, 127.0.0.2, uploads 50 kB five times a second. Prints how many of these uploads got 201 in
-2 s, the peak of the server's memory, and what the attacker was told. Starts PostgreSQL, SeaweedFS and the service on
-loopback; needs Linux, where 127.0.0.0/8 is the machine itself. Takes a minute an attack.
+2 s, the peak of the server's memory, and the responses to the attacker. Starts PostgreSQL, SeaweedFS and the service on
+loopback; needs Linux, where 127.0.0.0/8 is the machine itself. Each attack takes a minute.
 """
 
 import argparse
@@ -43,7 +44,7 @@ _UPLOAD = _LABEL + _PHOTO + bytes(50_000) + b"\r\n--b--\r\n"
 
 
 def main() -> int:
-    """Run the attacks; the exit code is 1 where one of them keeps others out or takes too much memory."""
+    """Run the attacks; the exit code is 1 if one of them blocks others or uses too much memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("attack", choices=(*ATTACKS, "all"))
     chosen = parser.parse_args().attack
@@ -70,10 +71,10 @@ def _run(name: str) -> bool:
 
 @dataclass(slots=True)
 class Outcome:
-    """What an attack came to."""
+    """The result of an attack."""
 
     uploads: list[tuple[int, float]] = field(default_factory=list)
-    """The status of each upload from another address, 0 for none, and its seconds."""
+    """The status of each upload from the other address (0 without a response), and its seconds."""
     told: Counter[str] = field(default_factory=Counter)
     """Statuses that the attacker received."""
     slowest: float = 0.0
@@ -91,7 +92,7 @@ async def _attacked(attack: Attack, port: int) -> Outcome:
         uploads.append(asyncio.create_task(_upload(port)))
         await asyncio.sleep(PAUSE_SECONDS)
     outcome.uploads = await asyncio.gather(*uploads)
-    ended = replace(outcome, told=Counter(outcome.told))  # what is noted from here on is that the attack ends
+    ended = replace(outcome, told=Counter(outcome.told))  # later responses only show that the attack has ended
     attacker.cancel()
     await asyncio.gather(attacker, return_exceptions=True)
     return ended
@@ -125,7 +126,7 @@ async def _status(reader: asyncio.StreamReader) -> int:
 
 
 async def _tell(outcome: Outcome, reader: asyncio.StreamReader) -> None:
-    """Note the response to what was just sent, and the `Retry-After` that it has."""
+    """Record the response to the last request, and its `Retry-After`."""
     began = time.monotonic()
     status = await _status(reader)
     outcome.slowest = max(outcome.slowest, time.monotonic() - began)

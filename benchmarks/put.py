@@ -1,8 +1,8 @@
-"""What one PUT of a small photo costs this process: as the service sends it, and through aioboto3 alone.
+"""The CPU time of one PUT of a small photo: as the service sends it, and through aioboto3 alone.
 
     python benchmarks/put.py
 
-Both ways alternate in one run against the same embedded store; the figures are CPU time of this process a PUT.
+Both alternate in one run against the same embedded store; the figures are the CPU time of this process per PUT.
 """
 
 import argparse
@@ -32,7 +32,7 @@ ROUNDS, PUTS = 7, 100
 
 
 async def cost(store: S3Store) -> float:
-    """Milliseconds of CPU of one PUT."""
+    """Return the milliseconds of CPU time of one PUT."""
     began = time.process_time()
     for _ in range(PUTS):
         await store.put(keys.new_key(keys.now(), prefix="", extension="jpg"), Body(BODY), ATTRIBUTES)
@@ -40,7 +40,7 @@ async def cost(store: S3Store) -> float:
 
 
 async def main(settings: S3Settings) -> None:
-    """Measures and prints."""
+    """Measure and print."""
     async with open_s3_store(settings) as (store, client):
         options = WriteOptions(bucket=settings.s3_bucket)
         plain = S3Store(client, Fallback(SdkWriter(client, options)), options)

@@ -1,10 +1,10 @@
-"""How much memory the service takes under a crowd, and whether every photo arrives whole.
+"""How much memory the service uses with many clients, and whether every photo arrives whole.
 
     python benchmarks/soak.py crowd     100 photos of 64 MiB at once, 500 slow clients, small photos all the time
     python benchmarks/soak.py giant     one photo of 1 GiB: growth of the process, and what it writes to disks
 
 Starts PostgreSQL and SeaweedFS in a temporary folder, and `recipe-api serve` with two processes on them; needs 8 GB of
-disk. What is measured is the server's whole process tree, without database and store. docs/benchmarks.md has numbers.
+disk. The figures are those of the server's process tree, without database and store; see docs/benchmarks.md.
 """
 
 import argparse
@@ -37,7 +37,7 @@ _HERE = Path(__file__).parent
 
 
 def main() -> int:
-    """Runs one of the two; the exit code is 1 where a photo is not whole or an upload failed."""
+    """Run one of the two; the exit code is 1 if a photo is incomplete or an upload failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("crowd", "giant"))
     parser.add_argument("--large", type=int, default=100, help="large photos of the crowd (default: %(default)s)")
@@ -83,7 +83,7 @@ def _crowd(url: str, *, shared: Path, size: int, options: argparse.Namespace) ->
 
 @contextmanager
 def serving(folder: Path, *, command: str, environment: dict[str, str]) -> Iterator[tuple[str, int]]:
-    """Serve on a stack of its own with these settings; yields the address and the process id."""
+    """Serve on a separate stack with these settings; yield the address and the process id."""
     with embedded_stack(folder / "stack", durable=False) as stack, socket.socket() as probe:
         migrate(stack.database_url)
         probe.bind(("127.0.0.1", 0))
@@ -120,7 +120,7 @@ def _wait_until_ready(url: str) -> None:
 
 
 def _is_whole(photo: dict[str, str], shared: bytes) -> bool:
-    """Fetched as a stranger does, is it what was sent?"""
+    """Return whether the photo, fetched without credentials, is what was sent."""
     expected = hashlib.sha256(bytes.fromhex(photo["head"]))
     expected.update(memoryview(shared)[HEAD_BYTES:])
     found = hashlib.sha256()

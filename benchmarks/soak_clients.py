@@ -1,7 +1,7 @@
-"""The crowd of the soak, in a process of its own: large, small and very slow uploads at once.
+"""The clients of the soak, in a separate process: large, small and very slow uploads at once.
 
-All photos are one shared buffer behind a head of their own, so that a hundred photos of 64 MiB cost the memory of one
-and none equals another. Writes what came of them to standard output, as JSON.
+All photos are one shared buffer after distinct heads, so that a hundred photos of 64 MiB use the memory of one
+and no two are equal. Writes the results to standard output, as JSON.
 """
 
 import argparse
@@ -33,7 +33,7 @@ HEAD_BYTES = len(START) + 24
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of all uploads."""
+    """The results of all uploads."""
 
     large: list[dict[str, str]] = field(default_factory=list)
     """Location, head and entity tag of each."""
@@ -41,13 +41,13 @@ class Outcome:
     small_seconds: list[float] = field(default_factory=list)
     slow_done: int = 0
     refused: int = 0
-    """503 with Retry-After; the client came again."""
+    """Responses with 503 and Retry-After, after which the client retried."""
     failed: list[str] = field(default_factory=list)
     seconds: float = 0
 
 
 class Crowd:
-    """Clients of one service."""
+    """The clients of one service."""
 
     def __init__(self, url: str, *, shared: bytes) -> None:
         parts = urlsplit(url)
@@ -57,7 +57,7 @@ class Crowd:
         self._over = asyncio.Event()
 
     async def run(self, *, large: int, large_bytes: int, slow: int) -> None:
-        """Large uploads all at once; small and slow ones for as long as those go on."""
+        """Send all large uploads at once, and small and slow ones for as long as those take."""
         began = time.perf_counter()
         others = [asyncio.create_task(self._small_client()) for _ in range(SMALL_CLIENTS)]
         others += [asyncio.create_task(self._slow_client(number / slow)) for number in range(slow)]

@@ -1,10 +1,10 @@
-"""How long a sweep takes, and how much memory, by how much there is to sweep.
+"""How long a sweep takes, and how much memory, by the number of objects.
 
     python benchmarks/sweep.py [100000 1000000]
 
-The table is real, in a PostgreSQL of its own; the bucket is simulated, in the same process: keys in order, some left
-out, some too many. So what is measured is all that the service adds to a listing, which on S3 takes some 0.1 s for
-each 1,000 objects. Each size is swept by a process of its own, whose highest memory is told.
+The table is real, in a separate PostgreSQL. The bucket is simulated in the same process: keys in order, some missing,
+some extra. So the figures are what the service adds to a listing, which takes about 0.1 s per 1,000 objects on S3. A
+separate process sweeps each size, and reports its peak memory.
 """
 
 import argparse
@@ -25,7 +25,6 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-from recipe_api.uploads.home import Home
 
 from recipe_api.database.deletions import PendingDeletions
 from recipe_api.database.idempotency import IdempotencyKeys
@@ -36,6 +35,7 @@ from recipe_api.dev.migrations import migrate
 from recipe_api.dev.postgres import postgres
 from recipe_api.settings import DatabaseSettings
 from recipe_api.storage.protocol import Listed, ListedUpload
+from recipe_api.uploads.current_bucket import CurrentBucket
 from recipe_api.uploads.deletions import Deletions
 from recipe_api.uploads.sweep import Sweep, TimeRange
 
@@ -43,28 +43,28 @@ BEGINNING = 1_790_000_000_000  # milliseconds since the epoch
 WRITTEN = datetime(2026, 9, 21, tzinfo=UTC)
 ORPHAN_EVERY = 10_000
 MISSING_EVERY = 10_007
-HOME = Home(bucket="", base_urls=["https://photos.test"])
+CURRENT_BUCKET = CurrentBucket(url="", base_urls=["https://photos.test"])
 NO_STORE: Any = None  # a sweep that only reports deletes nothing
 COLUMNS = ("id", "label", "key", "location", "content_type", "size", "etag", "original_name", "created_at")
 
 
 def key_of(number: int) -> str:
-    """The key of a recipe; the same each time."""
+    """Return the key of a recipe, the same each time."""
     return f"{BEGINNING + number}-{hashlib.md5(str(number).encode(), usedforsecurity=False).hexdigest()}.jpg"
 
 
 def is_row(number: int) -> bool:
-    """Whether the table has it."""
+    """Return whether the table has this recipe."""
     return number % ORPHAN_EVERY != 0
 
 
 def is_object(number: int) -> bool:
-    """Whether the bucket has it."""
+    """Return whether the bucket has this object."""
     return number % MISSING_EVERY != 0
 
 
 class Simulated:
-    """An `Inventory` that is computed as it is read."""
+    """A simulated `Inventory`."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -73,7 +73,7 @@ class Simulated:
         for number in range(self._count):
             if is_object(number):
                 yield Listed(key_of(number), 50_000, WRITTEN)
-        assert (prefix, after, until) == ("", "", None)  # noqa: S101 - no more is simulated
+        assert (prefix, after, until) == ("", "", None)  # noqa: S101 - nothing else is simulated
 
     async def uploads(self, *, prefix: str) -> AsyncIterator[ListedUpload]:
         for _ in prefix:
@@ -90,7 +90,7 @@ class Simulated:
 
 
 def main() -> None:
-    """Fills the table for each size, and has it swept."""
+    """Fill the table for each size, and sweep it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("counts", nargs="*", type=int, default=[100_000, 1_000_000], metavar="COUNT")
     parser.add_argument("--sweep", type=int, help=argparse.SUPPRESS)
@@ -138,7 +138,7 @@ async def _sweep(count: int) -> None:
             recipes,
             IdempotencyKeys(engine, kept_seconds=0),
             Lease(engine, "sweep"),
-            Deletions(NO_STORE, Simulated(count), PendingDeletions(engine, bucket=""), HOME),
+            Deletions(NO_STORE, Simulated(count), PendingDeletions(engine, bucket=""), CURRENT_BUCKET),
             prefix="",
             grace=timedelta(days=1),
         )

@@ -1,6 +1,7 @@
 """Which way imports run, which vendor is known where, and that an import does nothing."""
 
 import ast
+import importlib
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import recipe_api
 
 SOURCE = Path(recipe_api.__file__).parent
+ROOT = Path(__file__).parents[1]
 
 LEVELS = (
     {"cli"},
@@ -75,6 +77,12 @@ def _name(path: Path) -> str:
 
 
 MODULES = {_name(path): ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SOURCE.rglob("*.py"))}
+
+
+SCRIPTS = {
+    str(path.relative_to(ROOT)): ast.parse(path.read_text(encoding="utf-8"))
+    for path in sorted((ROOT / "benchmarks").rglob("*.py"))
+}
 
 
 def _imports() -> Iterator[Import]:
@@ -207,3 +215,23 @@ def test_an_import_that_did_something_would_be_seen(tmp_path: Path, line: str, t
     package.mkdir()
     (package / "__init__.py").write_text(line, encoding="utf-8")
     assert told in _told_while_importing(package, "culprit")
+
+
+def test_the_benchmarks_import_only_names_that_exist() -> None:
+    """Nothing else checks them between two runs, which are rare."""
+    imported = {
+        (script, node.module, alias.name)
+        for script, tree in SCRIPTS.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("recipe_api")
+        for alias in node.names
+    }
+    assert imported
+    assert [each for each in sorted(imported) if not _exists(*each[1:])] == []
+
+
+def _exists(module: str, name: str) -> bool:
+    try:
+        return hasattr(importlib.import_module(module), name)
+    except ModuleNotFoundError:
+        return False

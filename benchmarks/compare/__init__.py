@@ -1,1 +1,1 @@
-"""The service against what one would write instead; see `command.py`."""
+"""Compares the service with its alternatives; see `command.py`."""

@@ -1,4 +1,4 @@
-"""What the service is held to: ratios within one run, so that they mean the same on any machine."""
+"""The aims: ratios within one run, so that they mean the same on any machine."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from compare.figures import Results, Spread
 BUDGET_MIB = 48
 """`UPLOAD_BUFFER_BYTES`, by default."""
 CHUNK_MIB = 0.25
-"""What a connection holds besides: the chunk that it read and that waits for room in the budget."""
+"""What a connection uses in addition: the chunk that it has read and that waits for the budget."""
 CROWD = 64
 FLAT = 1.25
-"""How many times one figure may be another and still be called the same."""
+"""The largest ratio of two figures that count as equal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aim:
-    """One of them, with what came of it."""
+    """One aim and its result."""
 
     title: str
     wanted: str
@@ -26,7 +26,7 @@ class Aim:
 
 
 def aims(results: Results) -> list[Aim]:
-    """All for which there are figures."""
+    """Return all aims for which there are figures."""
     return [*_throughput(results), *_large(results), *_memory(results), *_growth(results)]
 
 
@@ -96,7 +96,7 @@ def _growth(results: Results) -> Iterator[Aim]:
 
 
 def growth(results: Results, contestant: str, figure: str) -> list[tuple[int, Spread]]:
-    """A figure by the size of the photo in MiB."""
+    """Return a figure by the size of the photo in MiB."""
     named = {name for each in results.measurements for name in each.figures if each.load == "growth"}
     sizes = sorted(int(name.removeprefix(f"{figure}_")) for name in named if name.startswith(f"{figure}_"))
     found = ((size, results.spread("growth", contestant, f"{figure}_{size}")) for size in sizes)

@@ -1,7 +1,7 @@
-"""A client for large photos that costs next to nothing: `sendfile` from memory over a raw socket.
+"""A client for large photos with hardly any cost: `sendfile` from memory over a raw socket.
 
-It notes when the last byte went to the kernel and when the whole answer was there. The kernel holds bytes that the
-server has not read; `SEND_BUFFER` keeps what lies on the client's side small, the server's side is its own.
+It records when the last byte went to the kernel and when the whole response had arrived. The kernel buffers bytes that
+the server has not read; `SEND_BUFFER` keeps the client's share of them small.
 """
 
 import os
@@ -26,20 +26,20 @@ _CHUNK = 16 * MIB
 
 @dataclass(frozen=True, slots=True)
 class LargePhoto:
-    """Bytes of a photo in memory, over and over where more are asked for."""
+    """Bytes of a photo in memory, which are repeated if more are needed."""
 
     descriptor: int
     length: int
 
     @property
     def path(self) -> str:
-        """Where other processes of this user can read it."""
+        """The path at which other processes of this user can read them."""
         return f"/proc/{os.getpid()}/fd/{self.descriptor}"
 
 
 @contextmanager
 def large_photo(length: int) -> Iterator[LargePhoto]:
-    """The bytes of a photo, in memory for as long as the block lasts."""
+    """Keep the bytes of a photo in memory for as long as the block lasts."""
     descriptor = os.memfd_create("photo")
     try:
         os.write(descriptor, photo(MIB).removesuffix(END) + bytes(len(END)))
@@ -53,22 +53,22 @@ def large_photo(length: int) -> Iterator[LargePhoto]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """What came of one upload."""
+    """The result of one upload."""
 
     status: int
     seconds: float
-    """From the first byte to the whole answer."""
+    """From the first byte to the whole response."""
     last_byte: float
-    """From the last byte to the whole answer."""
+    """From the last byte to the whole response."""
     retry_after: float
     answer: bytes
 
 
 def send(port: int, source: LargePhoto, *, size: int, method: str = "POST", path: str = "/recipe") -> Sent:
-    """Sends a photo of `size` bytes: in a form by POST, as it is by PUT.
+    """Send a photo of `size` bytes: in a form by POST, or as the body of a PUT.
 
     Raises:
-        BenchmarkError: There was no answer.
+        BenchmarkError: There was no response.
     """
     before, after = (FORM_HEAD, FORM_TAIL) if method == "POST" else (b"", b"")
     head = (
@@ -82,7 +82,7 @@ def send(port: int, source: LargePhoto, *, size: int, method: str = "POST", path
             _send_photo(connection, source, size)
             connection.sendall(after)
         except (BrokenPipeError, ConnectionResetError):
-            pass  # it was answered before the end; the answer counts
+            pass  # the server responded before the end; the response counts
         last = time.perf_counter()
         try:
             response = HTTPResponse(connection)
@@ -104,7 +104,10 @@ def send(port: int, source: LargePhoto, *, size: int, method: str = "POST", path
 def _connected(port: int) -> Iterator[socket.socket]:
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):  # of the kernel: the socket blocks, as sendfile wants
+        for option in (
+            socket.SO_SNDTIMEO,
+            socket.SO_RCVTIMEO,
+        ):  # a timeout of the kernel, because sendfile needs a blocking socket
             connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", STALL_SECONDS, 0))
         connection.connect(("127.0.0.1", port))
         yield connection

@@ -1,19 +1,19 @@
-"""The service against what one would write instead: one machine, one store, one database, one process each.
+"""Compares the service with its alternatives: one machine, one store, one database, one process each.
 
-    python benchmarks/compare            all of it, some 15 minutes; writes docs/benchmarks/ and the tables in
+    python benchmarks/compare            everything, about 15 minutes; writes docs/benchmarks/ and the tables in
                                          docs/benchmarks.md
-    python benchmarks/compare --quick    a look at whether all works, in 2 minutes; its figures are none
+    python benchmarks/compare --quick    checks that everything works, in 2 minutes; its figures mean nothing
     python benchmarks/compare --only small service express
                                          one load, two contestants
-    python benchmarks/compare --report   writes the tables and pictures of the last whole run anew
+    python benchmarks/compare --report   writes the tables and pictures of the last full run again
 
 Loads: small (50 kB), medium (5 MB), large (256 MiB), crowd (64 of 64 MiB at once), growth (16 MiB to 2 GiB).
 Contestants: service, keep, express, naive, discard; and beside them store, curl and steps.
 
 Needs the packages of `pip install -e '.[test]'`, which `scripts/test` leaves in .venv, and nginx with its Lua module,
-wrk, node, npm, curl, setpriv. Express and its packages are fetched once, into ~/.cache/recipe_api. Whatever it starts
-ends with it. Run it on a machine that does nothing else. --quick and --only write to .cache/compare, and leave docs/
-alone; --report with one of them reads there. What the names of figures mean is in benchmarks/compare/figures.py.
+wrk, node, npm, curl, setpriv. Express and its packages are fetched once, into ~/.cache/recipe_api. All processes that
+it starts end with it. Run it on a machine that does nothing else. --quick and --only write to .cache/compare, and leave
+docs/ alone; --report with one of them reads there. What the names of figures mean is in benchmarks/compare/figures.py.
 """
 
 import argparse
@@ -48,9 +48,9 @@ _PROGRAMS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the comparison; the exit code is 1 where a measurement is void, 2 where it cannot run here."""
+    """Run the comparison; the exit code is 1 if a measurement is invalid, and 2 if it cannot run here."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that all is ended in order
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that everything is stopped in order
     whole = not (options.quick or options.only)
     folder = _ROOT / "docs" / "benchmarks" if whole else _ROOT / ".cache" / "compare"
     folder.mkdir(parents=True, exist_ok=True)

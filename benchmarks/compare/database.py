@@ -1,4 +1,4 @@
-"""The one PostgreSQL, with its defaults: every commit is on disk before it is answered."""
+"""The shared PostgreSQL with its defaults: every commit is on disk before it is acknowledged."""
 
 import asyncio
 from collections.abc import Iterator
@@ -19,11 +19,11 @@ class Database:
     url: str = field(repr=False)
 
     def rows(self, table: str) -> int:
-        """How many rows the table has."""
-        return int(asyncio.run(self._value(f"SELECT count(*) FROM {table}")))  # noqa: S608 - a name of ours
+        """Return the number of rows in a table."""
+        return int(asyncio.run(self._value(f"SELECT count(*) FROM {table}")))  # noqa: S608 - our own table name
 
     def clear(self, table: str) -> None:
-        """Empties the table, and leaves no checkpoint to come due within a measurement."""
+        """Empty the table, and run a checkpoint so that none becomes due within a measurement."""
         asyncio.run(self._value(f"TRUNCATE {table} CASCADE"))
         asyncio.run(self._value("CHECKPOINT"))
 
@@ -37,7 +37,7 @@ class Database:
 
 @contextmanager
 def database(folder: Path) -> Iterator[Database]:
-    """Runs it, with the service's own tables; the peers make theirs."""
+    """Run it with the service's tables; the other contestants create theirs."""
     with postgres(folder) as url:
         migrate(url)
         yield Database(url)

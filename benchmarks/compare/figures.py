@@ -1,4 +1,4 @@
-"""What was measured, and how several rounds of it become one figure: the median, with the lowest and the highest."""
+"""The measurements, and how several rounds become one figure: the median, with the lowest and the highest."""
 
 import statistics
 from collections.abc import Iterable
@@ -27,14 +27,14 @@ FIGURES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """One load on one contestant, once."""
+    """One run of a load on a contestant."""
 
     load: str
     contestant: str
     round: int
     figures: dict[str, float]
     void: str = ""
-    """Why it does not count, where it does not."""
+    """Why the run does not count; empty if it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class Results:
     measurements: list[Measurement] = field(default_factory=list)
 
     def spread(self, load: str, contestant: str, figure: str) -> Spread | None:
-        """The figure over the rounds that count; None where there are none."""
+        """Return the figure over the rounds that count; None if there are none."""
         return spread(
             each.figures[figure]
             for each in self.measurements
@@ -61,7 +61,9 @@ class Results:
         )
 
     def ratio(self, load: str, above: tuple[str, str], below: tuple[str, str]) -> Spread | None:
-        """One figure by another, each named (contestant, figure), round by round: what slows one slows the other."""
+        """Return the ratio of two figures, each named (contestant, figure), round by round, since the machine slows
+        both alike.
+        """
         rounds: dict[int, dict[str, Measurement]] = {}
         for each in self.measurements:
             if each.load == load and not each.void:
@@ -77,6 +79,6 @@ class Results:
 
 
 def spread(values: Iterable[float]) -> Spread | None:
-    """Median, lowest and highest, where there is anything."""
+    """Return median, lowest and highest, or None without values."""
     found = sorted(values)
     return Spread(median=statistics.median(found), low=found[0], high=found[-1]) if found else None

@@ -1,4 +1,4 @@
-"""The loads, each on one contestant: warm it, measure it, and hold it to what store and database have seen.
+"""The loads, each on one contestant: warm up, measure, and compare with what store and database have received.
 
 CPU and memory are of the contestant's whole process tree: user and system time from before the first upload to after
 the last answer, and the kernel's own note of the highest resident memory. A measurement is void unless every upload was
@@ -31,7 +31,7 @@ _WARM_TIMES = 10  # what is compared to medians of steps done over and over shou
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where measurements happen."""
+    """What all measurements share."""
 
     folder: Path
     store: Store
@@ -41,16 +41,16 @@ class Place:
 
 @dataclass(slots=True)
 class Cost:
-    """What a block of work cost the server; complete when the block has ended."""
+    """The cost of a block of work for the server; complete when the block has ended."""
 
     uploads: int = 0
     bytes: int = 0
-    """Of all their photos."""
+    """The bytes of all photos."""
     figures: dict[str, float] = field(default_factory=dict)
 
 
 def many(size: int, *, connections: int, seconds: float, warm: float) -> Callable[[Place, Server], dict[str, float]]:
-    """Photos of one size over so many connections, one after the other on each."""
+    """Send photos of one size over this number of connections, one after the other on each."""
 
     def measure(place: Place, server: Server) -> dict[str, float]:
         body = place.folder / f"form-{size}"
@@ -74,7 +74,7 @@ def many(size: int, *, connections: int, seconds: float, warm: float) -> Callabl
 
 
 def one(size: int, *, times: int) -> Callable[[Place, Server], dict[str, float]]:
-    """One large photo, and so another some times; the median of them."""
+    """Send a large photo several times, and take the median."""
 
     def measure(place: Place, server: Server) -> dict[str, float]:
         _warm(place, server)
@@ -92,11 +92,12 @@ def one(size: int, *, times: int) -> Callable[[Place, Server], dict[str, float]]
 
 
 def growth(sizes: Sequence[int], *, times: int) -> Callable[[Place, Server], dict[str, float]]:
-    """Photos of each size, given in MiB and rising, and so again some times; by the size, the median of all.
+    """Send photos of each size, in MiB and ascending, several times; take the median for each size.
 
-    Small ones are sent several times in a row, `_ROW_MIB` together: one of 16 MiB takes as long as a hiccup of the
-    machine. All on one process: from one to the next the same work may take a tenth longer, as its memory happens to
-    lie. Of memory the first time counts, since what a large photo leaves behind would hide that a small one takes less.
+    Small ones are sent several times in a row, `_ROW_MIB` in total, because a single one takes no longer than a hiccup
+    of the machine. One process handles all of them, since two processes may differ by a tenth in time because of their
+    memory layout. For memory, the first time counts: the memory that a large photo used would hide that a small one
+    needs less.
     """
 
     def measure(place: Place, server: Server) -> dict[str, float]:
@@ -124,7 +125,7 @@ def _warm(place: Place, server: Server) -> None:
 
 
 def crowd(count: int, size: int) -> Callable[[Place, Server], dict[str, float]]:
-    """So many large photos at once. Who is told 503 with Retry-After comes again then."""
+    """Send this number of large photos at once. After 503 with Retry-After, a client retries."""
 
     def measure(place: Place, server: Server) -> dict[str, float]:
         _accepted(client.send(server.port, place.source, size=_WARM_BYTES))
@@ -156,7 +157,7 @@ def crowd(count: int, size: int) -> Callable[[Place, Server], dict[str, float]]:
 
 @contextmanager
 def _counted(place: Place, server: Server) -> Iterator[Cost]:
-    """Counts what the block costs; what it uploaded is set on the yielded `Cost` within."""
+    """Measure the cost of the block, which records its uploads in the yielded `Cost`."""
     table = server.contestant.table
     if table:
         place.database.clear(table)

@@ -1,4 +1,4 @@
-"""The machine and the versions that figures belong to."""
+"""The machine and the versions to which the figures belong."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def machine() -> dict[str, str]:
 
 
 def imported_from() -> Path:
-    """The folder of the `recipe_api` that a server of this Python runs, whatever PYTHONPATH says here."""
+    """Return the folder of the `recipe_api` that this Python runs in a server, whatever PYTHONPATH is here."""
     command = [sys.executable, "-c", "import recipe_api; print(recipe_api.__file__)"]
     environment = plain_environment()
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)  # noqa: S603 - ours
@@ -51,12 +51,12 @@ def imported_from() -> Path:
 
 
 def load_average() -> float:
-    """Of the last minute: what the machine had to do besides, when it is asked before the run."""
+    """Return the load average of the last minute: before the run, it shows what else the machine is doing."""
     return os.getloadavg()[0]
 
 
 def versions(express: Path) -> dict[str, str]:
-    """Of all that takes part. `express` is where npm has installed Express and its packages."""
+    """Return the versions of all programs. `express` is the folder where npm has installed Express and its packages."""
     wanted = json.loads((express / "package.json").read_text())["dependencies"]
     return {
         "Python": platform.python_version(),

@@ -15,5 +15,5 @@ FORM_TAIL = f"\r\n--{_BOUNDARY}--\r\n".encode("ascii")
 
 
 def form(size: int) -> bytes:
-    """The body of an upload of that photo."""
+    """Return the body of an upload of that photo."""
     return FORM_HEAD + photo(size) + FORM_TAIL

@@ -1,4 +1,4 @@
-"""What is measured on whom, how long and how often."""
+"""What is measured on which contestants, how long and how often."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ _STORE_SECONDS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """A load, and who bears it."""
+    """A load and its contestants."""
 
     name: str
     title: str
@@ -25,13 +25,14 @@ class Load:
     contestants: tuple[str, ...]
     rounds: int
     straight: Mapping[str, Callable[[Place], dict[str, float]]] = field(default_factory=dict)
-    """What is measured beside it, without a contestant."""
+    """References that are measured as well, without a contestant."""
     busy: bool = False
-    """It is about many small requests rather than about memory: a contestant may have another configuration for it."""
+    """Whether the load is about many small requests rather than memory. Contestants may have another configuration for
+    it."""
 
 
 def loads(*, rounds: int, quick: bool) -> dict[str, Load]:
-    """All loads by name. `quick` is a look at whether all works: its figures are none."""
+    """Return all loads by name. `quick` only checks that everything works."""
     times = 1 if quick else _LARGE_TIMES
     found = [
         _stream("small", "Photos of 50 kB", size=50_000, connections=32, rounds=rounds, quick=quick),

@@ -27,7 +27,7 @@ _PALE = {"service": "#9fc9f5", "express": "#ecd08a", "naive": "#cdb5f4"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """A picture: its file's name, the load in whose section it stands, what it shows."""
+    """A picture: its file name, the load to whose section it belongs, and what it shows."""
 
     name: str
     load: str
@@ -37,18 +37,18 @@ class Plot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Bar:
-    """One row: a length, a darker piece at its end or a paler one at its beginning, and words."""
+    """One bar: a length, a darker end or a paler beginning, and its labels."""
 
     name: str
     length: float
     spread: tuple[float, float] | None
     words: str
     pale: float = 0
-    """How much of it, from its beginning, is drawn paler."""
+    """How much of the bar, from its beginning, is drawn paler."""
 
 
 def plots(results: Results) -> dict[str, str]:
-    """The files that can be drawn, by name."""
+    """Return the files that can be drawn, by name."""
     drawn = {plot.name: plot.draw(results, plot.describes) for plot in PLOTS}
     return {f"{name}.svg": picture.written() for name, picture in drawn.items() if picture}
 
@@ -194,7 +194,7 @@ def _bars(describes: str, title: str, bars: Sequence[_Bar], *, right: int = _RIG
 def _framed(
     describes: str, title: str, *, rows: int, top: float, right: int = _RIGHT, note: str = ""
 ) -> tuple[Picture, float]:
-    """A picture with its title, and pixels for one of the unit."""
+    """Return a picture with its title, and the number of pixels per unit."""
     height = 52 + rows * _ROW + (30 if note else 8)
     picture = Picture(WIDTH, height, describes)
     picture.text(20, 30, title, size=15, bold=True)
@@ -215,7 +215,7 @@ def _found(results: Results, load: str, figure: str, names: Sequence[str]) -> di
 
 
 def _rounded_up(value: float) -> float:
-    """The next round number whose quarters are round as well."""
+    """Return the next round number whose quarters are round as well."""
     magnitude = 10 ** math.floor(math.log10(value))
     return next(step * magnitude for step in (1, 1.2, 1.6, 2, 2.4, 3, 4, 6, 8, 10) if step * magnitude >= value)
 

@@ -1,6 +1,6 @@
-"""Children that end with the command that started them, however that ends, and what they cost.
+"""Child processes that end with the command that started them, however it ends, and their cost.
 
-`setpriv --pdeathsig` has the kernel end a child whose parent has died, so that not even SIGKILL leaves one behind.
+With `setpriv --pdeathsig`, the kernel ends a child whose parent has died, so that not even SIGKILL leaves one behind.
 """
 
 import os
@@ -17,7 +17,8 @@ import psutil
 READY_SECONDS = 30
 STOP_SECONDS = 10
 KEPT_BY_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "1073741824"}
-"""For an environment: a process keeps its memory, and does not fetch it from the kernel for each body."""
+"""Environment variables with which a process keeps its memory instead of requesting it from the kernel for each
+body."""
 _POLL_SECONDS = 0.02
 
 
@@ -34,7 +35,7 @@ def running(
     is_ready: Callable[[], bool],
     folder: Path | None = None,
 ) -> Iterator[int]:
-    """Runs a server until the block ends; yields its pid once it is ready.
+    """Run a server until the block ends; yield its pid once it is ready.
 
     Args:
         command: What to run.
@@ -70,18 +71,18 @@ def running(
 
 
 def guarded(command: Sequence[str | Path]) -> list[str]:
-    """The command, as one that ends when we do."""
+    """Return the command so that it ends with this process."""
     return ["setpriv", "--pdeathsig=TERM", *map(str, command)]
 
 
 def plain_environment() -> dict[str, str]:
-    """What finds programs and temporary folders."""
+    """Return the variables that programs need to find other programs and temporary folders."""
     names = ("PATH", "HOME", "LANG", "TMPDIR")
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
+    """Return a free port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -89,7 +90,7 @@ def free_port() -> int:
 
 
 def answers(port: int, path: str) -> bool:
-    """Does a server on that port answer GET with 200?"""
+    """Return whether a server on this port responds to GET with 200."""
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode("ascii"))
         return connection.recv(64).split(b" ")[1:2] == [b"200"]
@@ -97,19 +98,19 @@ def answers(port: int, path: str) -> bool:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time that the process tree has used."""
+    """Return the user and system time that the process tree has used."""
     root = psutil.Process(pid)
     times = [process.cpu_times() for process in (root, *root.children(recursive=True))]
     return sum(each.user + each.system for each in times)
 
 
 def forget_peak(pid: int) -> None:
-    """Lets the kernel's note of the highest memory begin anew."""
+    """Reset the kernel's record of the peak memory."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def memory(pid: int, *, peak: bool) -> int:
-    """Bytes that the process tree has in memory, now or (the kernel's own note, so nothing is missed) at most."""
+    """Return the resident bytes of the process tree, now or at the peak that the kernel recorded."""
     root = psutil.Process(pid)
     return sum(
         _status(process.pid, "VmHWM:" if peak else "VmRSS:") for process in (root, *root.children(recursive=True))

@@ -1,4 +1,4 @@
-"""A run as it is kept, as JSON: what was measured, where and with what."""
+"""A run as JSON: the measurements, the machine and the versions."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from compare.figures import Measurement, Results
 
-_DIGITS = 5  # significant ones; the spread is far above what is cut off
+_DIGITS = 5  # significant digits; the spread is far larger than the rounding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class Record:
 
 
 def write(record: Record, path: Path) -> None:
-    """Keeps it."""
+    """Save the record."""
     document = asdict(record)
     document["measurements"] = [asdict(each) for each in record.results.measurements]
     del document["results"]
@@ -38,7 +38,7 @@ def write(record: Record, path: Path) -> None:
 
 
 def read(path: Path) -> Record:
-    """What was kept."""
+    """Load a record."""
     document = json.loads(path.read_text())
     measurements = [Measurement(**each) for each in document.pop("measurements")]
     return Record(**document, results=Results(measurements))

@@ -46,7 +46,7 @@ _CROWD = {
 
 
 def report(record: Record) -> str:
-    """All of it."""
+    """Return the whole report."""
     results = record.results
     pieces = [
         _aims(results),
@@ -63,7 +63,7 @@ def report(record: Record) -> str:
 
 
 def paste(page: Path, text: str) -> None:
-    """Puts the text between the marks of the page, in place of what was there."""
+    """Replace the text between the marks of the page."""
     before, begin, rest = page.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
@@ -98,7 +98,7 @@ def _growth(results: Results) -> str:
 
 
 def _store(results: Results) -> str:
-    """Whether the store was the bottleneck."""
+    """Return whether the store was the bottleneck."""
     rows = []
     for load, title in (("small", "50 kB, 32 connections"), ("medium", "5 MB, 8 connections"), ("large", "256 MiB")):
         limit = results.spread(load, "store", "megabytes")
@@ -143,7 +143,7 @@ def _cell(spread: Spread | None) -> str:
 
 
 def _number(value: float) -> str:
-    """Three significant digits, and no more."""
+    """Format a number with three significant digits."""
     if value >= 100 or value == int(value):
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -1,4 +1,4 @@
-"""The order of measurements, and each of them: a contestant is started, warmed, measured and ended."""
+"""The measurements in their order: for each, a contestant is started, warmed up, measured and stopped."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,16 +20,16 @@ from compare.store import store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One measurement to come."""
+    """A planned measurement."""
 
     turn: int
     load: Load
     name: str
-    """Of a contestant, or of what is measured beside them."""
+    """The name of a contestant or a reference."""
 
 
 def steps(plan: Mapping[str, Load], *, rounds: int, only: Sequence[str]) -> list[Step]:
-    """Every measurement in its order: contestants alternate, and each round another one begins."""
+    """Return all measurements in order: contestants alternate, and each round begins with another one."""
     return list(_steps([plan[name] for name in plan if name in only] or list(plan.values()), rounds, only))
 
 
@@ -44,7 +44,7 @@ def _steps(plan: Sequence[Load], rounds: int, only: Sequence[str]) -> Iterator[S
 
 
 def measured(todo: Sequence[Step], contestants: Mapping[str, Contestant]) -> Iterator[Measurement]:
-    """Does them, one after the other, on one store and one database; tells of each as it goes."""
+    """Run the measurements one after the other, on one store and one database, and report progress."""
     began = time.monotonic()
     with _place() as place:
         for number, step in enumerate(todo, 1):

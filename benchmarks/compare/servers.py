@@ -1,7 +1,7 @@
 """The contestants: one process each, on the same store and the same database, in their best configuration.
 
-None hashes a photo for its signature: the service does so neither over TLS nor on the loopback, and the others are told
-not to.
+None hashes a photo for its signature: the service does so neither over TLS nor on loopback, and the others are
+configured not to.
 """
 
 import shlex
@@ -21,16 +21,16 @@ _INSTALL_SECONDS = 180
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contestant:
-    """A way to take an upload."""
+    """A server that accepts uploads."""
 
     name: str
     title: str
     command: tuple[str, ...]
     table: str | None
-    """Where its rows go; None for one that keeps nothing."""
+    """The table of its rows; None if it stores nothing."""
     environment: Mapping[str, str] = field(default_factory=dict)
     busy_environment: Mapping[str, str] = field(default_factory=dict)
-    """What is set besides where many small requests count for more than memory."""
+    """Additional variables for loads in which many small requests matter more than memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +47,10 @@ class Server:
 
 
 def contestants(cache: Path, *, service: str) -> dict[str, Contestant]:
-    """All of them by name, in the order of the table.
+    """Return all contestants by name, in the order of the table.
 
     Args:
-        cache: Has what npm installed.
+        cache: The folder with what npm installed.
         service: The command that starts this service.
     """
     ours = Contestant(
@@ -131,7 +131,7 @@ def install_express(cache: Path) -> None:
 
 @contextmanager
 def serving(contestant: Contestant, *, environment: Mapping[str, str], folder: Path, busy: bool) -> Iterator[Server]:
-    """Runs a contestant, anew for every measurement: neither heat nor memory of the one before."""
+    """Run a contestant, in a new process for every measurement."""
     port = free_port()
     configured = {**contestant.environment, **(contestant.busy_environment if busy else {})}
     with running(

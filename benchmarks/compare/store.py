@@ -1,9 +1,9 @@
-"""The object store: nginx, one worker, that takes bodies into memory and forgets them.
+"""The object store: nginx with one worker, which reads bodies into memory and discards them.
 
-It speaks as much of S3 as an upload needs: PUT of an object or a part with an entity tag, the beginning and the end of
-a multipart upload, DELETE. It checks neither signature nor condition. An answer is given when the whole body is there:
-`ngx.req.read_body()` reads it into one buffer of its length, 256 MiB in one PUT too. What it took is counted, so that
-a run can be held to what was stored.
+It supports as much of S3 as an upload needs: PUT of an object or a part with an entity tag, the beginning and end of
+a multipart upload, and DELETE. It checks neither signatures nor conditions. It responds when the whole body has
+arrived: `ngx.req.read_body()` reads it into one buffer of its length, even 256 MiB in one PUT. It counts objects and
+bytes, so that a run can be compared with what was stored.
 """
 
 import json
@@ -17,7 +17,7 @@ from pathlib import Path
 from compare.processes import KEPT_BY_MALLOC, BenchmarkError, answers, free_port, running
 
 BUCKET = "recipes"
-BUFFER_BYTES = 257 * 1024 * 1024  # above the largest body, curl's; a shorter one takes no more than it has
+BUFFER_BYTES = 257 * 1024 * 1024  # above the largest body, curl's; a shorter body uses only its own length
 
 _CONFIGURATION = """
 daemon off;
@@ -91,7 +91,7 @@ class Store:
         return f"http://127.0.0.1:{self.port}"
 
     def environment(self) -> dict[str, str]:
-        """The variables by which all contestants find it."""
+        """The environment variables by which all contestants find it."""
         return {
             "S3_ENDPOINT_URL": self.url,
             "S3_BUCKET": BUCKET,
@@ -102,7 +102,7 @@ class Store:
         }
 
     def seen(self) -> dict[str, int]:
-        """The objects and bytes that it has taken."""
+        """Return the number of objects and bytes that it has received."""
         with urllib.request.urlopen(f"{self.url}/seen", timeout=10) as answer:  # noqa: S310 - our own address
             counts: dict[str, int] = json.load(answer)
             return counts
@@ -110,7 +110,7 @@ class Store:
 
 @contextmanager
 def store(folder: Path) -> Iterator[Store]:
-    """Runs it; configuration and log go into `folder`."""
+    """Run it; configuration and log are written to `folder`."""
     port = free_port()
     configuration = folder / "nginx.conf"
     configuration.write_text(_CONFIGURATION.format(folder=folder, modules=_modules(), buffer=BUFFER_BYTES, port=port))
@@ -122,7 +122,7 @@ def store(folder: Path) -> Iterator[Store]:
 
 
 def _modules() -> Path:
-    """Where nginx has its modules, by its own word."""
+    """Return the folder of nginx's modules, as nginx reports it."""
     told = subprocess.run(["nginx", "-V"], capture_output=True, text=True, check=True).stderr  # noqa: S607
     for word in told.split():
         name, _, value = word.partition("=")

@@ -1,6 +1,6 @@
-"""What is possible: the same bytes straight to the store, and what an upload's last steps cost by themselves.
+"""The limits: the same bytes sent directly to the store, and the cost of an upload's last steps alone.
 
-They are measured in the same rounds as the contestants, so that whatever else the machine does falls on all alike.
+They are measured in the same rounds as the contestants, so that other work of the machine affects all alike.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ _CURL_SECONDS = 120
 
 
 def many(place: Place, *, size: int, connections: int, seconds: float) -> dict[str, float]:
-    """The limit of the store: PUTs by wrk of the bytes of a photo, over so many connections."""
+    """Measure the limit of the store: PUTs of a photo's bytes by wrk, over this number of connections."""
     body = place.folder / f"photo-{size}"
     if not body.exists():
         body.write_bytes(photo(size))
@@ -50,7 +50,9 @@ def many(place: Place, *, size: int, connections: int, seconds: float) -> dict[s
 
 
 def by_curl(place: Place, size: int, *, times: int) -> dict[str, float]:
-    """PUTs by curl, with the time that curl itself tells, the median; the store has its memory from one before."""
+    """Measure PUTs by curl, with the time that curl reports; take the median. A first PUT lets the store allocate
+    memory.
+    """
     by_our_client(place, size, times=1)
     seconds = statistics.median(_by_curl(place, size) for _ in range(times))
     return {"seconds": seconds, "megabytes": size / 1e6 / seconds}
@@ -77,7 +79,7 @@ def _by_curl(place: Place, size: int) -> float:
 
 
 def by_our_client(place: Place, size: int, *, times: int) -> dict[str, float]:
-    """PUTs by the client that sends large photos to the contestants, the median."""
+    """Measure PUTs by the client that sends large photos to the contestants; take the median."""
     path = f"/{BUCKET}/photo.jpg"
     sent = [client.send(place.store.port, place.source, size=size, method="PUT", path=path) for _ in range(times)]
     for each in sent:
@@ -89,7 +91,9 @@ def by_our_client(place: Place, size: int, *, times: int) -> dict[str, float]:
 
 
 def last_steps(place: Place) -> dict[str, float]:
-    """Milliseconds of one part's PUT and of the Complete, signed and sent by aioboto3, and of a row's commit."""
+    """Measure one part's PUT and the Complete, signed and sent by aioboto3, and the commit of a row, in
+    milliseconds.
+    """
     bare = by_our_client(place, PART_BYTES, times=_REPEATS)["seconds"] * 1e3
     return asyncio.run(_last_steps(place)) | {"bare_part_ms": bare}
 

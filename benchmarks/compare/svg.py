@@ -1,4 +1,4 @@
-"""As much of SVG as bars and lines need. A picture has its own light ground, so that it reads in the dark as well."""
+"""As much of SVG as bars and lines need. A picture has its own light background, for pages in dark mode."""
 
 from dataclasses import dataclass, field
 from html import escape
@@ -54,7 +54,7 @@ class Picture:
         )
 
     def written(self) -> str:
-        """The file."""
+        """Return the file."""
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" width="{self.width}"'
             f' height="{self.height}" role="img" font-family="{_FONT}">\n<title>{escape(self.describes)}</title>\n'

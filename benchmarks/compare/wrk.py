@@ -1,7 +1,7 @@
 """Many uploads of one photo over a fixed number of connections, by wrk with one thread.
 
-Every connection sends the next upload when it has the answer to the last. Latency is from the first byte sent to the
-answer received. An answer that is no success, or a connection that breaks, makes the run void.
+Every connection sends the next upload when it has the response to the last. Latency is from the first byte sent to the
+response received. An error response, or a broken connection, makes the run invalid.
 """
 
 import json
@@ -18,7 +18,7 @@ _GRACE_SECONDS = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """What wrk saw."""
+    """The results of wrk."""
 
     requests: int
     seconds: float
@@ -29,7 +29,7 @@ class Stream:
 
 
 def stream(url: str, *, body: Path, connections: int, seconds: float, method: str = "POST") -> Stream:
-    """Sends the body for so many seconds.
+    """Send the body for this number of seconds.
 
     Raises:
         BenchmarkError: wrk failed.

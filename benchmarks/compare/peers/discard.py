@@ -1,4 +1,4 @@
-"""The limit of the web server: an ASGI app that reads the body, forgets it, and answers 201."""
+"""The limit of the web server: an ASGI app that reads the body, discards it, and responds with 201."""
 
 import os
 from collections.abc import Awaitable, Callable
@@ -12,7 +12,7 @@ async def app(
     receive: Callable[[], Awaitable[dict[str, Any]]],
     send: Callable[[dict[str, Any]], Awaitable[None]],
 ) -> None:
-    """Reads to the end, and answers with nothing."""
+    """Read the body, and send an empty response."""
     if scope["type"] != "http":
         return
     while (await receive()).get("more_body"):

@@ -31,7 +31,7 @@ engine = create_async_engine(
 
 
 class Recipe(SQLModel, table=True):
-    """What the other two keep of a photo."""
+    """The columns that the other two store as well."""
 
     __tablename__ = "naive_recipe"
 
@@ -49,7 +49,7 @@ class Recipe(SQLModel, table=True):
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Opens the one client and makes the table."""
+    """Open the client and create the table."""
     async with engine.begin() as connection:
         await connection.run_sync(SQLModel.metadata.create_all)
     config = Config(
@@ -69,13 +69,13 @@ app = FastAPI(lifespan=lifespan)
 
 @app.get("/readyz")
 async def ready() -> dict[str, str]:
-    """Says that it listens."""
+    """Return 200 when the server is listening."""
     return {}
 
 
 @app.post("/recipe", status_code=201)
 async def create(label: Annotated[str, Form()], photo: UploadFile) -> Recipe:
-    """Sends the photo on, then writes the row."""
+    """Upload the photo, then write the row."""
     key = f"{time.time_ns() // 1_000_000}-{uuid4().hex}.jpg"
     extra: dict[str, Any] = {"ContentType": photo.content_type}
     await app.state.s3.upload_fileobj(photo.file, BUCKET, key, ExtraArgs=extra)
