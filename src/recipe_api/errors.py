@@ -8,9 +8,9 @@ docstring.
     RecipeApiError
     ├── RequestRefused                 the request is invalid or not permitted
     │   ├── MalformedBody              400
-    │   ├── TokenRequired                401
+    │   ├── TokenRequired              401
     │   │   └── UnknownToken           401
-    │   ├── PermissionDenied               403
+    │   ├── PermissionDenied           403
     │   ├── HttpsRequired              403
     │   ├── CrossSiteForm              403
     │   ├── RecipeNotFound             404

@@ -90,6 +90,6 @@ def upload(client: httpx.Client, number: int = 1) -> list[dict[str, Any]]:
 
 
 def is_public(location: str) -> bool:
-    """Whether anyone can download the photo, byte for byte."""
+    """Return whether anyone can download the photo, byte for byte."""
     found = httpx.get(location, timeout=60, trust_env=False, verify=NO_TLS)
     return found.status_code == 200 and found.content == PHOTO

@@ -57,7 +57,7 @@ class GroupCommit(Generic[Row]):
     async def add(self, row: Row) -> bool:
         """Write a row, and return whether it was inserted. An inserted row is committed when this returns.
 
-        If the caller is cancelled, the outcome is unknown until `settled` returns.
+        If the caller is cancelled, the outcome is unknown until `settle` returns.
 
         Raises:
             DatabaseUnavailable: The row had to wait too long, or `close` was called.

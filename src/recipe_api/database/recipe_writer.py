@@ -51,7 +51,7 @@ class RecipeWriter:
 
         Raises:
             DatabaseUnavailable: The row was not inserted, and will not be.
-            CommitInDoubt: The row may exist. After `settled`, `Recipes.is_committed` returns whether it does.
+            CommitInDoubt: The row may exist. After `settle`, `Recipes.is_committed` returns whether it does.
             IdempotencyKeyInUse: Another request has claimed the idempotency key; the row was not inserted.
         """
         if finished is None:

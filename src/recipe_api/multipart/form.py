@@ -105,7 +105,7 @@ class StreamingForm:
             if isinstance(event, PartHeaders):
                 await self._start_part(event)
         async for _ in self._chunks:
-            pass  # an epilogue is ignored (RFC 2046 §5.1.1); whoever reads the body limits its size
+            pass  # an epilogue is ignored (RFC 2046 §5.1.1); the reader of the body limits its size
 
     async def close(self) -> None:
         """Release what was not read. The form and an error that it has raised refer to each other."""

@@ -56,7 +56,7 @@ class Head:
     """The host that an absolute target names, which replaces the `Host` header (RFC 9112 §3.2.2)."""
     chunked: bool
     length: int
-    """Bytes of the body; 0 where it is chunked."""
+    """The size of the body in bytes; 0 if it is chunked."""
     expects_continue: bool
 
     @property
@@ -170,7 +170,7 @@ def _is_chunked(values: list[bytes], *, is_1_0: bool) -> bool:
         raise RequestRefused("HTTP/1.0 has no Transfer-Encoding; send a Content-Length, or use HTTP/1.1.")
     codings = _members(values)
     if not codings or codings[-1] != b"chunked" or codings.count(b"chunked") > 1:
-        raise RequestRefused("The last Transfer-Encoding of a request must be chunked, and appear once.")
+        raise RequestRefused("The last Transfer-Encoding must be chunked, exactly once.")
     if len(codings) > 1:
         raise UnsupportedTransferCoding("Send the body as Transfer-Encoding: chunked alone, or with a Content-Length.")
     return True
@@ -182,5 +182,5 @@ def _expects_continue(values: list[bytes], *, is_1_0: bool) -> bool:
         return False
     expectations = _members(values)
     if any(expectation != b"100-continue" for expectation in expectations):
-        raise UnmetExpectation("Only Expect: 100-continue is supported.")
+        raise UnmetExpectation("Only Expect: 100-continue is supported; remove the header.")
     return bool(expectations)

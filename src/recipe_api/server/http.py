@@ -219,7 +219,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Close the connection soon: after the response that is under way, or when it has been idle for a while.
 
         A client that is about to send a request does not expect an idle connection to close. So it stays open for a
-        moment, unless uvicorn has been told to stop without a signal. Where the head of a response has been sent
+        moment, unless uvicorn is stopping without a signal. If the head of a response has been sent
         without `Connection: close`, the connection counts as idle after it.
         """
         if not self._is_serving():

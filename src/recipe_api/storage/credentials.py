@@ -1,6 +1,6 @@
 """Credentials that botocore's provider chain finds, reloaded while the service runs.
 
-Every signature, aioboto3's and our own, asks one `ChainCredentials` for its keys. It loads them anew
+Every signature, aioboto3's and our own, asks one `ChainCredentials` for its keys. It reloads them
 
 - when a credentials or config file has changed (its modification time, size or inode);
 - from 15 minutes before they expire;
@@ -141,7 +141,7 @@ class ChainCredentials(AioCredentials):
         return self._current is not None and not self._current.expire_within(0)
 
     def _is_due(self) -> bool:
-        """Whether to reload credentials that are valid; looks at most once per `LOOK_SECONDS`."""
+        """Return whether to reload credentials that are valid; looks at most once per `LOOK_SECONDS`."""
         now = self._clock()
         if self._loading is not None or now - self._looked_at < LOOK_SECONDS:
             return False

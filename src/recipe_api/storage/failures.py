@@ -56,27 +56,27 @@ def status_of(error: object) -> int:
 
 
 def is_unsupported(error: object) -> bool:
-    """Whether the store does not implement the call."""
+    """Return whether the store does not implement the call."""
     return code_of(error) in _UNSUPPORTED
 
 
 def is_denied(error: object) -> bool:
-    """Whether the credentials lack a permission, or something else of the store's denies the call."""
+    """Return whether the credentials lack a permission, or something else of the store's denies the call."""
     return code_of(error) in _DENIED
 
 
 def is_missing_bucket(error: object) -> bool:
-    """Whether the bucket does not exist."""
+    """Return whether the bucket does not exist."""
     return code_of(error) == "NoSuchBucket"
 
 
 def is_missing_credentials(error: object) -> bool:
-    """Whether the call was not made for want of credentials."""
+    """Return whether the call failed because there are no credentials."""
     return isinstance(error, NoCredentialsError | PartialCredentialsError | CredentialRetrievalError)
 
 
 def is_from_s3(response: Mapping[str, Any] | Exception) -> bool:
-    """Whether the response to a ListObjectsV2 comes from an S3 store, and not from any other web server.
+    """Return whether the response to a ListObjectsV2 comes from an S3 store, and not from any other web server.
 
     A listing names its bucket. An error has a code of S3's in an XML body; without one, botocore puts the status there.
     """
@@ -86,23 +86,23 @@ def is_from_s3(response: Mapping[str, Any] | Exception) -> bool:
 
 
 def certificate_error(error: BaseException) -> ssl.SSLCertVerificationError | None:
-    """The rejected certificate behind a failure, if that is its cause."""
+    """Return the rejected certificate if that is the cause of a failure."""
     errors = (found for found in _causes(error) if isinstance(found, ssl.SSLCertVerificationError))
     return next((found for found in errors if hasattr(found, "verify_code")), None)  # aiohttp's own has none
 
 
 def is_untrusted(error: ssl.SSLCertVerificationError) -> bool:
-    """Whether the certificate's authority is unknown."""
+    """Return whether the certificate's authority is unknown."""
     return error.verify_code in _UNTRUSTED
 
 
 def is_wrong_name(error: ssl.SSLCertVerificationError) -> bool:
-    """Whether the certificate belongs to another host."""
+    """Return whether the certificate belongs to another host."""
     return error.verify_code in _WRONG_NAME
 
 
 def is_without_tls(error: BaseException) -> bool:
-    """Whether the server at an https address does not speak TLS."""
+    """Return whether the server at an https address does not speak TLS."""
     reasons = {getattr(found, "reason", None) for found in _causes(error) if isinstance(found, ssl.SSLError)}
     return bool(reasons & {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"})
 

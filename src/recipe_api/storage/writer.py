@@ -49,7 +49,7 @@ class ObjectWriter:
         lease: The upload's memory; closed when the block ends.
         undo: Runs the cleanup to its end.
         part_size: Bytes of a part, at least 5 MiB (S3's minimum for all parts but the last).
-        parts_in_flight: The number of parts that may be in transit, besides the one that fills.
+        parts_in_flight: The number of parts that may be in transit, in addition to the one being filled.
     """
 
     def __init__(

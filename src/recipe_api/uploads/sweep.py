@@ -2,7 +2,7 @@
 
 Keys sort by time, so the bucket's listing and the table's index of keys are two streams in the same order. Merging them
 shows every object without a row (an *orphan*) and every row without its object (*missing*), for any range of time and
-in constant memory. Multipart uploads that nobody will complete (*dangling*) come from a listing of their own, and
+in constant memory. Multipart uploads that nobody will complete (*dangling*) come from a separate listing, and
 deletions that have not succeeded yet (*pending*) from a table.
 
 Considerations: uploads continue during a sweep. Anything younger than the grace period is skipped. Each finding is

@@ -21,7 +21,7 @@ class DirectRoute(APIRoute):
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - passed on
         super().__init__(*args, **kwargs)
         if not self.dependencies:
-            self.app = self._respond  # an include makes a handler of its own, with the dependencies that it adds
+            self.app = self._respond  # an included route gets another app, with the added dependencies
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         response: Response = await self.endpoint(Request(scope, receive, send))

@@ -30,7 +30,7 @@ _log = structlog.get_logger(__name__)
 
 @router.get("/healthz", operation_id="healthz", summary="Is the process alive?")
 async def healthz() -> Health:
-    """Returns at once, without a look at the database or the bucket."""
+    """Returns at once, without checking the database or the bucket."""
     return Health(status="ok")
 
 

@@ -13,7 +13,8 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 _ADDRESS_WITH_PORT = re.compile(r"\[(?P<ipv6>[0-9A-Fa-f:.%]+)\](?::\d+)?|(?P<ipv4>[\d.]+):\d+")
-"""As Azure's gateways write it. With its port, each connection would look like another client."""
+"""An address with a port, as Azure's gateways write it. With its port, each connection would look like another
+client."""
 
 
 class LastForwardedFor:

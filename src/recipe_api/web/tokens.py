@@ -85,7 +85,7 @@ class Tokens:
         if any(manages):
             return None
         if caller is None:
-            raise PermissionDenied("This token does not manage this recipe.")
+            raise PermissionDenied("This token does not manage this recipe. Send the recipe's manage_token.")
         if not caller.manages_all:
             raise PermissionDenied("This API token permits uploading and listing only. Send the recipe's manage_token.")
         return caller.name

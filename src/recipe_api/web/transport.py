@@ -1,7 +1,7 @@
 """HTTPS: rejects tokens without it, and redirects browsers to it.
 
 The service itself speaks plain HTTP and has a proxy in front of it for TLS, which reports the client's scheme in
-`X-Forwarded-Proto`. The server heeds that header from proxies in `FORWARDED_ALLOW_IPS` only.
+`X-Forwarded-Proto`. The server trusts that header from proxies in `FORWARDED_ALLOW_IPS` only.
 """
 
 import re
@@ -40,7 +40,7 @@ class HttpsPages:
     """Redirects pages to HTTPS if a proxy reports plain HTTP, except for clients on this machine.
 
     Without a proxy that reports the scheme, HTTPS may not exist. The API is not redirected: a client would send its
-    body and token in clear text first, each time, and nobody would notice.
+    body and token in clear text first, each time, and it would go unnoticed.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -104,20 +104,20 @@ class Check:
 
 
 def ok(check: str, detail: str) -> Result:
-    """Nothing is wrong."""
+    """Return a result: nothing is wrong."""
     return Result(check=check, verdict=Verdict.OK, detail=detail)
 
 
 def warn(check: str, detail: str, remedy: str = "") -> Result:
-    """The service works, but not as well as it should."""
+    """Return a result: the service works, but not as well as it should."""
     return Result(check=check, verdict=Verdict.WARN, detail=detail, remedy=remedy)
 
 
 def fail(check: str, detail: str, remedy: str = "") -> Result:
-    """The service does not work."""
+    """Return a result: the service does not work."""
     return Result(check=check, verdict=Verdict.FAIL, detail=detail, remedy=remedy)
 
 
 def skip(check: str, detail: str) -> Result:
-    """The check cannot be made."""
+    """Return a result: the check cannot be made."""
     return Result(check=check, verdict=Verdict.SKIP, detail=detail)

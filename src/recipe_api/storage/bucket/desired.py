@@ -66,7 +66,7 @@ class DesiredState:
 
 
 def policy(found: Document, state: DesiredState) -> Document:
-    """Anyone may get the objects under the prefix; nobody may list them.
+    """Return the policy: anyone may get the objects under the prefix, but not list them.
 
     Where each object has an ACL, the policy is left alone: what it published before stays published.
     """
@@ -87,9 +87,9 @@ def policy(found: Document, state: DesiredState) -> Document:
 
 
 def cors(found: Document, state: DesiredState) -> Document:
-    """Scripts of the configured origins may read photos and their entity tags.
+    """Return the CORS rules: scripts of the configured origins may read photos and their entity tags.
 
-    S3 applies the first rule that matches. Ours goes last, so that it overrides nobody else's.
+    S3 applies the first rule that matches. Ours goes last, so that it overrides no other.
     """
     rules = found.get("CORSRules", [])
     name = f"recipe-api-{state.tag}"
@@ -107,7 +107,7 @@ def cors(found: Document, state: DesiredState) -> Document:
 
 
 def lifecycle(found: Document, state: DesiredState) -> Document:
-    """Incomplete multipart uploads under the prefix are aborted; until then their parts are billed.
+    """Return the lifecycle rules: incomplete multipart uploads under the prefix are aborted. Their parts are billed.
 
     A rule that does so already is enough, no matter who wrote it or in which form the store returns it.
     """
@@ -125,7 +125,7 @@ def lifecycle(found: Document, state: DesiredState) -> Document:
 
 
 def aborts_uploads(rule: Document, *, prefix: str) -> bool:
-    """Whether a lifecycle rule aborts incomplete multipart uploads under `prefix`.
+    """Return whether a lifecycle rule aborts incomplete multipart uploads under `prefix`.
 
     A rule names its prefix in `Filter`, or in the older form beside it, as Ceph RGW returns one for the whole bucket.
     """
@@ -156,7 +156,9 @@ SWITCHES = (*_ACL_SWITCHES, *_POLICY_SWITCHES)
 
 
 def ownership(found: Document, state: DesiredState, *, created: bool) -> Document:
-    """Whether objects have ACLs: on if the settings use them or older objects may rely on them, off otherwise."""
+    """Return whether objects have ACLs: on if the settings use them or older objects may rely on them, off
+    otherwise.
+    """
     current = found.get("ObjectOwnership", WITH_ACLS)
     if state.acl:
         return {"ObjectOwnership": "BucketOwnerPreferred" if current == NO_ACLS or created else current}
@@ -169,7 +171,7 @@ NO_ACLS, WITH_ACLS = "BucketOwnerEnforced", "ObjectWriter"  # a bucket without o
 def _merge(items: Sequence[Document], ours: Document, *, name: str, partial: bool = False) -> list[Document]:
     """Return `items` with ours in its place or at the end. An equivalent entry stays as it is written.
 
-    With `partial`, an entry may have keys besides ours, which stores add.
+    With `partial`, an entry may have additional keys, which stores add.
     """
     place = next((index for index, item in enumerate(items) if item.get(name) == ours[name]), None)
     if place is None:
@@ -180,7 +182,7 @@ def _merge(items: Sequence[Document], ours: Document, *, name: str, partial: boo
 
 
 def _are_equivalent(there: Document, ours: Document) -> bool:
-    """Whether two documents mean the same: stores write a single value as a list of one, and reorder lists."""
+    """Return whether two documents mean the same: stores write a single value as a list of one, and reorder lists."""
     return {key: _normalize(value) for key, value in there.items()} == {
         key: _normalize(value) for key, value in ours.items()
     }

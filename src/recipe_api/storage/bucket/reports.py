@@ -70,7 +70,7 @@ def explain_rejection(probe: BucketProbe, bucket: str) -> BucketSetupError:
 
 
 def is_account_block(error: ClientError) -> bool:
-    """Whether a policy is rejected by the account's own block of public access, which no bucket can lift."""
+    """Return whether a policy is rejected by the account's own block of public access, which no bucket can lift."""
     return "BlockPublicPolicy" in str(error)
 
 

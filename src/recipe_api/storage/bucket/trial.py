@@ -49,7 +49,7 @@ class Health:
     fetch: str = ""
 
     def is_worse_than(self, other: "Health") -> bool:
-        """Whether something that worked no longer does."""
+        """Return whether something that worked no longer does."""
         return bool((self.write and not other.write) or (self.fetch and not other.fetch))
 
 

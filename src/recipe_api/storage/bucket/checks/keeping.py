@@ -13,7 +13,7 @@ LEFT_AFTER = timedelta(hours=24)
 
 
 async def lifecycle(context: DoctorContext) -> Result:
-    """Whether incomplete uploads are aborted by themselves."""
+    """Check whether incomplete uploads are aborted by themselves."""
     try:
         found = await LIFECYCLE.read(context.bucket)
     except (ClientError, Unsupported) as error:
@@ -25,7 +25,7 @@ async def lifecycle(context: DoctorContext) -> Result:
 
 
 async def encryption(context: DoctorContext) -> Result:
-    """Whether photos are encrypted in a way that keeps them from the public."""
+    """Check whether photos are encrypted in a way that keeps them from the public."""
     try:
         found = await ENCRYPTION.read(context.bucket)
     except (ClientError, Unsupported) as error:
@@ -36,7 +36,7 @@ async def encryption(context: DoctorContext) -> Result:
 
 
 async def leftovers(context: DoctorContext) -> Result:
-    """Whether incomplete uploads of more than a day ago are left."""
+    """Check whether incomplete uploads of more than a day ago are left."""
     try:
         page = await context.client.list_multipart_uploads(
             Bucket=context.settings.s3_bucket, Prefix=context.settings.s3_key_prefix

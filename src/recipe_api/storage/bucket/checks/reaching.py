@@ -30,7 +30,7 @@ _REGION_CODES = frozenset({"PermanentRedirect", "AuthorizationHeaderMalformed", 
 
 
 async def connection(context: DoctorContext) -> Result:
-    """Whether an S3 store responds."""
+    """Check whether an S3 store responds."""
     probe = context.probe
     if probe.is_from_s3:
         return ok("connection", f"{own_base_url(context.settings)} responds")
@@ -80,7 +80,7 @@ def _untrusted(context: DoctorContext, why: str) -> Result:
 
 
 async def clock(context: DoctorContext) -> Result:
-    """Whether this machine's clock agrees with the store's, within what signatures allow."""
+    """Check whether this machine's clock agrees with the store's, within what signatures allow."""
     if not context.probe.date:
         return skip("clock", "the store does not send its time")
     skew = abs(context.clock() - parsedate_to_datetime(context.probe.date).astimezone(UTC))
@@ -97,7 +97,7 @@ async def clock(context: DoctorContext) -> Result:
 
 
 async def credentials(context: DoctorContext) -> Result:
-    """Whether there are credentials, and the store knows them."""
+    """Check whether there are credentials, and the store knows them."""
     if isinstance(context.probe.failure, CredentialRetrievalError):
         detail = f"{describe(context.probe.failure)}. Check the profile that AWS_PROFILE names."
         return fail("credentials", detail)
@@ -114,7 +114,7 @@ async def credentials(context: DoctorContext) -> Result:
 
 
 async def bucket(context: DoctorContext) -> Result:
-    """Whether the bucket exists and these credentials may list it."""
+    """Check whether the bucket exists and these credentials may list it."""
     name, failure = context.settings.s3_bucket, context.probe.failure
     if is_missing_bucket(failure):
         return fail("bucket", f"There is no bucket {name}.", context.commands.setup)
@@ -127,7 +127,9 @@ async def bucket(context: DoctorContext) -> Result:
 
 
 async def region(context: DoctorContext) -> Result:
-    """Whether the bucket is where photos' addresses say: Amazon redirects signed requests, but nobody else's."""
+    """Check whether the bucket is where photos' addresses say: Amazon redirects signed requests, but not those of the
+    public.
+    """
     there, configured = context.probe.region, context.settings.aws_region
     if there and configured not in {"", "auto", there}:
         detail = f"The bucket is in {there}, but AWS_REGION is {configured}: no photo's address would work."

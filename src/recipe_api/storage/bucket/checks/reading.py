@@ -18,7 +18,7 @@ _NOT_IN_EFFECT = {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
 
 
 async def public(context: DoctorContext) -> Result:
-    """Whether anyone gets the photo at its address, as it was written."""
+    """Check whether anyone gets the photo at its address, as it was written."""
     complaint = await _complaint(context, context.location)
     if not complaint:
         return ok("public", f"anyone can fetch {context.location}")
@@ -76,7 +76,7 @@ class _NotInEffect(Exception):
 
 
 async def listing(context: DoctorContext) -> Result:
-    """Whether the public cannot list all photos: an address that nobody can guess is a secret."""
+    """Check whether the public cannot list all photos: an address that nobody can guess is a secret."""
     prefix = context.settings.s3_key_prefix
     address = f"{own_base_url(context.settings)}?list-type=2&max-keys=1&prefix={prefix}"
     try:
@@ -93,7 +93,7 @@ async def listing(context: DoctorContext) -> Result:
 
 
 async def types(context: DoctorContext) -> Result:
-    """Whether a link cannot give a photo another content type.
+    """Check whether a link cannot give a photo another content type.
 
     `response-content-type` is meant for signed requests, and Amazon rejects it in others. Some stores honour it for
     anyone, and then serve HTML that is hidden in a photo as a page.
@@ -115,7 +115,7 @@ async def types(context: DoctorContext) -> Result:
 
 
 async def cors(context: DoctorContext) -> Result:
-    """Whether scripts of each configured origin may read a photo and see its entity tag."""
+    """Check whether scripts of each configured origin may read a photo and see its entity tag."""
     origins = context.settings.cors_origins
     if not origins:
         return ok("cors", "CORS_ORIGINS is not set: no script of another origin needs to read photos")

@@ -14,7 +14,7 @@ from recipe_api.storage.failures import code_of, describe, is_denied, status_of
 
 
 async def write(context: DoctorContext) -> Result:
-    """Whether a photo can be written, with the configured checksum, condition and ACL."""
+    """Check whether a photo can be written, with the configured checksum, condition and ACL."""
     try:
         await context.trial_objects.put(context.key, "doctor")
     except StorageUnavailable as failure:
@@ -79,7 +79,7 @@ async def _can_write(context: DoctorContext, **different: object) -> bool:
 
 
 async def condition(context: DoctorContext) -> Result:
-    """Whether the store refuses to overwrite, in a PUT and in the completion of a multipart upload."""
+    """Check whether the store refuses to overwrite, in a PUT and in the completion of a multipart upload."""
     if not context.settings.s3_conditional_writes:
         return ok("condition", "S3_CONDITIONAL_WRITES is false: only random keys keep photos apart")
     for header, overwrites in (
@@ -121,7 +121,7 @@ async def _try_overwrite(call: Awaitable[object]) -> str:
 
 
 async def checksum(context: DoctorContext) -> Result:
-    """Whether the store rejects a body that was damaged in transit."""
+    """Check whether the store rejects a body that was damaged in transit."""
     if context.settings.s3_checksum == "off":
         return ok("checksum", "S3_CHECKSUM is off: only TLS protects a body")
     context.trial_objects.written.add(context.second_key)
@@ -141,7 +141,7 @@ async def checksum(context: DoctorContext) -> Result:
 
 
 async def multipart(context: DoctorContext) -> Result:
-    """Whether a multipart upload can be created, filled and aborted."""
+    """Check whether a multipart upload can be created, filled and aborted."""
     step = "cannot be created"
     try:
         upload = await context.trial_objects.begin(context.second_key, "doctor")
@@ -156,7 +156,7 @@ async def multipart(context: DoctorContext) -> Result:
 
 
 async def deletion(context: DoctorContext) -> Result:
-    """Whether a photo can be deleted."""
+    """Check whether a photo can be deleted."""
     try:
         response = await context.client.delete_object(Bucket=context.settings.s3_bucket, Key=context.key)
     except ClientError as error:
