@@ -223,11 +223,11 @@ def test_the_benchmarks_import_only_names_that_exist() -> None:
         (script, node.module, alias.name)
         for script, tree in SCRIPTS.items()
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("recipe_api")
+        if isinstance(node, ast.ImportFrom) and node.module is not None and node.module.startswith("recipe_api")
         for alias in node.names
     }
     assert imported
-    assert [each for each in sorted(imported) if not _exists(*each[1:])] == []
+    assert [each for each in sorted(imported) if not _exists(each[1], each[2])] == []
 
 
 def _exists(module: str, name: str) -> bool:

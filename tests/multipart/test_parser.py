@@ -360,7 +360,7 @@ def test_the_parser_buffers_at_most_one_header(opening: bytes, more: bytes) -> N
 @contextmanager
 def _counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Return how many bytes each search for a delimiter and each look ahead examines."""
-    ahead = FormParser._ahead
+    ahead = FormParser._look_ahead
     counts: list[int] = []
 
     def counted_find(view: memoryview, wanted: bytes, start: int) -> int:
@@ -376,7 +376,7 @@ def _counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
     with monkeypatch.context() as patch:
         patch.setattr("recipe_api.multipart.parser.find", counted_find)
-        patch.setattr(FormParser, "_ahead", counted_ahead)
+        patch.setattr(FormParser, "_look_ahead", counted_ahead)
         yield counts
 
 

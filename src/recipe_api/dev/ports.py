@@ -22,7 +22,7 @@ def choose_ports(file: Path, names: Sequence[str]) -> dict[str, int]:
     for name in names:
         before = remembered.get(name)
         usable = before is not None and before not in chosen.values() and _is_free(before)
-        chosen[name] = before if before is not None and usable else _another(set(chosen.values()))
+        chosen[name] = before if before is not None and usable else _random_free_port(set(chosen.values()))
     file.write_text(json.dumps(chosen))
     return chosen
 
@@ -43,7 +43,7 @@ def saved_ports(file: Path) -> dict[str, int]:
     return {name: port for name, port in content.items() if isinstance(port, int) and port in _RANGE}
 
 
-def _another(taken: set[int]) -> int:
+def _random_free_port(taken: set[int]) -> int:
     for _ in range(_TRIES):
         port = random.choice(_RANGE)  # noqa: S311 - no secret
         if port not in taken and _is_free(port):

@@ -66,10 +66,10 @@ def _serve(port: int | None, folder: Path, app: AppFactory) -> None:
     for name in _IGNORED_VARIABLES:
         os.environ.pop(name, None)
     if port is None:
-        port = _checked_settings(os.environ).port
+        port = _validate_settings(os.environ).port
     else:
-        _checked_settings({**os.environ, "PORT": ""})
-    with _listening(port) as listener:
+        _validate_settings({**os.environ, "PORT": ""})
+    with _open_listener(port) as listener:
         print("Starting PostgreSQL and the object store …", flush=True)
         with embedded_stack(folder) as stack:
             environment = _environment(stack, secret_key_file=folder / "secret-key", port=port)
@@ -80,7 +80,7 @@ def _serve(port: int | None, folder: Path, app: AppFactory) -> None:
             _Server(_configuration(app, settings), welcome=_welcome(port, folder)).run(sockets=[listener])
 
 
-def _checked_settings(environment: Mapping[str, str]) -> Settings:
+def _validate_settings(environment: Mapping[str, str]) -> Settings:
     """Validate the settings before the services start, with placeholders for their addresses."""
     later = {"DATABASE_URL": "postgresql://127.0.0.1/recipes", "S3_BUCKET": BUCKET, "AWS_REGION": REGION}
     secret_key = environment.get("SECRET_KEY") or "x" * MIN_SECRET_KEY_LENGTH
@@ -101,7 +101,7 @@ def _write_environment(environment: Mapping[str, str], file: Path) -> None:
 
 
 @contextmanager
-def _listening(port: int) -> Iterator[socket.socket]:
+def _open_listener(port: int) -> Iterator[socket.socket]:
     """Listen on the port. Requests that arrive during the start wait."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

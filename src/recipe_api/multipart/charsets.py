@@ -53,14 +53,14 @@ characters to control codes and unused codes."""
 _WORD = re.compile(r"[0-9a-z]+")
 
 
-def _spelled(name: str) -> str:
+def _normalize(name: str) -> str:
     """Normalize a name to the spelling of the table: lower-case words joined by underscores."""
     return "_".join(_WORD.findall(name.lower()))
 
 
 _NAMES = (
     {name: name for name in _CODECS}
-    | {_spelled(alias): codec for alias, codec in aliases.items() if codec in _CODECS}
+    | {_normalize(alias): codec for alias, codec in aliases.items() if codec in _CODECS}
     | _MORE_NAMES
 )
 
@@ -103,4 +103,4 @@ def decode_leniently(value: bytes) -> str:
 
 
 def _codec(charset: str) -> str | None:
-    return _NAMES.get(_spelled(charset))
+    return _NAMES.get(_normalize(charset))

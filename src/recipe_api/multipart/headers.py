@@ -146,7 +146,7 @@ def _filename(parameters: Mapping[bytes, bytes]) -> str | None:
     """
     plain, extended = parameters.get(b"filename"), parameters.get(b"filename*")
     if extended is None:
-        extended = _continued(parameters)
+        extended = _join_continuations(parameters)
     if extended is not None:
         try:
             return _extended_name(extended)
@@ -156,7 +156,7 @@ def _filename(parameters: Mapping[bytes, bytes]) -> str | None:
     return None if plain is None else _plain_name(plain)
 
 
-def _continued(parameters: Mapping[bytes, bytes]) -> bytes | None:
+def _join_continuations(parameters: Mapping[bytes, bytes]) -> bytes | None:
     """Join `filename*0`, `filename*1*` and so on into one extended value; None if the first one is missing."""
     sections = {
         int(found[1]): (bool(found[2]), value)

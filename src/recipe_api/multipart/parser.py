@@ -153,11 +153,11 @@ class FormParser:
             self._state = FormParser._in_epilogue
         else:
             self._state = FormParser._in_headers
-        return self._past(seen, at)
+        return self._consume(seen, at)
 
     def _in_headers(self, view: memoryview, at: int) -> int:
         """Parse the headers that are complete, and the empty line that ends them."""
-        seen, start = self._ahead(view, at, MAX_HEADER_BYTES + 3), 0
+        seen, start = self._look_ahead(view, at, MAX_HEADER_BYTES + 3), 0
         if not self._headers and (common := parse_common_headers(seen)):
             part, end = common
             return self._begin(part, seen[:end], at)
@@ -168,7 +168,7 @@ class FormParser:
             part, self._headers = parse_headers(self._headers), {}
             return self._begin(part, seen[: start + 2], at)
         if start:
-            return self._past(seen[:start], at)  # so that the limit applies to each header, not to all
+            return self._consume(seen[:start], at)  # so that the limit applies to each header, not to all
         if len(seen) == MAX_HEADER_BYTES + 3:
             if b"\n" in _QUOTED.sub(b"", seen.replace(b"\r\n", b"")):
                 raise _bare_line_feeds()
@@ -178,7 +178,7 @@ class FormParser:
     def _begin(self, part: PartHeaders, head: bytes, at: int) -> int:
         self._events.append(part)
         self._state = FormParser._in_data
-        return self._past(head, at)
+        return self._consume(head, at)
 
     def _add_header(self, lines: bytes) -> None:
         line = lines.replace(b"\r\n", b"")
@@ -248,16 +248,16 @@ class FormParser:
     def _delimiter_at(self, view: memoryview, at: int) -> tuple[bytes, str | None]:
         """Return the delimiter at this position, as far as it has arrived, and its ending; None if it is not one."""
         size = len(self._delimiter)
-        seen = self._ahead(view, at, size + MAX_PADDING + 2)
+        seen = self._look_ahead(view, at, size + MAX_PADDING + 2)
         ending = _ENDING.match(seen, size) if self._delimiter.startswith(seen[:size]) else None
         return (seen[: ending.end()], ending.lastgroup) if ending else (b"", None)
 
-    def _ahead(self, view: memoryview, at: int, size: int) -> bytes:
+    def _look_ahead(self, view: memoryview, at: int, size: int) -> bytes:
         """Return up to `size` bytes: what is held, then the view from this position."""
         return self._held + view[at : at + size - len(self._held)]
 
-    def _past(self, seen: bytes, at: int) -> int:
-        """Return the position after the bytes `seen`, which `_ahead` returned, and release what was held of them."""
+    def _consume(self, seen: bytes, at: int) -> int:
+        """Return the position after the bytes `seen`, which `_look_ahead` returned, and release the held ones."""
         place = at + len(seen) - len(self._held)
         self._held = b""
         return place

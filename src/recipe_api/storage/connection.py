@@ -19,7 +19,7 @@ from botocore.utils import get_environ_proxies
 
 from recipe_api.settings import S3Settings
 from recipe_api.storage.connection_pool import Limits
-from recipe_api.storage.credentials import chain_session, reloading
+from recipe_api.storage.credentials import chain_session, reload_credentials
 from recipe_api.storage.fast_writer import open_fast_writer
 from recipe_api.storage.s3 import S3Store
 from recipe_api.storage.s3_writer import Fallback, WriteOptions
@@ -118,6 +118,6 @@ async def open_s3_client(settings: S3Settings, session: aioboto3.Session | None 
         session.client(
             "s3", endpoint_url=settings.s3_endpoint_url, config=config, verify=ca_bundle(settings)
         ) as client,
-        reloading(session, client),
+        reload_credentials(session, client),
     ):
         yield client

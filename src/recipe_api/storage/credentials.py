@@ -236,7 +236,7 @@ def chain_session(*, region: str) -> AioSession:
 
 
 @asynccontextmanager
-async def reloading(session: "aioboto3.Session", client: "S3Client") -> AsyncIterator[None]:
+async def reload_credentials(session: "aioboto3.Session", client: "S3Client") -> AsyncIterator[None]:
     """Repeat the client's calls with new credentials if the store rejects the current ones, until the block ends."""
     credentials = await cast("Any", session.get_credentials())  # the stubs do not know that it is awaited
     if not isinstance(credentials, ChainCredentials):

@@ -48,7 +48,7 @@ Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
 
 async def api_token(request: Request, bearer: Bearer) -> Caller:
     """Return who may upload and list: the holder of an API token, or anyone if the service has none."""
-    caller = services_of(request).tokens.authorize_api(_presented(request, bearer))
+    caller = services_of(request).tokens.authorize_api(_bearer_token(request, bearer))
     _name_in_log(request, caller.name)
     return caller
 
@@ -56,10 +56,10 @@ async def api_token(request: Request, bearer: Bearer) -> Caller:
 async def manage_token(request: Request, recipe_id: UUID, bearer: Bearer) -> None:
     """Check that the client may rename and delete this recipe."""
     tokens = services_of(request).tokens
-    _name_in_log(request, tokens.authorize_manage(_presented(request, bearer), recipe_id))
+    _name_in_log(request, tokens.authorize_manage(_bearer_token(request, bearer), recipe_id))
 
 
-def _presented(request: Request, bearer: HTTPAuthorizationCredentials | None) -> str | None:
+def _bearer_token(request: Request, bearer: HTTPAuthorizationCredentials | None) -> str | None:
     """Return the bearer token that the client sent, if any.
 
     Raises:
