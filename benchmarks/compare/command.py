@@ -8,7 +8,7 @@
     python benchmarks/compare --report   writes the tables and pictures of the last full run again
 
 Loads: small (50 kB), medium (5 MB), large (256 MiB), crowd (64 of 64 MiB at once), growth (16 MiB to 2 GiB).
-Contestants: service, keep, express, naive, discard; and beside them store, curl and steps.
+Contestants: service, keep, express, naive, discard; for reference: store, curl and steps.
 
 Needs the packages of `pip install -e '.[test]'`, which `scripts/test` leaves in .venv, and nginx with its Lua module,
 wrk, node, npm, curl, setpriv. Express and its packages are fetched once, into ~/.cache/recipe_api. All processes that

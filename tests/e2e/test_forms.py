@@ -156,9 +156,9 @@ def test_the_type_of_a_photo_follows_from_its_compatible_brands(
 
     response = send(service, form(LABEL, file_part(photo, filename="p.jpg")))
 
-    assert answer.status == 201, answer.body
-    assert answer.json()["content_type"] == kind
-    assert_stored(answer.json(), without_metadata(photo), backstage, name="p.jpg")
+    assert response.status == 201, response.body
+    assert response.json()["content_type"] == kind
+    assert_stored(response.json(), without_metadata(photo), backstage, name="p.jpg")
 
 
 @pytest.mark.parametrize(

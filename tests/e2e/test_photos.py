@@ -1,4 +1,4 @@
-"""Real photographs, including damaged and hostile ones: which are stored, without which data, and which are rejected."""
+"""Real photographs, including damaged and hostile ones: what is stored of them, and which are rejected."""
 
 import io
 from collections.abc import Callable
@@ -142,9 +142,7 @@ def test_a_photo_of_a_type_that_is_not_configured_is_rejected(
     assert backstage.nothing_is_left()
 
 
-def test_only_the_configured_types_are_accepted(
-    start_service: Callable[..., Service], backstage: Backstage
-) -> None:
+def test_only_the_configured_types_are_accepted(start_service: Callable[..., Service], backstage: Backstage) -> None:
     service = start_service(PHOTO_TYPES=",".join(LET_IN.values()), PHOTO_METADATA="keep")
     with service.client() as client:
         for path in photos(LET_IN):
