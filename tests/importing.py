@@ -32,15 +32,15 @@ class Watch:
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
-        self.told: list[str] = []
+        self.events: list[str] = []
 
     def audit(self, event: str, arguments: tuple[object, ...]) -> None:
         if event in EVENTS and (file := self._asker()):
-            self.told.append(f"{file}: {event} {arguments}")
+            self.events.append(f"{file}: {event} {arguments}")
 
     def read(self, name: object) -> None:
         if file := self._asker():
-            self.told.append(f"{file} reads {name}")
+            self.events.append(f"{file} reads {name}")
 
     def _asker(self) -> str | None:
         """Return the file that caused an event: the nearest caller outside the standard library, if it is ours and not
@@ -75,8 +75,8 @@ def main() -> None:
     sys.addaudithook(watch.audit)
     for module in modules:
         importlib.import_module(module)
-    told = [*watch.told, *(f"a thread: {thread.name}" for thread in threading.enumerate()[1:])]
-    sys.stdout.write("\n".join(told))
+    events = [*watch.events, *(f"a thread: {thread.name}" for thread in threading.enumerate()[1:])]
+    sys.stdout.write("\n".join(events))
 
 
 if __name__ == "__main__":

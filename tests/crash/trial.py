@@ -1,15 +1,15 @@
-"""Kills the server at random moments under load, and compares what was promised with what is there.
+"""Kills the server at random moments under load, and compares its responses with what is stored.
 
     scripts/crash-test --kills 200 --seed 1
 
 A server process with one or two workers serves clients that upload small and large photos, some with an idempotency
-key, and delete some. It is killed with SIGKILL: all of it, or one of two workers. In the end it is stopped, and
+key, and delete some. It is killed with SIGKILL: all processes, or one of two workers. At the end it is stopped, and
 
-- every photo that was answered 201, and not deleted, is there byte for byte, and can be read by its id;
-- nothing that was answered 204 is there; what a delete was not answered for is whole or gone;
-- no idempotency key has made two records;
+- every photo whose upload got 201, and that was not deleted, is stored byte for byte and can be read by its id;
+- nothing whose deletion got 204 is stored; after a deletion without a response, a recipe is complete or gone;
+- no idempotency key has created two recipes;
 - `recipe-api sweep --fix --grace 0` finds no row without its object, and after it a second one finds nothing at all;
-- a server that gets SIGTERM amid uploads that never end is gone within 25 s, and has undone them.
+- a server that gets SIGTERM during endless uploads ends within 25 s, and has undone them.
 """
 
 import argparse
@@ -41,7 +41,7 @@ from tests.support.traces import backstage_of
 
 CLIENTS = 8
 STOP_SECONDS = 25
-"""Heroku kills at 30."""
+"""Heroku kills after 30."""
 SECRET_KEY = "a-crash-test-has-no-secrets-a-crash-test"
 
 
@@ -183,7 +183,7 @@ def _broken(client: httpx.Client, promise: Promise) -> str | None:
     """Return what is wrong with the uploads that got 201."""
     row, photo = client.get(f"/recipe/{promise.id}"), client.get(promise.location)
     if row.status_code != 200 or row.json()["key"] != promise.key:
-        return f"{promise.id} was answered 201, and now {row.status_code}"
+        return f"{promise.id} got 201, and now {row.status_code}"
     if photo.status_code != 200 or sha256(photo.content).digest() != promise.digest:
         return f"the photo {promise.key} is not what was sent: {photo.status_code}"
     return None
@@ -197,7 +197,7 @@ def _half_deleted(client: httpx.Client, promise: Promise) -> str | None:
 def _undead(client: httpx.Client, promise: Promise) -> str | None:
     """Return what is left of the recipes whose deletion got 204."""
     statuses = client.get(f"/recipe/{promise.id}").status_code, client.get(promise.location).status_code
-    return None if statuses == (404, 404) else f"{promise.key} was deleted, and is answered {statuses}"
+    return None if statuses == (404, 404) else f"{promise.key} was deleted, and now gets {statuses}"
 
 
 def _workers(number: int) -> str:

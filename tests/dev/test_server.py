@@ -118,7 +118,9 @@ def test_a_data_path_that_is_not_a_folder_is_reported_in_one_line(tmp_path: Path
         )
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="only Linux has a file system where nobody may write")
+@pytest.mark.skipif(
+    not Path("/proc/self").exists(), reason="only Linux has a file system that not even root may write to"
+)
 def test_a_folder_without_write_permission_is_reported_in_one_line() -> None:
     done = _command("--data", "/proc/recipe-api", "--port", _free_port())
     assert done.returncode == 1

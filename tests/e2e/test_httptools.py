@@ -32,7 +32,7 @@ def assert_plain(response: Response) -> None:
 @pytest.mark.parametrize(
     "sent",
     [
-        pytest.param(b"no request\r\n\r\n", id="a head that is none"),
+        pytest.param(b"no request\r\n\r\n", id="an invalid head"),
         pytest.param(request("/recipe", recipe_form(PHOTO), HEADER, length=100), id="a length that is too short"),
         pytest.param(
             request("/recipe", b"", HEADER, "Transfer-Encoding: chunked", length=None)

@@ -94,8 +94,8 @@ class Client:
 
 def _queued(transport: asyncio.BaseTransport, queue: int) -> int:
     """Return the number of bytes in a queue of a transport's socket."""
-    answer = fcntl.ioctl(transport.get_extra_info("socket").fileno(), queue, bytes(struct.calcsize("i")))
-    return int.from_bytes(answer, sys.byteorder)
+    size = fcntl.ioctl(transport.get_extra_info("socket").fileno(), queue, bytes(struct.calcsize("i")))
+    return int.from_bytes(size, sys.byteorder)
 
 
 class Listener:

@@ -34,7 +34,7 @@ class Lines(io.StringIO):
 def lines_logged() -> Iterator[Lines]:
     """Collect the lines that are logged within the block.
 
-    Logging is the process's: it is configured anew, since the last service to start may have wanted less of it.
+    Logging belongs to the process. It is configured again, since the last service may have set another level.
     """
     lines = Lines()
     configure_logging("info", human=False, stream=lines)

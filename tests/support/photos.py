@@ -17,7 +17,7 @@ MIB = 1024 * 1024
 
 
 def photo(name: str = "pancakes.jpg", *, size: int = 0, source: str = "hopper.jpg") -> FilePayload:
-    """A file to choose; what is added to reach `size` comes after the end of the image, and is not stored."""
+    """Return a file to choose. Padding up to `size` comes after the end of the image, and is not stored."""
     shown = (FOLDER / source).read_bytes()
     return {"name": name, "mimeType": "image/jpeg", "buffer": shown + jpeg(max(size - len(shown), 0))}
 

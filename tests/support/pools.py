@@ -71,7 +71,7 @@ async def put(pool: ConnectionPool, body: bytes | bytearray = b"a photo") -> Res
 async def until(condition: Callable[[], object]) -> None:
     """Wait until a condition holds."""
     async with asyncio.timeout(UNTIL_SECONDS):
-        while not condition():  # noqa: ASYNC110 - what it looks at lies in transports, which tell of no event
+        while not condition():  # noqa: ASYNC110 - there is no event for what it looks at
             await asyncio.sleep(0)
 
 

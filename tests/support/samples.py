@@ -14,6 +14,6 @@ def sample(name: str) -> bytes:
 
 
 def without_metadata(photo: bytes) -> bytes:
-    """Return what is stored of a photo. tests/photos tells whether that is right."""
+    """Return what is stored of a photo. tests/photos checks whether that is right."""
     stream = stream_of(sniff(photo[:HEAD_BYTES]), PhotoMetadata.REMOVE)
     return b"".join([*stream.feed(memoryview(photo)), *stream.close()])

@@ -101,7 +101,7 @@ def running(settings: Settings, **options: object) -> Iterator[Service]:
 
 
 def closed_port() -> int:
-    """A port on which nobody listens."""
+    """Return a free port."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
