@@ -12,22 +12,65 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache, partial
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
+import botocore.session
 import pytest
 
 from recipe_api.dev.migrations import migrate
 from recipe_api.dev.stack import Stack, embedded_stack
 from recipe_api.settings import Settings
+from tests.support import processes
 from tests.support.authority import Authority
 from tests.support.log import Lines, lines_logged
 from tests.support.service import Service, running
 from tests.support.traces import Backstage, backstage_of
 
+processes.install()
+
 SECRET_KEY = "tests-only-tests-only-tests-only-tests-only"
 _SERVICES = 8
 """How many services with other settings run at once. PostgreSQL allows 100 connections, and each holds some."""
+
+
+_SLOW_FOLDERS = {"bucket", "cli", "clients", "crash", "dev", "faults", "page"}
+"""Nearly all tests here start processes or browsers, wait for timeouts, or open dozens of clients."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        folders = item.path.relative_to(Path(__file__).parent).parts
+        if _SLOW_FOLDERS & set(folders) or "exiftool" in item.name:
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Let only slow tests start processes."""
+    with processes.allowing(allowed=_is_slow(item)):
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Let only fixtures of slow tests start processes, and those of the session, which all tests share."""
+    with processes.allowing(allowed=fixturedef.scope == "session" or _is_slow(request.node)):
+        return (yield)
+
+
+def _is_slow(node: pytest.Item | pytest.Collector) -> bool:
+    return node.get_closest_marker("slow") is not None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def parsed_once() -> Iterator[None]:
+    """Let all of botocore's sessions share its parsed data files, since each client that a test opens has its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", cache(botocore.session.create_loader))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -192,11 +192,13 @@ def _told_while_importing(folder: Path, *modules: str) -> str:
     return run.stdout
 
 
+@pytest.mark.slow
 def test_importing_any_module_reads_no_environment_and_opens_nothing() -> None:
     modules = [module for module in MODULES if not module.endswith(".__main__")]
     assert _told_while_importing(SOURCE, *modules) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "told"),
     [

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_upload_in_the_readme_returns_what_the_readme_shows(service: Service) -> None:
     pasted = re.findall(r"^\$ (curl .*/recipe)$", README, re.MULTILINE)[0]

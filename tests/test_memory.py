@@ -39,6 +39,7 @@ print(*mapped, kept)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="only glibc from 2.33 on tells")
 @pytest.mark.parametrize(("argument", "expected"), [("told", [True, False, True]), ("as it is", [False, False, True])])
 def test_a_large_block_is_always_a_mapping_of_its_own_and_the_heap_keeps_what_chunks_left(

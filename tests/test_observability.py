@@ -12,6 +12,8 @@ import pytest
 
 from recipe_api.observability import begin_request, request_id
 
+pytestmark = pytest.mark.slow
+
 HEROKU_ID = re.compile(r"[A-Za-z0-9+/=-]{20,200}")
 SECRET = "s3cr3t"
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 
-from recipe_api.database.connection import Connector, _driver_options
+from recipe_api.database.connection import Connector
 from recipe_api.database_url import parse
 from tests.support.traces import eventually
 
@@ -85,22 +85,34 @@ class TestTheDefault:
             ("postgres://db.example.com/?service=recipes", None),
         ],
     )
-    def test_depends_on_where_the_database_is(self, url: str, mode: str | None) -> None:
-        assert mode_of(url) == mode
+    async def test_depends_on_where_the_database_is(
+        self, url: str, mode: str | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert await mode_of(url, monkeypatch) == mode
 
     @pytest.mark.parametrize("variable", ["PGSSLMODE", "PGSERVICE"])
-    def test_leaves_the_choice_to_the_variables_of_libpq(self, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_leaves_the_choice_to_the_variables_of_libpq(
+        self, variable: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv(variable, "verify-full")
 
-        assert mode_of("postgres://db.example.com/recipes") is None
+        assert await mode_of("postgres://db.example.com/recipes", monkeypatch) is None
 
-    def test_considers_the_host_in_pghost(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_considers_the_host_in_pghost(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PGHOST", "db.example.com")
 
-        assert mode_of("postgres:///recipes") == "require"
+        assert await mode_of("postgres:///recipes", monkeypatch) == "require"
 
 
-def mode_of(url: str) -> str | None:
+async def mode_of(url: str, monkeypatch: pytest.MonkeyPatch) -> str | None:
     """Return the `sslmode` that is passed to the driver, if any."""
-    dsn = str(_driver_options(parse(url))["dsn"])
-    return parse_qs(urlsplit(dsn).query).get("sslmode", [None])[0]
+    dsns: list[str] = []
+
+    async def connect(*, dsn: str, **_: object) -> None:
+        dsns.append(dsn)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(asyncpg, "connect", connect)
+    with pytest.raises(OSError):  # noqa: PT011 - which one, is not the subject
+        await connector(url).connect()
+    return parse_qs(urlsplit(dsns[0]).query).get("sslmode", [None])[0]

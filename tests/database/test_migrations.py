@@ -66,6 +66,7 @@ def alembic_upgrade(database_url: str | None) -> subprocess.CompletedProcess[str
     )
 
 
+@pytest.mark.slow
 class TestCommand:
     @pytest.mark.parametrize(
         ("address", "line"),

@@ -5,7 +5,7 @@ import pytest
 from tests.support.service import HTTP_PROTOCOLS
 
 
-@pytest.fixture(params=HTTP_PROTOCOLS)
+@pytest.fixture(params=[HTTP_PROTOCOLS[0], pytest.param(HTTP_PROTOCOLS[1], marks=pytest.mark.slow)])
 def http_protocol(request: pytest.FixtureRequest) -> str:
     """Return each HTTP protocol."""
     protocol: str = request.param

@@ -12,6 +12,8 @@ from tests.support.service import Service
 from tests.support.traces import Backstage
 from tests.support.wire import Response, chunked, request
 
+pytestmark = pytest.mark.slow
+
 PHOTO = jpeg(3000)
 UPGRADE = ("Connection: Upgrade", "Upgrade: h2c")
 

@@ -32,6 +32,8 @@ from tests.support.recipes import assert_stored
 from tests.support.service import Service
 from tests.support.traces import Backstage
 
+pytestmark = pytest.mark.slow
+
 MANY = 40
 Result = TypeVar("Result")
 _PREPARED = "SELECT count(*) FROM pg_prepared_statements WHERE name NOT IN ('', 'ours')"
@@ -116,7 +118,7 @@ def test_pending_deletions_are_attempted(
     async def started() -> None:
         async with open_resources(make_settings(DATABASE_URL=pooled_url)) as resources:
             for _ in range(3):
-                await resources.deletions._attempt_due()
+                await resources.deletions.attempt_due()
 
     run_apart(started())
 

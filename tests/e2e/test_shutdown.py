@@ -11,6 +11,8 @@ from tests.support.service import running
 from tests.support.traces import Backstage, eventually
 from tests.support.wire import request
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("sent", [300, 2 * PART_SIZE], ids=lambda sent: f"after {sent} bytes")
 def test_an_upload_that_does_not_end_within_the_grace_period_leaves_nothing(

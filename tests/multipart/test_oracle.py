@@ -11,6 +11,8 @@ from recipe_api.multipart.parser import MAX_HEADER_BYTES, MAX_HEADERS
 from tests.multipart.bodies import cut
 from tests.multipart.oracle import expected, first_delimiter, outcome, parse
 
+pytestmark = pytest.mark.slow
+
 B = b"b"
 NAMED = b"Content-Disposition:form-data;name=a"
 OPENING = b"--b\r\n" + NAMED + b"\r\n\r\n"

@@ -197,6 +197,7 @@ async def test_file_descriptors_of_other_uses_count_as_well() -> None:
     counted.remove(second)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 512, reason="few files are allowed here")
 def test_the_limit_on_open_files_is_raised_to_the_hard_one() -> None:
     code = "import resource as r; r.setrlimit(r.RLIMIT_NOFILE, (256, 512))\n"

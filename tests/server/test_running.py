@@ -23,6 +23,8 @@ from tests.support.service import HOST
 from tests.support.traces import Backstage, eventually
 from tests.support.wire import Wire, request
 
+pytestmark = pytest.mark.slow
+
 UPLOAD = request("/recipe", recipe_form(jpeg(PART_SIZE + 500_000)), HEADER)
 
 

@@ -24,6 +24,8 @@ from tests.support.service import HOST
 from tests.support.traces import Backstage, eventually
 from tests.support.wire import Wire, request
 
+pytestmark = pytest.mark.slow
+
 UPLOAD = request("/recipe", recipe_form(jpeg(50_000)), HEADER)
 READINESS = request("/readyz", method="GET")
 

@@ -25,6 +25,8 @@ from tests.support.service import HOST
 from tests.support.traces import Backstage, eventually
 from tests.support.wire import Wire, request
 
+pytestmark = pytest.mark.slow
+
 _SERVE = """
 import sys, uvicorn
 from recipe_api.server import running

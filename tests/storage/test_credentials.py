@@ -29,6 +29,8 @@ from tests.support.amazon import Amazon, Refusal, amazon_running
 from tests.support.log import lines_logged
 from tests.support.store import ATTRIBUTES, Seen
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = """\
 import json, pathlib, sys
 folder = pathlib.Path(sys.argv[1])

@@ -316,6 +316,6 @@ def test_a_process_without_pending_deletions_checks_once_an_hour(make_settings: 
 
     async def attempted() -> None:
         async with open_resources(make_settings()) as resources:
-            assert await resources.deletions._attempt_due() == deletions.IDLE_SECONDS
+            assert await resources.deletions.attempt_due() == deletions.IDLE_SECONDS
 
     run_apart(attempted())

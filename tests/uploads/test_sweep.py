@@ -22,6 +22,8 @@ from recipe_api.uploads.sweep import SUSPICIOUS, DoubtfulSettings, Finding, Find
 from tests.support.rows import row
 from tests.support.traces import Backstage
 
+pytestmark = pytest.mark.slow
+
 THEN = datetime(2026, 11, 22, 7, 29, 27, 934_000, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 GRACE = timedelta(hours=24)

@@ -21,6 +21,8 @@ from tests.support.problems import assert_problem
 from tests.support.service import HOST, Service, closed_port
 from tests.support.traces import Backstage
 
+pytestmark = pytest.mark.slow
+
 
 def test_both_routes_return_200_when_everything_works(service: Service) -> None:
     with service.client() as client:

@@ -128,6 +128,7 @@ def test_responses_match_their_schemas(document: dict[str, Any], client: httpx.C
     validate("Problem", client.get("/recipe?limit=0"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [False, True], ids=["open to all", "with API tokens"])
 def test_schemathesis_finds_no_violation(
     start_service: Callable[..., Service], tmp_path: Path, *, closed: bool

@@ -42,6 +42,7 @@ def site(service: Service, tmp_path: Path, request: pytest.FixtureRequest) -> It
         yield client
 
 
+@pytest.mark.slow
 class TestBehindAProxy:
     @pytest.mark.parametrize("path", ["/api", "/api/", "/api/docs"])
     def test_pages_load_only_files_below_the_path(self, site: httpx.Client, path: str) -> None:

@@ -90,12 +90,12 @@ class Deletions:
     async def _retry(self) -> None:
         while True:
             self._wake.clear()
-            seconds = await self._attempt_due()
+            seconds = await self.attempt_due()
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds * _RANDOM.uniform(1, 1.2)):
                     await self._wake.wait()
 
-    async def _attempt_due(self) -> float:
+    async def attempt_due(self) -> float:
         """Attempt all deletions that are due, and return the seconds to wait before the next check."""
         try:
             while refs := await self.pending.claim(limit=BATCH):

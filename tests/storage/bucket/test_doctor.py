@@ -481,24 +481,28 @@ class TestKeeping:
             assert {check: found[check].verdict for check in calls} == dict.fromkeys(calls, verdict)
 
 
+@pytest.fixture(scope="module")
+async def bucket(_amazon: Amazon) -> dict[str, str]:
+    """Return the settings of one bucket that is ready, for all tests that leave nothing in it."""
+    return await ready(_amazon.environment("photos-nothing-behind"))
+
+
 class TestLeavingNothingBehind:
     @pytest.mark.parametrize("until", [check.name for check in CHECKS])
-    async def test_wherever_it_is_left(self, amazon: Amazon, name: str, until: str) -> None:
-        variables = await ready(amazon.environment(name))
-        async with aclosing(Doctor(S3Settings.from_environment(variables)).examine()) as results:
+    async def test_wherever_it_is_left(self, bucket: dict[str, str], until: str) -> None:
+        async with aclosing(Doctor(S3Settings.from_environment(bucket)).examine()) as results:
             async for result in results:
                 if result.check == until:
                     break
-        assert contents(s3_client(variables), name) == []
+        assert contents(s3_client(bucket), bucket["S3_BUCKET"]) == []
 
     @pytest.mark.parametrize(
         "call", ["POST ?uploads", "PUT ?partNumber", "POST ?uploadId", "GET object", "HEAD object"]
     )
-    async def test_whatever_fails(self, amazon: Amazon, name: str, call: str) -> None:
-        variables = await ready(amazon.environment(name))
+    async def test_whatever_fails(self, amazon: Amazon, bucket: dict[str, str], call: str) -> None:
         amazon.odd.refused[call] = Refusal(status="503 Service Unavailable", code="ServiceUnavailable")
-        await examined(variables)
-        assert contents(s3_client(variables), name) == []
+        await examined(bucket)
+        assert contents(s3_client(bucket), bucket["S3_BUCKET"]) == []
 
     async def test_when_a_check_itself_breaks(self, amazon: Amazon, name: str) -> None:
         async def breaks(context: DoctorContext) -> Result:
