@@ -119,6 +119,12 @@ def test_what_hides_behind_a_loop_count_or_a_graphic_control_is_dropped() -> Non
     assert cleaned(GifFilter, HEADER + loop + control + IMAGE + b";") == HEADER + LOOP + CONTROL + IMAGE + b";"
 
 
+def test_the_number_of_sub_blocks_of_a_loop_count_is_bounded() -> None:
+    loop = LOOP[:-1] + LOOP[-5:-1] * 1000
+    kept = loop[: 14 + 8 * 4]
+    assert cleaned(GifFilter, HEADER + loop + b"\0" + IMAGE + b";") == HEADER + kept + b"\0" + IMAGE + b";"
+
+
 def test_a_graphic_control_of_plain_text_stays_as_browsers_apply_it_to_the_next_image() -> None:
     photo = HEADER + IMAGE + CONTROL + PLAIN_TEXT + IMAGE + b";"
     assert cleaned(GifFilter, photo) == HEADER + IMAGE + CONTROL + IMAGE + b";"

@@ -1,6 +1,9 @@
 """The choice between removing metadata and keeping it."""
 
+import io
+
 import pytest
+from PIL import ExifTags, Image
 
 from recipe_api.photos.filtering import Dimensions
 from recipe_api.photos.kinds import ANYTHING, KNOWN, Kind
@@ -35,6 +38,23 @@ def test_a_photo_that_is_kept_stays_as_it_is_and_has_its_dimensions(chunk: int) 
     photo = sample("hopper.jpg")
 
     assert kept(photo, chunk=chunk) == (photo, Dimensions(128, 128))
+
+
+@pytest.mark.parametrize(("name", "chunk"), [("png", 10), ("webp", 10), ("png", 1_000_000), ("webp", 1_000_000)])
+def test_a_photo_that_is_kept_is_measured_with_the_orientation_that_comes_late(name: str, chunk: int) -> None:
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (30, 20)).save(file, name, exif=exif, icc_profile=bytes(1000))
+    photo = file.getvalue()
+
+    assert kept(photo, KNOWN[f"image/{name}"], chunk=chunk) == (photo, Dimensions(20, 30))
+
+
+def test_a_photo_that_is_kept_has_the_dimensions_that_precede_a_malformed_part() -> None:
+    photo = sample("pil136.png")
+    photo = photo[:33] + b"\xff" * 100
+
+    assert kept(photo, KNOWN["image/png"], chunk=1000)[1] == Dimensions(55, 43)
 
 
 def test_a_malformed_photo_is_kept_without_dimensions() -> None:

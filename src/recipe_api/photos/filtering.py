@@ -48,7 +48,9 @@ class PhotoFilter(ABC):
     """
 
     dimensions: Dimensions | None = None
-    """The dimensions, once they have been read."""
+    """The dimensions, as far as they have been read."""
+    is_measured = False
+    """Whether nothing that follows can change the dimensions, such as an orientation."""
 
     def __init__(self) -> None:
         self._view = _NOTHING

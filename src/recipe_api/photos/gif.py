@@ -17,6 +17,8 @@ MAX_BLOCKS = 65_536
 """More images and extensions than any animation has: each takes time, and the shortest has three bytes."""
 _MAX_STRAY_BYTES = 256
 """How many zeros between blocks are tolerated. Some encoders end an image twice; browsers ignore that."""
+_MAX_LOOP_SUB_BLOCKS = 8
+"""Two have a meaning: the number of loops, and the size of a buffer."""
 
 _IMAGE, _EXTENSION, _TRAILER, _STRAY = b",", b"!", b";", b"\0"
 _GRAPHIC_CONTROL, _APPLICATION = b"\xf9", b"\xff"
@@ -33,6 +35,7 @@ class GifFilter(PhotoFilter):
         width, height = int.from_bytes(screen[0:2], "little"), int.from_bytes(screen[2:4], "little")
         if width and height:
             self.dimensions = Dimensions(width, height)
+        self.is_measured = True
         self.emit(screen)
         yield from self.copy(_color_table_bytes(screen[4]))
         stray_bytes = 0
@@ -79,15 +82,22 @@ class GifFilter(PhotoFilter):
         name = yield from self._sub_block()
         if name in _LOOPS:
             self.emit(b"!\xff\x0b" + name)
-            while content := (yield from self._sub_block()):
-                if len(content) == 3 and content[0] & 7 == 1:
-                    self.emit(b"\x03" + content)
+            yield from self._loops()
             self.emit(b"\0")
         elif name == _ICC:
             self.emit(b"!\xff\x0b" + name)
             yield from self._copy_sub_blocks()
         elif name:
             yield from self._drop_sub_blocks()
+
+    def _loops(self) -> Steps:
+        for _ in range(_MAX_LOOP_SUB_BLOCKS):
+            content = yield from self._sub_block()
+            if not content:
+                return
+            if len(content) == 3 and content[0] & 7 == 1:
+                self.emit(b"\x03" + content)
+        yield from self._drop_sub_blocks()
 
     def _sub_block(self) -> Generator[None, None, bytes]:
         (size,) = yield from self.read(1)

@@ -147,6 +147,7 @@ class HeifFilter(PhotoFilter):
             found = clean_tracks(data, content, self._extents)
             self.dimensions = self.dimensions or found
         self._indexes.add(box.kind)
+        self.is_measured = self._is_complete
         if self._window and self._is_complete:
             self._release(self._window)
         self._put(header)

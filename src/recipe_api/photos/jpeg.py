@@ -187,6 +187,7 @@ class JpegFilter(PhotoFilter):
         is_only = self._frame in _ONE_SCAN_FRAMES and segment[4] == self._components and self._height > 0
         self._find_next = _find_end if is_only else _find_marker
         self._has_scan = True
+        self.is_measured = self._height > 0
 
     def _measure(self) -> None:
         if self._width and self._height:

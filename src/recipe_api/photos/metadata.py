@@ -60,7 +60,7 @@ class PhotoStream(Protocol):
 
 
 class _Unchanged:
-    """A photo that is stored as it is. The filter only reads the dimensions, and stops when it has them."""
+    """A photo that is stored as it is. The filter only reads the dimensions, and stops when they are certain."""
 
     def __init__(self, reader: PhotoFilter | None) -> None:
         self._reader = reader
@@ -68,18 +68,20 @@ class _Unchanged:
 
     def feed(self, data: memoryview) -> Sequence[memoryview]:
         if self._reader is not None:
-            try:
-                self._reader.feed(data)
-            except PhotoMalformed:
-                self._reader = None
-            else:
-                self.dimensions = self._reader.dimensions
-                if self.dimensions is not None:
-                    self._reader = None
+            self._measure(self._reader, data)
         return (data,)
 
     def close(self) -> Sequence[memoryview]:
         return ()
+
+    def _measure(self, reader: PhotoFilter, data: memoryview) -> None:
+        try:
+            reader.feed(data)
+        except PhotoMalformed:
+            self._reader = None
+        self.dimensions = reader.dimensions
+        if reader.is_measured:
+            self._reader = None
 
 
 def stream_of(kind: Kind, setting: PhotoMetadata) -> PhotoStream:

@@ -63,6 +63,8 @@ class PngFilter(PhotoFilter):
             length, name = _CHUNK.unpack((yield from self.peek(_CHUNK.size)))
             small += length < SMALL_CHUNK_BYTES
             self._check(name, length, small)
+            if name == b"IDAT":
+                self.is_measured = True
             if name in _KEPT:
                 yield from self.copy(_FRAME_BYTES + length)
             elif name == b"eXIf" and length <= MAX_EXIF_BYTES:
@@ -89,7 +91,8 @@ class PngFilter(PhotoFilter):
             return
         self._has_exif = True
         orientation = exif.orientation(tiff)
-        self.dimensions = Dimensions(*exif.displayed(self._width, self._height, orientation))
+        if not self.is_measured:  # browsers ignore an orientation that follows the pixels
+            self.dimensions = Dimensions(*exif.displayed(self._width, self._height, orientation))
         if orientation != 1:
             self.emit(_chunk(b"eXIf", exif.minimal(orientation)))
 

@@ -87,6 +87,7 @@ class WebpFilter(PhotoFilter):
             self._put_header(kind, size)
             if not self.dimensions and size >= 10:
                 self.dimensions = _dimensions(kind, (yield from self.peek(10)))
+                self.is_measured = self.dimensions is not None
             yield from self.copy(size)
             yield from self.overwrite(padded - size)
         else:
@@ -98,6 +99,7 @@ class WebpFilter(PhotoFilter):
         self._flags = content[0] & _KEPT_FLAGS
         width, height = (1 + int.from_bytes(content[at : at + 3], "little") for at in (4, 7))
         self.dimensions = Dimensions(width, height)
+        self.is_measured = not self._flags & _EXIF_FLAG
         self.emit(bytes([self._flags, 0, 0, 0]) + content[4:])
 
     def _exif(self, size: int) -> Steps:
@@ -107,6 +109,7 @@ class WebpFilter(PhotoFilter):
         yield from self.overwrite(size - len(content))
         if self.dimensions:
             self.dimensions = Dimensions(*exif.displayed(*self.dimensions, orientation))
+        self.is_measured = True
         self._flags &= ~_EXIF_FLAG  # decoders ignore what follows the first
 
 
