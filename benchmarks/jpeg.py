@@ -9,6 +9,8 @@ SCAN = bytes.fromhex("ffda 0008 01 01 00 00 3f 00")
 START = bytes.fromhex("ffd8") + FRAME + SCAN
 """The shortest beginning of a photo. Any `noise` may follow."""
 END = bytes.fromhex("ffd9")
+METADATA_SHARE = 0.1
+"""How much of a `photo` is metadata, at most."""
 
 
 def noise(size: int, *, seed: int = 1) -> bytes:
@@ -21,7 +23,7 @@ def photo(size: int) -> bytes:
 
     A tenth of it, or 24 kB if that is less, is metadata: Exif with a position, a maker note and a thumbnail; XMP.
     """
-    metadata = min(size // 10, 24_000)
+    metadata = min(int(size * METADATA_SHARE), 24_000)
     exif = _exif(metadata - 1000)
     xmp = b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x='adobe:ns:meta/'/>".ljust(900)
     tables = b"".join(_segment(0xDB, bytes([table]) + bytes(range(1, 65))) for table in range(2))

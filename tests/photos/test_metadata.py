@@ -70,3 +70,22 @@ def test_a_file_of_an_unknown_type_is_kept_without_dimensions() -> None:
 def test_what_is_recorded() -> None:
     assert PhotoMetadata("remove").result == "removed"
     assert PhotoMetadata("keep").result == "kept"
+
+
+@pytest.mark.parametrize("setting", PhotoMetadata)
+def test_a_photo_that_stops_arriving_does_not_stay_in_memory(setting: PhotoMetadata) -> None:
+    """Not even until the garbage collector runs."""
+    chunk = bytearray(b"\xff\xd8" + bytes(1000))  # the filter waits for a marker
+    with stream_of(JPEG, setting) as stream:
+        stream.feed(memoryview(chunk))
+
+    chunk.append(0)  # raises if a view of it is left
+
+
+def test_a_photo_that_is_kept_does_not_stay_in_memory_once_its_dimensions_are_known() -> None:
+    chunk = bytearray(sample("hopper.jpg")[:-100])
+    with stream_of(JPEG, PhotoMetadata.KEEP) as stream:
+        stream.feed(memoryview(chunk))
+        assert stream.dimensions is not None
+
+        chunk.append(0)  # raises if a view of it is left

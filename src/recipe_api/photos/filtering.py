@@ -12,7 +12,7 @@ writer gets few. A program that reads at most a bounded number of bytes per step
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from recipe_api.errors import PhotoMalformed
 
@@ -107,6 +107,21 @@ class PhotoFilter(ABC):
         Raises:
             PhotoMalformed: The structure cannot be followed.
         """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Release the photo, which may not have ended.
+
+        The program refers to the filter, so both would stay in memory, with a view of the photo, until the garbage
+        collector runs.
+        """
+        self._program.close()
+        self._view = self._following = _NOTHING
 
     # The steps of a program.
 

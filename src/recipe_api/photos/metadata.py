@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, Self
 
 from recipe_api.errors import PhotoMalformed
 from recipe_api.photos.filtering import Dimensions, PhotoFilter
@@ -38,7 +38,7 @@ class PhotoMetadata(StrEnum):
 
 
 class PhotoStream(Protocol):
-    """A photo on its way to the store."""
+    """A photo on its way to the store, as a context manager that releases it if it does not arrive completely."""
 
     @property
     def dimensions(self) -> Dimensions | None:
@@ -58,6 +58,10 @@ class PhotoStream(Protocol):
             PhotoMalformed: The metadata cannot be removed.
         """
 
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
 
 class _Unchanged:
     """A photo that is stored as it is. The filter only reads the dimensions, and stops when they are certain."""
@@ -67,20 +71,32 @@ class _Unchanged:
         self.dimensions: Dimensions | None = None
 
     def feed(self, data: memoryview) -> Sequence[memoryview]:
-        if self._reader is not None:
-            self._measure(self._reader, data)
+        if self._reader is not None and not self._measure(self._reader, data):
+            self._stop_measuring()
         return (data,)
 
     def close(self) -> Sequence[memoryview]:
         return ()
 
-    def _measure(self, reader: PhotoFilter, data: memoryview) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop_measuring()
+
+    def _measure(self, reader: PhotoFilter, data: memoryview) -> bool:
+        """Read on, and return whether the dimensions may still change."""
         try:
             reader.feed(data)
         except PhotoMalformed:
-            self._reader = None
-        self.dimensions = reader.dimensions
-        if reader.is_measured:
+            return False
+        finally:
+            self.dimensions = reader.dimensions
+        return not reader.is_measured
+
+    def _stop_measuring(self) -> None:
+        if self._reader is not None:
+            self._reader.release()
             self._reader = None
 
 

@@ -136,16 +136,16 @@ class Uploads:
         head = await photo.read_exactly(HEAD_BYTES)
         draft = RecipeDraft.of_photo(photo.filename or "", head, policy=self.policy)
         async with self._writer(draft, source, client) as writer:
-            stream = stream_of(draft.kind, self.policy.photo_metadata)
-            chunk = memoryview(head)
-            while chunk:
-                if begun:
-                    begun.fingerprint.update(chunk)
-                for piece in stream.feed(chunk):
+            with stream_of(draft.kind, self.policy.photo_metadata) as stream:
+                chunk = memoryview(head)
+                while chunk:
+                    if begun:
+                        begun.fingerprint.update(chunk)
+                    for piece in stream.feed(chunk):
+                        await writer.write(piece, until=clock.deadline)
+                    chunk = await photo.read_view()
+                for piece in stream.close():
                     await writer.write(piece, until=clock.deadline)
-                chunk = await photo.read_view()
-            for piece in stream.close():
-                await writer.write(piece, until=clock.deadline)
             await form.finish()
             deadline = clock.stop()
             label = form.text("label")
