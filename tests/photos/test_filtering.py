@@ -103,6 +103,18 @@ def test_passes_what_is_copied_without_a_gap_as_one_view_of_the_chunk() -> None:
     assert all(piece.obj is photo for piece in pieces)
 
 
+def test_copies_what_is_left_of_a_chunk_if_it_is_little() -> None:
+    class Beginning(PhotoFilter):
+        def program(self) -> Steps:
+            yield from self.copy(300)
+
+    for size, is_view in (400, True), (401, False):
+        chunk = bytes(size)
+        (piece,) = Beginning().feed(memoryview(chunk))
+        assert piece == chunk[:300]
+        assert (piece.obj is chunk) is is_view
+
+
 def test_joins_short_pieces() -> None:
     photo = b"c\1-s\2++" * 1000 + b"c\xff" + bytes(255) + b"s\2++" + b"*\0" + bytes(256)
     script = Script()

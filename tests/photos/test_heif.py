@@ -181,6 +181,8 @@ def test_an_item_inside_another_stays_or_goes_with_it() -> None:
     assert output == photo.replace(EXIF.data, EMPTY_EXIF.ljust(len(EXIF.data), b"\0"))
     hidden = heif(PIXELS, replace(PIXELS, data=b"", method=2, base=3), EXIF)
     assert rejection(HeifFilter, hidden).endswith("an image is in an item that is none.")
+    hidden = heif(PIXELS, replace(EXIF, data=b"", method=2, base=1))
+    assert rejection(HeifFilter, hidden).endswith("metadata is in an image.")
 
 
 def test_images_may_share_their_data() -> None:

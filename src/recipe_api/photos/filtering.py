@@ -6,8 +6,9 @@ replaces them, `emit` writes others. Wherever the photo is cut into chunks, the 
 pieces in which it comes: the program is suspended when a chunk is used up, and resumed with the next one.
 
 Memory is bounded by what the program reads: `peek` and `read` collect no more than `MAX_READ` bytes, and chunks are
-passed on as views. Whatever is copied without a gap between is one view, and short pieces are joined, so that the
-writer gets few. A program that reads at most a bounded number of bytes per step, and never rereads, takes linear time.
+passed on as views, unless much of them was dropped. Whatever is copied without a gap between is one view, and short
+pieces are joined, so that the writer gets few. A program that reads at most a bounded number of bytes per step, and
+never rereads, takes linear time.
 """
 
 from abc import ABC, abstractmethod
@@ -23,6 +24,8 @@ _JOINED = 4096
 """How many bytes to copy from a chunk when something lies across its beginning, so that what follows is found there."""
 _SHORT = 256
 """Pieces of the output shorter than this are copied and joined: views of them would take more memory than they have."""
+_SPARSE = 3 / 4
+"""If less of a chunk is left, its pieces are copied: a view keeps the whole chunk in memory, which nobody counts."""
 _NOTHING = memoryview(b"")
 ZEROS = memoryview(bytes(64 * 1024))
 """What `overwrite` pads with."""
@@ -88,7 +91,10 @@ class PhotoFilter(ABC):
         """
         self._following = data
         self._run()
-        return self._take_output()
+        output = self._take_output()
+        if sum(map(len, output)) < len(data) * _SPARSE:
+            output = [memoryview(bytes(piece)) for piece in output]
+        return output
 
     def close(self) -> list[memoryview]:
         """Return what is left to be written after the last bytes.

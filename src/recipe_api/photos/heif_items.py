@@ -193,6 +193,8 @@ class _Items:
             raise malformed("it has a JPEG inside, which may have metadata of its own")
         if fill is None and location.method == _IN_ITEM and item & (_IN_IMAGE | _IN_METADATA) != _IN_IMAGE:
             raise malformed("an image is in an item that is none")
+        if fill and location.method == _IN_ITEM and item & _IN_IMAGE:
+            raise malformed("metadata is in an image")
         return fill
 
     def _blank_inside(self, inside: Extents) -> None:
