@@ -1,5 +1,5 @@
 // usage: node form-data-buffer.mjs http://127.0.0.1:8000 photo.jpg Pancakes
-// form-data with a Buffer. Without a file name the part needs a content type, to be recognised as a file.
+// form-data with a Buffer. Without a file name the part needs a content type, to be recognized as a file.
 import { readFile } from "node:fs/promises";
 import FormData from "form-data";
 

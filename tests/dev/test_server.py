@@ -51,7 +51,7 @@ def test_dev_serves_on_its_own_stack_until_a_signal(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PROGRAM, str(port), str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
-        said = "".join(iter(running.stdout.readline, "Press Ctrl-C to stop. The data are kept.\n"))
+        said = "".join(iter(running.stdout.readline, "Press Ctrl-C to stop. The data is kept.\n"))
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=BOUND) as response:
             database_url, session_token, max_label_bytes, secret_key = response.read().decode().split("\n")
         servers = psutil.Process(running.pid).children(recursive=True)

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from recipe_api.cli.types import Commands
 
 _DESCRIPTION = """\
-Serves on this machine, with its own PostgreSQL and object store, whose data stay in a folder. Variables such as
+Serves on this machine, with its own PostgreSQL and object store, whose data stays in a folder. Variables such as
 PORT, MAX_UPLOAD_BYTES, API_TOKENS or LOG_LEVEL apply as in production. DATABASE_URL, S3_BUCKET, S3_ENDPOINT_URL,
 PUBLIC_BASE_URL and S3 credentials do not: they may belong to a database and a bucket that this command must
 neither migrate nor fill. To serve from those, use: recipe-api serve"""

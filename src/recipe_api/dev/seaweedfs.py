@@ -97,7 +97,7 @@ class SeaweedFS:
             raise self._child.start_error()
 
     def stop(self) -> None:
-        """Stop the store. Its data stay."""
+        """Stop the store. Its data stays."""
         self._child.stop()
         self._remove_sockets()
 

@@ -146,7 +146,7 @@ def _welcome(port: int, folder: Path) -> str:
   Data          {folder}
   Settings      {folder / "environment"}, for other commands: sweep, bucket doctor
 
-Press Ctrl-C to stop. The data are kept.
+Press Ctrl-C to stop. The data is kept.
 """
 
 

@@ -1,6 +1,6 @@
 """Runs PostgreSQL and an S3 store in one folder, for `recipe-api dev` and the tests.
 
-All data are in the folder and survive the process, even if it is killed. Both servers end with this process. One
+All data is in the folder and survives the process, even if it is killed. Both servers end with this process. One
 process at a time can use a folder; different folders do not affect one another.
 """
 

@@ -1,6 +1,6 @@
 """The desired configuration of a bucket, as documents for S3, each merged with the existing configuration.
 
-Our entries are recognised by their Sid or ID, which is derived from the key prefix. So services with different prefixes
+Our entries are recognized by their Sid or ID, which is derived from the key prefix. So services with different prefixes
 share a bucket without touching each other's entries, and what was published under a former prefix stays published.
 Everything else is kept as it is.
 
