@@ -271,6 +271,10 @@ def test_a_missing_or_empty_variable_is_named(variable: str, value: str | None) 
     assert complaint_about(environ).startswith(f"{variable} is not set; ")
 
 
+def test_missing_variables_share_one_sentence() -> None:
+    assert complaint_about({"AWS_REGION": "x"}) == "DATABASE_URL, S3_BUCKET, SECRET_KEY are not set; see .env.example"
+
+
 def test_all_errors_are_reported_at_once() -> None:
     complaint = complaint_about({"PORT": "0", "S3_BUCKET": "", "DATABASE_URL": "x", "SECRET_KEY": "k"})
     named = re.findall(r"(?:^|; )([A-Z][A-Z0-9_]+)(?=:| is not set)", complaint)

@@ -7,7 +7,7 @@ Secrets are `SecretStr`, so that neither a log nor a traceback shows them.
 
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
@@ -241,12 +241,16 @@ class _Environment(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise SettingsError("; ".join(_sentence(item) for item in error.errors())) from None
+            raise SettingsError("; ".join(_sentences(error.errors()))) from None
+
+
+def _sentences(errors: list[ErrorDetails]) -> Iterator[str]:
+    yield from (_sentence(error) for error in errors if error["type"] != "missing")
+    if missing := sorted(str(error["loc"][0]) for error in errors if error["type"] == "missing"):
+        yield f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set; see .env.example"
 
 
 def _sentence(error: ErrorDetails) -> str:
-    if error["type"] == "missing":
-        return f"{error['loc'][0]} is not set; see .env.example"
     message = error["msg"].removeprefix("Value error, ")
     return f"{error['loc'][0]}: {message}" if error["loc"] else message
 
