@@ -24,7 +24,10 @@ ACCEPTED = {
     ".heif": "image/heic",
 }
 LET_IN = {".tif": "image/tiff", ".bmp": "image/bmp"}
-MALFORMED = {"broken.png": "does not begin with its header"}
+MALFORMED = {
+    "broken.png": "does not begin with its header",
+    "zero_width.gif": "ends before its image, or has none",
+}
 """Why the structure of these cannot be followed."""
 GPS = 0x8825
 

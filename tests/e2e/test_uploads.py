@@ -75,7 +75,7 @@ def test_a_setting_controls_how_long_a_shared_cache_keeps_a_photo(start_service:
 
 @pytest.mark.parametrize(
     "size",
-    [3, 255, 256, 257, PART_SIZE - 1, PART_SIZE, PART_SIZE + 1, 3 * PART_SIZE + 12_345],
+    [50, 255, 256, 257, PART_SIZE - 1, PART_SIZE, PART_SIZE + 1, 3 * PART_SIZE + 12_345],
     ids=lambda size: f"{size} bytes",
 )
 @pytest.mark.parametrize("label_first", [True, False], ids=["label first", "photo first"])

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from recipe_api.errors import PhotoMalformed
 from recipe_api.multipart import FormRules
+from recipe_api.photos.filtering import Dimensions
 from recipe_api.photos.kinds import Kind
 from recipe_api.photos.metadata import PhotoMetadata
 from recipe_api.uploads.labels import check_label
@@ -50,6 +52,15 @@ class UploadPolicy:
             max_text_bytes=self.max_label_bytes,
             max_file_bytes=self.max_photo_bytes,
         )
+
+    def check_dimensions(self, dimensions: Dimensions | None) -> None:
+        """Check that a photo has an image, as far as this is known: with `keep`, its structure may be unknown.
+
+        Raises:
+            PhotoMalformed: It has none, or was cut off before it.
+        """
+        if dimensions is None and self.photo_metadata is PhotoMetadata.REMOVE:
+            raise PhotoMalformed("The photo ends before its image, or has none. Send the whole file.", field="photo")
 
     def check_label(self, label: str) -> str:
         """Return the label if it is valid; see `labels.check_label`."""

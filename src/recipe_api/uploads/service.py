@@ -146,6 +146,7 @@ class Uploads:
                     chunk = await photo.read_view()
                 for piece in stream.close():
                     await writer.write(piece, until=clock.deadline)
+                self.policy.check_dimensions(stream.dimensions)
             await form.finish()
             deadline = clock.stop()
             label = form.text("label")
