@@ -43,7 +43,11 @@ _SLOW_FOLDERS = {"bucket", "cli", "clients", "crash", "dev", "faults", "page"}
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         folders = item.path.relative_to(Path(__file__).parent).parts
-        if _SLOW_FOLDERS & set(folders) or "exiftool" in item.name:
+        if _SLOW_FOLDERS & set(folders):
+            module = item.getparent(pytest.Module)
+            assert module is not None
+            module.add_marker(pytest.mark.slow)  # for fixtures that its tests share as well
+        elif "exiftool" in item.name:
             item.add_marker(pytest.mark.slow)
 
 
