@@ -34,21 +34,8 @@ _IMAGES = frozenset(
     | {b"grid", b"iovl", b"sato", b"tili", b"tmap"}  # derived from others; `iden` is as well, but has no data
 )
 PROPERTIES = frozenset(
-    {
-        b"av1C",
-        b"avcC",
-        b"cmpC",
-        b"cmpd",
-        b"cpat",
-        b"evcC",
-        b"hvcC",
-        b"icef",
-        b"j2kH",
-        b"lhvC",
-        b"mskC",
-        b"oinf",
-    }
-    | {b"splz", b"tilC", b"tols", b"uncC", b"vvcC"}  # of the coding
+    {b"av1C", b"avcC", b"cmpC", b"cmpd", b"cpat", b"evcC", b"hvcC", b"icef", b"j2kH"}  # of the coding
+    | {b"lhvC", b"mskC", b"oinf", b"splz", b"tilC", b"tols", b"uncC", b"vvcC"}
     | {b"a1lx", b"a1op", b"lsel", b"rref", b"iscl", b"rloc", b"ispe", b"pixi", b"pasp"}  # of the layers and the size
     | {b"amve", b"cclv", b"clli", b"colr", b"mdcv", b"ndwt", b"reve"}  # of the colors
     | {b"auxC", b"clap", b"cmex", b"cmin", b"imir", b"irot"}  # of the display; cm..: of one eye of a spatial photo
