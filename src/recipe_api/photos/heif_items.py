@@ -37,7 +37,7 @@ PROPERTIES = frozenset(
     {b"av1C", b"avcC", b"cmpC", b"cmpd", b"cpat", b"evcC", b"hvcC", b"icef", b"j2kH"}  # of the coding
     | {b"lhvC", b"mskC", b"oinf", b"splz", b"tilC", b"tols", b"uncC", b"vvcC"}
     | {b"a1lx", b"a1op", b"lsel", b"rref", b"iscl", b"rloc", b"ispe", b"pixi", b"pasp"}  # of the layers and the size
-    | {b"amve", b"cclv", b"clli", b"colr", b"mdcv", b"ndwt", b"reve"}  # of the colors
+    | {b"amve", b"cclv", b"clli", b"colr", b"mdcv", b"ndwt", b"reve"}  # of the colours
     | {b"auxC", b"clap", b"cmex", b"cmin", b"imir", b"irot"}  # of the display; cm..: of one eye of a spatial photo
 )
 """Properties of images that stay. Others describe the photo in words, or tell when it was taken."""

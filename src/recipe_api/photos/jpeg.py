@@ -2,8 +2,8 @@
 
 A JPEG file is a sequence of segments, each of which begins with a marker: 0xFF and a code. Most have a length of 16
 bits; a scan is followed by its entropy-coded data, in which 0xFF is stuffed with a zero or begins a restart marker.
-Kept are frame, tables and scans, the color profile (APP2) and what Adobe's encoders say about the color transform
-(APP14), without which colors change. The JFIF header is written without its thumbnail, Exif with the orientation
+Kept are frame, tables and scans, the colour profile (APP2) and what Adobe's encoders say about the colour transform
+(APP14), without which colours change. The JFIF header is written without its thumbnail, Exif with the orientation
 alone. Everything else is dropped: comments, all other application segments, bytes between segments, and what
 follows the end of the image, where phones append videos, depth maps, and second images that have their own metadata.
 

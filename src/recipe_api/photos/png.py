@@ -1,7 +1,7 @@
 """Removes the metadata of PNG files, animated ones included (PNG Specification, Third Edition).
 
 A PNG file is a signature and a sequence of chunks: length, type, data, CRC. Kept are the pixels, the animation, and
-what changes how they are displayed: palette, transparency, color space, density. Exif metadata is written with its
+what changes how they are displayed: palette, transparency, colour space, density. Exif metadata is written with its
 orientation alone. Everything else is dropped: text, XMP, the time of the last change, C2PA manifests, chunks of
 unknown types, and what follows the end of the image.
 """
