@@ -144,6 +144,22 @@ class TestRenaming:
         await expect(page.get_by_role("heading", name="Crêpes")).to_be_focused()
         assert labels(service) == ["Crêpes", "Soup"]
 
+    async def test_a_question_that_is_cancelled_and_asked_again_at_once_can_be_answered(
+        self, page: Page, own: Locator, service: Service
+    ) -> None:
+        await own.evaluate(
+            """(tile) => {
+                const remove = tile.querySelector("button[title=Delete]");
+                remove.click();
+                document.querySelector("#deletion button[autofocus]").click();
+                remove.click();  // before the browser reports that the dialog has closed
+            }"""
+        )
+        await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+
+        await expect(own).to_be_hidden()
+        assert labels(service) == ["Soup"]
+
     async def test_escape_cancels(self, page: Page, own: Locator, service: Service) -> None:
         await button(page, "Rename: pancakes").click()
         await page.keyboard.type("Crêpes")

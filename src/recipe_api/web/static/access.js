@@ -1,7 +1,7 @@
 // Asks for an API token where the service requires one: once, however many requests need it.
 
 import { listRecipes, SMALLEST_PAGE } from "./api.js";
-import { describe, element } from "./markup.js";
+import { describe, element, whenClosed } from "./markup.js";
 import { apiToken } from "./tokens.js";
 
 const UNKNOWN = Symbol("unknown");
@@ -75,7 +75,7 @@ function ask(reason) {
   dialog.returnValue = input.value = "";
   complain("");
   dialog.showModal();
-  return new Promise((resolve) => (dialog.onclose = () => resolve(isEntered())));
+  return new Promise((resolve) => whenClosed(dialog, () => resolve(isEntered())));
 }
 
 function isEntered() {

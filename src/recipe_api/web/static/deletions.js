@@ -1,6 +1,6 @@
 // Confirms deletions. The page says that a photo is gone only after the service has confirmed it.
 
-import { element } from "./markup.js";
+import { element, whenClosed } from "./markup.js";
 
 const dialog = element("deletion");
 
@@ -11,6 +11,6 @@ export function confirmDeletion(label) {
   return new Promise((resolve) => {
     // Not when the dialog has closed: by then the tab may have, too.
     dialog.onsubmit = ({ submitter }) => resolve(submitter.value === "delete");
-    dialog.onclose = () => resolve(false);
+    whenClosed(dialog, () => resolve(false));
   });
 }

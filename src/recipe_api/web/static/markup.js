@@ -31,3 +31,8 @@ export function frame(photo, source, kind) {
   image.onerror = () => image.replaceWith(kind);
   image.src = source;
 }
+
+/** Calls back when an open dialog has closed. An event of its last closing, which may still come, is ignored. */
+export function whenClosed(dialog, callback) {
+  dialog.onclose = () => dialog.open || callback();
+}
