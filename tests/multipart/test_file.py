@@ -44,9 +44,18 @@ async def test_read_without_a_size_returns_the_rest(size: int) -> None:
     assert await photo.read() == b""
 
 
-async def test_read_exactly_joins_pieces_and_stops_at_the_end_of_the_file() -> None:
+async def test_peek_joins_pieces_stops_at_the_end_of_the_file_and_takes_nothing() -> None:
     photo = await _photo_in(b"ab", b"c", b"defgh")
-    assert [await photo.read_exactly(size) for size in (4, 0, 3, 3, 3)] == [b"abcd", b"", b"efg", b"h", b""]
+    assert [await photo.peek(size) for size in (1, 4, 0, 9)] == [b"a", b"abcd", b"", b"abcdefgh"]
+    assert photo.size == 0
+    assert await photo.read() == b"abcdefgh"
+    assert await photo.peek(1) == b""
+
+
+async def test_peek_leaves_a_piece_that_is_long_enough_as_it_is() -> None:
+    photo = await _photo_in(b"abcdef", b"gh")
+    await photo.peek(3)
+    assert bytes(await photo.read_view()) == b"abcdef"
 
 
 async def test_iteration_yields_the_pieces_as_they_arrived() -> None:

@@ -51,12 +51,14 @@ class StreamingFile(UploadFile):
         self.size = (self.size or 0) + len(data)
         return data
 
-    async def read_exactly(self, size: int) -> bytes:
-        """Read `size` bytes, or fewer if the file is shorter."""
-        data = b""
-        while len(data) < size and (more := await self.read(size - len(data))):
-            data += more
-        return data
+    async def peek(self, size: int) -> bytes:
+        """Return the next `size` bytes, or fewer if the file is shorter, without taking them.
+
+        Raises the same errors as `read`.
+        """
+        while len(self._unread) < size and (chunk := await self._read_chunk()):
+            self._unread = memoryview(b"".join((self._unread, chunk))) if self._unread else chunk
+        return bytes(self._unread[:size])
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the chunks as they arrive."""

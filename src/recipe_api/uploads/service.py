@@ -133,17 +133,15 @@ class Uploads:
     async def _create(self, source: UploadSource, client: ClientContext, begun: Attempt | None) -> RecipeBase:
         form, clock = source.form, source.clock
         photo = await form.file("photo")
-        head = await photo.read_exactly(HEAD_BYTES)
+        head = await photo.peek(HEAD_BYTES)
         draft = RecipeDraft.of_photo(photo.filename or "", head, policy=self.policy)
         async with self._writer(draft, source, client) as writer:
             with stream_of(draft.kind, self.policy.photo_metadata) as stream:
-                chunk = memoryview(head)
-                while chunk:
+                while chunk := await photo.read_view():
                     if begun:
                         begun.fingerprint.update(chunk)
                     for piece in stream.feed(chunk):
                         await writer.write(piece, until=clock.deadline)
-                    chunk = await photo.read_view()
                 for piece in stream.close():
                     await writer.write(piece, until=clock.deadline)
                 self.policy.check_dimensions(stream.dimensions)
