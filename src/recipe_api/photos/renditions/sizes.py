@@ -1,0 +1,32 @@
+"""Decides which renditions a photo has, and their dimensions, without looking at the photo itself.
+
+The size of a rendition is the length of its longest side in pixels, as configured. A photo that is smaller than a
+configured size is not enlarged: its rendition has the photo's dimensions.
+"""
+
+from collections.abc import Iterable
+
+from recipe_api.photos.filtering import Dimensions
+
+RENDERABLE = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/heic", "image/heif"})
+"""Content types of photos that can have renditions."""
+
+
+def offered(dimensions: Dimensions, sizes: Iterable[int]) -> tuple[int, ...]:
+    """Return which of the configured sizes a photo has, in ascending order.
+
+    These are all sizes below its longest side, and the next one, whose rendition has the photo's dimensions. Larger
+    sizes would be copies of that one.
+    """
+    ascending = sorted(set(sizes))
+    longest = max(dimensions)
+    below = [size for size in ascending if size < longest]
+    return tuple(ascending[: len(below) + 1]) if min(dimensions) > 0 else ()
+
+
+def scaled(dimensions: Dimensions, size: int) -> Dimensions:
+    """Return the dimensions of the rendition of this size: of the same shape, and no larger than the photo."""
+    longest = max(dimensions)
+    if longest <= size:
+        return dimensions
+    return Dimensions(*(max(round(side * size / longest), 1) for side in dimensions))
