@@ -14,6 +14,7 @@ import pytest
 from recipe_api.dev import migrations, server
 from recipe_api.dev.errors import DevError
 from recipe_api.dev.stack import Stack
+from tests.support.service import API_TOKEN
 from tests.support.traces import eventually
 
 BOUND = 20  # seconds; it usually takes about two
@@ -75,6 +76,19 @@ def test_dev_serves_on_its_own_stack_until_a_signal(tmp_path: Path) -> None:
     assert f"SECRET_KEY={secret_key}" in output
     assert not [line for line in output if line.startswith("AWS_PROFILE")]
     assert not any(process.is_running() for process in servers)
+
+
+def test_the_example_has_a_token_if_the_service_requires_one(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PROGRAM, str(_free_port()), str(tmp_path)]
+    environment = {**os.environ, "API_TOKENS": f"kitchen:{API_TOKEN}"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        banner = "".join(iter(running.stdout.readline, "Press Ctrl-C to stop. The data is kept.\n"))
+        running.send_signal(signal.SIGINT)
+        assert running.wait(BOUND) == 0
+
+    assert 'curl -H "Authorization: Bearer $TOKEN" -F label=Coffee' in banner
+    assert API_TOKEN not in banner
 
 
 def test_a_port_in_use_is_reported_before_anything_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

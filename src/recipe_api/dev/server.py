@@ -77,7 +77,7 @@ def _serve(port: int | None, folder: Path, app: AppFactory) -> None:
             _write_environment(environment, folder / "environment")
             settings = Settings.from_environment(os.environ)
             migrate(stack.database_url)
-            _Server(_configuration(app, settings), welcome=_welcome(port, folder)).run(sockets=[listener])
+            _Server(_configuration(app, settings), welcome=_welcome(settings, folder)).run(sockets=[listener])
 
 
 def _validate_settings(environment: Mapping[str, str]) -> Settings:
@@ -137,12 +137,14 @@ class _Server(GracefulServer):
             raise DevError("the application did not start; see the log above")
 
 
-def _welcome(port: int, folder: Path) -> str:
-    address = f"http://{HOST}:{port}"
+def _welcome(settings: Settings, folder: Path) -> str:
+    address = f"http://{HOST}:{settings.port}"
+    token = '-H "Authorization: Bearer $TOKEN" ' if settings.api_tokens else ""
+    hint = "\n                where TOKEN is one of the tokens in API_TOKENS" if token else ""
     return f"""
   Page          {address}/
   API docs      {address}/docs
-  Upload        curl -F label=Coffee -F photo=@{_example()} {address}/recipe
+  Upload        curl {token}-F label=Coffee -F photo=@{_example()} {address}/recipe{hint}
   Data          {folder}
   Settings      {folder / "environment"}, for other commands: sweep, bucket doctor
 
