@@ -31,6 +31,7 @@ GROUND = LEVELS[-1]
 """Modules here may import one another: the settings check kinds of photos and the database's URI."""
 
 VENDORS = {
+    "PIL": {"photos"},
     "aioboto3": {"storage"},
     "aiobotocore": {"storage"},
     "aiohttp": {"storage"},
@@ -38,6 +39,7 @@ VENDORS = {
     "asyncpg": {"database"},
     "botocore": {"storage", "dev"},
     "fastapi": {"app", "web"},
+    "pillow_heif": {"photos"},
     "psutil": {"dev"},
     "httptools": {"server", "storage"},
     "isal": {"storage"},
