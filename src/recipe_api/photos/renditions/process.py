@@ -45,10 +45,14 @@ class Limits:
     """The largest photo."""
 
 
-async def render(photo: AsyncIterable[bytes], job: Job, *, limits: Limits) -> Rendered:
+async def render(photo: AsyncIterable[bytes], job: Job, *, limits: Limits, lock: int | None = None) -> Rendered:
     """Make the renditions of a photo.
 
-    An error of `photo` is raised as it is.
+    Args:
+        photo: The bytes of the photo. Its errors are raised as they are.
+        job: What to make.
+        limits: What the child process may use.
+        lock: The file descriptor of a lock that the child process is to inherit (`Slot.taken`).
 
     Raises:
         PhotoUnrenderable: The photo cannot be decoded, or exceeds a limit that is checked before.
@@ -75,6 +79,7 @@ async def render(photo: AsyncIterable[bytes], job: Job, *, limits: Limits) -> Re
         stderr=DEVNULL,
         env={},
         start_new_session=True,
+        pass_fds=() if lock is None else (lock,),
     )
     stdin, stdout = cast("asyncio.StreamWriter", child.stdin), cast("asyncio.StreamReader", child.stdout)  # pipes
     try:
