@@ -1,0 +1,43 @@
+"""Decodes the photo on standard input and writes its renditions to standard output.
+
+JOB is a JSON object; `process` writes it. `result` describes the output.
+"""
+
+import io
+import json
+import sys
+from typing import Any
+
+from recipe_api.photos.renditions.child.confinement import confine
+
+
+def main() -> None:
+    """Make the renditions."""
+    job = json.loads(sys.argv[1])
+    confine(memory_bytes=job["memory_bytes"], cpu_seconds=job["cpu_seconds"], parent=job["parent"])
+
+    # Only now that the limits hold.
+    from recipe_api.photos.renditions.child.renditions import Unrenderable, render  # noqa: PLC0415
+
+    try:
+        header, files = render(
+            io.FileIO(sys.stdin.fileno(), closefd=False),
+            job["content_type"],
+            sizes=job["sizes"],
+            pixels=job["pixels"],
+            memory_bytes=job["memory_bytes"],
+        )
+    except Unrenderable as error:
+        header, files = {"unrenderable": str(error)}, []
+    _write(header, files)
+
+
+def _write(header: dict[str, Any], files: list[bytes]) -> None:
+    encoded = json.dumps(header).encode()
+    for data in (len(encoded).to_bytes(4, "big"), encoded, *files):
+        sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()
