@@ -78,7 +78,6 @@ async def render(photo: AsyncIterable[bytes], job: Job, *, limits: Limits, lock:
         stdout=PIPE,
         stderr=DEVNULL,
         env={},
-        start_new_session=True,
         pass_fds=() if lock is None else (lock,),
     )
     stdin, stdout = cast("asyncio.StreamWriter", child.stdin), cast("asyncio.StreamReader", child.stdout)  # pipes
