@@ -99,8 +99,11 @@ def database_url(stack: Stack) -> str:
 
 @pytest.fixture(scope="session")
 def make_settings(stack: Stack, database_url: str) -> Callable[..., Settings]:
-    """Return a function that builds the settings of a service on the stack; keywords override variables."""
-    ours = {**stack.environment(), "DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY}
+    """Return a function that builds the settings of a service on the stack; keywords override variables.
+
+    By default, the service makes no renditions: most tests want nothing to happen after an upload.
+    """
+    ours = {**stack.environment(), "DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY, "RENDITIONS": "none"}
     return lambda **environment: Settings.from_environment({**ours, **environment})
 
 

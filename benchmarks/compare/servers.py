@@ -62,6 +62,7 @@ def contestants(cache: Path, *, service: str) -> dict[str, Contestant]:
             "SECRET_KEY": "benchmark-benchmark-benchmark-benchmark",
             "MAX_UPLOAD_BYTES": str(4 * 1024**3),
             "WEB_CONCURRENCY": "1",
+            "RENDITIONS": "none",  # the others make none
         },
     )
     found = (

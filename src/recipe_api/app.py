@@ -20,9 +20,11 @@ from recipe_api.resources import Resources, open_resources
 from recipe_api.settings import PART_SIZE, Settings
 from recipe_api.storage.addresses import base_urls, object_url
 from recipe_api.storage.budget import BufferBudget
-from recipe_api.uploads.policy import UploadPolicy
+from recipe_api.uploads.policy import UploadPolicy, cache_control
+from recipe_api.uploads.render_queue import RenderQueue
+from recipe_api.uploads.renditions import Renditions
 from recipe_api.uploads.service import Uploads
-from recipe_api.web import health, openapi, pages, problems, recipes, upload
+from recipe_api.web import health, openapi, pages, problems, recipes, renditions, upload
 from recipe_api.web.body import BodyTimeouts
 from recipe_api.web.cors import Cors, origin_regex
 from recipe_api.web.cross_site import CrossSiteForms
@@ -59,7 +61,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_resources(settings) as resources:
             services = app.state.services = _services(settings, resources)
-            async with health.warning_unless_ready(resources), resources.deletions.retrying():
+            async with (
+                health.warning_unless_ready(resources),
+                resources.deletions.retrying(),
+                services.renditions.making(),
+            ):
                 with reduced_garbage_collection():
                     yield
             # The server does not wait for the requests that it cancels. They need the connections to clean up.
@@ -90,6 +96,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     openapi.install(app, settings)
     app.state.page = pages.Page(settings, photo_base_urls=base_urls(settings))
     app.include_router(recipes.router)
+    app.include_router(renditions.router)
     app.include_router(health.router)
     app.include_router(pages.router)
     app.mount("/static", pages.static_files(), name="static")
@@ -104,17 +111,19 @@ def _services(settings: Settings, resources: Resources) -> Services:
         key_prefix=settings.s3_key_prefix,
         object_url=partial(object_url, base_url=base_url),
         bucket=bucket,
-        shared_cache_seconds=settings.shared_cache_seconds,
+        cache_control=cache_control(settings.shared_cache_seconds),
         max_photo_bytes=settings.max_upload_bytes,
         max_label_bytes=settings.max_label_bytes,
         max_form_parts=settings.max_form_parts,
         max_uploads=settings.max_concurrent_uploads,
         max_uploads_per_client=settings.uploads_per_client,
+        renditions=resources.renderer.policy,
         part_size=PART_SIZE,
         parts_in_flight=settings.parts_in_flight,
     )
     return Services(
         resources=resources,
+        renditions=Renditions(resources.recipes, RenderQueue(resources.renderer), policy.renditions),
         uploads=Uploads(
             store=resources.store,
             recipes=resources.recipes,

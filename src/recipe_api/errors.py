@@ -35,7 +35,7 @@ docstring.
     │   ├── UnsupportedTransferCoding  501
     │   └── UnsupportedVersion         505
     ├── Unavailable                    503: a dependency or the service itself is unavailable; Retry-After
-    │   ├── StorageUnavailable · ServiceFull · ServiceStopping
+    │   ├── StorageUnavailable · ServiceFull · ServiceStopping · RenditionPending
     │   └── DatabaseUnavailable
     │       └── CommitInDoubt          the change may have been committed
     └── ClientDisconnected             the client is gone; no response is sent
@@ -371,6 +371,14 @@ class ServiceStopping(Unavailable):
 
     code = "service-stopping"
     title = "The service is shutting down"
+
+
+class RenditionPending(Unavailable):
+    """This rendition is still being made, and browsers cannot display the photo itself. Retry in a few seconds."""
+
+    code = "rendition-pending"
+    title = "The rendition is not ready yet"
+    retry_after = 2
 
 
 class DatabaseUnavailable(Unavailable):

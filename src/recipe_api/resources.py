@@ -11,9 +11,12 @@ from recipe_api.database.deletions import PendingDeletions
 from recipe_api.database.idempotency import IdempotencyKeys
 from recipe_api.database.leases import Lease
 from recipe_api.database.recipe_writer import RecipeWriter, open_recipe_writer
+from recipe_api.database.renderings import Renderings
 from recipe_api.database.repository import Recipes
 from recipe_api.database.schema import Schema
 from recipe_api.database.session import open_engine
+from recipe_api.photos.renditions.process import Limits
+from recipe_api.photos.renditions.slot import Slot, default_path
 from recipe_api.settings import Settings
 from recipe_api.storage.addresses import base_urls, bucket_url
 from recipe_api.storage.connection import open_s3_store
@@ -22,6 +25,10 @@ from recipe_api.storage.protocol import Inventory, ObjectStore
 from recipe_api.undo import Undo
 from recipe_api.uploads.current_bucket import CurrentBucket
 from recipe_api.uploads.deletions import Deletions
+from recipe_api.uploads.policy import cache_control
+from recipe_api.uploads.renderer import Renderer
+from recipe_api.uploads.rendition_objects import RenditionObjects
+from recipe_api.uploads.rendition_policy import RenditionPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +43,7 @@ class Resources:
     idempotency_keys: IdempotencyKeys
     sweep_lease: Lease
     deletions: Deletions
+    renderer: Renderer
     undo: Undo
 
 
@@ -49,17 +57,29 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     ):
         undo = Undo()
         bucket = CurrentBucket(url=bucket_url(settings), base_urls=base_urls(settings))
+        recipes = Recipes(engine)
         inventory = S3Inventory(client, bucket=settings.s3_bucket)
         try:
             yield Resources(
                 store=store,
                 inventory=inventory,
                 schema=Schema(engine),
-                recipes=Recipes(engine),
+                recipes=recipes,
                 recipe_writer=recipe_writer,
                 idempotency_keys=IdempotencyKeys(engine, kept_seconds=settings.idempotency_key_seconds),
                 sweep_lease=Lease(engine, "sweep"),
                 deletions=Deletions(store, inventory, PendingDeletions(engine, bucket=bucket.url), bucket),
+                renderer=Renderer(
+                    recipes=recipes,
+                    renderings=Renderings(engine),
+                    objects=RenditionObjects(
+                        store, inventory, bucket, cache_control=cache_control(settings.shared_cache_seconds)
+                    ),
+                    policy=RenditionPolicy(sizes=settings.renditions, url_template=settings.rendition_url),
+                    slot=Slot(default_path()),
+                    limits=Limits(),
+                    undo=undo,
+                ),
                 undo=undo,
             )
         finally:

@@ -35,6 +35,12 @@ MAX_PARTS = 10_000
 
 DEFAULT_PHOTO_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/heic", "image/heif")
 
+DEFAULT_RENDITIONS = (320, 960, 1920)
+"""Longest sides in pixels: for a tile of a gallery, for a tile on a dense screen or half a page, and for a screen."""
+MAX_RENDITIONS = 8
+MAX_RENDITION_SIZE = 4096
+"""In pixels. Larger renditions would need more memory than a small dyno has."""
+
 MIN_TOKEN_LENGTH = 16
 """Minimum length of an API token: too long to guess over a network, if it is random."""
 MIN_SECRET_KEY_LENGTH = 32
@@ -65,6 +71,8 @@ _ALIASES = {
     "S3_BUCKET": ("BUCKETEER_BUCKET_NAME",),
     "AWS_REGION": ("AWS_DEFAULT_REGION", "BUCKETEER_AWS_REGION"),
 }
+
+_MAY_BE_EMPTY = frozenset({"RENDITIONS"})
 
 
 class SettingsError(Exception):
@@ -187,6 +195,28 @@ def _photo_types(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _rendition_sizes(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value in {"", "none"}:
+        return ()
+    sizes = {item.strip() for item in value.split(",")}
+    if not all(re.fullmatch(r"[0-9]{1,4}", size) and 16 <= int(size) <= MAX_RENDITION_SIZE for size in sizes):
+        raise ValueError(f"write sizes from 16 to {MAX_RENDITION_SIZE} pixels with commas between them, or none")
+    if len(sizes) > MAX_RENDITIONS:
+        raise ValueError(f"contains {len(sizes)} sizes; {MAX_RENDITIONS} are allowed")
+    return tuple(sorted(map(int, sizes)))
+
+
+def _rendition_url(value: str) -> str:
+    _http_url(re.sub(r"\{(size|key)\}", "x", value))
+    if "{size}" not in value or "{key}" not in value:
+        raise ValueError("must contain {size} and {key}, as in https://img.example.com/{size}/{key}")
+    if set(value.replace("{size}", "").replace("{key}", "")) & set("{}"):
+        raise ValueError("may contain {size} and {key}, but no other braces")
+    return value
+
+
 def _secrets(value: object) -> object:
     return tuple(SecretStr(item.strip()) for item in value.split(",")) if isinstance(value, str) else value
 
@@ -224,7 +254,7 @@ class _Environment(BaseModel):
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
-        """Return the settings in `environ`. An empty value counts as unset, as in Heroku's dashboard.
+        """Return the settings in `environ`. An empty value counts as unset, except where it has a meaning.
 
         Raises:
             SettingsError: A variable is missing or invalid.
@@ -232,7 +262,7 @@ class _Environment(BaseModel):
         values = {
             name: value.strip()
             for name, value in environ.items()
-            if value.strip() and name not in cls.model_fields  # field names are for constructors only
+            if (value.strip() or name in _MAY_BE_EMPTY) and name not in cls.model_fields  # those are for constructors
         }
         for name, others in _ALIASES.items():
             found = next((values[other] for other in (name, *others) if other in values), None)
@@ -339,6 +369,12 @@ class Settings(DatabaseSettings, S3Settings):
         DEFAULT_PHOTO_TYPES, validation_alias="PHOTO_TYPES"
     )
     photo_metadata: PhotoMetadata = Field(PhotoMetadata.REMOVE, validation_alias="PHOTO_METADATA")
+    renditions: Annotated[tuple[int, ...], BeforeValidator(_rendition_sizes)] = Field(
+        DEFAULT_RENDITIONS, validation_alias="RENDITIONS"
+    )
+    """Longest sides in pixels, ascending; empty if no renditions are offered."""
+    rendition_url: Annotated[str, AfterValidator(_rendition_url)] | None = Field(None, validation_alias="RENDITION_URL")
+    """The address of a rendition elsewhere, with `{size}` and `{key}`; None if this service makes them."""
 
     root_path: Annotated[str, AfterValidator(_root_path)] = Field("", validation_alias="ROOT_PATH")
     """The path below which a reverse proxy publishes the service; empty at the root of a host."""

@@ -17,7 +17,7 @@ from recipe_api.database.repository import Position, Recipes
 from recipe_api.database.session import open_engine
 from recipe_api.errors import DatabaseUnavailable, RecipeNotFound
 from recipe_api.settings import Settings
-from tests.support.rows import BEGINNING, emptied, row
+from tests.support.rows import BEGINNING, emptied, photo_only, row
 from tests.support.service import HOST, closed_port
 
 
@@ -54,13 +54,17 @@ class TestRows:
             await recipe_writer.add(each)
 
         ref = ObjectRef(key=recipe.key, bucket=None, location=recipe.location)
-        assert await recipes.remove(recipe.id) == [ref]
+        assert await recipes.remove(recipe.id, objects_of=photo_only) == [ref]
         with pytest.raises(RecipeNotFound):
             await recipes.get(recipe.id)
         assert (await recipes.get(other.id)).id == other.id
 
     async def test_that_do_not_exist_raise_an_error(self, recipes: Recipes) -> None:
-        for call in (recipes.get(uuid4()), recipes.rename(uuid4(), "x"), recipes.remove(uuid4())):
+        for call in (
+            recipes.get(uuid4()),
+            recipes.rename(uuid4(), "x"),
+            recipes.remove(uuid4(), objects_of=photo_only),
+        ):
             with pytest.raises(RecipeNotFound):
                 await call
 
@@ -105,7 +109,7 @@ class TestPages:
 
         seen = await anext(pages)
         await recipe_writer.add(row(seconds=100))
-        await recipes.remove(ids[1])  # the last one on the page
+        await recipes.remove(ids[1], objects_of=photo_only)  # the last one on the page
         seen += [found async for page in pages for found in page]
 
         assert seen == ids
@@ -131,7 +135,7 @@ class TestAnUnavailableDatabase:
             away.get(uuid4()),
             away.page(after=None, limit=1),
             away.rename(uuid4(), "x"),
-            away.remove(uuid4()),
+            away.remove(uuid4(), objects_of=photo_only),
             away.is_committed(row()),
             away.known_keys([]),
         ):

@@ -54,7 +54,7 @@ def test_the_response_describes_the_stored_recipe(service: Service, backstage: B
     recipe = created(response)
     assert list(recipe) == [
         *("id", "label", "key", "location", "content_type", "size", "etag", "original_name", "created_at"),
-        *("width", "height", "metadata", "manage_token"),
+        *("width", "height", "metadata", "renditions", "placeholder", "manage_token"),
     ]
     assert (recipe["width"], recipe["height"], recipe["metadata"]) == (768, 1024, "removed")
     assert recipe["label"] == "Crêpes 🥞"

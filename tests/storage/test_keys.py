@@ -8,7 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recipe_api.photos.kinds import KNOWN
-from recipe_api.storage.keys import RANDOM_BYTES, creation_time, lower_bound, new_key, now
+from recipe_api.storage.keys import (
+    RANDOM_BYTES,
+    creation_time,
+    lower_bound,
+    new_key,
+    now,
+    rendition_key,
+    rendition_size,
+    stem,
+)
 
 # From the first time of 13 digits (before it, zeros fill them up) to the last.
 FIRST, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2286, 11, 20, 17, 46, 39, 999_999, tzinfo=UTC)
@@ -101,6 +110,9 @@ KEY = "1795332567934-4f9a1c2b7d3e8a605f9b1c2d3e4f5a6b.jpg"
         (KEY.removesuffix("jpg"), ""),
         (f"{KEY}.php", ""),
         (KEY.replace("jpg", "waytoolong"), ""),
+        (KEY.replace(".jpg", "_320.jpg"), ""),
+        (KEY.replace(".jpg", "_0320.webp"), ""),
+        (KEY.replace(".jpg", "_32000.webp"), ""),
         (KEY.replace("1795332567934", "１７９５３３２５６７９３４"), ""),  # noqa: RUF001 - digits, and no ASCII
     ],
 )
@@ -108,12 +120,44 @@ def test_a_key_of_another_form_has_no_time(key: str, prefix: str) -> None:
     assert creation_time(key, prefix=prefix) is None
 
 
-@given(key=st.text() | st.from_regex(r"[0-9]{12,14}-[0-9a-f]{31,33}\.[a-z0-9]{0,9}"), prefix=prefixes)
+@given(
+    key=st.text() | st.from_regex(r"[0-9]{12,14}-[0-9a-f]{31,33}(\.[a-z0-9]{0,9}|_[0-9]{1,5}\.webp)"), prefix=prefixes
+)
 @settings(deadline=None, max_examples=300)
 def test_text_has_a_time_only_if_it_has_the_form_of_a_key(key: str, prefix: str) -> None:
     moment = creation_time(key, prefix=prefix)
-    form = re.escape(prefix) + r"[0-9]{13}-[0-9a-f]{32}\.[a-z0-9]{1,8}"
+    form = re.escape(prefix) + r"[0-9]{13}-[0-9a-f]{32}(\.[a-z0-9]{1,8}|_[1-9][0-9]{1,3}\.webp)"
     assert (moment is not None) == bool(re.fullmatch(form, key))
+
+
+class TestTheKeyOfARendition:
+    @given(time=times, prefix=prefixes, extension=extensions, size=st.integers(16, 4096))
+    @settings(deadline=None, max_examples=200)
+    def test_follows_its_photo_and_precedes_all_later_ones(
+        self, time: datetime, prefix: str, extension: str, size: int
+    ) -> None:
+        photo = new_key(time, prefix=prefix, extension=extension)
+        rendition = rendition_key(photo, size)
+
+        assert photo < rendition
+        assert rendition < prefix + lower_bound(time + timedelta(milliseconds=1))
+        assert creation_time(rendition, prefix=prefix) == creation_time(photo, prefix=prefix)
+
+    @given(time=times, prefix=prefixes, extension=extensions, size=st.integers(16, 4096))
+    @settings(deadline=None, max_examples=200)
+    def test_contains_the_stem_of_its_photo_and_its_size(
+        self, time: datetime, prefix: str, extension: str, size: int
+    ) -> None:
+        photo = new_key(time, prefix=prefix, extension=extension)
+
+        assert stem(rendition_key(photo, size)) == stem(photo) == photo.removesuffix(f".{extension}")
+        assert rendition_size(rendition_key(photo, size)) == size
+        assert rendition_size(photo) is None
+
+    def test_is_not_that_of_another_photo(self) -> None:
+        time = now()
+        photo, other = (new_key(time, prefix="", extension="webp") for _ in range(2))
+        assert stem(photo) != stem(other)
 
 
 def test_now_is_truncated_to_milliseconds() -> None:

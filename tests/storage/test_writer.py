@@ -1,7 +1,7 @@
 """The writer: objects of any size arrive complete, memory is limited, and failures leave nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -47,6 +47,9 @@ class Gate:
     async def wait_for(self, travelling: int) -> None:
         async with self.arrived:
             await self.arrived.wait_for(lambda: self.travelling == travelling)
+
+    def read(self, key: str) -> AsyncGenerator[bytes]:
+        return self._store.read(key)
 
     async def put(self, key: str, body: Body, attributes: Attributes) -> str:
         self.bodies.append(body)

@@ -10,7 +10,7 @@ from recipe_api.storage import keys
 from tests.support.service import NO_TLS
 from tests.support.traces import Backstage
 
-_ONLY_IN_RESPONSE = {"manage_token"}
+_ONLY_IN_RESPONSE = {"manage_token", "renditions"}
 
 
 def fetch(location: str) -> httpx.Response:
@@ -24,6 +24,7 @@ def row_of(recipe: dict[str, Any]) -> dict[str, Any]:
     """Return the row that belongs to the response to an upload."""
     row = {name: value for name, value in recipe.items() if name not in _ONLY_IN_RESPONSE}
     row["photo_metadata"] = row.pop("metadata")
+    row["rendition_sizes"] = None
     return row | {"id": UUID(recipe["id"]), "created_at": datetime.fromisoformat(recipe["created_at"])}
 
 

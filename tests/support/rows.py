@@ -7,7 +7,9 @@ from uuid import UUID, uuid4
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from recipe_api.database.deletions import ObjectRef
 from recipe_api.database.models import Recipe
+from recipe_api.database.repository import photo_of
 
 BEGINNING = datetime(2026, 11, 22, 7, 29, 27, 934_000, tzinfo=UTC)
 _numbers = count()
@@ -27,6 +29,11 @@ def row(*, label: str = "Pancakes", seconds: int = 0, recipe_id: UUID | None = N
         original_name="pancakes.jpg",
         created_at=BEGINNING + timedelta(seconds=seconds),
     )
+
+
+def photo_only(recipe: Recipe) -> list[ObjectRef]:
+    """Return the objects of a recipe without renditions."""
+    return [photo_of(recipe)]
 
 
 async def emptied(engine: AsyncEngine) -> None:

@@ -103,7 +103,7 @@ class Backstage:
         """Replace the table by a view that divides by zero when it is read: an unexpected error."""
         columns = (
             "id, label, key, location, content_type, (1 / 0)::bigint AS size, etag, original_name, created_at, bucket, "
-            "width, height, photo_metadata"
+            "width, height, photo_metadata, placeholder, rendition_sizes"
         )
         self.sql("ALTER TABLE recipe RENAME TO elsewhere")
         try:

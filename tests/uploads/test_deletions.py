@@ -18,7 +18,7 @@ from recipe_api.uploads import deletions
 from tests.support.database_proxy import DatabaseProxy
 from tests.support.fault_proxy import StoreProxy
 from tests.support.proxy import Fault, Plan
-from tests.support.rows import row
+from tests.support.rows import photo_only, row
 from tests.support.traces import Backstage, eventually
 
 Make = Callable[..., Settings]
@@ -69,7 +69,7 @@ class TestRemovingARow:
         async def remove_and_die() -> None:
             async with open_resources(make_settings()) as resources:
                 await resources.recipe_writer.add(recipe)
-                await resources.recipes.remove(recipe.id)
+                await resources.recipes.remove(recipe.id, objects_of=photo_only)
 
         run_apart(remove_and_die())
 
@@ -87,7 +87,7 @@ class TestRemovingARow:
             async with open_resources(make_settings()) as resources:
                 await resources.recipe_writer.add(recipe)
                 with pytest.raises(DatabaseUnavailable):
-                    await resources.recipes.remove(recipe.id)
+                    await resources.recipes.remove(recipe.id, objects_of=photo_only)
 
         backstage.sql("ALTER TABLE pending_deletion RENAME TO away")
         try:

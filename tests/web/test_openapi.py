@@ -27,6 +27,7 @@ OPERATIONS = {
         {"200", "400", "401", "403", "404", "408", "413", "415", "422", "503"},
     ),
     "deleteRecipe": ("/recipe/{recipe_id}", "delete", {"204", "401", "403", "404", "422", "503"}),
+    "getRendition": ("/recipe/{recipe_id}/photo/{size}", "get", {"302", "404", "422", "503"}),
     "healthz": ("/healthz", "get", {"200"}),
     "readyz": ("/readyz", "get", {"200", "503"}),
 }

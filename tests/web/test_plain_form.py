@@ -57,7 +57,7 @@ class TestStored:
         assert "pancakes.jpg" in shown(answer)
         assert answer.headers["Location"] in shown(answer)
         photos = recipe["location"].rpartition("/")[0].rpartition("/")[0]
-        assert f"img-src data: {photos};" in answer.headers["Content-Security-Policy"]
+        assert f"img-src data: 'self' {photos};" in answer.headers["Content-Security-Policy"]
         assert len(backstage.objects()) == len(backstage.rows()) == 1
 
     def test_the_token_on_the_page_manages_the_recipe(self, client: httpx.Client) -> None:

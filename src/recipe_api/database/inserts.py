@@ -12,17 +12,18 @@ from sqlalchemy.sql.selectable import NamedFromClause
 from sqlalchemy.types import TypeEngine
 from sqlmodel import col, update
 
-from recipe_api.database.models import IdempotencyKey, Recipe
+from recipe_api.database.models import IdempotencyKey, Recipe, RecipeBase
 
 CLAIMED = "id"
 """The column that `ROWS_WITH_KEYS` returns: the ids of recipes whose requests still held their claims."""
 
 _Columns = Sequence[tuple[str, TypeEngine[Any]]]
 
-# The parameters are arrays, which have no collation.
+# Of the columns that an upload sets. The parameters are arrays, which have no collation.
 _RECIPE: _Columns = [
     (each.name, Text() if isinstance(each.type, Text) else each.type)
     for each in Recipe.metadata.tables["recipe"].columns
+    if each.name in RecipeBase.model_fields
 ]
 _CLAIM: _Columns = [
     ("claim_scope", Text()),

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Index, Integer, LargeBinary, Text, Uuid
+from sqlalchemy import ARRAY, BigInteger, Column, DateTime, ForeignKey, Index, Integer, LargeBinary, Text, Uuid
 from sqlmodel import Field, SQLModel
 
 
@@ -39,6 +39,11 @@ class Recipe(RecipeBase, table=True):
     """A row of the table of recipes."""
 
     __table_args__ = (Index("recipe_created_at_id", "created_at", "id"),)  # the order of lists
+
+    placeholder: str | None = Field(default=None, sa_column=Column(Text))
+    """ThumbHash of the photo in base64; None until its renditions have been made."""
+    rendition_sizes: list[int] | None = Field(default=None, sa_column=Column(ARRAY(Integer)))
+    """The renditions that have been made, by their longest sides in pixels, ascending; None before the first."""
 
 
 class IdempotencyKey(SQLModel, table=True):
@@ -77,6 +82,16 @@ class PendingDeletion(SQLModel, table=True):
     """The number of retries, not counting the first attempt of the process that accepted the deletion."""
     next_attempt_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, index=True))
     """Until then, only the process that made the last attempt may delete the object."""
+
+
+class Rendering(SQLModel, table=True):
+    """A photo whose renditions are being made, or could not be; see `renderings`."""
+
+    recipe_id: UUID = Field(sa_column=Column(Uuid, ForeignKey("recipe.id", ondelete="CASCADE"), primary_key=True))
+    attempts: int = Field(sa_column=Column(Integer, nullable=False))
+    """The attempts that began and did not succeed, including the one in progress."""
+    claimed_until: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+    """Until then, only the process that made the last attempt may render the photo."""
 
 
 class Lease(SQLModel, table=True):

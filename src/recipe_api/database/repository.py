@@ -1,6 +1,6 @@
 """Reads, changes and deletes recipes. `recipe_writer` inserts them."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -93,17 +93,24 @@ class Recipes:
             raise _not_found(recipe_id)
         return recipe
 
-    async def remove(self, recipe_id: UUID) -> list[ObjectRef]:
+    async def remove(
+        self, recipe_id: UUID, *, objects_of: Callable[[Recipe], Sequence[ObjectRef]]
+    ) -> Sequence[ObjectRef]:
         """Delete a row and return its objects, whose deletion becomes pending in the same commit.
+
+        Args:
+            recipe_id: The recipe.
+            objects_of: Returns the objects of a recipe.
 
         Raises:
             RecipeNotFound: No recipe has this id.
         """
-        statement = delete(Recipe).where(col(Recipe.id) == recipe_id).returning(*_OBJECT_REF)
+        statement = delete(Recipe).where(col(Recipe.id) == recipe_id).returning(Recipe)
         async with session(self._engine) as opened:
-            refs = _object_refs(await opened.exec(statement))
-            if not refs:
+            recipe: Recipe | None = (await opened.exec(statement)).scalar_one_or_none()
+            if recipe is None:
                 raise _not_found(recipe_id)
+            refs = objects_of(recipe)
             await request_deletion(opened, refs)
             await opened.commit()
         return refs
@@ -141,6 +148,11 @@ class Recipes:
         async with session(self._engine) as opened:
             await opened.exec(delete(Recipe).where(col(Recipe.key).in_(keys)))
             await opened.commit()
+
+
+def photo_of(recipe: RecipeBase) -> ObjectRef:
+    """Return the object with a recipe's photo."""
+    return ObjectRef(key=recipe.key, bucket=recipe.bucket, location=recipe.location)
 
 
 _OBJECT_REF = (col(Recipe.key), col(Recipe.bucket), col(Recipe.location))

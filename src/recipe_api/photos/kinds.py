@@ -61,6 +61,9 @@ _SIGNATURES: tuple[tuple[Kind, Callable[[bytes], bool]], ...] = (
     (Kind("image/jxl", "jxl"), _starts(b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")),
 )
 
+SHOWN_BY_BROWSERS = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/bmp"})
+"""The content types that every current browser displays."""
+
 KNOWN = {kind.content_type: kind for kind, _ in _SIGNATURES} | {ANYTHING.content_type: ANYTHING}
 """Every type that PHOTO_TYPES may contain, by content type."""
 

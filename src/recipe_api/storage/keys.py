@@ -2,6 +2,9 @@
 
 `1795332567934-4f9a1c….jpg`: milliseconds since the epoch (13 digits until the year 2286, so that keys sort like the
 numbers), 128 random bits, and the extension of the file's detected type. The configured prefix precedes it.
+
+A rendition of the photo, such as `1795332567934-4f9a1c…_320.webp`, has the same beginning, and its longest side in
+pixels. In a listing it follows its original, because the underscore sorts after the dot.
 """
 
 import re
@@ -14,13 +17,36 @@ RANDOM_BYTES = 16
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _LAST = 10**13 - 1  # in the year 2286
-_KEY = re.compile(r"(?P<milliseconds>[0-9]{13})-[0-9a-f]{32}\.[a-z0-9]{1,8}", re.ASCII)
+_KEY = re.compile(r"(?P<milliseconds>[0-9]{13})-[0-9a-f]{32}(\.[a-z0-9]{1,8}|_[1-9][0-9]{1,3}\.webp)", re.ASCII)
+_RENDITION = re.compile(r"(?P<stem>.*[0-9]{13}-[0-9a-f]{32})_(?P<size>[1-9][0-9]{1,3})\.webp", re.ASCII)
 
 
 def new_key(created_at: datetime, *, prefix: str, extension: str) -> str:
     """Return a key that was never used before."""
     milliseconds = (created_at - _EPOCH) // _MILLISECOND
     return f"{prefix}{milliseconds:013d}-{secrets.token_hex(RANDOM_BYTES)}.{extension}"
+
+
+def stem(key: str) -> str:
+    """Return what the key of a photo and the keys of its renditions have in common, including the prefix."""
+    rendition = _RENDITION.fullmatch(key)
+    return rendition["stem"] if rendition else key.rpartition(".")[0]
+
+
+def rendition_key(key: str, size: int) -> str:
+    """Return the key of a photo's rendition.
+
+    Args:
+        key: The key of the photo.
+        size: The longest side of the rendition in pixels.
+    """
+    return f"{stem(key)}_{size}.webp"
+
+
+def rendition_size(key: str) -> int | None:
+    """Return the size in the key of a rendition; None if it is not one."""
+    rendition = _RENDITION.fullmatch(key)
+    return int(rendition["size"]) if rendition else None
 
 
 def creation_time(key: str, *, prefix: str) -> datetime | None:

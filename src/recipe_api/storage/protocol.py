@@ -1,4 +1,4 @@
-"""The interface of an object store: eight operations on one object, five on the whole bucket.
+"""The interface of an object store: nine operations on one object, five on the whole bucket.
 
 `S3Store` and `S3Inventory` implement it. Every implementation guarantees:
 
@@ -9,7 +9,7 @@
 - If `put` or `create_upload` raises a `StorageUnavailable` whose `had_no_effect` is true, it left nothing behind.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -72,6 +72,10 @@ class ObjectStore(Protocol):
 
     async def abort_uploads(self, key: str, *, but: Upload | None = None) -> None:
         """Abort every multipart upload of `key` except `but`, including those whose ID was lost."""
+        ...
+
+    def read(self, key: str) -> AsyncGenerator[bytes]:
+        """Yield the bytes of an object in chunks of at most 256 KiB; raise if it ends early."""
         ...
 
     async def delete(self, key: str) -> None:

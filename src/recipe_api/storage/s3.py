@@ -7,7 +7,7 @@ an object with our own metadata under a key of 128 random bits is our own.
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from recipe_api.storage.failures import FAILURES, code_of, is_denied, translate_
 from recipe_api.storage.protocol import Attributes, Part, Upload
 from recipe_api.storage.retries import Effect, retry
 from recipe_api.storage.s3_writer import Fallback, S3Writer, WriteOptions
+from recipe_api.units import KIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +32,9 @@ LOOKUP_SECONDS = 3
 
 DENIED_SECONDS = 60
 """How long the service is not ready after the store denied a write and none has succeeded since."""
+
+READ_BYTES = 256 * KIB
+"""The most that is read of an object at once."""
 
 _WRITES = {"PutObject", "CreateMultipartUpload"}
 _UPLOAD_GONE = {"NoSuchUpload", "404"}
@@ -130,6 +134,14 @@ class S3Store:
             upload = Upload(listed["Key"], listed["UploadId"], Attributes(content_type="", content_disposition=""))
             if upload.key == key and not (but and upload.upload_id == but.upload_id):
                 await self.abort_upload(upload)
+
+    async def read(self, key: str) -> AsyncGenerator[bytes]:
+        with self._translate_errors("GetObject", key):
+            found = await retry(lambda: self._client.get_object(Bucket=self._bucket, Key=key))
+            body = found["Body"]
+            async with body:  # yields the response beneath it, which does not check the length
+                while chunk := await body.read(READ_BYTES):
+                    yield chunk
 
     async def delete(self, key: str) -> None:
         with self._translate_errors("DeleteObject", key):

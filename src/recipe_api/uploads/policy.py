@@ -9,6 +9,16 @@ from recipe_api.photos.filtering import Dimensions
 from recipe_api.photos.kinds import Kind
 from recipe_api.photos.metadata import PhotoMetadata
 from recipe_api.uploads.labels import check_label
+from recipe_api.uploads.rendition_policy import RenditionPolicy
+
+
+def cache_control(shared_cache_seconds: int) -> str:
+    """Return the `Cache-Control` header of a photo and its renditions.
+
+    They never change, so a browser may keep them for a year (RFC 8246). Shared caches, such as a CDN, may keep them for
+    a shorter time, because they would continue to show them to others after they were deleted.
+    """
+    return f"public, max-age=31536000, s-maxage={shared_cache_seconds}, immutable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +32,8 @@ class UploadPolicy:
     """Returns the public address of a key."""
     bucket: str
     """The address of the bucket itself, which may differ from the public one."""
-    shared_cache_seconds: int
+    cache_control: str
+    """The `Cache-Control` header of a photo."""
     max_photo_bytes: int
     max_label_bytes: int
     max_form_parts: int
@@ -30,18 +41,10 @@ class UploadPolicy:
     """Maximum number of concurrent uploads in a process."""
     max_uploads_per_client: int
     """Maximum number of concurrent uploads from one address or with one token."""
+    renditions: RenditionPolicy
     part_size: int
     parts_in_flight: int
     """Maximum number of parts of one upload that are sent concurrently."""
-
-    @property
-    def cache_control(self) -> str:
-        """The `Cache-Control` header of a photo.
-
-        A photo never changes, so a browser may keep it for a year (RFC 8246). Shared caches, such as a CDN, may keep it
-        for a shorter time, because they would continue to show it to others after it was deleted.
-        """
-        return f"public, max-age=31536000, s-maxage={self.shared_cache_seconds}, immutable"
 
     def form_rules(self) -> FormRules:
         """Return the rules for the form: a text field `label` and a file field `photo`."""

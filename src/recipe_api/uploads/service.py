@@ -8,6 +8,7 @@ too, the sweep resolves it later.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -28,6 +29,7 @@ from recipe_api.uploads.deletions import Deletions
 from recipe_api.uploads.draft import RecipeDraft
 from recipe_api.uploads.idempotency import Attempt, UploadKey, attempt, replay
 from recipe_api.uploads.policy import UploadPolicy
+from recipe_api.uploads.rendition_policy import objects_of
 from recipe_api.uploads.source import UploadSource
 
 RESOLVE_SECONDS = 5
@@ -121,14 +123,18 @@ class Uploads:
         """Wait until no upload is in progress."""
         await self._admission.idle()
 
-    async def _remove(self, recipe_id: UUID) -> list[ObjectRef]:
+    async def _remove(self, recipe_id: UUID) -> Sequence[ObjectRef]:
         try:
-            return await self._recipes.remove(recipe_id)
+            return await self._recipes.remove(recipe_id, objects_of=self._objects_of)
         except RecipeNotFound:
             raise
         except BaseException:
             self._deletions.retry_soon()  # the deletion may have been committed
             raise
+
+    def _objects_of(self, recipe: Recipe) -> Sequence[ObjectRef]:
+        sizes = self.policy.renditions.sizes if self.policy.renditions.are_made_here else ()
+        return objects_of(recipe, sizes=sizes)
 
     async def _create(self, source: UploadSource, client: ClientContext, begun: Attempt | None) -> RecipeBase:
         form, clock = source.form, source.clock

@@ -9,6 +9,7 @@ from fastapi.security import HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
 from recipe_api.resources import Resources
+from recipe_api.uploads.renditions import Renditions
 from recipe_api.uploads.service import Uploads
 from recipe_api.web.body import BodyTimeouts
 from recipe_api.web.cross_site import CrossSiteForms
@@ -25,6 +26,7 @@ class Services:
 
     resources: Resources
     uploads: Uploads
+    renditions: Renditions
     tokens: Tokens
     allow_insecure_tokens: bool
     cross_site_forms: CrossSiteForms

@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import Scope
 
 from recipe_api.errors import TokenRequired, UnknownToken
+from recipe_api.photos.kinds import SHOWN_BY_BROWSERS
 from recipe_api.web.addresses import origin
 from recipe_api.web.negotiation import prefers_html
 from recipe_api.web.root_path import address, root_path, route_path
@@ -23,7 +24,6 @@ from recipe_api.web.schemas import CreatedRecipeOut, Problem
 VARY = {"Vary": "Accept"}
 """Added to both representations of every response that also exists as HTML."""
 
-_SHOWN_BY_BROWSERS = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/bmp"})
 _SCRIPT_NEEDED = "This service requires an API token, which a plain form cannot send. Turn on JavaScript and try again."
 _ADVICE = {TokenRequired.code: _SCRIPT_NEEDED, UnknownToken.code: _SCRIPT_NEEDED}
 
@@ -41,17 +41,32 @@ def wants_html(scope: Scope) -> bool:
 def created_page(scope: Scope, recipe: CreatedRecipeOut, *, headers: dict[str, str]) -> Response:
     """Return the page that shows a new recipe and its manage token."""
     location = escape(recipe.location)
-    photo = f'<p><a href="{location}"><img src="{location}" alt="{escape(recipe.label)}"></a></p>'
     page = _template("created").substitute(
         root=escape(root_path(scope)),
         label=escape(recipe.label),
-        photo=photo if recipe.content_type in _SHOWN_BY_BROWSERS else "",
+        photo=_photo(recipe),
         name=escape(recipe.original_name),
         location=location,
         manage_token=escape(recipe.manage_token),
         recipe=escape(address(scope, f"/recipe/{recipe.id}")),
     )
-    return _page(page, 201, headers, images=f"data: {origin(recipe.location)}")
+    return _page(page, 201, headers, images=" ".join(("data: 'self'", *_photo_origins(recipe))))
+
+
+def _photo(recipe: CreatedRecipeOut) -> str:
+    """Return the photo as HTML: itself if browsers show it, or else its largest rendition; empty if there is none."""
+    sources = [rendition.location for rendition in recipe.renditions]
+    if recipe.content_type in SHOWN_BY_BROWSERS:
+        sources.append(recipe.location)
+    if not sources:
+        return ""
+    image = f'<img src="{escape(sources[-1])}" alt="{escape(recipe.label)}">'
+    return f'<p><a href="{escape(recipe.location)}">{image}</a></p>'
+
+
+def _photo_origins(recipe: CreatedRecipeOut) -> list[str]:
+    addresses = [recipe.location, *(rendition.location for rendition in recipe.renditions)]
+    return sorted({origin(each) for each in addresses if not each.startswith("/")})
 
 
 def problem_page(scope: Scope, problem: Problem, *, headers: dict[str, str]) -> Response:

@@ -14,11 +14,13 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from recipe_api import errors
+from recipe_api.database.models import Recipe
 from recipe_api.database.repository import Position
 from recipe_api.web.body import read_json
 from recipe_api.web.compression import CompressedRoute
 from recipe_api.web.dependencies import AppServices, api_token, manage_token
 from recipe_api.web.problems import TEXT_ERRORS, responses
+from recipe_api.web.renditions import renditions_of
 from recipe_api.web.root_path import address
 from recipe_api.web.schemas import RecipeChange, RecipeOut, RecipePageOut
 
@@ -59,7 +61,7 @@ async def list_recipes(
     following = None
     if page.next:
         following = address(request.scope, f"/recipe?{urlencode({'limit': limit, 'after': _cursor(page.next)})}")
-    return RecipePageOut(items=[RecipeOut.of(recipe) for recipe in page.recipes], next=following)
+    return RecipePageOut(items=[_recipe_out(request, recipe) for recipe in page.recipes], next=following)
 
 
 @router.get(
@@ -68,9 +70,9 @@ async def list_recipes(
     summary="Read a recipe",
     responses=responses(errors.RecipeNotFound, errors.InvalidParameter, errors.DatabaseUnavailable),
 )
-async def get_recipe(recipe_id: UUID, services: AppServices) -> RecipeOut:
+async def get_recipe(recipe_id: UUID, request: Request, services: AppServices) -> RecipeOut:
     """Return a recipe to anyone who knows its id."""
-    return RecipeOut.of(await services.uploads.get(recipe_id))
+    return _recipe_out(request, await services.uploads.get(recipe_id))
 
 
 @router.patch(
@@ -100,7 +102,7 @@ async def get_recipe(recipe_id: UUID, services: AppServices) -> RecipeOut:
 async def rename_recipe(recipe_id: UUID, request: Request, services: AppServices) -> RecipeOut:
     """Change the label. This needs the recipe's manage token or an API token."""
     change = await read_json(request, RecipeChange, timeouts=services.body_timeouts)
-    return RecipeOut.of(await services.uploads.rename(recipe_id, change.label))
+    return _recipe_out(request, await services.uploads.rename(recipe_id, change.label))
 
 
 @router.delete(
@@ -126,6 +128,10 @@ async def delete_recipe(recipe_id: UUID, services: AppServices) -> Response:
     """
     await services.uploads.delete(recipe_id)
     return Response(status_code=204)
+
+
+def _recipe_out(request: Request, recipe: Recipe) -> RecipeOut:
+    return RecipeOut.of(recipe, renditions=renditions_of(request, recipe))
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -30,7 +30,33 @@ _RECIPE: JsonDict = {
     "width": 1200,
     "height": 900,
     "metadata": "removed",
+    "renditions": [
+        {
+            "width": 320,
+            "height": 240,
+            "content_type": "image/webp",
+            "location": "/recipe/0b6f5a52-5d3f-4c3e-9a43-0d7a1a2f6c11/photo/320",
+        }
+    ],
+    "placeholder": None,
 }
+
+
+class RenditionOut(BaseModel):
+    """A smaller image of a photo."""
+
+    model_config = ConfigDict(title="Rendition")
+
+    width: int = Field(description="Width in pixels.")
+    height: int = Field(description="Height in pixels.")
+    content_type: str | None = Field(
+        description="The media type; null if another service makes the rendition and chooses its type."
+    )
+    location: str = Field(
+        description="Where to fetch it: a path of this service until the rendition has been made, and its public URL "
+        "from then on. The path continues to work.",
+        json_schema_extra={"format": "uri-reference"},
+    )
 
 
 class RecipeOut(BaseModel):
@@ -58,11 +84,22 @@ class RecipeOut(BaseModel):
         validation_alias="photo_metadata",
         description="Whether metadata, such as the place where the photo was taken, was removed before it was stored.",
     )
+    renditions: list[RenditionOut] = Field(
+        description="Smaller images of the photo, from the smallest to the largest. Empty if the photo's type or "
+        "dimensions do not permit any, or if the service is configured to make none."
+    )
+    placeholder: str | None = Field(
+        None,
+        description="A ThumbHash in base64: a blurred image to show until the photo is there. Null until the "
+        "renditions have been made.",
+        json_schema_extra={"contentEncoding": "base64"},
+    )
 
     @classmethod
-    def of(cls, recipe: RecipeBase) -> Self:
+    def of(cls, recipe: RecipeBase, *, renditions: list[RenditionOut]) -> Self:
         """Return the public representation of a row."""
-        return cls.model_validate(recipe, from_attributes=True)
+        # The attributes of a row include more than its columns; Pydantic ignores the others.
+        return cls.model_validate(vars(recipe) | {"renditions": renditions})
 
 
 class CreatedRecipeOut(RecipeOut):
@@ -77,10 +114,9 @@ class CreatedRecipeOut(RecipeOut):
     )
 
     @classmethod
-    def created(cls, recipe: RecipeBase, *, manage_token: str) -> Self:
+    def created(cls, recipe: RecipeBase, *, renditions: list[RenditionOut], manage_token: str) -> Self:
         """Return the response to an upload."""
-        # A replay passes a row, whose attributes include more than its columns; Pydantic ignores the others.
-        return cls.model_validate(vars(recipe) | {"manage_token": manage_token})
+        return cls.model_validate(vars(recipe) | {"renditions": renditions, "manage_token": manage_token})
 
 
 class RecipePageOut(BaseModel):

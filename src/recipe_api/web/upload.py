@@ -25,6 +25,7 @@ from recipe_api.web.dependencies import BEARER, Services, api_token, services_of
 from recipe_api.web.direct import DirectRoute
 from recipe_api.web.negotiation import prefers_html
 from recipe_api.web.problems import TEXT_ERRORS, responses
+from recipe_api.web.renditions import renditions_of
 from recipe_api.web.root_path import address
 from recipe_api.web.schemas import CreatedRecipeOut
 from recipe_api.web.tokens import ANYONE, Caller
@@ -181,6 +182,7 @@ async def upload_recipe(request: Request) -> Response:
     finally:
         await source.form.close()
     recipe = created.recipe
+    services.renditions.offer(recipe)
     headers = {
         "Location": address(request.scope, f"/recipe/{recipe.id}"),
         "Cache-Control": "no-store",  # it contains a token
@@ -188,7 +190,11 @@ async def upload_recipe(request: Request) -> Response:
     }
     if created.replayed:
         headers["Idempotency-Replayed"] = "true"
-    out = CreatedRecipeOut.created(recipe, manage_token=services.tokens.manage_token(recipe.id))
+    out = CreatedRecipeOut.created(
+        recipe,
+        renditions=renditions_of(request, recipe),
+        manage_token=services.tokens.manage_token(recipe.id),
+    )
     if prefers_html(request.headers):
         return plain_form.created_page(request.scope, out, headers=headers)
     return Response(out.model_dump_json(), 201, headers, "application/json")

@@ -1,0 +1,86 @@
+"""The photos of this process that wait for their renditions.
+
+A new photo is offered after its upload, and may be dropped: a viewer who requests a rendition that does not exist puts
+the photo at the head of the queue, and `recipe-api render` makes what is missing. Photos are rendered one at a time,
+and all viewers who wait for the same photo share one rendering.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from uuid import UUID
+
+import structlog
+
+from recipe_api.errors import RecipeNotFound, Unavailable
+from recipe_api.uploads.renderer import Outcome, Renderer
+
+MAX_WAITING = 100
+"""Photos in the queue: about a minute of work on a small dyno. A page of the gallery shows 24."""
+
+_log = structlog.get_logger(__name__)
+
+
+class RenderQueue:
+    """A bounded queue of photos, and the task that renders them."""
+
+    def __init__(self, renderer: Renderer) -> None:
+        self._renderer = renderer
+        self._waiting: OrderedDict[UUID, asyncio.Future[Outcome]] = OrderedDict()
+        self._is_filled = asyncio.Event()
+
+    def offer(self, recipe_id: UUID) -> bool:
+        """Append a photo, unless the queue is full. Return whether the photo is in the queue."""
+        return self._append(recipe_id) is not None
+
+    async def render_now(self, recipe_id: UUID) -> Outcome:
+        """Put a photo at the head of the queue, and wait until it has been rendered."""
+        rendering = self._append(recipe_id)
+        if rendering is None:
+            return Outcome.BUSY
+        if recipe_id in self._waiting:
+            self._waiting.move_to_end(recipe_id, last=False)
+        return await asyncio.shield(rendering)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Render the photos in the queue, for as long as the block lasts."""
+        task = asyncio.create_task(self._run(), name="renditions")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    def _append(self, recipe_id: UUID) -> asyncio.Future[Outcome] | None:
+        if recipe_id not in self._waiting:
+            if len(self._waiting) >= MAX_WAITING:
+                return None
+            self._waiting[recipe_id] = asyncio.get_running_loop().create_future()
+            self._is_filled.set()
+        return self._waiting[recipe_id]
+
+    async def _run(self) -> None:
+        while True:
+            await self._is_filled.wait()
+            recipe_id = next(iter(self._waiting))
+            try:
+                outcome = await self._outcome(recipe_id)
+            finally:
+                rendering = self._waiting.pop(recipe_id)
+                if not self._waiting:
+                    self._is_filled.clear()
+            rendering.set_result(outcome)
+
+    async def _outcome(self, recipe_id: UUID) -> Outcome:
+        try:
+            return await self._renderer.render(recipe_id)
+        except RecipeNotFound:
+            return Outcome.GIVEN_UP
+        except Unavailable:  # already logged
+            return Outcome.FAILED
+        except Exception:  # noqa: BLE001 - a bug must not stop the renderer for good
+            _log.exception("unexpected error", recipe=str(recipe_id))
+            return Outcome.FAILED

@@ -1,0 +1,132 @@
+"""Makes the renditions of one photo: reads it from the store, has a child process decode it, and stores the results.
+
+A rendition depends only on its photo, which never changes. So it can be made again at any time, by any process, and
+nothing is lost if that fails. The order of the steps ensures that whatever is left by a crash is found: the attempt is
+counted before the photo is decoded, the objects are written before the row mentions them, and if the recipe was deleted
+in the meantime, the objects are deleted again.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+from enum import StrEnum
+from uuid import UUID
+
+import structlog
+
+from recipe_api.database.models import Recipe
+from recipe_api.database.renderings import Claim, Renderings
+from recipe_api.database.repository import Recipes
+from recipe_api.photos.renditions.process import Job, Limits, PhotoUnrenderable, Rendered, RendererFailed, render
+from recipe_api.photos.renditions.slot import Slot
+from recipe_api.undo import Undo
+from recipe_api.uploads.rendition_objects import RenditionObjects
+from recipe_api.uploads.rendition_policy import RenditionPolicy
+
+ATTEMPT_SECONDS = 90
+"""How long an attempt may take, including reading the photo and storing the renditions. Shorter than the claim."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Outcome(StrEnum):
+    """What became of an attempt to render a photo."""
+
+    DONE = "done"
+    """All of its renditions exist."""
+    BUSY = "busy"
+    """Another process is making them."""
+    FAILED = "failed"
+    """This attempt failed. Another one may succeed."""
+    GIVEN_UP = "given up"
+    """They cannot be made."""
+
+
+class Renderer:
+    """Makes the renditions of photos. Every method may raise `DatabaseUnavailable`.
+
+    Args:
+        recipes: The table of recipes.
+        renderings: The table of attempts.
+        objects: The bucket's photos and renditions.
+        policy: Which renditions are wanted.
+        slot: Held while a photo is decoded, so that it is one at a time on this machine.
+        limits: The limits of the child process that decodes it.
+        undo: Runs cleanup to completion.
+    """
+
+    def __init__(
+        self,
+        *,
+        recipes: Recipes,
+        renderings: Renderings,
+        objects: RenditionObjects,
+        policy: RenditionPolicy,
+        slot: Slot,
+        limits: Limits,
+        undo: Undo,
+    ) -> None:
+        self._recipes = recipes
+        self._renderings = renderings
+        self._objects = objects
+        self.policy = policy
+        self._slot = slot
+        self._limits = limits
+        self._undo = undo
+
+    async def render(self, recipe_id: UUID) -> Outcome:
+        """Make the renditions of a photo that do not exist yet.
+
+        Raises:
+            RecipeNotFound: No recipe has this id.
+            StorageUnavailable: The photo could not be read, or a rendition could not be written.
+        """
+        async with self._slot.taken() as lock:
+            recipe = await self._recipes.get(recipe_id)
+            sizes = self.policy.missing(recipe)
+            if not sizes:
+                return Outcome.DONE
+            if not self._objects.may_contain(recipe):
+                return Outcome.GIVEN_UP
+            claim = await self._renderings.claim(recipe_id)
+            if claim is not Claim.HELD:
+                return Outcome.BUSY if claim is Claim.BUSY else Outcome.GIVEN_UP
+            return await self._attempt(recipe, sizes, lock=lock)
+
+    async def _attempt(self, recipe: Recipe, sizes: Sequence[int], *, lock: int) -> Outcome:
+        """Render a photo that this process has claimed. The claim has ended when this returns or raises."""
+        try:
+            async with asyncio.timeout(ATTEMPT_SECONDS), aclosing(self._objects.read(recipe)) as photo:
+                job = Job(content_type=recipe.content_type, sizes=tuple(sizes))
+                rendered = await render(photo, job, limits=self._limits, lock=lock)
+                await self._keep(recipe, rendered)
+        except PhotoUnrenderable as reason:
+            _log.warning("photo cannot be rendered", recipe=str(recipe.id), key=recipe.key, reason=str(reason))
+            await self._renderings.give_up(recipe.id)
+            return Outcome.GIVEN_UP
+        except RendererFailed as failure:
+            _log.warning("renderer failed", recipe=str(recipe.id), key=recipe.key, reason=str(failure))
+            await self._renderings.end(recipe.id, counts=True)
+            return Outcome.FAILED
+        except BaseException:  # not the photo's fault: the store, the database, or a process that is stopping
+            await self._undo.run(self._renderings.end(recipe.id, counts=False), what=f"releasing {recipe.id}")
+            raise
+        return Outcome.DONE
+
+    async def _keep(self, recipe: Recipe, rendered: Rendered) -> None:
+        """Store the renditions, and record them in the row."""
+        for rendition in rendered.renditions:
+            await self._objects.write(recipe, rendition.size, rendition.data)
+        is_recorded = await self._renderings.record(
+            recipe.id,
+            sizes=[rendition.size for rendition in rendered.renditions],
+            placeholder=rendered.placeholder,
+            width=rendered.width,
+            height=rendered.height,
+        )
+        if is_recorded:
+            _log.info("renditions made", recipe=str(recipe.id), key=recipe.key)
+        else:
+            await self._undo.run(
+                self._objects.delete(recipe, self.policy.sizes), what=f"deleting renditions of {recipe.key}"
+            )

@@ -1,0 +1,61 @@
+"""The links to the renditions of a photo, and the route to which they lead until a rendition has been made."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Request
+from starlette.responses import RedirectResponse, Response
+
+from recipe_api import errors
+from recipe_api.database.models import RecipeBase
+from recipe_api.settings import MAX_RENDITION_SIZE
+from recipe_api.web.dependencies import AppServices, services_of
+from recipe_api.web.problems import responses
+from recipe_api.web.root_path import address
+from recipe_api.web.schemas import RenditionOut
+
+router = APIRouter(prefix="/recipe", tags=["recipes"])
+
+_CACHED = "public, max-age=3600"
+"""For redirects that stay true. A deleted photo is no longer at their target."""
+
+_SIZE = Path(ge=1, le=MAX_RENDITION_SIZE, description="The longest side in pixels, as in the rendition's `location`.")
+
+
+def renditions_of(request: Request, recipe: RecipeBase) -> list[RenditionOut]:
+    """Return the renditions of a recipe as they appear in its JSON."""
+    return [
+        RenditionOut(
+            width=link.width,
+            height=link.height,
+            content_type=link.content_type,
+            location=link.address or address(request.scope, f"/recipe/{recipe.id}/photo/{link.size}"),
+        )
+        for link in services_of(request).uploads.policy.renditions.links(recipe)
+    ]
+
+
+@router.get(
+    "/{recipe_id}/photo/{size}",
+    operation_id="getRendition",
+    summary="Fetch a rendition of a photo",
+    status_code=302,
+    response_class=Response,
+    response_description="The address of the rendition, or of the photo itself.",
+    responses=responses(
+        errors.RecipeNotFound, errors.InvalidParameter, errors.RenditionPending, errors.DatabaseUnavailable
+    ),
+)
+async def get_rendition(recipe_id: UUID, size: Annotated[int, _SIZE], services: AppServices) -> Response:
+    """Redirect to a rendition. If it does not exist yet, it is made first, which takes a second or two.
+
+    A size that is not offered leads to the next larger one. While the service is busy with other photos, the response
+    is a redirect to the photo itself, or 503 if browsers cannot display that. It may be requested by anyone who knows
+    the recipe's id.
+    """
+    found = await services.renditions.locate(recipe_id, size)
+    headers = {
+        "Cache-Control": _CACHED if found.is_final else "no-store",
+        "Cross-Origin-Resource-Policy": "cross-origin",  # pages of other sites may show photos, which are public
+    }
+    return RedirectResponse(found.address, 302, headers)
