@@ -1,26 +1,39 @@
 """Runs the child process that decodes a photo, and returns the renditions that it makes.
 
-Decoders of images are large, are written in C, and are fed by strangers. So they run in a process that holds no secret
-and can be killed; this process never imports them. The child starts with an empty environment, limits its own memory
-and CPU time, and reads the photo from its standard input. Whatever happens to the child or to the caller, the child
-has ended and was reaped when `render` returns.
+Decoders of images are large, are written in C, and read what strangers send. So they run in a process that holds no
+secret and may be killed, and this process never imports them. The child starts with an empty environment and limits
+its own memory and CPU time (`child.confinement`). The photo is written to its standard input as fast as it reads, and
+its result is checked (`result`).
+
+Whatever happens to the child, the photo or the caller, the child has ended when `render` returns or raises. If this
+process is killed, the kernel ends the child.
 """
 
 import asyncio
 import json
 import os
+import signal
 import sys
-from collections.abc import AsyncIterable
+from asyncio.subprocess import Process
+from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import suppress
 from dataclasses import dataclass
-from subprocess import DEVNULL, PIPE
-from typing import cast
+from subprocess import PIPE
+from typing import Any, cast
 
 from recipe_api.photos.renditions.result import PhotoUnrenderable, Rendered, RendererFailed, Rendition, read_result
 from recipe_api.units import MIB
 
 __all__ = ["Job", "Limits", "PhotoUnrenderable", "Rendered", "RendererFailed", "Rendition", "render"]
 
+_SIGNALS = {each.value: each.name for each in signal.Signals}
 _CHILD = "recipe_api.photos.renditions.child"
+_EXIT_SECONDS = 2.0
+"""How long to wait for the exit code of a child that has closed its output."""
+_END_SECONDS = 5.0
+"""How long to wait for a child that was killed."""
+_LOG_BYTES = 2048
+"""How much to keep of what the child writes to standard error: its end, with the name of an exception."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,65 +62,113 @@ async def render(photo: AsyncIterable[bytes], job: Job, *, limits: Limits, lock:
     """Make the renditions of a photo.
 
     Args:
-        photo: The bytes of the photo. Its errors are raised as they are.
+        photo: The bytes of the photo, of which the rest is not read if the child does not need it. Its errors are
+            raised as they are, and if it is a generator, it is closed.
         job: What to make.
         limits: What the child process may use.
-        lock: The file descriptor of a lock that the child process is to inherit (`Slot.taken`).
+        lock: The file descriptor of a lock that the child process inherits (`Slot.taken`).
 
     Raises:
         PhotoUnrenderable: The photo cannot be decoded, or exceeds a limit that is checked before.
         RendererFailed: The child process crashed, exceeded a limit or sent an invalid result.
+        OSError: The child process cannot be started, whatever the photo.
     """
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-I",
-        "-B",
-        "-m",
-        _CHILD,
-        json.dumps(
-            {
-                "content_type": job.content_type,
-                "sizes": job.sizes,
-                "memory_bytes": limits.memory_bytes,
-                "cpu_seconds": limits.cpu_seconds,
-                "pixels": limits.pixels,
-                "parent": os.getpid(),
-            }
-        ),
+    child = await _start(job, limits=limits, lock=lock)
+    feeding = asyncio.create_task(_feed(child, photo))
+    reading = asyncio.create_task(read_result(cast("asyncio.StreamReader", child.stdout), job.sizes))
+    log = asyncio.create_task(_end_of(cast("asyncio.StreamReader", child.stderr)))
+    deadline = asyncio.timeout(limits.wall_seconds)
+    try:
+        async with deadline:
+            return await _result(feeding, reading)
+    except RendererFailed as error:
+        raise RendererFailed(f"{error} {await _fate(child, log)}") from error
+    except TimeoutError as error:
+        if not deadline.expired():  # an error of the photo
+            raise
+        raise RendererFailed(f"The renderer took longer than {limits.wall_seconds} s.") from error
+    finally:
+        await _end(child, feeding, reading, log)
+
+
+async def _start(job: Job, *, limits: Limits, lock: int | None) -> Process:
+    argument = {
+        "content_type": job.content_type,
+        "sizes": job.sizes,
+        "memory_bytes": limits.memory_bytes,
+        "cpu_seconds": limits.cpu_seconds,
+        "pixels": limits.pixels,
+        "parent": os.getpid(),
+    }
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-B", "-m", _CHILD, json.dumps(argument)),
         stdin=PIPE,
         stdout=PIPE,
-        stderr=DEVNULL,
+        stderr=PIPE,
         env={},
+        cwd="/",
         pass_fds=() if lock is None else (lock,),
     )
-    stdin, stdout = cast("asyncio.StreamWriter", child.stdin), cast("asyncio.StreamReader", child.stdout)  # pipes
-    try:
-        async with asyncio.timeout(limits.wall_seconds):
-            feeding = asyncio.create_task(_feed(stdin, photo))
-            reading = asyncio.create_task(read_result(stdout, job.sizes))
-            try:
-                await asyncio.wait({feeding, reading}, return_when=asyncio.FIRST_EXCEPTION)
-                if feeding.done():
-                    feeding.result()
-                return await reading
-            finally:
-                feeding.cancel()
-                reading.cancel()
-                await asyncio.wait({feeding, reading})
-    except TimeoutError as error:
-        raise RendererFailed(f"The renderer did not finish within {limits.wall_seconds} s.") from error
-    finally:
-        if child.returncode is None:
-            child.kill()
-        await child.wait()
 
 
-async def _feed(stdin: asyncio.StreamWriter, photo: AsyncIterable[bytes]) -> None:
+async def _feed(child: Process, photo: AsyncIterable[bytes]) -> None:
+    """Write the photo to the child, as long as it reads."""
+    stdin = cast("asyncio.StreamWriter", child.stdin)
     try:
         async for data in photo:
-            stdin.write(data)
-            await stdin.drain()
-    except (BrokenPipeError, ConnectionResetError):
-        return
-    finally:
+            try:
+                stdin.write(data)
+                await stdin.drain()
+            except (BrokenPipeError, ConnectionResetError):
+                return  # it has read what it needs, or has ended
         stdin.close()
+    finally:
+        if isinstance(photo, AsyncGenerator):
+            await photo.aclose()
+
+
+async def _result(feeding: asyncio.Task[None], reading: asyncio.Task[Rendered]) -> Rendered:
+    """Return the result, or raise the error of the photo if that is first."""
+    await asyncio.wait({feeding, reading}, return_when=asyncio.FIRST_COMPLETED)
+    if not reading.done():
+        await feeding
+    return await reading
+
+
+async def _end_of(stderr: asyncio.StreamReader) -> str:
+    """Return the last line of standard error."""
+    end = b""
+    while data := await stderr.read(_LOG_BYTES):
+        end = (end + data)[-_LOG_BYTES:]
+    return (end.decode(errors="replace").strip().splitlines() or [""])[-1]
+
+
+async def _fate(child: Process, log: asyncio.Task[str]) -> str:
+    """Return in one sentence how a child has ended whose result is invalid."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_EXIT_SECONDS):
+            await child.wait()
+    code = child.returncode
+    if code is None:
+        return "The renderer still ran."
+    if code < 0:
+        return f"The renderer was ended by {_SIGNALS.get(-code, -code)}."
+    return f"The renderer exited with code {code}: {await log}"
+
+
+async def _end(child: Process, *tasks: asyncio.Task[Any]) -> None:
+    """End the child and the tasks that communicate with it."""
+    with suppress(ProcessLookupError):  # it has ended
+        child.kill()
+    for task in tasks:
+        task.cancel()
+    cast("asyncio.StreamWriter", child.stdin).close()
+    await asyncio.gather(*tasks, return_exceptions=True)  # what matters of them has been raised
+    try:
+        async with asyncio.timeout(_END_SECONDS):
+            for output in (child.stdout, child.stderr):  # since asyncio keeps a pipe that was not read to its end
+                while await cast("asyncio.StreamReader", output).read(MIB):
+                    pass
+            await child.wait()
+    except TimeoutError as error:
+        raise RendererFailed(f"The renderer did not end within {_END_SECONDS} s of SIGKILL.") from error

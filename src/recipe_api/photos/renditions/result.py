@@ -10,7 +10,6 @@ The child decodes what a stranger has sent, so its output is no more trustworthy
 
 import asyncio
 import base64
-import binascii
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ MAX_HEADER_BYTES = 8 * 1024
 """Room for more sizes than anybody configures."""
 MAX_SIDE = 16_383
 """The limit of WebP, for each side in pixels."""
+_MAX_PHOTO_SIDE = 2**31
 _LENGTH_BYTES = 4
 _MAX_PLACEHOLDER_BYTES = 25
 """A ThumbHash with alpha has at most 6 + 19 bytes."""
@@ -78,7 +78,7 @@ async def read_result(output: asyncio.StreamReader, sizes: Sequence[int]) -> Ren
             raise RendererFailed("The result is longer than its header declares.")
     except asyncio.IncompleteReadError as error:
         raise RendererFailed("The result is incomplete.") from error
-    except (ValueError, KeyError, TypeError, binascii.Error) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RendererFailed("The header of the result is invalid.") from error
     return Rendered(width=photo.width, height=photo.height, placeholder=placeholder, renditions=tuple(renditions))
 
@@ -95,7 +95,7 @@ async def _read_header(output: asyncio.StreamReader) -> dict[str, Any]:
 
 def _dimensions(entry: dict[str, Any]) -> Dimensions:
     width, height = entry["width"], entry["height"]
-    if not (type(width) is type(height) is int and width > 0 and height > 0):
+    if not (type(width) is type(height) is int and 0 < width <= _MAX_PHOTO_SIDE and 0 < height <= _MAX_PHOTO_SIDE):
         raise ValueError(entry)
     return Dimensions(width, height)
 

@@ -20,13 +20,14 @@ _LARGE_BYTES = 1024 * 1024
 def confine(*, memory_bytes: int, cpu_seconds: int, parent: int) -> None:
     """Apply the limits to this process, and let it end with its parent.
 
-    It leaves its parent's process group, so that Ctrl-C does not reach it, but stays in the session: Linux may give
-    each session an equal share of the CPUs, whatever the niceness of its processes (sched(7), autogroup).
+    SIGINT and SIGTERM are left to the parent: a terminal and Heroku send them to all processes, and a photo that is
+    being rendered must not look as if it had killed this one.
     """
-    os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.nice(_NICENESS)
     if sys.platform == "linux":
-        _confine_linux()
+        _confine_linux(memory_bytes)
     if os.getppid() != parent:  # it ended before this process could follow
         sys.exit("The parent process has ended.")
     for limit, value in (
@@ -34,12 +35,13 @@ def confine(*, memory_bytes: int, cpu_seconds: int, parent: int) -> None:
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, _MAX_FILES),
         (resource.RLIMIT_CPU, cpu_seconds),
-        (resource.RLIMIT_AS, memory_bytes),
     ):
         resource.setrlimit(limit, (value, value))
 
 
-def _confine_linux() -> None:
+def _confine_linux(memory_bytes: int) -> None:
+    """Apply what other systems do not have. macOS has no limit on memory that works."""
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     library = ctypes.CDLL(None)
     library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     library.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
