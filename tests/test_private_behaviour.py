@@ -33,7 +33,7 @@ from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import asyncpg as driver
 from starlette.datastructures import Headers, UploadFile
 from starlette.responses import FileResponse, PlainTextResponse, Response
-from starlette.routing import Match, Mount
+from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
@@ -178,18 +178,6 @@ def test_starlettes_responses_have_the_attributes_that_compression_changes() -> 
     response.raw_headers = [(b"x-test", b"1")]
     assert Headers(raw=response.raw_headers)["x-test"] == "1"
     assert FileResponse(__file__).path == __file__
-
-
-async def test_a_mounted_app_finds_the_outer_root_path() -> None:
-    """`web/root_path.py` reads `app_root_path`."""
-    scopes: list[Scope] = []
-
-    async def app(scope: Scope, _: Receive, __: Send) -> None:
-        scopes.append(scope)
-
-    match, child = Mount("/static", app).matches({"type": "http", "path": "/api/static/a", "root_path": "/api"})
-    assert match is Match.FULL
-    assert (child["app_root_path"], child["root_path"]) == ("/api", "/api/static")
 
 
 def test_an_included_router_matches_like_its_routes() -> None:

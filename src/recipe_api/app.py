@@ -99,7 +99,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(renditions.router)
     app.include_router(health.router)
     app.include_router(pages.router)
-    app.mount("/static", pages.static_files(), name="static")
     return app
 
 

@@ -40,7 +40,7 @@ class TestPagesAndFiles:
         assert compressed.headers["Vary"] == plain.headers["Vary"] == "Accept-Encoding"
         assert compressed.headers["ETag"] != plain.headers["ETag"]
         for name in ("Content-Type", "Cache-Control", "Content-Security-Policy"):
-            assert compressed.headers[name] == plain.headers[name]
+            assert compressed.headers.get(name) == plain.headers.get(name)
 
     @pytest.mark.parametrize("path", STAYS_THE_SAME)
     @pytest.mark.parametrize("accepted", [PLAIN, GZIP], ids=["plain", "gzip"])
@@ -85,9 +85,9 @@ class TestPagesAndFiles:
         assert head.content == b""
 
     def test_are_sent_in_ranges_of_the_uncompressed_file(self, client: httpx.Client) -> None:
-        whole = client.get("/static/page.css", headers=PLAIN)
+        whole = client.get("/swagger-ui/swagger-ui.css", headers=PLAIN)
 
-        part = client.get("/static/page.css", headers={**GZIP, "Range": "bytes=10-19"})
+        part = client.get("/swagger-ui/swagger-ui.css", headers={**GZIP, "Range": "bytes=10-19"})
 
         assert (part.status_code, part.content) == (206, whole.content[10:20])
         assert "Content-Encoding" not in part.headers

@@ -222,8 +222,8 @@ class TestLogLines:
 
 
 class TestSecurityHeaders:
-    @pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/recipe", "/nowhere", "/static/page.css"])
-    def test_every_response_has_them(self, client: httpx.Client, path: str) -> None:
+    @pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/recipe", "/nowhere", "/static/nothing.css"])
+    def test_every_document_has_them(self, client: httpx.Client, path: str) -> None:
         headers = client.get(path).headers
 
         assert headers["X-Content-Type-Options"] == "nosniff"
@@ -241,7 +241,15 @@ class TestSecurityHeaders:
         assert "style-src 'self';" in policy
         assert "unsafe" not in policy
 
-    @pytest.mark.parametrize("path", ["/openapi.json", "/recipe", "/nowhere", "/static/page.css"])
+    @pytest.mark.parametrize("path", ["/static/page.css", "/static/page.js", "/swagger-ui/swagger-ui.css"])
+    def test_scripts_and_styles_have_those_that_apply_to_them(self, client: httpx.Client, path: str) -> None:
+        headers = client.get(path).headers
+
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert "Content-Security-Policy" not in headers
+
+    @pytest.mark.parametrize("path", ["/openapi.json", "/recipe", "/nowhere"])
     def test_other_responses_run_no_scripts(self, client: httpx.Client, path: str) -> None:
         assert "script-src" not in client.get(path).headers["Content-Security-Policy"]
 

@@ -41,7 +41,7 @@ class CompressedText:
 
     def __init__(self, text: str, *, media_type: str, headers: dict[str, str]) -> None:
         body = text.encode("utf-8")
-        etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
         plain = Response(body, headers={**headers, "ETag": etag, "Vary": "Accept-Encoding"}, media_type=media_type)
         self._plain = body, plain.headers
         self._gzipped = _gzipped(body), _of_gzip(plain.headers)

@@ -145,17 +145,20 @@ async def _drain(receive: Receive) -> None:
 class SecurityHeaders:
     """Adds headers that forbid browsers to guess types, to frame or embed pages, and to send a referrer to other hosts.
 
-    Over HTTPS, it adds `Strict-Transport-Security` as well.
+    Over HTTPS, it adds `Strict-Transport-Security` as well. Scripts and style sheets get only what applies to them, as
+    there are many: the policies of the page that loads them apply to them anyway.
     """
 
     HEADERS = (
         (b"x-content-type-options", b"nosniff"),
-        (b"referrer-policy", b"no-referrer"),
-        (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
         (b"cross-origin-resource-policy", b"same-origin"),  # does not affect scripts that use CORS
     )
     HTTPS_HEADERS = (*HEADERS, HSTS)
-    PAGE_HEADERS = ((b"cross-origin-opener-policy", b"same-origin"),)  # affects documents only
+    DOCUMENT_HEADERS = (
+        (b"referrer-policy", b"no-referrer"),
+        (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    )
+    PAGE_HEADERS = (*DOCUMENT_HEADERS, (b"cross-origin-opener-policy", b"same-origin"))
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -169,13 +172,17 @@ class SecurityHeaders:
         async def headed_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 found = dict(message.get("headers", ()))
-                is_page = found.get(b"content-type", b"").startswith(b"text/html")
-                ours = (*headers, *self.PAGE_HEADERS) if is_page else headers
+                ours = (*headers, *self._added_to(found.get(b"content-type", b"")))
                 added = (header for header in ours if header[0] not in found)  # a page has its own policy
                 message["headers"] = [*message.get("headers", ()), *added]
             await send(message)
 
         await self._app(scope, receive, headed_send)
+
+    def _added_to(self, media_type: bytes) -> tuple[tuple[bytes, bytes], ...]:
+        if media_type.startswith((b"text/javascript", b"text/css")):
+            return ()
+        return self.PAGE_HEADERS if media_type.startswith(b"text/html") else self.DOCUMENT_HEADERS
 
 
 class HeadAsGet:

@@ -24,15 +24,13 @@ from recipe_api.settings import Settings
 from recipe_api.web.addresses import origin
 from recipe_api.web.compression import CompressedFiles, CompressedText
 from recipe_api.web.problems import HTTP_CODES
+from recipe_api.web.static_files import FOLDER, REVALIDATED, static_file
 
-_STATIC = Path(__file__).parent / "static"
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; "
     "frame-ancestors 'none'"
 )
 _DOCS_POLICY = f"{_POLICY}; form-action 'none'; img-src 'self' data:"
-_REVALIDATED = "no-cache"
-"""For files of one release, whose modules may not work with those of another release."""
 
 _SWAGGER_UI_FILES = frozenset({"swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"})
 
@@ -48,7 +46,7 @@ class Page:
         self._html = CompressedText(
             _rendered_html(settings),
             media_type="text/html",
-            headers={"Content-Security-Policy": policy, "Cache-Control": _REVALIDATED},
+            headers={"Content-Security-Policy": policy, "Cache-Control": REVALIDATED},
         )
 
     def response(self, request: Request) -> Response:
@@ -57,14 +55,23 @@ class Page:
 
 
 @cache
-def static_files() -> CompressedFiles:
-    """Return our own style sheets and scripts."""
-    return CompressedFiles(_STATIC, cache_control=_REVALIDATED)
+def _docs() -> CompressedText:
+    return CompressedText(
+        (FOLDER / "docs.html").read_text("utf-8"),
+        media_type="text/html",
+        headers={"Content-Security-Policy": _DOCS_POLICY, "Cache-Control": REVALIDATED},
+    )
 
 
 @cache
 def _swagger_ui() -> CompressedFiles:
     return CompressedFiles(Path(str(files("fastapi_swagger") / "resources")), cache_control="max-age=86400")
+
+
+@router.get("/static/{name}")
+async def script_or_style(name: str, request: Request) -> Response:
+    """Return one of our own scripts or style sheets."""
+    return static_file(name, request)
 
 
 @router.get("/swagger-ui/{name}")
@@ -85,9 +92,7 @@ async def page(request: Request) -> Response:
 @router.get("/docs")
 async def docs(request: Request) -> Response:
     """Return Swagger UI, which reads our OpenAPI document."""
-    response = await static_files().get_response("docs.html", request.scope)
-    response.headers["Content-Security-Policy"] = _DOCS_POLICY
-    return response
+    return _docs().response(request)
 
 
 @router.get("/problems/{code}")
@@ -113,7 +118,7 @@ _METADATA_NOTES = {
 
 def _rendered_html(settings: Settings) -> str:
     accepts_anything = ANYTHING.content_type in settings.photo_types
-    html = Template((_STATIC / "index.html").read_text("utf-8"))
+    html = Template((FOLDER / "index.html").read_text("utf-8"))
     return html.substitute(
         root=settings.root_path,
         accept=escape("" if accepts_anything else ",".join(settings.photo_types)),

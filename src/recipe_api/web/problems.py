@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import Match, Mount
+from starlette.routing import Match
 from starlette.types import Scope
 
 from recipe_api.errors import (
@@ -200,10 +200,8 @@ def _allowed(request: Request) -> list[str]:
             "root_path": root_path(request.scope),
             "headers": [],
         }
-        return any(route.matches(scope)[0] is Match.FULL for route in routes)
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
 
-    # A mounted app matches any method and sends its own Allow.
-    routes = [route for route in request.app.routes if not isinstance(route, Mount)]
     allowed = [method for method in _METHODS if is_route(method)]
     return [*allowed, "HEAD"] if "GET" in allowed else allowed
 

@@ -28,11 +28,8 @@ class RootPath:
 
 
 def root_path(scope: Scope) -> str:
-    """Return the path below which the service is mounted, which is usually empty.
-
-    A mounted app sees its own mount in `root_path`; Starlette keeps the outer one in `app_root_path`.
-    """
-    found: str = scope.get("app_root_path", scope.get("root_path", ""))
+    """Return the path below which the service is published, which is usually empty."""
+    found: str = scope.get("root_path", "")
     return found
 
 
