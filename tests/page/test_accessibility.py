@@ -128,10 +128,10 @@ class TestNames:
         visit.expect("favicon.ico")  # which a browser may ask of the store that it opens the photo from
         [recipe] = upload(service, "Soup")
         await page.goto(service.url)
-        async with page.expect_popup() as opened:
-            await page.locator("#tiles .photo").click(force=True)
+        async with page.context.expect_page() as opened:
+            await page.locator("#tiles .photo").click(force=True, modifiers=["ControlOrMeta"])
 
-        assert (await opened.value).url == recipe["location"]
+        await expect(await opened.value).to_have_url(recipe["location"])
 
     async def test_every_control_has_a_unique_name(self, page: Page, service: Service) -> None:
         await page.goto(service.url)

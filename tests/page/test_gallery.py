@@ -83,15 +83,15 @@ class TestShowing:
 
         await expect(page.get_by_role("heading", name="Dish 0", exact=True)).to_be_focused()
 
-    async def test_loads_photos_lazily_into_reserved_space(self, page: Page, service: Service) -> None:
-        [recipe] = upload(service, "Soup")
+    async def test_loads_the_photos_of_the_first_rows_first_and_the_others_lazily(
+        self, page: Page, service: Service
+    ) -> None:
+        upload(service, *(f"Dish {number}" for number in range(9)))
         await page.goto(service.url)
+        await expect(page.locator("#tiles img")).to_have_count(9)
 
-        image = tile(page, "Soup").locator("img")
-        await expect(image).to_have_attribute("loading", "lazy")
-        await expect(image).to_have_attribute("src", recipe["location"])
-        assert await image.evaluate("async (image) => { await image.decode(); return image.naturalWidth }") > 1
-        await expect(page.get_by_role("link", name="Soup")).to_have_attribute("href", recipe["location"])
+        loading = "(images) => images.map(({ loading, fetchPriority }) => `${loading} ${fetchPriority}`)"
+        assert await page.locator("#tiles img").evaluate_all(loading) == 8 * ["eager high"] + ["lazy auto"]
 
     async def test_shows_the_name_of_a_type_that_the_browser_cannot_display(self, page: Page, service: Service) -> None:
         await page.goto(service.url)

@@ -132,6 +132,10 @@ class TestChoosing:
         assert await page.evaluate("window.previews") == 1
         await page.get_by_role("button", name="Upload").click()
         await expect(page.locator("#queue form")).to_have_count(0)
+        assert await page.evaluate("window.previews") == 1
+        await page.get_by_role("button", name="Delete: pancakes").click()
+        await page.get_by_role("button", name="Delete", exact=True).click()
+        await expect(page.locator("#tiles > li")).to_have_count(0)
         assert await page.evaluate("window.previews") == 0
 
     async def test_a_file_that_is_too_large_is_not_previewed(

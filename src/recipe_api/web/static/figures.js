@@ -18,6 +18,13 @@ export function sizes(bytes, limit) {
 /** `25 Nov 2026` */
 export const day = (time) => new Date(time).toLocaleDateString("en-GB", { dateStyle: "medium" });
 
+/** `3 of 24 · 40 %`: how many uploads are complete, and how much of them all has been sent. */
+export function overall(uploads) {
+  const [sent, total] = uploads.reduce(([some, all], { sent, file }) => [some + sent, all + file.size], [0, 0]);
+  const stored = uploads.filter(({ state }) => state === "stored").length;
+  return `${stored} of ${uploads.length} · ${Math.floor((100 * sent) / total)} %`;
+}
+
 const quantity = (number, unit, options) =>
   number.toLocaleString("en", { style: "unit", unit, maximumFractionDigits: 1, ...options });
 

@@ -7,16 +7,19 @@ import { announce, element, rest } from "./markup.js";
 import { sentenceOf } from "./problems.js";
 import { Tile } from "./tile.js";
 import { manageToken } from "./tokens.js";
+import { Viewer } from "./viewer.js";
 
 const AHEAD = "800px"; // how far above its end the next page is requested
+const EARLY = 8; // photos in the first rows, which are loaded before anything else
 
 export class Gallery {
   #tiles = new Map();
   #next = FIRST_PAGE; // null after the last page
-  #isLoading = false;
-  #reason = ""; // why the last request failed
+  #loading = null; // the request for the next page
+  reason = ""; // why the last request failed
   #list = element("tiles");
   #more = element("more");
+  #viewer = new Viewer(this);
   #nearEnd = new IntersectionObserver(([end]) => end.isIntersecting && this.load(), { rootMargin: AHEAD });
 
   constructor() {
@@ -24,9 +27,12 @@ export class Gallery {
   }
 
   /** Shows the next page; with `byKeyboard`, moves the focus to its first photo. */
-  async load({ byKeyboard = false } = {}) {
-    if (this.#isLoading) return;
-    this.#isLoading = true;
+  load(how) {
+    this.#loading ??= this.#load(how).finally(() => (this.#loading = null));
+    return this.#loading;
+  }
+
+  async #load({ byKeyboard = false } = {}) {
     this.#nearEnd.disconnect();
     if (!this.#tiles.size) this.#say("Loading …");
     try {
@@ -40,15 +46,30 @@ export class Gallery {
     } catch (error) {
       this.#offer("Try again", sentenceOf(error));
     }
-    this.#isLoading = false;
   }
 
-  /** Shows a stored recipe in its place; a repeated upload may return one that is already there. */
-  add(recipe) {
-    if (this.#tiles.has(recipe.id)) return;
+  /**
+   * Shows a stored recipe in its place, with a preview that it revokes later.
+   *
+   * A repeated upload may return one that is already there.
+   */
+  add(recipe, preview) {
+    if (this.#tiles.has(recipe.id)) return URL.revokeObjectURL(preview);
     const older = [...this.#list.children].find(({ dataset }) => dataset.time < recipe.created_at);
-    this.#list.insertBefore(this.#tile(recipe).row, older ?? null);
+    this.#list.insertBefore(this.#tile(recipe, preview).row, older ?? null);
     this.#say();
+  }
+
+  /** Returns whether there is a photo before (-1) or after (1) this one, or may be on the next page. */
+  hasBeside({ row }, step) {
+    return Boolean(step < 0 ? row.previousElementSibling : row.nextElementSibling ?? this.#next);
+  }
+
+  /** Returns the tile before or after this one, if necessary from the next page. */
+  async beside({ row }, step) {
+    if (step > 0 && !row.nextElementSibling && this.#next) await this.load();
+    const neighbour = step < 0 ? row.previousElementSibling : row.nextElementSibling;
+    return [...this.#tiles.values()].find((tile) => tile.row === neighbour);
   }
 
   /** Moves the focus to the heading. */
@@ -60,8 +81,13 @@ export class Gallery {
     this.#tiles.forEach((tile) => tile.refresh());
   }
 
-  #tile(recipe) {
-    const tile = new Tile(recipe, () => this.#delete(tile));
+  #tile(recipe, preview) {
+    const tile = new Tile(recipe, {
+      preview,
+      isEarly: this.#tiles.size < EARLY,
+      onOpen: () => this.#viewer.open(tile),
+      onDelete: () => this.#delete(tile),
+    });
     tile.row.dataset.time = recipe.created_at;
     this.#tiles.set(recipe.id, tile);
     return tile;
@@ -82,8 +108,9 @@ export class Gallery {
     tile.isBusy = false;
   }
 
-  #forget({ recipe, row }) {
+  #forget({ recipe, row, preview }) {
     if (row.contains(document.activeElement)) this.#focusNear(row);
+    URL.revokeObjectURL(preview);
     manageToken(recipe.id).drop();
     this.#tiles.delete(recipe.id);
     row.remove();
@@ -99,11 +126,11 @@ export class Gallery {
   #offer(label, reason = "") {
     this.#more.textContent = label;
     this.#more.hidden = !label;
-    this.#reason = reason;
+    this.reason = reason;
     this.#say();
   }
 
-  #say(sentence = this.#reason) {
+  #say(sentence = this.reason) {
     const isEmpty = !this.#next && !this.#tiles.size;
     element("gallery-state").textContent = isEmpty ? "Nothing here yet. Add the first photo." : sentence;
   }

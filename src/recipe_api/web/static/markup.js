@@ -25,13 +25,6 @@ export function announce(sentence) {
  */
 export const rest = (place) => place.focus({ preventScroll: true });
 
-/** Shows a photo in its frame, or the name of its kind where the browser cannot show it. */
-export function frame(photo, source, kind) {
-  const image = photo.firstElementChild;
-  image.onerror = () => image.replaceWith(kind);
-  image.src = source;
-}
-
 /** Calls back when an open dialog has closed. An event of its last closing, which may still come, is ignored. */
 export function whenClosed(dialog, callback) {
   dialog.onclose = () => dialog.open || callback();

@@ -8,9 +8,9 @@ import { apiToken, manageToken } from "./tokens.js";
 const form = element("form");
 const gallery = new Gallery();
 const queue = new Queue({
-  onStored({ manage_token: token, ...recipe }) {
+  onStored({ manage_token: token, ...recipe }, preview) {
     manageToken(recipe.id).set(token);
-    gallery.add(recipe);
+    gallery.add(recipe, preview);
     announce(`${recipe.label} has been stored.`);
   },
   onEmpty: () => gallery.focus(),

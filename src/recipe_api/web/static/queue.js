@@ -1,6 +1,7 @@
 // The uploads that are waiting or in progress; a few run at a time.
 
 import { admit, anotherToken, isAdmitted } from "./access.js";
+import { overall } from "./figures.js";
 import { announce, element, rest } from "./markup.js";
 import { apiToken } from "./tokens.js";
 import { Upload } from "./upload.js";
@@ -11,26 +12,31 @@ const PAUSED = "This service requires an API token. Try again to enter one.";
 const section = element("uploads");
 const title = element("uploads-title");
 const uploadAll = element("upload-all");
+const cancelAll = element("cancel-all");
 const warn = (event) => event.preventDefault();
 
 export class Queue {
   #uploads = [];
   #admission = null; // the pending request for a token, or its refusal
 
-  /** Calls `onStored` with each recipe and its manage token, and `onEmpty` when it is empty and had the focus. */
+  /**
+   * Calls `onStored` with each recipe, its manage token and its preview, and `onEmpty` when it is empty and had the focus.
+   */
   constructor({ onStored, onEmpty }) {
     this.onStored = onStored;
     this.onEmpty = onEmpty;
     uploadAll.onclick = () => this.#go(this.#uploads);
+    cancelAll.onclick = () => this.#cancel(this.#uploads.filter(({ isUnderWay }) => isUnderWay));
     document.addEventListener("token", () => this.#resume());
   }
 
   /** Adds photos; each waits until its label is confirmed. */
   add(files) {
     const onGo = (upload) => this.#go([upload]);
-    const onLeave = (upload) => (upload.isUnderWay ? this.#cancel(upload) : this.#remove(upload));
+    const onLeave = (upload) => (upload.isUnderWay ? this.#cancel([upload]) : this.#remove(upload));
+    const onProgress = () => this.#count();
     const added = [...files].map((file) => {
-      const upload = new Upload(file, { name: this.#nameFor(file), onGo, onLeave });
+      const upload = new Upload(file, { name: this.#nameFor(file), onGo, onLeave, onProgress });
       this.#uploads.push(upload);
       return upload;
     });
@@ -83,7 +89,7 @@ export class Queue {
     const token = apiToken.get();
     upload.isGoing = true;
     try {
-      this.onStored(await upload.send(token));
+      this.onStored(await upload.send(token), upload.takePreview());
       upload.show("stored", "Stored");
     } catch (error) {
       if (error.status === 401) this.#onRefusedToken(upload, error, token);
@@ -118,8 +124,8 @@ export class Queue {
     this.#refresh();
   }
 
-  #cancel(upload) {
-    upload.cancel();
+  #cancel(uploads) {
+    uploads.forEach((upload) => upload.cancel());
     this.#next();
   }
 
@@ -136,11 +142,26 @@ export class Queue {
   #refresh(gone = []) {
     const done = this.#uploads.every(({ state }) => state === "stored") ? this.#uploads.splice(0) : [];
     this.#drop([...gone, ...done]);
-    const hadFocus = document.activeElement === uploadAll;
-    uploadAll.hidden = this.#uploads.filter(({ isReady }) => isReady).length < 2;
-    if (hadFocus && uploadAll.hidden) rest(title);
-    const isBusy = this.#uploads.some(({ isUnderWay }) => isUnderWay);
-    (isBusy ? addEventListener : removeEventListener)("beforeunload", warn);
+    this.#offer(uploadAll, this.#uploads.filter(({ isReady }) => isReady).length > 1);
+    this.#offer(cancelAll, this.#uploads.filter(({ isUnderWay }) => isUnderWay).length > 1);
+    this.#count();
+    (this.#isBusy ? addEventListener : removeEventListener)("beforeunload", warn);
+  }
+
+  get #isBusy() {
+    return this.#uploads.some(({ isUnderWay }) => isUnderWay);
+  }
+
+  #offer(button, isOffered) {
+    const hadFocus = document.activeElement === button;
+    button.hidden = !isOffered;
+    if (hadFocus && !isOffered) rest(title);
+  }
+
+  // What has failed or been cancelled does not count: its row says what to do.
+  #count() {
+    const counted = this.#uploads.filter(({ isUnderWay, state }) => isUnderWay || state === "stored");
+    element("overall").textContent = this.#isBusy && counted.length > 1 ? overall(counted) : "";
   }
 
   #drop(uploads) {

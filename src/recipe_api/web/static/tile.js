@@ -2,19 +2,19 @@
 
 import { renameRecipe } from "./api.js";
 import { day } from "./figures.js";
+import { ratioOf, show } from "./frames.js";
 import { LabelField } from "./labels.js";
-import { kindOf } from "./limits.js";
-import { announce, copyOf, frame, rest } from "./markup.js";
+import { announce, copyOf, rest } from "./markup.js";
 import { sentenceOf } from "./problems.js";
 import { tokenFor } from "./tokens.js";
 
 const COPIED_MS = 2000;
-const NARROWEST = 1 / 2;
-const WIDEST = 3;
 
 export class Tile {
-  constructor(recipe, onDelete) {
+  /** `preview` is the address of the photo's local file, if it was uploaded from this page. */
+  constructor(recipe, { preview, isEarly, onOpen, onDelete }) {
     this.recipe = recipe;
+    this.preview = preview;
     this.row = copyOf("tile");
     [this.photo, this.caption, this.form] = this.row.children;
     this.heading = this.row.querySelector("h3");
@@ -25,6 +25,11 @@ export class Tile {
     this.complaint = this.row.querySelector(".problem");
     this.label = new LabelField(this.input, this.complaint);
     this.link.href = recipe.location;
+    this.link.onclick = (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return; // for another tab or window
+      event.preventDefault();
+      onOpen();
+    };
     this.row.querySelector(".meta").textContent = day(recipe.created_at);
     this.copyButton.onclick = () => this.#copy();
     this.renameButton.onclick = () => this.#turn({ isRenaming: true });
@@ -39,7 +44,8 @@ export class Tile {
     };
     this.#name();
     if (recipe.width) this.row.style.setProperty("--ratio", ratioOf(recipe));
-    frame(this.photo, recipe.location, kindOf(recipe.content_type));
+    if (isEarly) Object.assign(this.photo.firstElementChild, { loading: "eager", fetchPriority: "high" });
+    show(this.photo, recipe, { preview });
     this.refresh();
   }
 
@@ -119,9 +125,4 @@ export class Tile {
       this.complain(sentenceOf(error));
     }
   }
-}
-
-/** The proportions to reserve for a photo, within bounds: one that is a thin strip is cropped. */
-function ratioOf({ width, height }) {
-  return Math.min(Math.max(width / height, NARROWEST), WIDEST);
 }

@@ -2,14 +2,16 @@
 
 import { Pace, size, sizes } from "./figures.js";
 import { LabelField } from "./labels.js";
+import { fill } from "./frames.js";
 import { maxPhotoBytes } from "./limits.js";
-import { announce, copyOf, describe, frame, rest } from "./markup.js";
+import { announce, copyOf, describe, rest } from "./markup.js";
 import { sentenceOf } from "./problems.js";
 import { newKey, transfer } from "./transfer.js";
 
 // What the two buttons of a row do in each state; in all others the upload is under way.
 const BUTTONS = {
   draft: ["Upload", "Remove"],
+  cancelled: ["Upload", "Remove"],
   paused: ["Try again", "Remove"],
   failed: ["Try again", "Remove"],
   refused: ["", "Remove"],
@@ -27,9 +29,10 @@ export class Upload {
   #stop;
 
   /** `name` distinguishes the rows; `onGo` and `onLeave` are called when a row's two buttons are pressed. */
-  constructor(file, { name, onGo, onLeave }) {
+  constructor(file, { name, onGo, onLeave, onProgress }) {
     this.file = file;
     this.name = name;
+    this.onProgress = onProgress;
     this.row = copyOf("upload");
     this.form = this.row.firstElementChild;
     this.input = this.form.elements.label;
@@ -44,7 +47,8 @@ export class Upload {
     this.buttons[1].onclick = () => onLeave(this);
     const fault = faultOf(file);
     this.preview = fault ? "" : URL.createObjectURL(file);
-    frame(this.form.querySelector(".photo"), this.preview, file.name.split(".").at(-1).toUpperCase());
+    const sources = fault ? [] : [{ src: this.preview }];
+    fill(this.form.querySelector(".photo"), sources, file.name.split(".").at(-1).toUpperCase());
     this.show(fault ? "refused" : "draft", fault || size(file.size));
   }
 
@@ -54,6 +58,11 @@ export class Upload {
 
   get isUnderWay() {
     return this.#labels === UNDER_WAY;
+  }
+
+  /** How many bytes of the photo have been sent, as far as the browser knows. */
+  get sent() {
+    return this.file.size * ({ sending: this.bar.position, storing: 1, stored: 1 }[this.state] ?? 0);
   }
 
   get hasFocus() {
@@ -84,7 +93,7 @@ export class Upload {
   cancel() {
     this.#stop?.abort();
     const isLate = this.state === "sending" ? this.#wasInDoubt : this.#isInDoubt;
-    this.show("draft", isLate ? "Cancelled, maybe too late. Upload it again to be sure." : "Cancelled.");
+    this.show("cancelled", isLate ? "Cancelled, maybe too late. Upload it again to be sure." : "Cancelled.");
   }
 
   fail(error) {
@@ -107,6 +116,13 @@ export class Upload {
     this.input.readOnly = !this.isReady || this.#isInDoubt;
     this.#say(sentence);
     if (focused?.textContent !== action) rest(this.form);
+  }
+
+  /** Returns the address of the photo's local file, which the caller revokes. */
+  takePreview() {
+    const { preview } = this;
+    this.preview = "";
+    return preview;
   }
 
   forget() {
@@ -133,7 +149,10 @@ export class Upload {
 
   async #attempt(what) {
     const pace = new Pace();
-    const onProgress = ({ loaded, total }) => ([this.bar.value, this.bar.max] = [loaded, total]);
+    const onProgress = ({ loaded, total }) => {
+      [this.bar.value, this.bar.max] = [loaded, total];
+      this.onProgress();
+    };
     onProgress({ loaded: 0, total: this.file.size });
     this.show("sending", "Starting …");
     // From here on only a rejection is certain: browsers report progress later than they send.
