@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from recipe_api.database.idempotency import Claim, IdempotencyKeys
 from recipe_api.errors import DatabaseUnavailable
 from recipe_api.undo import Undo
-from recipe_api.uploads.idempotency import Attempt, Fingerprint, UploadKey, attempt, is_unguessable
+from recipe_api.uploads.fingerprint import Fingerprint
+from recipe_api.uploads.idempotency import Attempt, UploadKey, attempt, is_unguessable
 from tests.support.calls import PHOTO, post
 from tests.support.forms import CONTENT_TYPE, HEADER, file_part, form, jpeg, recipe_form, text_part
 from tests.support.idempotency import key_of

@@ -6,7 +6,6 @@ and gets the first response again. A request that fails releases its claim, so t
 """
 
 import asyncio
-import hashlib
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -17,8 +16,9 @@ import structlog
 from recipe_api.database.idempotency import CLAIM_SECONDS, Claim, Done, Finished, IdempotencyKeys
 from recipe_api.database.models import Recipe
 from recipe_api.errors import DatabaseUnavailable, IdempotencyKeyReused
-from recipe_api.multipart import StreamingForm
 from recipe_api.undo import Undo
+from recipe_api.uploads.fingerprint import Fingerprint
+from recipe_api.uploads.source import UploadSource
 
 _log = structlog.get_logger(__name__)
 
@@ -58,21 +58,6 @@ def is_unguessable(key: str) -> bool:
     return bool(_BASE64.fullmatch(key)) and len(set(key)) >= _MIN_DISTINCT_BASE64
 
 
-class Fingerprint:
-    """Identifies an upload by its label and its photo, in whichever order the form contains them."""
-
-    def __init__(self) -> None:
-        self._photo = hashlib.sha256()
-
-    def update(self, data: bytes | memoryview) -> None:
-        """Add a chunk of the photo."""
-        self._photo.update(data)
-
-    def digest(self, label: str) -> bytes:
-        """Return the fingerprint: 32 bytes."""
-        return hashlib.sha256(self._photo.digest() + label.encode()).digest()
-
-
 class Attempt:
     """A request that has claimed a key."""
 
@@ -108,19 +93,14 @@ async def attempt(keys: IdempotencyKeys, key: UploadKey, *, undo: Undo) -> Async
         renewal.cancel()
 
 
-async def replay(form: StreamingForm, done: Done) -> Recipe:
-    """Return the recipe of the first upload, if this form contains the same upload.
+async def replay(source: UploadSource, done: Done) -> Recipe:
+    """Return the recipe of the first upload, if this is the same one.
 
     Raises:
-        IdempotencyKeyReused: The form contains another upload.
-        RequestRefused: The form is invalid.
+        IdempotencyKeyReused: This is another upload.
+        RequestRefused: This upload is invalid.
     """
-    fingerprint = Fingerprint()
-    photo = await form.file("photo")
-    while chunk := await photo.read_view():
-        fingerprint.update(chunk)
-    await form.finish()
-    if fingerprint.digest(form.text("label")) != done.fingerprint:
+    if not await source.matches(done.fingerprint):
         raise IdempotencyKeyReused(
             "This Idempotency-Key was used for another label or photo. Send a new key with each upload."
         )

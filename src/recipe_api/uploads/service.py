@@ -1,7 +1,7 @@
-"""Turns a form on the wire into an object and a row, or into neither.
+"""Turns an upload into an object and a row, or into neither.
 
 The order of the steps is the guarantee. The photo's first bytes determine its type before anything is written. Parts
-are sent while the next ones are read. The object is created only when the whole form has been read and accepted, and
+are sent while the next ones are read. The object is created only when the whole source has been read and accepted, and
 the row is inserted only when the object exists. A failure before that leaves nothing behind. If the row cannot be
 inserted, the object is deleted. If the result of the commit is unknown, the service looks for the row; if that fails
 too, the sweep resolves it later.
@@ -72,20 +72,20 @@ class Uploads:
         self.form_rules = policy.form_rules()
 
     async def create(self, source: UploadSource, *, key: UploadKey | None = None, client: ClientContext) -> Created:
-        """Store the photo of a form while it arrives, and insert its row. Both are committed when this returns.
+        """Store a photo while it is read from its source, and insert its row. Both are committed when this returns.
 
         Raises:
-            RequestRefused: The form is invalid; nothing of it is kept.
-            TooManyRequests: This client has too many uploads in progress; nothing of the form was read.
-            ServiceFull: Too many uploads are in progress; nothing of the form was read.
-            ClientDisconnected: The client closed the connection before the form was complete; nothing of it is kept.
+            RequestRefused: The upload is invalid; nothing of it is kept.
+            TooManyRequests: This client has too many uploads in progress; nothing of this one was read.
+            ServiceFull: Too many uploads are in progress; nothing of this one was read.
+            ClientDisconnected: The client closed the connection before its form was complete; nothing of it is kept.
         """
         with self._admission.slot(client):
             if key is None:
                 return Created(await self._create(source, client, None))
             async with attempt(self._keys, key, undo=self._undo) as begun:
                 if isinstance(begun, Done):
-                    recipe = await replay(source.form, begun)
+                    recipe = await replay(source, begun)
                     return Created(await self._recipes.get(recipe.id), replayed=True)  # deleted meanwhile: 404
                 return Created(await self._create(source, client, begun))
 
@@ -137,8 +137,7 @@ class Uploads:
         return objects_of(recipe, sizes=sizes)
 
     async def _create(self, source: UploadSource, client: ClientContext, begun: Attempt | None) -> RecipeBase:
-        form, clock = source.form, source.clock
-        photo = await form.file("photo")
+        photo = await source.photo()
         head = await photo.peek(HEAD_BYTES)
         draft = RecipeDraft.of_photo(photo.filename or "", head, policy=self.policy)
         async with self._writer(draft, source, client) as writer:
@@ -147,16 +146,14 @@ class Uploads:
                     if begun:
                         begun.fingerprint.update(chunk)
                     for piece in stream.feed(chunk):
-                        await writer.write(piece, until=clock.deadline)
+                        await writer.write(piece, until=source.deadline)
                 for piece in stream.close():
-                    await writer.write(piece, until=clock.deadline)
+                    await writer.write(piece, until=source.deadline)
                 self.policy.check_dimensions(stream.dimensions)
-            await form.finish()
-            deadline = clock.stop()
-            label = form.text("label")
-            written = await writer.commit(until=deadline)
-        recipe = draft.complete(label, written, dimensions=stream.dimensions, policy=self.policy)
-        await self._insert(recipe, begun.finished(label) if begun else None, deadline=deadline)
+            ending = await source.finish()
+            written = await writer.commit(until=ending.deadline)
+        recipe = draft.complete(ending.label, written, dimensions=stream.dimensions, policy=self.policy)
+        await self._insert(recipe, begun.finished(ending.label) if begun else None, deadline=ending.deadline)
         return recipe
 
     def _writer(self, draft: RecipeDraft, source: UploadSource, client: ClientContext) -> ObjectWriter:

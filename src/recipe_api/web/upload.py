@@ -17,7 +17,7 @@ from recipe_api.units import KIB, size_in_words
 from recipe_api.uploads.admission import ClientContext
 from recipe_api.uploads.clock import UploadClock
 from recipe_api.uploads.idempotency import UploadKey, is_unguessable
-from recipe_api.uploads.source import UploadSource
+from recipe_api.uploads.source import FormSource
 from recipe_api.web import plain_form
 from recipe_api.web.body import Arrival, check_content_headers, declared_length, read_body
 from recipe_api.web.clients import holders
@@ -224,7 +224,7 @@ def _upload_key(request: Request, caller: Caller) -> UploadKey | None:
     return UploadKey(caller.name or "", key)
 
 
-def _source(request: Request, services: Services, arrival: Arrival) -> UploadSource:
+def _source(request: Request, services: Services, arrival: Arrival) -> FormSource:
     """Return the form on the wire, unless the request's headers already show that it cannot be accepted."""
     check_content_headers(request)
     boundary = parse_boundary(request.headers.get("content-type"))
@@ -241,7 +241,7 @@ def _source(request: Request, services: Services, arrival: Arrival) -> UploadSou
         too_large=too_large,
     )
     form = StreamingForm(chunks, boundary=boundary, rules=rules)
-    return UploadSource(form=form, size=declared, clock=clock, read_ahead=read_ahead_of(request.scope))
+    return FormSource(form=form, size=declared, clock=clock, read_ahead=read_ahead_of(request.scope))
 
 
 def _form_too_large(max_photo_bytes: int, limit: int) -> errors.BodyTooLarge:
