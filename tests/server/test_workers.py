@@ -141,7 +141,8 @@ def test_the_service_exits_with_an_error_if_workers_keep_dying(server: ServerPro
     assert eventually(kill_workers, within=60)
     assert server.process.wait() == STARTUP_FAILURE
     log = server.log.read_text()
-    assert log.count("worker died") + log.count("worker killed") == MAX_DEATHS  # one may be too slow for the check
+    deaths = log.count("worker died") + log.count("worker killed")  # one may be too slow for the check
+    assert MAX_DEATHS <= deaths <= MAX_DEATHS + 1, "both workers may be found dead at the same time"
     assert log.count("service stopped: workers keep dying") == 1
 
 

@@ -101,7 +101,8 @@ class Supervisor(multiprocess.Multiprocess):
         else:
             _log.warning("worker died", pid=worker.pid, **_exit_fields(worker.exitcode))
         self._deaths.append(time.monotonic())
-        if len(self._deaths) == MAX_DEATHS and self._deaths[-1] - self._deaths[0] <= DEATH_SECONDS:
+        is_burst = len(self._deaths) == MAX_DEATHS and self._deaths[-1] - self._deaths[0] <= DEATH_SECONDS
+        if is_burst and not self.failed:  # several workers may be found dead at once
             _log.error("service stopped: workers keep dying", deaths=MAX_DEATHS, seconds=DEATH_SECONDS)
             self.failed = True
             self.should_exit.set()
