@@ -18,7 +18,9 @@ from recipe_api.dev.stack import embedded_stack
 from recipe_api.settings import S3Settings
 from recipe_api.storage import keys
 from recipe_api.storage.body import Body
-from recipe_api.storage.connection import open_s3_store
+from recipe_api.storage.connection import aws_session, open_s3_store
+from recipe_api.storage.endpoint import endpoint_of
+from recipe_api.storage.presigner import Presigner
 from recipe_api.storage.protocol import Attributes
 from recipe_api.storage.s3 import S3Store
 from recipe_api.storage.s3_writer import Fallback, WriteOptions
@@ -43,7 +45,8 @@ async def main(settings: S3Settings) -> None:
     """Measure and print."""
     async with open_s3_store(settings) as (store, client):
         options = WriteOptions(bucket=settings.s3_bucket)
-        plain = S3Store(client, Fallback(SdkWriter(client, options)), options)
+        presigner = Presigner(await endpoint_of(aws_session(settings), client, settings.s3_bucket))
+        plain = S3Store(client, Fallback(SdkWriter(client, options)), options, presigner)
         await cost(store)
         await cost(plain)
         pairs = [(await cost(store), await cost(plain)) for _ in range(ROUNDS)]

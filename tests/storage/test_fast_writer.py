@@ -20,6 +20,7 @@ from recipe_api.storage import fast_writer
 from recipe_api.storage.body import Body
 from recipe_api.storage.connection import aws_session, open_s3_client, open_s3_store
 from recipe_api.storage.connection_pool import Limits, Unreachable
+from recipe_api.storage.endpoint import endpoint_of
 from recipe_api.storage.fast_writer import FastWriter, ServerFault, open_fast_writer
 from recipe_api.storage.protocol import Part, Upload
 from recipe_api.storage.s3_writer import NeedsSdk, UnreadableResponse, WriteOptions
@@ -46,8 +47,7 @@ async def opened(
     async with (
         open_s3_client(settings, session) as client,
         open_fast_writer(
-            session,
-            client,
+            await endpoint_of(session, client, settings.s3_bucket),
             WriteOptions(bucket=settings.s3_bucket, checksums=checksums, conditional=conditional),
             signs_payload=signs_payload,
             bundle=ca_bundle(settings),

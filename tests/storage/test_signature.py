@@ -3,9 +3,9 @@
 import hashlib
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlsplit
 
-from botocore.auth import S3SigV4Auth
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import ReadOnlyCredentials
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from recipe_api.storage import signature
 from recipe_api.storage.addresses import SAFE
-from recipe_api.storage.signature import UNSIGNED, sign
+from recipe_api.storage.signature import UNSIGNED, presign, sign
 
 REGION = "eu-central-1"
 KEYS = st.text(alphabet=st.characters(codec="utf-8"), min_size=1)
@@ -22,6 +22,7 @@ ODD_KEYS = st.text(alphabet=" +/%%25&=?#~'()*!.-_é🥞", min_size=1)
 UPLOAD_IDS = st.text(alphabet="abcXYZ019-_.~+/= %", min_size=1)
 VALUES = st.text(alphabet=' \tab"=;,!~*', max_size=40)
 NAMES = st.text(alphabet="abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1)
+HOSTS = st.sampled_from(["photos.s3.eu-central-1.amazonaws.com", "127.0.0.1:8333", "[::1]:8333"])
 SECRETS = st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126), min_size=1)
 CREDENTIALS = st.builds(ReadOnlyCredentials, SECRETS, SECRETS, st.none() | SECRETS, st.none())
 HEADERS = st.dictionaries(NAMES.map(lambda name: f"x-amz-meta-{name}"), VALUES)
@@ -42,7 +43,7 @@ def by_botocore(url: str, headers: dict[str, str], body: bytes, credentials: Rea
     body=st.binary(max_size=100),
     credentials=CREDENTIALS,
     scheme=st.sampled_from(["http", "https"]),
-    host=st.sampled_from(["photos.s3.eu-central-1.amazonaws.com", "127.0.0.1:8333", "[::1]:8333"]),
+    host=HOSTS,
 )
 def test_equals_botocores(
     *,
@@ -72,6 +73,41 @@ def test_equals_botocores(
 
     assert ours["authorization"] == theirs.headers["Authorization"]
     assert ours == {name.lower(): value for name, value in theirs.headers.items()}
+
+
+@given(
+    key=KEYS | ODD_KEYS,
+    size=st.integers(0, 2**40),
+    expires_seconds=st.integers(1, 604_800),
+    credentials=CREDENTIALS,
+    host=HOSTS,
+)
+def test_of_a_presigned_url_equals_botocores(
+    *,
+    key: str,
+    size: int,
+    expires_seconds: int,
+    credentials: Any,  # noqa: ANN401 - as above
+    host: str,
+) -> None:
+    path = f"/photos/{quote(key, safe=SAFE)}"
+    headers = {"host": host, "content-length": str(size)}
+    theirs = AWSRequest("PUT", f"https://{host}{path}", headers=headers)
+    S3SigV4QueryAuth(credentials, "s3", REGION, expires=expires_seconds).add_auth(theirs)
+    parameters = dict(parse_qsl(urlsplit(str(theirs.url)).query, keep_blank_values=True))
+
+    ours = presign(
+        "PUT",
+        path,
+        headers,
+        region=REGION,
+        credentials=credentials,
+        time=datetime.strptime(parameters["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC),
+        expires_seconds=expires_seconds,
+    )
+
+    assert parameters["X-Amz-SignedHeaders"] == "content-length;host"
+    assert dict(parse_qsl(ours, keep_blank_values=True)) == parameters
 
 
 def authorization(secret: str, *, day: int = 1, region: str = REGION) -> str:

@@ -82,6 +82,9 @@ class Gate:
     async def delete(self, key: str) -> None:
         await self._store.delete(key)
 
+    async def presigned_put(self, key: str, size: int, *, expires_seconds: int) -> str:
+        return await self._store.presigned_put(key, size, expires_seconds=expires_seconds)
+
     async def check(self) -> None:
         await self._store.check()
 

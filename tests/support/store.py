@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from recipe_api.storage.endpoint import Endpoint
+from recipe_api.storage.presigner import Presigner
 from recipe_api.storage.protocol import Attributes
 from recipe_api.storage.s3 import S3Store
 from recipe_api.storage.s3_writer import Fallback, WriteOptions
@@ -51,6 +53,7 @@ class Seen:
 
 
 def sdk_store(client: "S3Client", bucket: str, *, checksums: bool = True, conditional: bool = True) -> S3Store:
-    """A store that writes through aioboto3 alone."""
+    """A store that writes through aioboto3 alone. It has no credentials to presign with."""
     options = WriteOptions(bucket=bucket, checksums=checksums, conditional=conditional)
-    return S3Store(client, Fallback(SdkWriter(client, options)), options)
+    endpoint = Endpoint(bucket_url=f"{client.meta.endpoint_url}/{bucket}", region="", credentials=None)
+    return S3Store(client, Fallback(SdkWriter(client, options)), options, Presigner(endpoint))

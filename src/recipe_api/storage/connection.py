@@ -20,7 +20,9 @@ from botocore.utils import get_environ_proxies
 from recipe_api.settings import S3Settings
 from recipe_api.storage.connection_pool import Limits
 from recipe_api.storage.credentials import chain_session, reload_credentials
+from recipe_api.storage.endpoint import endpoint_of
 from recipe_api.storage.fast_writer import open_fast_writer
+from recipe_api.storage.presigner import Presigner
 from recipe_api.storage.s3 import S3Store
 from recipe_api.storage.s3_writer import Fallback, WriteOptions
 from recipe_api.storage.sdk_writer import SdkWriter
@@ -45,19 +47,17 @@ async def open_s3_store(settings: S3Settings) -> AsyncIterator[tuple[S3Store, "S
         acl=settings.s3_acl,
     )
     limits = Limits(connections=CONNECTIONS, connect_seconds=CONNECT_SECONDS, response_seconds=READ_SECONDS)
-    async with (
-        open_s3_client(settings, session) as client,
-        open_fast_writer(
-            session,
-            client,
+    async with open_s3_client(settings, session) as client:
+        endpoint = await endpoint_of(session, client, options.bucket)
+        async with open_fast_writer(
+            endpoint,
             options,
             signs_payload=signs_payload(settings),
             bundle=ca_bundle(settings),
             limits=limits,
-        ) as fast_writer,
-    ):
-        writer = Fallback(SdkWriter(client, options), fast=fast_writer)
-        yield S3Store(client, writer, options), client
+        ) as fast_writer:
+            writer = Fallback(SdkWriter(client, options), fast=fast_writer)
+            yield S3Store(client, writer, options, Presigner(endpoint)), client
 
 
 def signs_payload(settings: S3Settings) -> bool:

@@ -13,27 +13,22 @@ If `signs_payload` is false, the body's checksum replaces its SHA-256, as in bot
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
-from botocore.handlers import disable_signing
 from botocore.utils import get_environ_proxies
 
 from recipe_api.storage.addresses import SAFE
 from recipe_api.storage.body import Body
 from recipe_api.storage.connection_pool import ConnectionPool, Limits, Response
+from recipe_api.storage.endpoint import Endpoint
 from recipe_api.storage.protocol import Attributes, Part, Upload
 from recipe_api.storage.s3_writer import NeedsSdk, UnreadableResponse, WriteOptions
 from recipe_api.storage.signature import UNSIGNED, sign
 from recipe_api.storage.trust import store_trust
 
-if TYPE_CHECKING:
-    import aioboto3
-    from types_aiobotocore_s3.client import S3Client
-
-_PROBE = "probe"
 _OK, _REDIRECTION, _SERVER_ERROR, _NOT_IMPLEMENTED = 200, 300, 500, 501
 _CHECKSUM_HEADER = "x-amz-checksum-crc32"
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
@@ -174,37 +169,23 @@ def _element_text(response: Response, document: str, element: str) -> str:
     return text
 
 
-async def _bucket_url(client: "S3Client", bucket: str) -> str:
-    """Return the address that the client would use. It signs nothing, as there may be no credentials yet."""
-    unsigned = "choose-signer.s3.GetObject"
-    client.meta.events.register(unsigned, disable_signing)
-    try:
-        probe = await client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": _PROBE})
-    finally:
-        client.meta.events.unregister(unsigned, disable_signing)
-    return probe.partition("?")[0].removesuffix(f"/{_PROBE}")
-
-
 @asynccontextmanager
 async def open_fast_writer(
-    session: "aioboto3.Session",
-    client: "S3Client",
+    endpoint: Endpoint,
     options: WriteOptions,
     *,
     signs_payload: bool,
     bundle: str,
     limits: Limits,
 ) -> AsyncIterator[FastWriter | None]:
-    """Yield a writer for the bucket that `client` would reach; its connections close with the block.
+    """Yield a writer for the bucket at this endpoint; its connections close with the block.
 
     Yield None if an HTTP proxy is configured for the store: only aioboto3 supports proxies.
     """
-    credentials = await cast("Any", session.get_credentials())  # the stubs do not know that it is awaited
-    bucket_url = await _bucket_url(client, options.bucket)
-    if get_environ_proxies(bucket_url):
+    if get_environ_proxies(endpoint.bucket_url):
         yield None
         return
-    address = urlsplit(bucket_url)
+    address = urlsplit(endpoint.bucket_url)
     is_https = address.scheme == "https"
     pool = ConnectionPool(
         address.hostname or "",
@@ -215,10 +196,10 @@ async def open_fast_writer(
     try:
         yield FastWriter(
             pool,
-            credentials,
+            endpoint.credentials,
             options,
-            bucket_url=bucket_url,
-            region=client.meta.region_name,
+            bucket_url=endpoint.bucket_url,
+            region=endpoint.region,
             signs_payload=signs_payload,
         )
     finally:

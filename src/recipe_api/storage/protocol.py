@@ -1,4 +1,4 @@
-"""The interface of an object store: nine operations on one object, five on the whole bucket.
+"""The interface of an object store: ten operations on one object, five on the whole bucket.
 
 `S3Store` and `S3Inventory` implement it. Every implementation guarantees:
 
@@ -80,6 +80,14 @@ class ObjectStore(Protocol):
 
     async def delete(self, key: str) -> None:
         """Delete an object."""
+        ...
+
+    async def presigned_put(self, key: str, size: int, *, expires_seconds: int) -> str:
+        """Return a URL to which anyone may PUT an object of exactly `size` bytes, until it expires.
+
+        The request needs no header besides `Content-Length`, and the object gets no attributes. Unlike `put`, such a
+        request replaces an existing object. The URL expires earlier if it is signed with temporary credentials that do.
+        """
         ...
 
     async def check(self) -> None:

@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from recipe_api.errors import StorageUnavailable
 from recipe_api.storage.body import Body
 from recipe_api.storage.failures import FAILURES, code_of, is_denied, translate_errors
+from recipe_api.storage.presigner import Presigner
 from recipe_api.storage.protocol import Attributes, Part, Upload
 from recipe_api.storage.retries import Effect, retry
 from recipe_api.storage.s3_writer import Fallback, S3Writer, WriteOptions
@@ -49,13 +50,15 @@ class S3Store:
         client: aioboto3's, for everything but writing.
         writer: Writes the objects.
         options: Of all objects; the writer's own.
+        presigner: Signs URLs for clients that write objects themselves.
     """
 
-    def __init__(self, client: "S3Client", writer: Fallback, options: WriteOptions) -> None:
+    def __init__(self, client: "S3Client", writer: Fallback, options: WriteOptions, presigner: Presigner) -> None:
         self._client = client
         self._writer = writer
         self._bucket = options.bucket
         self._checksums = options.checksums
+        self._presigner = presigner
         self._denied_until = 0.0
         self._denial = ""
 
@@ -150,6 +153,10 @@ class S3Store:
             except ClientError as error:
                 if code_of(error) not in _OBJECT_GONE:  # S3 itself sends 204
                     raise
+
+    async def presigned_put(self, key: str, size: int, *, expires_seconds: int) -> str:
+        with translate_errors("PutObject (presigned)", key, bucket=self._bucket):
+            return await self._presigner.put(key, size, expires_seconds=expires_seconds)
 
     async def check(self) -> None:
         with self._translate_errors("HeadBucket", self._bucket):
