@@ -1,4 +1,4 @@
-"""How long a sweep takes, and how much memory, by the number of objects.
+"""How long a sweep takes, and how much memory, by the number of recipes. Each has a photo and three renditions.
 
     python benchmarks/sweep.py [100000 1000000]
 
@@ -33,11 +33,13 @@ from recipe_api.database.repository import Recipes
 from recipe_api.database.session import open_engine
 from recipe_api.dev.migrations import migrate
 from recipe_api.dev.postgres import postgres
-from recipe_api.settings import DatabaseSettings
+from recipe_api.settings import DEFAULT_RENDITIONS, DatabaseSettings
+from recipe_api.storage.keys import rendition_key
 from recipe_api.storage.protocol import Listed, ListedUpload
 from recipe_api.uploads.current_bucket import CurrentBucket
 from recipe_api.uploads.deletions import Deletions
-from recipe_api.uploads.sweep import Sweep, TimeRange
+from recipe_api.uploads.findings import TimeRange
+from recipe_api.uploads.sweep import Sweep
 
 BEGINNING = 1_790_000_000_000  # milliseconds since the epoch
 WRITTEN = datetime(2026, 9, 21, tzinfo=UTC)
@@ -45,7 +47,10 @@ ORPHAN_EVERY = 10_000
 MISSING_EVERY = 10_007
 CURRENT_BUCKET = CurrentBucket(url="", base_urls=["https://photos.test"])
 NO_STORE: Any = None  # a sweep that only reports deletes nothing
-COLUMNS = ("id", "label", "key", "location", "content_type", "size", "etag", "original_name", "created_at")
+COLUMNS = (
+    *("id", "label", "key", "location", "content_type", "size", "etag", "original_name", "created_at"),
+    "rendition_sizes",
+)
 
 
 def key_of(number: int) -> str:
@@ -72,7 +77,10 @@ class Simulated:
     async def objects(self, *, prefix: str, after: str, until: str | None) -> AsyncIterator[Listed]:
         for number in range(self._count):
             if is_object(number):
-                yield Listed(key_of(number), 50_000, WRITTEN)
+                key = key_of(number)
+                yield Listed(key, 50_000, WRITTEN)
+                for rendition in sorted(rendition_key(key, size) for size in DEFAULT_RENDITIONS):
+                    yield Listed(rendition, 20_000, WRITTEN)
         assert (prefix, after, until) == ("", "", None)  # noqa: S101 - nothing else is simulated
 
     async def uploads(self, *, prefix: str) -> AsyncIterator[ListedUpload]:
@@ -127,6 +135,7 @@ def _rows(count: int) -> Iterator[tuple[object, ...]]:
             "0",
             "p.jpg",
             WRITTEN,
+            DEFAULT_RENDITIONS,
         )
 
 
@@ -140,6 +149,7 @@ async def _sweep(count: int) -> None:
             Lease(engine, "sweep"),
             Deletions(NO_STORE, Simulated(count), PendingDeletions(engine, bucket=""), CURRENT_BUCKET),
             prefix="",
+            rendition_sizes=DEFAULT_RENDITIONS,
             grace=timedelta(days=1),
         )
         before, began = _highest_memory(), time.perf_counter()

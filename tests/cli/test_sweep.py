@@ -89,7 +89,8 @@ def test_it_exits_with_0_if_there_are_no_findings(sweep: Run) -> None:
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (
-        "Swept 0 objects and 0 rows: 0 orphans, 0 rows without an object, 0 dangling uploads, 0 pending deletions.\n"
+        "Swept 0 objects, 0 of them renditions, and 0 rows: 0 orphans, 0 rows without a photo, 0 lost renditions, "
+        "0 dangling uploads, 0 pending deletions.\n"
     )
 
 
@@ -106,10 +107,13 @@ def test_it_exits_with_1_and_lists_the_findings(sweep: Run, backstage: Backstage
     assert second.startswith(f"missing   {missing}")
     assert third.startswith(f"dangling  {dangling}  20")
     assert rest == [
-        "Swept 2 objects and 1 rows: 1 orphans, 1 rows without an object, 1 dangling uploads, 0 pending deletions.",
+        (
+            "Swept 2 objects, 0 of them renditions, and 1 rows: 1 orphans, 1 rows without a photo, 0 lost renditions, "
+            "1 dangling uploads, 0 pending deletions."
+        ),
         "1 objects do not have this service's key format; they were left alone.",
         "Run it again with --fix to fix this.",
-        "Rows without their object are deleted only with --fix-missing.",
+        "Rows without their photo are deleted only with --fix-missing.",
     ]
 
 
@@ -131,6 +135,21 @@ def test_with_fix_it_prints_what_it_did_and_the_next_run_finds_nothing(sweep: Ru
     assert len(backstage.objects()) == len(backstage.rows()) == 1
 
 
+def test_lost_renditions_are_made_again_after_a_fix(sweep: Run, backstage: Backstage) -> None:
+    pair(backstage)
+    backstage.sql("UPDATE recipe SET rendition_sizes = ARRAY[320]")
+
+    reported, fixed = sweep(), sweep("--fix")
+
+    assert (reported.returncode, fixed.returncode, sweep().returncode) == (1, 1, 0)
+    (recipe,) = backstage.rows()
+    line = f"lost      {keys.rendition_key(recipe['key'], 320)}"
+    assert reported.stdout.startswith(line)
+    assert fixed.stdout.splitlines()[0].startswith(line)
+    assert fixed.stdout.splitlines()[0].endswith("  to be made again")
+    assert "1 lost renditions" in fixed.stdout
+
+
 def test_by_default_it_skips_anything_younger_than_a_day(sweep: Run, backstage: Backstage) -> None:
     key = put(backstage)
 
@@ -150,8 +169,8 @@ def test_with_json_every_line_is_a_json_object(sweep: Run, backstage: Backstage)
     assert (by_kind["orphan"]["key"], by_kind["orphan"]["size"], by_kind["orphan"]["fixed"]) == (orphan, 7, False)
     assert datetime.fromisoformat(by_kind["orphan"]["since"]).tzinfo
     assert (by_kind["missing"]["key"], by_kind["missing"]["size"]) == (missing, None)
-    counts = {"objects": 1, "rows": 1, "foreign": 0, "pairs": 0, "other_bucket": 0}
-    counts |= {"orphans": 1, "missing": 1, "dangling": 0, "pending": 0}
+    counts = {"objects": 1, "renditions": 0, "rows": 1, "foreign": 0, "pairs": 0, "other_bucket": 0}
+    counts |= {"orphans": 1, "orphan_renditions": 0, "missing": 1, "lost": 0, "dangling": 0, "pending": 0}
     assert last == {"sum": counts, "fix": False}
 
 

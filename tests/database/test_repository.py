@@ -7,8 +7,10 @@ from uuid import UUID, uuid4
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from recipe_api.database import repository
 from recipe_api.database import session as database_session
 from recipe_api.database.deletions import ObjectRef
 from recipe_api.database.models import Recipe
@@ -123,6 +125,51 @@ class TestPages:
         assert [each.id for each in (await recipes.page(after=after, limit=1)).recipes] == [recipe.id]
 
 
+class TestStems:
+    async def test_find_the_photos_whose_keys_begin_with_them(
+        self, recipes: Recipes, recipe_writer: RecipeWriter
+    ) -> None:
+        for key in ("1-a.jpg", "1-a0.jpg", "1-b.heic", "public/1-a.jpg", "1-", "1-c"):
+            recipe = row()
+            recipe.key = key
+            await recipe_writer.add(recipe)
+
+        found = await recipes.with_stems(["1-a", "1-b", "1-c", "1-", "2-a"])
+
+        assert sorted(photo.ref.key for photo in found) == ["1-a.jpg", "1-b.heic"]
+
+    async def test_are_looked_up_in_the_index(self, recipes: Recipes, engine: AsyncEngine) -> None:  # noqa: ARG002 - empties the table
+        async with engine.begin() as connection:
+            await connection.execute(text(_MANY_ROWS))
+            await connection.execute(text("ANALYZE recipe"))
+            explain = text(f"EXPLAIN {repository._BY_STEM.text}")
+            plan = "\n".join(await connection.scalars(explain, {"stems": [f"{number}-x" for number in range(1000)]}))
+
+        assert "Index Scan using recipe_key" in plan
+        assert "Seq Scan" not in plan
+
+    async def test_a_rendition_is_removed_from_the_row_of_its_photo(
+        self, recipes: Recipes, recipe_writer: RecipeWriter, engine: AsyncEngine
+    ) -> None:
+        first, second = row(), row()
+        for each in (first, second):
+            await recipe_writer.add(each)
+        async with engine.begin() as connection:
+            await connection.execute(text("UPDATE recipe SET rendition_sizes = ARRAY[320, 960]"))
+
+        await recipes.forget_renditions([(first.key.removesuffix(".jpg"), 320), (first.key.removesuffix(".jpg"), 64)])
+
+        assert (await recipes.get(first.id)).rendition_sizes == [960]
+        assert (await recipes.get(second.id)).rendition_sizes == [320, 960]
+
+
+_MANY_ROWS = """
+    INSERT INTO recipe (id, label, key, location, content_type, size, etag, original_name, created_at)
+    SELECT gen_random_uuid(), '', number || '-x.jpg', '', 'image/jpeg', 1, '', '', now()
+    FROM generate_series(1, 50000) AS number
+"""
+
+
 class TestAnUnavailableDatabase:
     @pytest.fixture
     async def away(self, make_settings: Callable[..., Settings]) -> AsyncIterator[Recipes]:
@@ -137,7 +184,7 @@ class TestAnUnavailableDatabase:
             away.rename(uuid4(), "x"),
             away.remove(uuid4(), objects_of=photo_only),
             away.is_committed(row()),
-            away.known_keys([]),
+            away.with_stems([]),
         ):
             with pytest.raises(DatabaseUnavailable) as raised:
                 await call
@@ -153,7 +200,7 @@ class TestAnUnavailableDatabase:
             address = f"postgres://{user}:not-a-password@{database_url.rpartition('@')[2]}"
         async with open_engine(make_settings(DATABASE_URL=address)) as engine:
             with pytest.raises(DatabaseUnavailable):
-                await Recipes(engine).known_keys([])
+                await Recipes(engine).with_stems([])
 
 
 class TestPool:
@@ -165,25 +212,25 @@ class TestPool:
             recipes = Recipes(engine)
             async with engine.connect(), engine.connect():
                 with pytest.raises(DatabaseUnavailable):
-                    await recipes.known_keys([])
-            await recipes.known_keys([])
+                    await recipes.with_stems([])
+            await recipes.with_stems([])
 
     async def test_serves_more_callers_than_it_has_connections(self, make_settings: Callable[..., Settings]) -> None:
         async with open_engine(make_settings(DATABASE_POOL_SIZE="2")) as engine:
-            await asyncio.gather(*(Recipes(engine).known_keys([]) for _ in range(20)))
+            await asyncio.gather(*(Recipes(engine).with_stems([]) for _ in range(20)))
 
     async def test_replaces_connections_that_the_server_has_ended(
         self, make_settings: Callable[..., Settings], engine: AsyncEngine
     ) -> None:
         async with open_engine(make_settings(DATABASE_POOL_SIZE="2")) as ours:
             recipes = Recipes(ours)
-            await recipes.known_keys([])
+            await recipes.with_stems([])
             async with ours.connect() as connection:
                 backend = (await connection.exec_driver_sql("SELECT pg_backend_pid()")).scalar_one()
             async with engine.connect() as other:
                 await other.exec_driver_sql(f"SELECT pg_terminate_backend({backend}, 5000)")
 
-            await recipes.known_keys([])
+            await recipes.with_stems([])
 
 
 async def pages_of(recipes: Recipes, limit: int) -> AsyncIterator[list[UUID]]:

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 from recipe_api.resources import open_resources
 from recipe_api.settings import Settings
-from recipe_api.uploads.sweep import Sweep, TimeRange
+from recipe_api.uploads.findings import TimeRange
+from recipe_api.uploads.sweep import Sweep
 
 
 def swept(settings: Settings, *, fix: bool = True) -> Counter[str]:
@@ -25,6 +26,7 @@ async def _swept(settings: Settings, *, fix: bool) -> Counter[str]:
             resources.sweep_lease,
             resources.deletions,
             prefix=settings.s3_key_prefix,
+            rendition_sizes=settings.renditions,
             grace=timedelta(),
         )
         return Counter(

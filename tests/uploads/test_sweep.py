@@ -18,8 +18,9 @@ from recipe_api.settings import Settings
 from recipe_api.storage import keys
 from recipe_api.storage.protocol import Inventory, Listed, ListedUpload
 from recipe_api.units import MIB
-from recipe_api.uploads.sweep import SUSPICIOUS, DoubtfulSettings, Finding, FindingKind, Sweep, Tally, TimeRange
-from tests.support.rows import row
+from recipe_api.uploads.findings import Finding, FindingKind, Tally, TimeRange
+from recipe_api.uploads.sweep import SUSPICIOUS, DoubtfulSettings, Sweep
+from tests.support.rows import photo_only, row
 from tests.support.traces import Backstage
 
 pytestmark = pytest.mark.slow
@@ -49,15 +50,18 @@ class Stores:
         self._backstage.s3.put_object(Bucket=self._backstage.bucket, Key=key, Body=bytes(size))
         return key
 
-    def row(self, key: str, **other: str | None) -> str:
+    def row(self, key: str, **other: str | list[int] | None) -> str:
         values = row().model_dump() | {"key": key, "bucket": self._backstage.bucket_url} | other
         names = ", ".join(values)
         parameters = ", ".join(f"${number}" for number in range(1, len(values) + 1))
         self._backstage.sql(f"INSERT INTO recipe ({names}) VALUES ({parameters})", *values.values())  # noqa: S608 - names are ours
         return key
 
-    def both(self, key: str) -> str:
-        return self.object(self.row(key))
+    def both(self, key: str, **other: str | list[int] | None) -> str:
+        return self.object(self.row(key, **other))
+
+    def rendition(self, key: str, size: int) -> str:
+        return self.object(keys.rendition_key(key, size))
 
     def upload(self, key: str) -> str:
         s3, bucket = self._backstage.s3, self._backstage.bucket
@@ -67,6 +71,11 @@ class Stores:
 
     def rows(self) -> set[str]:
         return {record["key"] for record in self._backstage.sql("SELECT key FROM recipe")}
+
+    def recorded(self, key: str) -> list[int]:
+        """Return the sizes of the renditions that the row mentions."""
+        (found,) = self._backstage.sql("SELECT rendition_sizes FROM recipe WHERE key = $1", key)
+        return found["rendition_sizes"] or []
 
     def objects(self) -> set[str]:
         return set(self._backstage.objects())
@@ -162,6 +171,7 @@ async def _swept(
             resources.sweep_lease,
             resources.deletions,
             prefix=settings.s3_key_prefix,
+            rendition_sizes=settings.renditions,
             grace=GRACE,
         )
         run = sweep.run(time_range, fix=fix, fix_missing=fix_missing, force=force)
@@ -348,7 +358,7 @@ def test_a_recipe_that_is_deleted_during_the_sweep_is_not_a_finding(make_setting
     key = stores.row(key_of(1))  # its object is already gone
 
     async def delete_its_row(resources: Resources) -> None:
-        await resources.recipes.remove_keys([key])
+        await resources.recipes.remove_keys([key], objects_of=photo_only)
 
     assert swept(make_settings(), fix=True, after_listing=delete_its_row).findings == []
 
@@ -563,17 +573,204 @@ def test_a_sweep_that_fixes_deletes_expired_idempotency_keys(
     assert [record["key"] for record in backstage.sql("SELECT key FROM idempotency_key")] == ["new"]
 
 
+def test_renditions_that_the_row_mentions_are_not_findings(make_settings: Make, stores: Stores) -> None:
+    key = stores.both(key_of(1), rendition_sizes=[64, 320, 1920])
+    for size in (64, 320, 1920):
+        stores.rendition(key, size)
+    stores.both(key_of(2))
+
+    found = swept(make_settings(), fix=True)
+
+    assert found.findings == []
+    assert found.tally == Tally(objects=5, renditions=3, rows=2, pairs=2)
+
+
+def test_a_rendition_that_the_row_does_not_mention_is_not_a_finding(make_settings: Make, stores: Stores) -> None:
+    """It is being made, or the process has died before it could record it."""
+    key = stores.both(key_of(1), rendition_sizes=[320])
+    renditions = {stores.rendition(key, size) for size in (64, 320, 1920)}
+
+    assert swept(make_settings(), fix=True).findings == []
+    assert stores.objects() == {key, *renditions}
+
+
+@pytest.mark.parametrize("prefix", ["", "public/"])
+@pytest.mark.parametrize("fix", [False, True], ids=["report", "fix"])
+def test_a_rendition_without_a_row_is_an_orphan(make_settings: Make, stores: Stores, prefix: str, *, fix: bool) -> None:
+    kept = {stores.both(key_of(number, prefix=prefix)) for number in (1, 3)}
+    orphan = stores.rendition(key_of(2, prefix=prefix), 320)
+    young = stores.rendition(key_of(4, prefix=prefix), 320)
+
+    found = swept(make_settings(S3_KEY_PREFIX=prefix), fix=fix, young=frozenset({young}))
+
+    assert found.keys(FindingKind.ORPHAN) == [orphan]
+    assert (found.tally.orphans, found.tally.orphan_renditions, found.tally.found) == (1, 1, 1)
+    assert stores.objects() == kept | {young} | (set() if fix else {orphan})
+
+
+def test_a_rendition_whose_recipe_is_deleted_during_the_sweep_is_not_an_orphan(
+    make_settings: Make, stores: Stores, backstage: Backstage
+) -> None:
+    stores.both(key_of(1))
+    rendition = stores.rendition(key_of(2), 320)
+    pending(backstage, rendition, backstage.bucket_url)
+
+    assert [finding.kind for finding in swept(make_settings()).findings] == [FindingKind.PENDING]
+
+
+def test_a_rendition_whose_row_the_sweep_did_not_see_is_not_an_orphan(make_settings: Make, stores: Stores) -> None:
+    key = key_of(1)
+    stores.object(key)
+    rendition = stores.rendition(key, 320)
+
+    async def commit_its_row(resources: Resources) -> None:
+        await resources.recipe_writer.add(Recipe(**row().model_dump() | {"key": key}))
+
+    assert swept(make_settings(), fix=True, after_listing=commit_its_row).findings == []
+    assert stores.objects() == {key, rendition}
+
+
+@pytest.mark.parametrize("fix", [False, True], ids=["report", "fix"])
+def test_a_rendition_that_is_lost_is_removed_from_its_row(make_settings: Make, stores: Stores, *, fix: bool) -> None:
+    key = stores.both(key_of(1), rendition_sizes=[64, 320, 1920])
+    stores.rendition(key, 320)
+    other = stores.both(key_of(2), rendition_sizes=[64])
+    stores.rendition(other, 64)
+
+    found = swept(make_settings(), fix=fix)
+
+    assert found.keys(FindingKind.LOST) == [keys.rendition_key(key, size) for size in (1920, 64)]
+    assert all((finding.fixed, finding.since) == (fix, THEN) for finding in found.findings)
+    assert found.tally == Tally(objects=4, renditions=2, rows=2, pairs=2, lost=2)
+    assert stores.recorded(key) == ([320] if fix else [64, 320, 1920])
+    assert stores.recorded(other) == [64]
+    assert len(swept(make_settings(), fix=fix).findings) == (0 if fix else 2)
+
+
+def test_a_rendition_is_not_lost_if_its_recipe_is_deleted_during_the_sweep(make_settings: Make, stores: Stores) -> None:
+    key = stores.both(key_of(1), rendition_sizes=[320])
+
+    async def delete_its_row(resources: Resources) -> None:
+        await resources.recipes.remove_keys([key], objects_of=photo_only)
+
+    assert swept(make_settings(), after_listing=delete_its_row).findings == []
+
+
+def test_a_rendition_that_a_listing_omits_is_not_lost(
+    make_settings: Make, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = stores.both(key_of(1), rendition_sizes=[320])
+    omitted = stores.rendition(key, 320)
+    real = Aged.objects
+
+    async def incomplete(self: Aged, *, prefix: str, after: str, until: str | None) -> AsyncIterator[Listed]:
+        async for found in real(self, prefix=prefix, after=after, until=until):
+            if found.key != omitted:
+                yield found
+
+    monkeypatch.setattr(Aged, "objects", incomplete)
+
+    assert swept(make_settings(), fix=True).findings == []
+    assert stores.recorded(key) == [320]
+
+
+def test_the_renditions_of_a_missing_photo_are_not_lost_as_well(make_settings: Make, stores: Stores) -> None:
+    missing = stores.row(key_of(1), rendition_sizes=[64, 320])
+
+    assert [(finding.kind, finding.key) for finding in swept(make_settings()).findings] == [
+        (FindingKind.MISSING, missing)
+    ]
+
+
+@pytest.mark.parametrize("is_copied", [False, True], ids=["", "photo copied"])
+def test_renditions_in_a_previous_bucket_are_not_lost(make_settings: Make, stores: Stores, *, is_copied: bool) -> None:
+    stores.both(key_of(1))
+    former = stores.row(key_of(2), bucket="https://former.test", rendition_sizes=[320])
+    if is_copied:
+        stores.object(former)
+
+    found = swept(make_settings(), fix=True, force=True)
+
+    assert found.findings == []
+    assert found.tally.other_bucket == (0 if is_copied else 1)
+    assert stores.recorded(former) == [320]
+
+
+def test_the_renditions_of_a_missing_photo_are_deleted_with_its_row(
+    make_settings: Make, stores: Stores, backstage: Backstage
+) -> None:
+    kept = stores.both(key_of(1))
+    missing = stores.row(key_of(2), rendition_sizes=[64])
+    renditions = {stores.rendition(missing, size) for size in (64, 320)}  # only one of them is recorded
+
+    assert swept(make_settings(), fix=True, fix_missing=False).keys(FindingKind.MISSING) == [missing]
+    assert stores.objects() == {kept, *renditions}
+    found = swept(make_settings(RENDITIONS="320"), fix=True)
+
+    assert found.keys(FindingKind.MISSING) == [missing]
+    assert stores.objects() == stores.rows() == {kept}
+    assert backstage.sql("SELECT FROM pending_deletion") == []
+
+
+def test_many_renditions_without_a_row_or_an_object_raise_no_doubt(make_settings: Make, stores: Stores) -> None:
+    kept = stores.both(key_of(0), rendition_sizes=list(range(20, 20 + SUSPICIOUS)))
+    for number in range(1, SUSPICIOUS + 1):
+        stores.rendition(key_of(number), 320)
+
+    found = swept(make_settings(), fix=True)
+
+    assert (found.tally.lost, found.tally.orphan_renditions) == (SUSPICIOUS, SUSPICIOUS)
+    assert stores.objects() == {kept}
+
+
+@pytest.mark.parametrize("rows", [False, True], ids=["objects", "rows"])
+def test_renditions_do_not_dilute_the_doubt(make_settings: Make, stores: Stores, *, rows: bool) -> None:
+    for number in range(SUSPICIOUS):
+        if rows:
+            stores.row(key_of(number), rendition_sizes=[64, 320, 1920])
+        else:
+            stores.object(key_of(number))
+        for size in (64, 320, 1920):
+            stores.rendition(key_of(number), size)
+    before = stores.objects(), stores.rows()
+    stores.both(key_of(99))  # which alone would show that bucket and table belong together
+
+    with pytest.raises(DoubtfulSettings, match="not counting renditions"):
+        swept(make_settings(), fix=True)
+
+    assert (stores.objects(), stores.rows()) == tuple(found | {key_of(99)} for found in before)
+
+
+def test_a_rendition_does_not_show_that_bucket_and_table_belong_together(make_settings: Make, stores: Stores) -> None:
+    missing = stores.row(key_of(1), rendition_sizes=[64, 320])
+    rendition = stores.rendition(missing, 320)
+    orphan = stores.rendition(key_of(2), 320)
+
+    with pytest.raises(DoubtfulSettings, match="No row was found whose object is in the bucket"):
+        swept(make_settings(), fix=True)
+
+    assert stores.objects() == {rendition, orphan}
+    assert stores.recorded(missing) == [64, 320]
+
+
 @dataclass(frozen=True, slots=True)
 class State:
-    """What exists under one key."""
+    """What exists of one photo."""
 
     is_object: bool
     is_row: bool
     is_upload: bool
     is_young: bool
+    rendition_objects: frozenset[int]
+    recorded_renditions: frozenset[int]
+
+    @property
+    def lost(self) -> frozenset[int]:
+        return self.recorded_renditions - self.rendition_objects if self.is_row and self.is_object else frozenset()
 
 
-STATES = st.lists(st.builds(State, *[st.booleans()] * 3, st.booleans()), max_size=8)
+SIZES = st.frozensets(st.sampled_from([64, 320, 1920]))
+STATES = st.lists(st.builds(State, *[st.booleans()] * 4, SIZES, SIZES), max_size=8)
 
 
 @pytest.fixture
@@ -585,31 +782,43 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("prefix", ["", "public/"])
-@hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(states=STATES)
 def test_afterwards_bucket_and_table_agree_and_nothing_else_has_changed(
     make_settings: Make, backstage: Backstage, stores: Stores, prefix: str, states: list[State]
 ) -> None:
     backstage.clear()
     by_key = {key_of(number, prefix=prefix): state for number, state in enumerate(states)}
+    renditions: dict[str, set[str]] = {}
     for key, state in by_key.items():
         if state.is_object:
             stores.object(key)
         if state.is_row:
-            stores.row(key)
+            stores.row(key, rendition_sizes=sorted(state.recorded_renditions))
         if state.is_upload:
             backstage.s3.create_multipart_upload(Bucket=backstage.bucket, Key=key)
+        renditions[key] = {stores.rendition(key, size) for size in state.rendition_objects}
     foreign = {stores.object(key) for key in FOREIGN}
-    young = frozenset(key for key, state in by_key.items() if state.is_young)
+    young = frozenset(each for key, state in by_key.items() if state.is_young for each in (key, *renditions[key]))
 
-    found = swept(make_settings(S3_KEY_PREFIX=prefix), fix=True, force=True, young=young)
+    found = swept(make_settings(S3_KEY_PREFIX=prefix, RENDITIONS="64,320,1920"), fix=True, force=True, young=young)
 
     assert stores.rows() == {key for key, state in by_key.items() if state.is_row and state.is_object}
-    assert stores.objects() == foreign | {
-        key for key, state in by_key.items() if state.is_object and (state.is_row or state.is_young)
-    }
+    assert stores.objects() == foreign.union(
+        *(
+            ({key} if state.is_object else set()) | renditions[key]
+            for key, state in by_key.items()
+            if (state.is_row and state.is_object) or (state.is_young and not state.is_row)
+        )
+    )
     assert stores.uploads() == {key for key, state in by_key.items() if state.is_upload and state.is_young}
+    for key in stores.rows():
+        assert set(stores.recorded(key)) == by_key[key].recorded_renditions & by_key[key].rendition_objects
     old = [state for state in by_key.values() if not state.is_young]
-    assert found.tally.orphans == sum(state.is_object and not state.is_row for state in old)
+    rowless = [state for state in old if not state.is_row]
+    assert found.tally.orphan_renditions == sum(len(state.rendition_objects) for state in rowless)
+    assert found.tally.orphans == sum(state.is_object + len(state.rendition_objects) for state in rowless)
     assert found.tally.missing == sum(state.is_row and not state.is_object for state in by_key.values())
+    assert found.tally.lost == sum(len(state.lost) for state in by_key.values())
     assert found.tally.dangling == sum(state.is_upload for state in old)
+    assert not swept(make_settings(S3_KEY_PREFIX=prefix), fix=True, force=True, young=young).findings

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from recipe_api.observability import configure_logging
 from recipe_api.resources import open_resources
 from recipe_api.settings import Settings, SettingsError
-from recipe_api.uploads.sweep import DoubtfulSettings, Finding, FindingKind, Sweep, TakenOver, Tally, TimeRange
+from recipe_api.uploads.findings import Finding, FindingKind, Tally, TimeRange
+from recipe_api.uploads.sweep import DoubtfulSettings, Sweep, TakenOver
 
 if TYPE_CHECKING:
     from recipe_api.cli.types import Commands
@@ -29,12 +30,14 @@ _DESCRIPTION = """\
 Compares the bucket with the database in one pass, and reports:
   pending   a deletion that has not worked yet, whatever its age
   orphan    an object without a row, older than the grace period
-  missing   a row without its object
+  missing   a row without its photo
+  lost      a rendition that a row mentions and that has no object
   dangling  a multipart upload that nobody completed, older than the grace period
 
-With --fix it deletes orphans and the objects of pending deletions, and aborts dangling uploads. Rows without their
-object are deleted only with --fix-missing. Rows whose object belongs to another bucket, and objects whose keys do not
-have this service's format, are never touched. Only one sweep runs at a time; a second one exits with code 3.
+With --fix it deletes orphans and the objects of pending deletions, aborts dangling uploads, and removes lost renditions
+from their rows, so that they are made again. Rows without their photo are deleted, with their renditions, only with
+--fix-missing. Rows whose photo belongs to another bucket, and objects whose keys do not have this service's format, are
+never touched. Only one sweep runs at a time; a second one exits with code 3.
 
 Exit code: 0 nothing found, 1 something found (fixed or not), 2 invalid settings or arguments, 3 sweep not completed.
 """
@@ -50,7 +53,7 @@ def add_to(commands: "Commands") -> None:
     )
     parser.add_argument("--fix", action="store_true", help="fix everything but missing; otherwise only report")
     parser.add_argument(
-        "--fix-missing", action="store_true", help="fix everything: also delete rows without their object"
+        "--fix-missing", action="store_true", help="fix everything: also delete rows without their photo"
     )
     parser.add_argument(
         "--grace",
@@ -95,6 +98,7 @@ async def _sweep(settings: Settings, options: argparse.Namespace) -> int:
             resources.sweep_lease,
             resources.deletions,
             prefix=settings.s3_key_prefix,
+            rendition_sizes=settings.renditions,
             grace=options.grace,
         )
         progress = asyncio.create_task(_show_progress(sweep.tally)) if sys.stderr.isatty() else None
@@ -128,6 +132,7 @@ async def _show_progress(tally: Tally) -> None:
 _FIXES = {
     FindingKind.ORPHAN: "deleted",
     FindingKind.MISSING: "row deleted",
+    FindingKind.LOST: "to be made again",
     FindingKind.DANGLING: "aborted",
     FindingKind.PENDING: "deleted",
 }
@@ -150,8 +155,9 @@ def _report_totals(tally: Tally, *, fix: bool, as_json: bool) -> None:
         print(json.dumps({"sum": asdict(tally), "fix": fix}))
         return
     print(
-        f"Swept {tally.objects:,} objects and {tally.rows:,} rows: {tally.orphans:,} orphans, {tally.missing:,} rows "
-        f"without an object, {tally.dangling:,} dangling uploads, {tally.pending:,} pending deletions."
+        f"Swept {tally.objects:,} objects, {tally.renditions:,} of them renditions, and {tally.rows:,} rows: "
+        f"{tally.orphans:,} orphans, {tally.missing:,} rows without a photo, {tally.lost:,} lost renditions, "
+        f"{tally.dangling:,} dangling uploads, {tally.pending:,} pending deletions."
     )
     if tally.other_bucket:
         print(f"{tally.other_bucket:,} rows belong to another or an unknown bucket; they were left alone.")
@@ -160,7 +166,7 @@ def _report_totals(tally: Tally, *, fix: bool, as_json: bool) -> None:
     if tally.found and not fix:
         print("Run it again with --fix to fix this.")
     if tally.missing:
-        print("Rows without their object are deleted only with --fix-missing.")
+        print("Rows without their photo are deleted only with --fix-missing.")
 
 
 def _duration(text: str) -> timedelta:

@@ -1,12 +1,12 @@
 """Reads, changes and deletes recipes. `recipe_writer` inserts them."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, tuple_, update
+from sqlalchemy import delete, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col, select
@@ -34,6 +34,33 @@ class Page:
 
     recipes: Sequence[Recipe]
     next: Position | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPhoto:
+    """A photo and its renditions, as the row describes them."""
+
+    ref: ObjectRef
+    rendition_sizes: Sequence[int]
+    """The longest sides in pixels of the renditions that have been made."""
+
+
+_BY_STEM = text(
+    """
+    SELECT photo.key, photo.bucket, photo.location, photo.rendition_sizes
+    FROM unnest(CAST(:stems AS text[])) AS stem
+    CROSS JOIN LATERAL (
+        SELECT * FROM recipe WHERE key > stem || '.' AND key < stem || '/' ORDER BY key LIMIT 1
+    ) AS photo
+    """
+)
+"""A range of keys with a limit, so that PostgreSQL uses the index whatever it estimates. The slash follows the dot."""
+_FORGET_RENDITION = text(
+    """
+    UPDATE recipe SET rendition_sizes = array_remove(rendition_sizes, :size)
+    WHERE key > :stem || '.' AND key < :stem || '/'
+    """
+)
 
 
 class Recipes:
@@ -115,39 +142,57 @@ class Recipes:
             await opened.commit()
         return refs
 
-    async def keys(self, *, after: str, until: str | None) -> AsyncIterator[str]:
-        """Yield all keys greater than `after` and less than `until`, in byte order.
+    async def stored_photos(self, *, after: str, until: str | None) -> AsyncIterator[StoredPhoto]:
+        """Yield all photos with keys greater than `after` and less than `until`, in the byte order of their keys.
 
         They are read in batches, so that a sweep of a million rows needs little memory and no long transaction.
         """
         key = col(Recipe.key)
         while True:
-            statement = select(key).where(key > after).order_by(key).limit(KEY_BATCH)
+            statement = select(*_STORED_PHOTO).where(key > after).order_by(key).limit(KEY_BATCH)
             if until is not None:
                 statement = statement.where(key < until)
             async with session(self._engine) as opened:
-                batch = (await opened.exec(statement)).all()
-            for found in batch:
-                yield found
+                batch = [_stored_photo(row) for row in await opened.exec(statement)]
+            for photo in batch:
+                yield photo
             if len(batch) < KEY_BATCH:
                 return
-            after = batch[-1]
+            after = batch[-1].ref.key
 
     async def known_keys(self, keys: Sequence[str]) -> set[str]:
         """Return the keys that have a row."""
         async with session(self._engine) as opened:
             return set((await opened.exec(select(col(Recipe.key)).where(col(Recipe.key).in_(keys)))).all())
 
-    async def object_refs(self, keys: Sequence[str]) -> list[ObjectRef]:
-        """Return the objects of these keys, as their rows describe them."""
+    async def with_stems(self, stems: Collection[str]) -> list[StoredPhoto]:
+        """Return the photos whose keys are one of these stems, a dot and an extension."""
         async with session(self._engine) as opened:
-            return _object_refs(await opened.exec(select(*_OBJECT_REF).where(col(Recipe.key).in_(keys))))
+            rows = await (await opened.connection()).execute(_BY_STEM, {"stems": list(stems)})
+            return [_stored_photo(row) for row in rows]
 
-    async def remove_keys(self, keys: Sequence[str]) -> None:
-        """Delete the rows with these keys."""
+    async def forget_renditions(self, renditions: Iterable[tuple[str, int]]) -> None:
+        """Remove renditions from the rows of their photos, so that they are made again.
+
+        Args:
+            renditions: The stem of each photo's key, as for `with_stems`, and the size of the rendition.
+        """
+        values = [{"stem": stem, "size": size} for stem, size in renditions]
         async with session(self._engine) as opened:
-            await opened.exec(delete(Recipe).where(col(Recipe.key).in_(keys)))
+            await (await opened.connection()).execute(_FORGET_RENDITION, values)
             await opened.commit()
+
+    async def remove_keys(
+        self, keys: Sequence[str], *, objects_of: Callable[[Recipe], Sequence[ObjectRef]]
+    ) -> list[ObjectRef]:
+        """Delete the rows with these keys and return their objects, as `remove` does."""
+        statement = delete(Recipe).where(col(Recipe.key).in_(keys)).returning(Recipe)
+        async with session(self._engine) as opened:
+            refs = [ref for recipe in (await opened.exec(statement)).scalars() for ref in objects_of(recipe)]
+            if refs:
+                await request_deletion(opened, refs)
+            await opened.commit()
+        return refs
 
 
 def photo_of(recipe: RecipeBase) -> ObjectRef:
@@ -155,11 +200,12 @@ def photo_of(recipe: RecipeBase) -> ObjectRef:
     return ObjectRef(key=recipe.key, bucket=recipe.bucket, location=recipe.location)
 
 
-_OBJECT_REF = (col(Recipe.key), col(Recipe.bucket), col(Recipe.location))
+_STORED_PHOTO = (col(Recipe.key), col(Recipe.bucket), col(Recipe.location), col(Recipe.rendition_sizes))
 
 
-def _object_refs(rows: Iterable[Any]) -> list[ObjectRef]:
-    return [ObjectRef(key=key, bucket=bucket, location=location) for key, bucket, location in rows]
+def _stored_photo(row: Any) -> StoredPhoto:  # noqa: ANN401 - SQLAlchemy and SQLModel have different types of rows
+    ref = ObjectRef(key=row.key, bucket=row.bucket, location=row.location)
+    return StoredPhoto(ref, row.rendition_sizes or ())
 
 
 def _not_found(recipe_id: UUID) -> RecipeNotFound:

@@ -2,98 +2,40 @@
 
 Keys sort by time, so the bucket's listing and the table's index of keys are two streams in the same order. Merging them
 shows every object without a row (an *orphan*) and every row without its object (*missing*), for any range of time and
-in constant memory. Multipart uploads that nobody will complete (*dangling*) come from a separate listing, and
-deletions that have not succeeded yet (*pending*) from a table.
+in constant memory. A row stands for its photo and the renditions that it mentions, whose keys follow that of the photo;
+a rendition that has no object is *lost*. Multipart uploads that nobody will complete (*dangling*) come from a separate
+listing, and deletions that have not succeeded yet (*pending*) from a table.
 
 Considerations: uploads continue during a sweep. Anything younger than the grace period is skipped. Each finding is
 checked a second time before it is reported, and so is an object's row before the object is deleted. Keys that do not
-have this service's format are never touched, nor are rows whose object belongs to another bucket. With the wrong bucket
-or database, fixing would destroy everything. Therefore nothing is deleted until a row with its object has shown that
-the bucket and the table belong together, and the sweep stops if most of what it sees is a finding.
+have this service's format are never touched, nor are rows whose object belongs to another bucket. A rendition that its
+photo's row does not mention is not a finding: it is being made, or its process has died, and the next attempt will
+record it. With the wrong bucket or database, fixing would destroy everything. Therefore nothing is fixed until a row
+with its photo has shown that the bucket and the table belong together, and the sweep stops if most of the photos that
+it sees are findings. Renditions can be made again, so they prove nothing and raise no doubt.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from functools import partial
 
 from recipe_api.database.deletions import ObjectRef
 from recipe_api.database.idempotency import IdempotencyKeys
 from recipe_api.database.leases import Lease
-from recipe_api.database.repository import Recipes
+from recipe_api.database.repository import Recipes, StoredPhoto
 from recipe_api.storage import keys
 from recipe_api.storage.protocol import Inventory, Listed
 from recipe_api.uploads.deletions import Deletions
+from recipe_api.uploads.findings import Finding, FindingKind, Tally, TimeRange
 from recipe_api.uploads.merge import outer_join
+from recipe_api.uploads.rendition_policy import objects_of
 
 BATCH = 1000
 """Keys in one DeleteObjects call: the maximum that S3 accepts."""
 CONCURRENT_CHECKS = 16
 SUSPICIOUS = 10
 """Number of findings from which their proportion matters. It is low, to protect services with few recipes too."""
-
-
-class FindingKind(StrEnum):
-    """The ways in which bucket and table can disagree."""
-
-    ORPHAN = "orphan"
-    MISSING = "missing"
-    DANGLING = "dangling"
-    PENDING = "pending"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One disagreement between bucket and table."""
-
-    kind: FindingKind
-    key: str
-    size: int | None = None
-    """Size of an orphan in bytes."""
-    since: datetime | None = None
-    """When the object was written, the multipart upload was started, or the deletion was requested."""
-    fixed: bool = False
-    other_bucket: bool = False
-    """Whether the object of a pending deletion is, or may be, in another bucket."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """What a sweep has counted so far."""
-
-    objects: int = 0
-    rows: int = 0
-    foreign: int = 0
-    """Objects whose keys do not have this service's format."""
-    pairs: int = 0
-    """Objects that have a row."""
-    other_bucket: int = 0
-    """Rows whose object is not in this bucket, and belongs to another or an unknown one."""
-    orphans: int = 0
-    missing: int = 0
-    dangling: int = 0
-    pending: int = 0
-
-    @property
-    def found(self) -> int:
-        """The number of findings."""
-        return self.orphans + self.missing + self.dangling + self.pending
-
-
-@dataclass(frozen=True, slots=True)
-class TimeRange:
-    """The range in which uploads started: from `since`, inclusive, to `until`, exclusive. None leaves an end open."""
-
-    since: datetime | None = None
-    until: datetime | None = None
-
-    def bounds(self, prefix: str) -> tuple[str, str | None]:
-        """Return the exclusive lower and upper bounds of the keys in this range; the upper one may be None."""
-        after = prefix if self.since is None else prefix + keys.lower_bound(self.since)
-        if self.until is not None:
-            return after, prefix + keys.lower_bound(self.until)
-        return after, None
 
 
 class DoubtfulSettings(Exception):
@@ -114,6 +56,7 @@ class Sweep:
         lease: Renewed before each deletion, so that a sweep that was suspended does not run beside another.
         deletions: Retries pending deletions.
         prefix: The prefix of this service's keys.
+        rendition_sizes: The sizes of the renditions that this service makes.
         grace: The age from which objects and multipart uploads are considered.
     """
 
@@ -126,6 +69,7 @@ class Sweep:
         deletions: Deletions,
         *,
         prefix: str,
+        rendition_sizes: Sequence[int],
         grace: timedelta,
     ) -> None:
         self._inventory = inventory
@@ -136,6 +80,7 @@ class Sweep:
         self._bucket = deletions.bucket
         self._verified = False
         self._prefix = prefix
+        self._rendition_sizes = rendition_sizes
         self._cutoff = datetime.now(UTC) - grace
         self.tally = Tally()
 
@@ -146,9 +91,10 @@ class Sweep:
 
         Args:
             time_range: Which uploads to consider. Pending deletions are always considered.
-            fix: Delete orphans and the objects of pending deletions, and abort dangling uploads.
-            fix_missing: With `fix`, also delete the rows whose object is missing.
-            force: Continue even if most of what is seen is a finding, or no row has its object.
+            fix: Delete orphans and the objects of pending deletions, abort dangling uploads, and remove lost
+                renditions from their rows, so that they are made again.
+            fix_missing: With `fix`, also delete the rows whose photo is missing, and their renditions.
+            force: Continue even if most of the photos are findings, or no row has its photo.
 
         Raises:
             DoubtfulSettings: The bucket and the table do not seem to belong together, and `force` is not set.
@@ -167,89 +113,122 @@ class Sweep:
     async def _unmatched(
         self, time_range: TimeRange, *, fix: bool, fix_missing: bool, force: bool
     ) -> AsyncIterator[Finding]:
-        """Yield orphans and missing objects, batch by batch."""
+        """Yield orphans, and photos and renditions without an object, batch by batch."""
         orphans: list[Listed] = []
-        missing: list[str] = []
+        absent: list[str] = []
         async for listed, key in self._candidates(time_range):
             if listed is not None:
                 orphans.append(listed)
             elif key is not None:
-                missing.append(key)
-            if len(orphans) + len(missing) >= BATCH:
-                async for finding in self._confirmed(orphans, missing, fix=fix, fix_missing=fix_missing, force=force):
+                absent.append(key)
+            if len(orphans) + len(absent) >= BATCH:
+                async for finding in self._confirmed(orphans, absent, fix=fix, fix_missing=fix_missing, force=force):
                     yield finding
-                orphans, missing = [], []
+                orphans, absent = [], []
                 if not force:
                     self._stop_if_doubtful()
-        async for finding in self._confirmed(orphans, missing, fix=fix, fix_missing=fix_missing, force=force):
+        async for finding in self._confirmed(orphans, absent, fix=fix, fix_missing=fix_missing, force=force):
             yield finding
 
     async def _candidates(self, time_range: TimeRange) -> AsyncIterator[tuple[Listed | None, str | None]]:
         """Yield objects without a row and keys without an object, not confirmed yet."""
         after, until = time_range.bounds(self._prefix)
         objects = self._inventory.objects(prefix=self._prefix, after=after, until=until)
-        rows = self._recipes.keys(after=after, until=until)
-        async for listed, key in outer_join(objects, rows, key=lambda listed: listed.key):
-            self.tally.objects += listed is not None
-            self.tally.rows += key is not None
-            self.tally.pairs += listed is not None and key is not None
-            if keys.creation_time((listed.key if listed else key) or "", prefix=self._prefix) is None:
+        recorded = _keys(self._recipes.stored_photos(after=after, until=until))
+        stem_of_row, has_photo = "", False
+        async for listed, key in outer_join(objects, recorded, key=lambda listed: listed.key):
+            either = listed.key if listed is not None else key or ""
+            is_rendition = keys.rendition_size(either) is not None
+            if key is not None and not is_rendition:
+                stem_of_row, has_photo = keys.stem(key), listed is not None
+            is_of_row = is_rendition and keys.stem(either) == stem_of_row
+            self._count(listed, key, is_rendition=is_rendition)
+            if keys.creation_time(either, prefix=self._prefix) is None:
                 self.tally.foreign += listed is not None
-            elif key is None and listed is not None and listed.modified <= self._cutoff:
-                yield listed, None
             elif listed is None:
-                yield None, key
+                if has_photo or not is_rendition:  # without its photo, a rendition is not missed
+                    yield None, key
+            elif key is None and not is_of_row and listed.modified <= self._cutoff:
+                yield listed, None
+
+    def _count(self, listed: Listed | None, key: str | None, *, is_rendition: bool) -> None:
+        self.tally.objects += listed is not None
+        self.tally.renditions += listed is not None and is_rendition
+        self.tally.rows += key is not None and not is_rendition
+        self.tally.pairs += listed is not None and key is not None and not is_rendition
 
     async def _confirmed(
-        self, orphans: Sequence[Listed], missing: Sequence[str], *, fix: bool, fix_missing: bool, force: bool
+        self, orphans: Sequence[Listed], absent: Sequence[str], *, fix: bool, fix_missing: bool, force: bool
     ) -> AsyncIterator[Finding]:
         """Check the candidates again, fix those that are still findings, and yield them."""
         orphans = await self._unknown(orphans)
-        missing = await self._gone(await self._in_this_bucket(missing))
+        absent = await self._gone(await self._in_this_bucket(absent))
+        lost = [key for key in absent if keys.rendition_size(key) is not None]
+        missing = [key for key in absent if keys.rendition_size(key) is None]
         self.tally.orphans += len(orphans)
+        self.tally.orphan_renditions += sum(keys.rendition_size(listed.key) is not None for listed in orphans)
         self.tally.missing += len(missing)
+        self.tally.lost += len(lost)
         fix_missing = fix and fix_missing
-        if (fix and orphans) or (fix_missing and missing):
+        if fix and (orphans or lost or (fix_missing and missing)):
             if not force:
                 self._stop_if_doubtful()
                 await self._stop_unless_verified(missing)
             await self._confirm_lease()
-        if fix and orphans:
-            await self._inventory.delete_all([listed.key for listed in orphans])
-        if fix_missing and missing:
-            await self._recipes.remove_keys(missing)
+            await self._fix(orphans, missing=missing if fix_missing else [], lost=lost)
         for listed in orphans:
             yield Finding(kind=FindingKind.ORPHAN, key=listed.key, size=listed.size, since=listed.modified, fixed=fix)
-        for key in missing:
-            yield Finding(
-                kind=FindingKind.MISSING, key=key, since=keys.creation_time(key, prefix=self._prefix), fixed=fix_missing
-            )
+        for kind, found, fixed in ((FindingKind.MISSING, missing, fix_missing), (FindingKind.LOST, lost, fix)):
+            for key in found:
+                since = keys.creation_time(key, prefix=self._prefix)
+                yield Finding(kind=kind, key=key, since=since, fixed=fixed)
+
+    async def _fix(self, orphans: Sequence[Listed], *, missing: Sequence[str], lost: Sequence[str]) -> None:
+        if orphans:
+            await self._inventory.delete_all([listed.key for listed in orphans])
+        if lost:
+            await self._recipes.forget_renditions((keys.stem(key), keys.rendition_size(key) or 0) for key in lost)
+        for start in range(0, len(missing), CONCURRENT_CHECKS):
+            await self._remove(missing[start : start + CONCURRENT_CHECKS])
+
+    async def _remove(self, missing: Sequence[str]) -> None:
+        """Delete rows and their renditions, as the deletion of a recipe does."""
+        refs = await self._recipes.remove_keys(missing, objects_of=partial(objects_of, sizes=self._rendition_sizes))
+        await self._deletions.delete_now(refs)
 
     async def _unknown(self, orphans: Sequence[Listed]) -> list[Listed]:
         """Return the objects that have no row and no pending deletion, which is created when a row is deleted."""
         found = [listed.key for listed in orphans]
-        known = await self._recipes.known_keys(found) | await self._deletions.pending.filter_pending(found)
+        photos = await self._photos(found)
+        stems = {keys.stem(photo.ref.key) for photo in photos}
+        known = {photo.ref.key for photo in photos} | await self._deletions.pending.filter_pending(found)
+        known |= {key for key in found if keys.rendition_size(key) is not None and keys.stem(key) in stems}
         return [listed for listed in orphans if listed.key not in known]
 
-    async def _in_this_bucket(self, missing: Sequence[str]) -> list[str]:
-        """Return the keys that belong to this bucket, and count the others."""
-        refs = await self._recipes.object_refs(missing)
-        keys_here = {ref.key for ref in refs if self._bucket.contains(ref)}
-        self.tally.other_bucket += len(refs) - len(keys_here)
-        return [key for key in missing if key in keys_here]
+    async def _in_this_bucket(self, absent: Sequence[str]) -> list[str]:
+        """Return the keys that belong to this bucket, and count the photos that do not."""
+        photos = await self._photos(absent)
+        here = {key for photo in photos if self._bucket.contains(photo.ref) for key in _keys_of(photo)}
+        elsewhere = {photo.ref.key for photo in photos} - here
+        self.tally.other_bucket += len(elsewhere.intersection(absent))
+        return [key for key in absent if key in here]
 
-    async def _gone(self, missing: Sequence[str]) -> list[str]:
-        """Return the keys that have a row but no object.
+    async def _gone(self, absent: Sequence[str]) -> list[str]:
+        """Return the keys that are in a row and have no object.
 
-        The order of the checks matters: deleting a recipe deletes the row first, and then the object.
+        The order of the checks matters: deleting a recipe deletes the row first, and then the objects.
         """
         gone: list[str] = []
-        for start in range(0, len(missing), CONCURRENT_CHECKS):
-            batch = missing[start : start + CONCURRENT_CHECKS]
+        for start in range(0, len(absent), CONCURRENT_CHECKS):
+            batch = absent[start : start + CONCURRENT_CHECKS]
             found = await asyncio.gather(*(self._inventory.exists(key) for key in batch))
             gone += [key for key, exists in zip(batch, found, strict=True) if not exists]
-        known = await self._recipes.known_keys(gone)
+        known = {key for photo in await self._photos(gone) for key in _keys_of(photo)}
         return [key for key in gone if key in known]
+
+    async def _photos(self, objects: Sequence[str]) -> list[StoredPhoto]:
+        """Return the rows of the photos to which these objects belong."""
+        return await self._recipes.with_stems({keys.stem(key) for key in objects})
 
     async def _dangling(self, time_range: TimeRange, *, fix: bool) -> AsyncIterator[Finding]:
         after, until = time_range.bounds(self._prefix)
@@ -288,12 +267,14 @@ class Sweep:
             raise TakenOver
 
     def _stop_if_doubtful(self) -> None:
-        suspects = self.tally.orphans + self.tally.missing
-        seen = max(self.tally.objects, self.tally.rows)
-        if suspects >= SUSPICIOUS and suspects * 2 > seen:
+        """Raise `DoubtfulSettings` if most of the photos so far are findings. Renditions do not count."""
+        objects = self.tally.objects - self.tally.renditions
+        orphans = self.tally.orphans - self.tally.orphan_renditions
+        suspects = orphans + self.tally.missing
+        if suspects >= SUSPICIOUS and suspects * 2 > max(objects, self.tally.rows):
             raise DoubtfulSettings(
-                f"Of {self.tally.objects} objects and {self.tally.rows} rows seen so far, {self.tally.orphans} objects "
-                f"have no row and {self.tally.missing} rows have no object. Do S3_BUCKET, S3_KEY_PREFIX and "
+                f"Of {objects} objects and {self.tally.rows} rows seen so far, not counting renditions, {orphans} "
+                f"objects have no row and {self.tally.missing} rows have no object. Do S3_BUCKET, S3_KEY_PREFIX and "
                 "DATABASE_URL belong to the same service? If they do, use --force to continue."
             )
 
@@ -311,3 +292,15 @@ class Sweep:
         newest = (await self._recipes.page(after=None, limit=CONCURRENT_CHECKS)).recipes
         others = [recipe.key for recipe in newest if recipe.key not in missing]
         return any(await asyncio.gather(*(self._inventory.exists(key) for key in others)))
+
+
+async def _keys(photos: AsyncIterable[StoredPhoto]) -> AsyncIterator[str]:
+    """Yield the keys of photos and of the renditions that their rows mention, in byte order."""
+    async for photo in photos:
+        for key in _keys_of(photo):
+            yield key
+
+
+def _keys_of(photo: StoredPhoto) -> list[str]:
+    """Return the key of a photo, and those of the renditions that its row mentions, in byte order."""
+    return [photo.ref.key, *sorted(keys.rendition_key(photo.ref.key, size) for size in photo.rendition_sizes)]

@@ -1,0 +1,75 @@
+"""What a sweep looks for, and what it has found."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from recipe_api.storage import keys
+
+
+class FindingKind(StrEnum):
+    """The ways in which bucket and table can disagree."""
+
+    ORPHAN = "orphan"
+    MISSING = "missing"
+    LOST = "lost"
+    DANGLING = "dangling"
+    PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One disagreement between bucket and table."""
+
+    kind: FindingKind
+    key: str
+    size: int | None = None
+    """Size of an orphan in bytes."""
+    since: datetime | None = None
+    """When the object was written, the multipart upload was started, or the deletion was requested."""
+    fixed: bool = False
+    other_bucket: bool = False
+    """Whether the object of a pending deletion is, or may be, in another bucket."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a sweep has counted so far."""
+
+    objects: int = 0
+    renditions: int = 0
+    """How many of the objects are renditions."""
+    rows: int = 0
+    foreign: int = 0
+    """Objects whose keys do not have this service's format."""
+    pairs: int = 0
+    """Photos that have a row."""
+    other_bucket: int = 0
+    """Rows whose photo is not in this bucket, and belongs to another or an unknown one."""
+    orphans: int = 0
+    orphan_renditions: int = 0
+    """How many of the orphans are renditions."""
+    missing: int = 0
+    lost: int = 0
+    dangling: int = 0
+    pending: int = 0
+
+    @property
+    def found(self) -> int:
+        """The number of findings."""
+        return self.orphans + self.missing + self.lost + self.dangling + self.pending
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """The range in which uploads started: from `since`, inclusive, to `until`, exclusive. None leaves an end open."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def bounds(self, prefix: str) -> tuple[str, str | None]:
+        """Return the exclusive lower and upper bounds of the keys in this range; the upper one may be None."""
+        after = prefix if self.since is None else prefix + keys.lower_bound(self.since)
+        if self.until is not None:
+            return after, prefix + keys.lower_bound(self.until)
+        return after, None
