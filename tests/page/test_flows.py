@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.browsers.firefox import Firefox, firefox
-from tests.support.browsers.tab import ENTER, ESCAPE, Tab, find
+from tests.support.browsers.tab import ENTER, ESCAPE, LEFT, RIGHT, Tab, find
 from tests.support.browsers.webkit import WebKit, webkit
 from tests.support.photos import MIB, labels, photo, upload
 from tests.support.proxy import Fault, Plan
@@ -197,6 +197,40 @@ class TestTheGallery:
         await tab.until(shown("pancakes", "Soup"))
         assert await tab.holds(find("#tiles li:first-child button", "Delete"))
         assert not await tab.holds(find("#tiles li:last-child button", "Delete"))
+
+
+class TestTheLargeView:
+    async def test_leads_through_the_gallery_and_back_to_it(self, tab: Tab, service: Service) -> None:
+        upload(service, "Cake", "Salad", "Soup")
+        await tab.open(service.url)
+        await tab.until(shown("Soup", "Salad", "Cake"))
+        await tab.click("document.querySelector('#tiles .photo')")
+        for key, label in ((RIGHT, "Salad"), (RIGHT, "Cake"), (RIGHT, "Cake"), (LEFT, "Salad")):
+            await tab.until("document.activeElement.matches('#viewer-title')")
+            await tab.press(key)
+            await tab.until(f"document.querySelector('#viewer img[alt={label}]')?.naturalWidth > 1")
+        await tab.press(ESCAPE)
+
+        await tab.until("!document.querySelector('#viewer').open")
+        await tab.until("document.activeElement.textContent === 'Salad'")
+        await tab.press(ENTER)
+        await tab.until("document.querySelector('#viewer').open")
+        await tab.click(find("#viewer button", "Close"))
+        await tab.until("document.activeElement.textContent === 'Salad'")
+        assert await tab.complaints() == []
+
+    async def test_and_the_gallery_show_heic_photos(
+        self, tab: Tab, tmp_path: Path, start_service: Callable[..., Service]
+    ) -> None:
+        await tab.open(start_service(RENDITIONS="320,960,1920").url)
+        (tmp_path / "pie.heic").write_bytes(photo(source="hopper.heif")["buffer"])
+        await tab.until("document.querySelector('#photo').multiple")
+        await tab.choose(tmp_path / "pie.heic")
+        await tab.click(UPLOAD)
+
+        await tab.until("document.querySelector('#tiles img')?.naturalWidth > 1")
+        await tab.click("document.querySelector('#tiles .photo')")
+        await tab.until("document.querySelector('#viewer .photo').lastElementChild.naturalWidth > 1")
 
 
 async def test_a_service_with_tokens_asks_for_one(

@@ -132,6 +132,14 @@ def test_the_page_may_load_photos_from_before_public_base_url_was_set(
     assert f" {stack.s3_endpoint_url} https://photos.example.com" in policy
 
 
+def test_the_page_may_load_renditions_from_another_service(make_settings: Callable[..., Settings]) -> None:
+    app = create_app(make_settings(RENDITION_URL="https://img.example.com:8443/w={size},q=80/{key}"))
+
+    policy = shown(app.state.page).headers["Content-Security-Policy"]
+
+    assert policy.endswith(" https://img.example.com:8443")
+
+
 def test_browsers_revalidate_the_services_own_files(client: httpx.Client) -> None:
     for path in ("/", "/docs", "/static/page.js", "/static/page.css"):
         assert client.get(path).headers["Cache-Control"] == "no-cache"

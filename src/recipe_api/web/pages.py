@@ -41,7 +41,8 @@ class Page:
     """The page at `/`. Its HTML and its policy depend only on the settings, so both are rendered once."""
 
     def __init__(self, settings: Settings, *, photo_base_urls: Iterable[str]) -> None:
-        origins = " ".join(sorted({origin(address) for address in photo_base_urls}))
+        addresses = [*photo_base_urls, *([settings.rendition_url] if settings.rendition_url else [])]
+        origins = " ".join(sorted(map(origin, set(addresses))))
         policy = f"{_POLICY}; form-action 'self'; img-src 'self' data: blob: {origins}"
         self._html = CompressedText(
             _rendered_html(settings),

@@ -14,7 +14,7 @@ import pytest
 
 _PATIENCE_SECONDS = 20
 _POLL_SECONDS = 0.025
-ENTER, ESCAPE = "\ue007", "\ue00c"
+ENTER, ESCAPE, LEFT, RIGHT = "\ue007", "\ue00c", "\ue012", "\ue014"
 """Keys as WebDriver names them (Keyboard Actions)."""
 WATCH = """() => {
     if (window.complaints) return;

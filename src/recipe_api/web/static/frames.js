@@ -42,7 +42,7 @@ function sourcesOf({ renditions, location, content_type: type }, preview) {
   return [...(preview ? [{ src: preview }] : []), ...ofRenditions, { src: location }];
 }
 
-// Where the frame crops the photo, only as many pixels count as it shows. Spaces and commas would end the URL.
+// Where the frame crops the photo, only the pixels that it shows count.
 function candidate({ location, width, height }) {
   return `${new URL(location, RECIPES)} ${Math.min(width, height * WIDEST)}w`;
 }
