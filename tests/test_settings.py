@@ -64,6 +64,34 @@ def test_a_command_for_the_object_store_alone_needs_only_its_variables() -> None
 
 
 @pytest.mark.parametrize(
+    ("prefix", "staging"),
+    [
+        ("", "staged/"),
+        ("staged", "staged/"),
+        ("public/", "public/staged/"),
+        ("public/", "thirteenchars-/"),
+        ("", "twelve_chars-/"),
+        ("", "fourteen_chars-/"),
+    ],
+)
+def test_the_staging_prefix_may_be_below_the_key_prefix(prefix: str, staging: str) -> None:
+    found = settings_of(S3_KEY_PREFIX=prefix, S3_STAGING_PREFIX=staging)
+    assert (found.s3_key_prefix, found.s3_staging_prefix) == (prefix, staging)
+
+
+@pytest.mark.parametrize("prefix", ["staged/", "staged/photos/"])
+def test_the_staging_prefix_may_not_cover_the_key_prefix(prefix: str) -> None:
+    assert "S3_STAGING_PREFIX staged/ covers" in complaint_about({**LEAST, "S3_KEY_PREFIX": prefix})
+
+
+@pytest.mark.parametrize(("prefix", "staging"), [("", "thirteenchars-/"), ("public/", "public/thirteenchars-x/")])
+def test_the_staging_prefix_may_not_look_like_a_photo_to_the_bucket_policy(prefix: str, staging: str) -> None:
+    complaint = complaint_about({**LEAST, "S3_KEY_PREFIX": prefix, "S3_STAGING_PREFIX": staging})
+    assert complaint.startswith("S3_STAGING_PREFIX: ")
+    assert "hyphen" in complaint
+
+
+@pytest.mark.parametrize(
     ("variable", "value", "expected"),
     [
         ("DATABASE_POOL_SIZE", "20", 20),
@@ -72,6 +100,7 @@ def test_a_command_for_the_object_store_alone_needs_only_its_variables() -> None
         ("S3_BUCKET", "b" * 63, "b" * 63),
         ("S3_KEY_PREFIX", "public/", "public/"),
         ("S3_KEY_PREFIX", "a/b_c-d.e/f", "a/b_c-d.e/f"),
+        ("S3_STAGING_PREFIX", "a/b_c-d.e/", "a/b_c-d.e/"),
         ("S3_ENDPOINT_URL", "http://127.0.0.1:8333", "http://127.0.0.1:8333"),
         ("S3_ENDPOINT_URL", "https://storage.example.com/", "https://storage.example.com"),
         ("S3_ENDPOINT_URL", "http://[::1]:8333", "http://[::1]:8333"),
@@ -162,6 +191,13 @@ def test_secret_keys_are_separated_by_commas(value: str, keys: tuple[str, ...]) 
         ("S3_KEY_PREFIX", "ä/"),
         ("S3_KEY_PREFIX", "a\nb"),
         ("S3_KEY_PREFIX", "p" * 513),
+        ("S3_STAGING_PREFIX", "staged"),
+        ("S3_STAGING_PREFIX", "/"),
+        ("S3_STAGING_PREFIX", "/staged/"),
+        ("S3_STAGING_PREFIX", "staged//"),
+        ("S3_STAGING_PREFIX", "../"),
+        ("S3_STAGING_PREFIX", "with space/"),
+        ("S3_STAGING_PREFIX", "p" * 512 + "/"),
         ("S3_ENDPOINT_URL", "storage.example.com"),
         ("S3_ENDPOINT_URL", "ftp://storage.example.com"),
         ("S3_ENDPOINT_URL", "https://"),
@@ -466,7 +502,7 @@ def test_the_example_states_the_bounds(variable: str, bounds: list[int]) -> None
 def test_the_example_states_and_shows_the_default(variable: str, default: str) -> None:
     before = EXAMPLE[: EXAMPLE.index(f"\n# {variable}={default}\n")]
     comment = before.rpartition("\n\n")[2].replace("\n# ", " ")
-    assert re.search(rf"Default: {re.escape(default)}\b", comment)
+    assert re.search(rf"Default: {re.escape(default)}(?!\w)", comment)
 
 
 def test_an_unusable_ca_bundle_is_reported_in_one_line(tmp_path: Path) -> None:

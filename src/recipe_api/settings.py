@@ -33,6 +33,10 @@ PART_SIZE = 5 * MIB
 MAX_PARTS = 10_000
 """S3's limit on the parts of one object. With `PART_SIZE`, it limits a photo to 48 GiB."""
 
+PUBLIC_HYPHEN = 13
+"""Where the hyphen is in a photo's key, after `S3_KEY_PREFIX` and the milliseconds. The bucket policy publishes keys
+that have one there, so the key of a piece must not."""
+
 DEFAULT_PHOTO_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/heic", "image/heif")
 
 DEFAULT_RENDITIONS = (320, 960, 1920)
@@ -157,6 +161,12 @@ def _key_prefix(value: str) -> str:
     if {".", ".."} & set(value.split("/")):
         raise ValueError("clients remove . and .. from URLs, so no folder can have these names")
     return value
+
+
+def _staging_prefix(value: str) -> str:
+    if not value.endswith("/"):
+        raise ValueError("must end with a slash, such as staged/")
+    return _key_prefix(value)
 
 
 def _root_path(value: str) -> str:
@@ -301,6 +311,10 @@ class S3Settings(_Environment):
     s3_key_prefix: Annotated[str, AfterValidator(_key_prefix)] = Field(
         "", validation_alias="S3_KEY_PREFIX", max_length=512
     )
+    s3_staging_prefix: Annotated[str, AfterValidator(_staging_prefix)] = Field(
+        "staged/", validation_alias="S3_STAGING_PREFIX", max_length=512
+    )
+    """Of the pieces of staged uploads, used as is: not below `s3_key_prefix`."""
     s3_endpoint_url: Annotated[HttpUrl, AfterValidator(_endpoint_url)] | None = Field(
         None, validation_alias="S3_ENDPOINT_URL"
     )
@@ -329,6 +343,22 @@ class S3Settings(_Environment):
             if key and secret:
                 return {**values, "aws_access_key_id": key, "aws_secret_access_key": secret}
         return values
+
+    @model_validator(mode="after")
+    def _pieces_are_not_photos(self) -> Self:
+        if self.s3_key_prefix.startswith(self.s3_staging_prefix):
+            raise ValueError(
+                f"S3_STAGING_PREFIX {self.s3_staging_prefix} covers S3_KEY_PREFIX {self.s3_key_prefix}: photos would "
+                "expire like the pieces of unfinished uploads; choose another prefix for one of them"
+            )
+        below = self.s3_staging_prefix.removeprefix(self.s3_key_prefix)
+        is_below = self.s3_staging_prefix.startswith(self.s3_key_prefix)
+        if is_below and below[PUBLIC_HYPHEN : PUBLIC_HYPHEN + 1] == "-":
+            raise ValueError(
+                f"S3_STAGING_PREFIX: must not have a hyphen as character {PUBLIC_HYPHEN + 1} after S3_KEY_PREFIX; by "
+                "that hyphen the bucket policy recognizes what is public"
+            )
+        return self
 
     @model_validator(mode="after")
     def _region_where_it_is_needed(self) -> Self:

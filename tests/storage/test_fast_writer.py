@@ -213,7 +213,7 @@ async def before(
             writer = FastWriter(
                 pool,
                 credentials,
-                WriteOptions(bucket="photos", conditional=conditional, acl=acl),
+                WriteOptions(bucket="photos", conditional=conditional, acl=acl, private_prefix="staged/"),
                 bucket_url=url,
                 region="eu-central-1",
                 signs_payload=signs_payload,
@@ -336,6 +336,16 @@ class TestRequests:
             namespace = b'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
             document = b"<CompleteMultipartUpload %b><Part>%b</Part></CompleteMultipartUpload>" % (namespace, part)
             assert peers[0].bodies == [b"", document]
+
+    async def test_for_private_objects_have_no_acl(self) -> None:
+        async with before(OK, acl="public-read") as (writer, peers, _):
+            for key in ("public/a.jpg", "staged/a.part"):
+                await writer.put(key, Body(b"a photo"), ATTRIBUTES, checksum=CRC)
+                with pytest.raises(NeedsSdk):
+                    await writer.create_upload(key, ATTRIBUTES)
+
+            assert [b"\r\nx-amz-acl: public-read\r\n" in head for head in peers[0].heads] == [True, True, False, False]
+            assert b"x-amz-acl" not in b"".join(peers[0].heads[2:])
 
     async def test_with_post_are_not_repeated_on_another_connection(self) -> None:
         async def gone(peer: Peer) -> None:

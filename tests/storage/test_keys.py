@@ -13,7 +13,9 @@ from recipe_api.storage.keys import (
     creation_time,
     lower_bound,
     new_key,
+    new_staged_stem,
     now,
+    piece_key,
     rendition_key,
     rendition_size,
     stem,
@@ -31,6 +33,13 @@ def test_a_key_consists_of_milliseconds_random_digits_and_extension() -> None:
     key = new_key(created_at, prefix="public/", extension="jpg")
     assert re.fullmatch(r"public/1795332567934-[0-9a-f]{32}\.jpg", key)
     assert RANDOM_BYTES * 8 >= 80, "fewer bits can be guessed, or meet"
+
+
+def test_the_key_of_a_piece_consists_of_its_uploads_stem_and_its_number() -> None:
+    stem = new_staged_stem(datetime(2026, 11, 22, 7, 29, 27, 934_000, tzinfo=UTC), prefix="staged/")
+    assert re.fullmatch(r"staged/1795332567934-[0-9a-f]{32}", stem)
+    assert piece_key(stem, 12) == f"{stem}_00012.part"
+    assert creation_time(piece_key(stem, 12), prefix="staged/") is None  # it is not the key of a photo
 
 
 @given(time=times, prefix=prefixes, extension=extensions)

@@ -14,6 +14,8 @@ from recipe_api.storage.body import Body
 from recipe_api.storage.connection import open_s3_client, open_s3_store
 from recipe_api.storage.protocol import Part
 from recipe_api.storage.s3 import S3Store
+from recipe_api.storage.s3_writer import WriteOptions
+from recipe_api.storage.sdk_writer import SdkWriter
 from tests.support.amazon import REGION, Amazon, Refusal, amazon_running
 from tests.support.forms import jpeg
 from tests.support.service import HOST, closed_port
@@ -75,6 +77,26 @@ class TestWriting:
         await written_in_parts(plain, "b.jpg", b"three")
 
         assert [await seen.body(key) for key in ("a.jpg", "b.jpg")] == [b"two", b"three"]
+
+
+class TestAcls:
+    async def test_are_sent_except_for_private_objects(self, seen: Seen) -> None:
+        await seen.clear()
+        writer = SdkWriter(seen.client, WriteOptions(bucket=seen.bucket, acl="public-read", private_prefix="staged/"))
+        sent: list[str | None] = []
+
+        def record(params: dict[str, Any], **_: object) -> None:
+            sent.append(params["headers"].get("x-amz-acl"))
+
+        seen.client.meta.events.register("before-call.s3", record)
+        try:
+            for key in ("public/a.jpg", "staged/a.part"):
+                await writer.put(key, Body(b"a photo"), ATTRIBUTES, checksum=None)
+                await writer.create_upload(key, ATTRIBUTES)
+        finally:
+            seen.client.meta.events.unregister("before-call.s3", record)
+
+        assert sent == ["public-read", "public-read", None, None]
 
 
 class TestNeverOverwriting:

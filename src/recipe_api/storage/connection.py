@@ -45,6 +45,7 @@ async def open_s3_store(settings: S3Settings) -> AsyncIterator[tuple[S3Store, "S
         checksums=settings.s3_checksum == "crc32",
         conditional=settings.s3_conditional_writes,
         acl=settings.s3_acl,
+        private_prefix=settings.s3_staging_prefix,
     )
     limits = Limits(connections=CONNECTIONS, connect_seconds=CONNECT_SECONDS, response_seconds=READ_SECONDS)
     async with open_s3_client(settings, session) as client:

@@ -76,13 +76,13 @@ class FastWriter:
         self._signs_payload = signs_payload
         self._algorithm = {"x-amz-checksum-algorithm": "CRC32"} if options.checksums else {}
         self._condition = {"if-none-match": "*"} if options.conditional else {}
-        self._acl = {"x-amz-acl": options.acl} if options.acl else {}
+        self._acl_of = options.acl_of
 
     async def put(self, key: str, body: Body, attributes: Attributes, *, checksum: str | None) -> str:
-        return await self._put(key, "", body, {**self._object_headers(attributes), **self._condition}, checksum)
+        return await self._put(key, "", body, {**self._object_headers(key, attributes), **self._condition}, checksum)
 
     async def create_upload(self, key: str, attributes: Attributes) -> str:
-        headers = {**self._object_headers(attributes), **self._algorithm}
+        headers = {**self._object_headers(key, attributes), **self._algorithm}
         response = await self._post(key, "uploads=", Body(), headers)
         return _element_text(response, "InitiateMultipartUploadResult", "UploadId")
 
@@ -100,13 +100,14 @@ class FastWriter:
         response = await self._post(upload.key, _upload_id(upload), Body(document.encode()), headers)
         return _element_text(response, "CompleteMultipartUploadResult", "ETag")
 
-    def _object_headers(self, attributes: Attributes) -> dict[str, str]:
+    def _object_headers(self, key: str, attributes: Attributes) -> dict[str, str]:
+        acl = self._acl_of(key)
         return {
             "content-type": attributes.content_type,
             "content-disposition": attributes.content_disposition,
             "cache-control": attributes.cache_control,
             **{f"x-amz-meta-{name}": value for name, value in attributes.metadata.items()},
-            **self._acl,
+            **({"x-amz-acl": acl} if acl else {}),
         }
 
     async def _put(self, key: str, query: str, body: Body, headers: Mapping[str, str], checksum: str | None) -> str:

@@ -27,6 +27,16 @@ def new_key(created_at: datetime, *, prefix: str, extension: str) -> str:
     return f"{prefix}{milliseconds:013d}-{secrets.token_hex(RANDOM_BYTES)}.{extension}"
 
 
+def new_staged_stem(created_at: datetime, *, prefix: str) -> str:
+    """Return what the keys of all pieces of a new staged upload have in common."""
+    return new_key(created_at, prefix=prefix, extension="part").removesuffix(".part")
+
+
+def piece_key(stem: str, number: int) -> str:
+    """Return the key of a piece, numbered from 1. Keys of one upload sort like the numbers."""
+    return f"{stem}_{number:05d}.part"
+
+
 def stem(key: str) -> str:
     """Return what the key of a photo and the keys of its renditions have in common, including the prefix."""
     rendition = _RENDITION.fullmatch(key)

@@ -30,6 +30,13 @@ class WriteOptions:
     """Whether an object is written only if its key does not exist."""
     acl: str | None = None
     """The canned ACL of each object."""
+    private_prefix: str | None = None
+    """Where objects get no ACL."""
+
+    def acl_of(self, key: str) -> str | None:
+        """Return the canned ACL of one object."""
+        is_private = self.private_prefix is not None and key.startswith(self.private_prefix)
+        return None if is_private else self.acl
 
 
 class NeedsSdk(Exception):

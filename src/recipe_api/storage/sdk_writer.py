@@ -23,7 +23,7 @@ class SdkWriter:
         self._bucket = options.bucket
         self._algorithm: dict[str, Any] = {"ChecksumAlgorithm": "CRC32"} if options.checksums else {}
         self._condition: dict[str, Any] = {"IfNoneMatch": "*"} if options.conditional else {}
-        self._acl: dict[str, Any] = {"ACL": options.acl} if options.acl else {}
+        self._acl_of = options.acl_of
 
     async def put(self, key: str, body: Body, attributes: Attributes, *, checksum: str | None) -> str:
         response = await self._client.put_object(
@@ -31,7 +31,7 @@ class SdkWriter:
             Key=key,
             Body=cast("Any", BodyFile(body)),
             **_headers(attributes),
-            **self._acl,
+            **self._acl(key),
             **_crc32(checksum),
             **self._condition,
         )
@@ -39,7 +39,7 @@ class SdkWriter:
 
     async def create_upload(self, key: str, attributes: Attributes) -> str:
         response = await self._client.create_multipart_upload(
-            Bucket=self._bucket, Key=key, **_headers(attributes), **self._acl, **self._algorithm
+            Bucket=self._bucket, Key=key, **_headers(attributes), **self._acl(key), **self._algorithm
         )
         return response["UploadId"]
 
@@ -64,6 +64,10 @@ class SdkWriter:
             **self._condition,
         )
         return response["ETag"]
+
+    def _acl(self, key: str) -> dict[str, Any]:
+        acl = self._acl_of(key)
+        return {"ACL": acl} if acl else {}
 
 
 def _headers(attributes: Attributes) -> dict[str, Any]:
