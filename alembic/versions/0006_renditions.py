@@ -17,6 +17,7 @@ def upgrade() -> None:
         "rendering",
         sa.Column("recipe_id", sa.Uuid(), sa.ForeignKey("recipe.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("holder", sa.Uuid(), nullable=False),
         sa.Column("claimed_until", sa.DateTime(timezone=True), nullable=False),
     )
 

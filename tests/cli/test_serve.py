@@ -54,7 +54,7 @@ def test_version_prints_the_version() -> None:
     assert completed.stdout.startswith("recipe-api 0.")
 
 
-@pytest.mark.parametrize("command", [(), ("serve",), ("dev",), ("sweep",), ("bucket",)])
+@pytest.mark.parametrize("command", [(), ("serve",), ("dev",), ("sweep",), ("render",), ("bucket",)])
 def test_every_command_prints_its_usage(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*command, "--help"])

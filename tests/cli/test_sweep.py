@@ -15,25 +15,15 @@ from typing import Any
 import pytest
 
 from recipe_api.cli import main
-from recipe_api.cli.sweep import _duration, _moment
 from recipe_api.database.leases import LEASE_SECONDS
-from recipe_api.dev.stack import Stack
 from recipe_api.storage import keys
 from tests.support.rows import row
 from tests.support.service import HOST, closed_port
 from tests.support.traces import Backstage
 
-INHERITED = ("PATH", "HOME", "LANG", "PYTHONPATH", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
 SECONDS = 60
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def environment(stack: Stack, database_url: str) -> dict[str, str]:
-    """Return the environment of the command."""
-    ours = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    return ours | stack.environment() | {"DATABASE_URL": database_url, "SECRET_KEY": "x" * 40}
 
 
 @pytest.fixture
@@ -339,33 +329,6 @@ def test_an_empty_time_range_is_rejected(capsys: pytest.CaptureFixture[str]) -> 
     assert main(["sweep", "--since", "2026-11-23", "--until", "2026-11-22"]) == 2
 
     assert capsys.readouterr().err == "recipe-api: --since must be before --until\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("0", 0), ("0s", 0), ("30s", 30), ("90m", 5400), ("24h", 86400), ("7d", 604_800)]
-)
-def test_an_age_is_parsed_by_its_unit(text: str, seconds: int) -> None:
-    assert _duration(text) == timedelta(seconds=seconds)
-
-
-@pytest.mark.parametrize(
-    ("text", "moment"),
-    [
-        ("2026-11-22", datetime(2026, 11, 22, tzinfo=UTC)),
-        ("2026-11-22T07:30", datetime(2026, 11, 22, 7, 30, tzinfo=UTC)),
-        ("2026-11-22T07:30:01+02:00", datetime(2026, 11, 22, 5, 30, 1, tzinfo=UTC)),
-    ],
-)
-def test_a_time_without_a_zone_is_utc(text: str, moment: datetime) -> None:
-    assert _moment(text) == moment
-
-
-def test_a_time_may_be_given_as_an_age() -> None:
-    before = datetime.now(UTC)
-
-    moment = _moment("7d")
-
-    assert before - timedelta(days=7) <= moment <= datetime.now(UTC) - timedelta(days=7)
 
 
 def test_a_bucket_that_does_not_exist_is_named(sweep: Run) -> None:

@@ -17,6 +17,7 @@ from recipe_api.settings import Settings
 from tests.support.rows import emptied, row
 from tests.support.service import HOST, closed_port
 
+HOLDER, OTHER = uuid4(), uuid4()
 PLACEHOLDER = "3OcRJYB4d3h/iIeHeEh3eIhw+j3A"
 
 
@@ -47,8 +48,8 @@ async def state(engine: AsyncEngine) -> list[tuple[int, float]]:
 
 
 async def test_a_photo_is_claimed_once_at_a_time(renderings: Renderings, recipe: Recipe, engine: AsyncEngine) -> None:
-    assert await renderings.claim(recipe.id) is Claim.HELD
-    assert await renderings.claim(recipe.id) is Claim.BUSY
+    assert await renderings.claim(recipe.id, HOLDER) is Claim.HELD
+    assert await renderings.claim(recipe.id, HOLDER) is Claim.BUSY
 
     ((attempts, left),) = await state(engine)
     assert attempts == 1
@@ -59,41 +60,64 @@ async def test_a_claim_that_expires_counts_as_an_attempt(
     renderings: Renderings, recipe: Recipe, engine: AsyncEngine
 ) -> None:
     for _ in range(MAX_ATTEMPTS):
-        assert await renderings.claim(recipe.id) is Claim.HELD
+        assert await renderings.claim(recipe.id, HOLDER) is Claim.HELD
         await lapse(engine)
 
-    assert await renderings.claim(recipe.id) is Claim.GIVEN_UP
+    assert await renderings.claim(recipe.id, HOLDER) is Claim.GIVEN_UP
 
 
 async def test_only_attempts_that_count_are_counted(renderings: Renderings, recipe: Recipe) -> None:
     for counts in (False, True, False, True, False, True):
-        assert await renderings.claim(recipe.id) is Claim.HELD
-        await renderings.end(recipe.id, counts=counts)
+        assert await renderings.claim(recipe.id, HOLDER) is Claim.HELD
+        await renderings.end(recipe.id, HOLDER, counts=counts)
 
-    assert await renderings.claim(recipe.id) is Claim.GIVEN_UP
+    assert await renderings.claim(recipe.id, HOLDER) is Claim.GIVEN_UP
+
+
+async def test_an_attempt_ends_once(renderings: Renderings, recipe: Recipe, engine: AsyncEngine) -> None:
+    await renderings.claim(recipe.id, HOLDER)
+    for _ in range(2):  # as after a response that was lost
+        await renderings.end(recipe.id, HOLDER, counts=False)
+
+    assert [attempts for attempts, _ in await state(engine)] == [0]
+
+
+async def test_an_attempt_without_a_claim_changes_no_other_one(
+    renderings: Renderings, recipe: Recipe, engine: AsyncEngine
+) -> None:
+    await renderings.claim(recipe.id, HOLDER)
+    await lapse(engine)
+    assert await renderings.claim(recipe.id, OTHER) is Claim.HELD
+
+    await renderings.end(recipe.id, HOLDER, counts=False)
+    await renderings.give_up(recipe.id, HOLDER)
+
+    ((attempts, left),) = await state(engine)
+    assert attempts == 2
+    assert left > 0
 
 
 async def test_a_photo_that_was_given_up_can_be_retried(
     renderings: Renderings, recipe: Recipe, engine: AsyncEngine
 ) -> None:
-    await renderings.claim(recipe.id)
-    await renderings.give_up(recipe.id)
-    assert await renderings.claim(recipe.id) is Claim.GIVEN_UP
+    await renderings.claim(recipe.id, HOLDER)
+    await renderings.give_up(recipe.id, HOLDER)
+    assert await renderings.claim(recipe.id, HOLDER) is Claim.GIVEN_UP
 
     await renderings.allow_retry(recipe.id)
 
-    assert await renderings.claim(recipe.id) is Claim.HELD
+    assert await renderings.claim(recipe.id, HOLDER) is Claim.HELD
     assert [attempts for attempts, _ in await state(engine)] == [1]
 
 
 async def test_a_photo_without_a_row_is_given_up(renderings: Renderings) -> None:
-    assert await renderings.claim(uuid4()) is Claim.GIVEN_UP
+    assert await renderings.claim(uuid4(), HOLDER) is Claim.GIVEN_UP
 
 
 async def test_a_success_is_recorded_in_the_recipe(
     renderings: Renderings, recipes: Recipes, recipe: Recipe, engine: AsyncEngine
 ) -> None:
-    await renderings.claim(recipe.id)
+    await renderings.claim(recipe.id, HOLDER)
 
     assert await renderings.record(recipe.id, sizes=[960, 320], placeholder=PLACEHOLDER, width=1200, height=900)
 
@@ -107,7 +131,7 @@ async def test_a_later_success_adds_its_sizes_and_keeps_known_dimensions(
     renderings: Renderings, recipes: Recipes, recipe: Recipe
 ) -> None:
     for sizes, width in (([320, 960], 1200), ([640, 960], 1199)):
-        await renderings.claim(recipe.id)
+        await renderings.claim(recipe.id, HOLDER)
         await renderings.record(recipe.id, sizes=sizes, placeholder=PLACEHOLDER, width=width, height=900)
 
     found = await recipes.get(recipe.id)
@@ -123,9 +147,9 @@ async def test_an_unavailable_database_raises_an_error(make_settings: Callable[.
     async with open_engine(make_settings(DATABASE_URL=address)) as engine:
         renderings = Renderings(engine)
         for call in (
-            renderings.claim(uuid4()),
-            renderings.end(uuid4(), counts=True),
-            renderings.give_up(uuid4()),
+            renderings.claim(uuid4(), HOLDER),
+            renderings.end(uuid4(), HOLDER, counts=True),
+            renderings.give_up(uuid4(), HOLDER),
             renderings.allow_retry(uuid4()),
             renderings.record(uuid4(), sizes=[320], placeholder=PLACEHOLDER, width=1, height=1),
         ):

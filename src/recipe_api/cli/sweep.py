@@ -4,13 +4,15 @@ import argparse
 import asyncio
 import json
 import os
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
+from recipe_api.cli.progress import progress
+from recipe_api.cli.times import duration, moment
 from recipe_api.observability import configure_logging
 from recipe_api.resources import open_resources
 from recipe_api.settings import Settings, SettingsError
@@ -25,7 +27,6 @@ NOTHING_FOUND, FOUND, NOT_SWEPT = 0, 1, 3
 _ALREADY_RUNNING = (
     "another sweep is running on this database. Wait until it ends; if it was killed, try again in a minute."
 )
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DESCRIPTION = """\
 Compares the bucket with the database in one pass, and reports:
   pending   a deletion that has not worked yet, whatever its age
@@ -57,15 +58,15 @@ def add_to(commands: "Commands") -> None:
     )
     parser.add_argument(
         "--grace",
-        type=_duration,
+        type=duration,
         default=timedelta(hours=24),
         metavar="AGE",
         help="ignore anything younger, such as 90m, 24h, 7d (default: 24h); use 0 only while there are no uploads",
     )
     parser.add_argument(
-        "--since", type=_moment, metavar="WHEN", help="only uploads that began then or later: 2026-11-22, or 7d (ago)"
+        "--since", type=moment, metavar="WHEN", help="only uploads that began then or later: 2026-11-22, or 7d (ago)"
     )
-    parser.add_argument("--until", type=_moment, metavar="WHEN", help="only uploads that began before then")
+    parser.add_argument("--until", type=moment, metavar="WHEN", help="only uploads that began before then")
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object per line: each finding, then the totals"
     )
@@ -101,32 +102,25 @@ async def _sweep(settings: Settings, options: argparse.Namespace) -> int:
             rendition_sizes=settings.renditions,
             grace=options.grace,
         )
-        progress = asyncio.create_task(_show_progress(sweep.tally)) if sys.stderr.isatty() else None
+        time_range = TimeRange(options.since, options.until)
         try:
-            time_range = TimeRange(options.since, options.until)
-            async for finding in sweep.run(time_range, fix=fix, fix_missing=options.fix_missing, force=options.force):
-                report(finding)
+            async with progress(partial(_progress, sweep.tally)):
+                async for finding in sweep.run(
+                    time_range, fix=fix, fix_missing=options.fix_missing, force=options.force
+                ):
+                    report(finding)
         except DoubtfulSettings as doubt:
             print(f"recipe-api: stopped. {doubt}", file=sys.stderr)
             return NOT_SWEPT
         except TakenOver:
             print("recipe-api: stopped, because this sweep was suspended and another one has started.", file=sys.stderr)
             return NOT_SWEPT
-        finally:
-            if progress:
-                progress.cancel()
-                print("\r\x1b[K", end="", file=sys.stderr)
     _report_totals(sweep.tally, fix=fix, as_json=options.json)
     return FOUND if sweep.tally.found else NOTHING_FOUND
 
 
-async def _show_progress(tally: Tally) -> None:
-    while True:
-        print(
-            f"\r\x1b[K{tally.objects:,} objects, {tally.rows:,} rows, {tally.found:,} findings", end="", file=sys.stderr
-        )
-        sys.stderr.flush()
-        await asyncio.sleep(0.5)
+def _progress(tally: Tally) -> str:
+    return f"{tally.objects:,} objects, {tally.rows:,} rows, {tally.found:,} findings"
 
 
 _FIXES = {
@@ -167,27 +161,3 @@ def _report_totals(tally: Tally, *, fix: bool, as_json: bool) -> None:
         print("Run it again with --fix to fix this.")
     if tally.missing:
         print("Rows without their photo are deleted only with --fix-missing.")
-
-
-def _duration(text: str) -> timedelta:
-    match = re.fullmatch(r"(\d+)([smhd]?)", text)
-    if not match or (not match[2] and match[1] != "0"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not an age; write it as 90m, 24h or 7d")
-    try:
-        age = timedelta(seconds=int(match[1]) * _UNITS.get(match[2], 1))
-        datetime.now(UTC) - age
-    except (OverflowError, ValueError):
-        raise argparse.ArgumentTypeError(f"{text!r} is too long") from None
-    return age
-
-
-def _moment(text: str) -> datetime:
-    try:
-        if re.fullmatch(r"\d+[smhd]", text):
-            return datetime.now(UTC) - _duration(text)
-        moment = datetime.fromisoformat(text)
-    except (OverflowError, ValueError):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a time; write it as 2026-11-22, 2026-11-22T07:30 or 7d"
-        ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

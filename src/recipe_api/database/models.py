@@ -90,8 +90,10 @@ class Rendering(SQLModel, table=True):
     recipe_id: UUID = Field(sa_column=Column(Uuid, ForeignKey("recipe.id", ondelete="CASCADE"), primary_key=True))
     attempts: int = Field(sa_column=Column(Integer, nullable=False))
     """The attempts that began and did not succeed, including the one in progress."""
+    holder: UUID = Field(sa_column=Column(Uuid, nullable=False))
+    """Identifies the last attempt."""
     claimed_until: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
-    """Until then, only the process that made the last attempt may render the photo."""
+    """Until then, only the last attempt may render the photo."""
 
 
 class Lease(SQLModel, table=True):

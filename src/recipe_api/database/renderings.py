@@ -2,7 +2,8 @@
 
 An attempt is counted before it begins, so that a photo that kills its decoder, or the whole process, is counted all the
 same. After `MAX_ATTEMPTS` it is given up. A claim is a lease in the photo's row: it expires by itself, and holds no
-connection. A success deletes the row. All times are those of the database.
+connection. It names its holder, so that an attempt that does not know whether it was claimed, or that was suspended for
+longer than its claim lasts, changes no other one. A success deletes the row. All times are those of the database.
 """
 
 from enum import StrEnum
@@ -19,16 +20,18 @@ CLAIM_SECONDS = 120
 
 _CLAIM = text(
     """
-    INSERT INTO rendering AS known (recipe_id, attempts, claimed_until)
-    SELECT id, 1, now() + :seconds * interval '1 second' FROM recipe WHERE id = :id
-    ON CONFLICT (recipe_id) DO UPDATE SET attempts = known.attempts + 1, claimed_until = excluded.claimed_until
+    INSERT INTO rendering AS known (recipe_id, attempts, holder, claimed_until)
+    SELECT id, 1, :holder, now() + :seconds * interval '1 second' FROM recipe WHERE id = :id
+    ON CONFLICT (recipe_id) DO UPDATE
+    SET attempts = known.attempts + 1, holder = excluded.holder, claimed_until = excluded.claimed_until
     WHERE known.claimed_until <= now() AND known.attempts < :most
     RETURNING attempts
     """
 )
 _STATE = text("SELECT attempts < :most FROM rendering WHERE recipe_id = :id")
-_END = text("UPDATE rendering SET attempts = attempts - :uncounted, claimed_until = now() WHERE recipe_id = :id")
-_GIVE_UP = text("UPDATE rendering SET attempts = :most, claimed_until = now() WHERE recipe_id = :id")
+_HELD = "recipe_id = :id AND holder = :holder AND claimed_until > now()"
+_END = text(f"UPDATE rendering SET attempts = attempts - :uncounted, claimed_until = now() WHERE {_HELD}")  # noqa: S608 - contains no input
+_GIVE_UP = text(f"UPDATE rendering SET attempts = :most, claimed_until = now() WHERE {_HELD}")  # noqa: S608 - likewise
 _RECORD = text(
     """
     UPDATE recipe
@@ -61,11 +64,11 @@ class Renderings:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def claim(self, recipe_id: UUID) -> Claim:
-        """Claim a photo, and count the attempt. A photo without a row in `recipe` is given up."""
+    async def claim(self, recipe_id: UUID, holder: UUID) -> Claim:
+        """Claim a photo for this holder, and count the attempt. A photo without a row in `recipe` is given up."""
         async with session(self._engine) as opened:
             connection = await opened.connection()
-            values = {"id": recipe_id, "seconds": CLAIM_SECONDS, "most": MAX_ATTEMPTS}
+            values = {"id": recipe_id, "holder": holder, "seconds": CLAIM_SECONDS, "most": MAX_ATTEMPTS}
             claimed = (await connection.execute(_CLAIM, values)).one_or_none()
             may_succeed = None
             if claimed is None:
@@ -75,18 +78,19 @@ class Renderings:
             return Claim.HELD
         return Claim.BUSY if may_succeed else Claim.GIVEN_UP
 
-    async def end(self, recipe_id: UUID, *, counts: bool) -> None:
-        """End an attempt that did not succeed, and the claim.
+    async def end(self, recipe_id: UUID, holder: UUID, *, counts: bool) -> None:
+        """End an attempt that did not succeed, and its claim. Without a claim of this holder, nothing happens.
 
         Args:
             recipe_id: The recipe.
+            holder: The holder of the claim.
             counts: Whether the attempt counts. It does unless something else than the photo made it fail.
         """
-        await self._run(_END, {"id": recipe_id, "uncounted": 0 if counts else 1})
+        await self._run(_END, {"id": recipe_id, "holder": holder, "uncounted": 0 if counts else 1})
 
-    async def give_up(self, recipe_id: UUID) -> None:
-        """Record that a photo can never be rendered."""
-        await self._run(_GIVE_UP, {"id": recipe_id, "most": MAX_ATTEMPTS})
+    async def give_up(self, recipe_id: UUID, holder: UUID) -> None:
+        """Record that a photo can never be rendered, and end the claim of this holder."""
+        await self._run(_GIVE_UP, {"id": recipe_id, "holder": holder, "most": MAX_ATTEMPTS})
 
     async def allow_retry(self, recipe_id: UUID) -> None:
         """Permit new attempts at a photo that was given up."""

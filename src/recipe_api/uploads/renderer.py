@@ -10,13 +10,14 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
 from enum import StrEnum
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import structlog
 
 from recipe_api.database.models import Recipe
 from recipe_api.database.renderings import Claim, Renderings
 from recipe_api.database.repository import Recipes
+from recipe_api.errors import StorageUnavailable
 from recipe_api.photos.renditions.process import Job, Limits, PhotoUnrenderable, Rendered, RendererFailed, render
 from recipe_api.photos.renditions.slot import Slot
 from recipe_api.undo import Undo
@@ -88,28 +89,36 @@ class Renderer:
                 return Outcome.DONE
             if not self._objects.may_contain(recipe):
                 return Outcome.GIVEN_UP
-            claim = await self._renderings.claim(recipe_id)
-            if claim is not Claim.HELD:
-                return Outcome.BUSY if claim is Claim.BUSY else Outcome.GIVEN_UP
             return await self._attempt(recipe, sizes, lock=lock)
 
+    async def allow_retry(self, recipe_id: UUID) -> None:
+        """Permit new attempts at a photo that was given up."""
+        await self._renderings.allow_retry(recipe_id)
+
     async def _attempt(self, recipe: Recipe, sizes: Sequence[int], *, lock: int) -> Outcome:
-        """Render a photo that this process has claimed. The claim has ended when this returns or raises."""
+        """Claim a photo and render it. The claim has ended when this returns or raises."""
+        holder = uuid4()
         try:
+            claim = await self._renderings.claim(recipe.id, holder)
+            if claim is not Claim.HELD:
+                return Outcome.BUSY if claim is Claim.BUSY else Outcome.GIVEN_UP
             async with asyncio.timeout(ATTEMPT_SECONDS), aclosing(self._objects.read(recipe)) as photo:
                 job = Job(content_type=recipe.content_type, sizes=tuple(sizes))
                 rendered = await render(photo, job, limits=self._limits, lock=lock)
                 await self._keep(recipe, rendered)
         except PhotoUnrenderable as reason:
             _log.warning("photo cannot be rendered", recipe=str(recipe.id), key=recipe.key, reason=str(reason))
-            await self._renderings.give_up(recipe.id)
+            await self._renderings.give_up(recipe.id, holder)
             return Outcome.GIVEN_UP
         except RendererFailed as failure:
             _log.warning("renderer failed", recipe=str(recipe.id), key=recipe.key, reason=str(failure))
-            await self._renderings.end(recipe.id, counts=True)
+            await self._renderings.end(recipe.id, holder, counts=True)
             return Outcome.FAILED
-        except BaseException:  # not the photo's fault: the store, the database, or a process that is stopping
-            await self._undo.run(self._renderings.end(recipe.id, counts=False), what=f"releasing {recipe.id}")
+        except BaseException as error:  # not the photo's fault: the store, the database, or a process that is stopping
+            release = self._renderings.end(recipe.id, holder, counts=False)
+            await self._undo.run(release, what=f"releasing {recipe.id}")
+            if isinstance(error, TimeoutError):
+                raise StorageUnavailable("The object store is too slow. Try again later.") from error
             raise
         return Outcome.DONE
 

@@ -1,0 +1,34 @@
+"""The progress of a command, on a terminal."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+_SECONDS = 0.5
+_CLEAR = "\r\x1b[K"
+
+
+@asynccontextmanager
+async def progress(line: Callable[[], str]) -> AsyncIterator[None]:
+    """Keep a line up to date on standard error while the block runs, if that is a terminal.
+
+    The cursor stays at the beginning of the line, so that other output replaces it.
+    """
+    if not sys.stderr.isatty():
+        yield
+        return
+    task = asyncio.create_task(_show(line))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        print(_CLEAR, end="", file=sys.stderr, flush=True)
+
+
+async def _show(line: Callable[[], str]) -> None:
+    while True:
+        print(f"{_CLEAR}{line()}\r", end="", file=sys.stderr, flush=True)
+        await asyncio.sleep(_SECONDS)
