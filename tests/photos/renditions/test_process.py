@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
@@ -49,13 +50,13 @@ class Photo:
 
 
 @pytest.fixture(scope="module")
-def uvloop_is_initialized() -> None:
-    """Let libuv open the pipe that all its loops share, and that it never closes."""
+async def loops_are_open() -> None:
+    """Open the event loop of all tests, and let libuv open the pipe that all its loops share, which it never closes."""
     uvloop.new_event_loop().close()
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(uvloop_is_initialized: None) -> Iterator[None]:  # noqa: ARG001 - before this one
+def nothing_is_left(loops_are_open: None) -> Iterator[None]:  # noqa: ARG001 - before this one
     """No child, no zombie and no file descriptor is left of a test."""
     before = open_files()
     yield
@@ -143,29 +144,40 @@ async def test_a_photo_that_does_not_arrive_in_time_is_a_failure() -> None:
     assert photo.is_closed
 
 
-def has_loaded_decoders(child: psutil.Process) -> bool:
-    return any("/PIL/" in mapped.path for mapped in child.memory_maps())
-
-
-async def started(photo: Photo) -> tuple[asyncio.Task[Rendered], psutil.Process]:
-    """Start to render a photo that stops, and return the child process."""
+@asynccontextmanager
+async def started(photo: Photo) -> AsyncIterator[tuple[asyncio.Task[Rendered], psutil.Process]]:
+    """Start to render a photo that stops, and yield the child process."""
     rendering = asyncio.create_task(render(photo.stream(), JPEG, limits=LIMITS))
-    await photo.has_stopped.wait()
-    (child,) = renderers()
-    return rendering, child
+    try:
+        await photo.has_stopped.wait()
+        (child,) = renderers()
+        yield rendering, child
+    finally:
+        rendering.cancel()
+        await asyncio.wait({rendering})
 
 
-async def confined(photo: Photo) -> tuple[asyncio.Task[Rendered], psutil.Process]:
-    """Start to render a photo that stops, and return the child process once it has read what there is."""
-    rendering, child = await started(photo)
-    while not has_loaded_decoders(child):  # noqa: ASYNC110 - there is no event
+async def waiting_for_photo(child: psutil.Process) -> None:
+    """Wait until the child has loaded its modules."""
+    while not has_loaded_modules(child):  # noqa: ASYNC110 - there is no event
         await asyncio.sleep(0)
-    return rendering, child
+
+
+def has_loaded_modules(child: psutil.Process) -> bool:
+    return open_files_of(child) == {"0", "1", "2"} and any("/_imagingcms." in each.path for each in child.memory_maps())
+
+
+def open_files_of(process: psutil.Process) -> set[str]:
+    return {file.name for file in Path(f"/proc/{process.pid}/fd").iterdir()}
 
 
 async def test_the_child_has_an_empty_environment_and_is_confined() -> None:
-    photo = Photo()
-    rendering, child = await confined(photo)
+    async with started(Photo()) as (_, child):
+        await waiting_for_photo(child)
+        assert_confined(child)
+
+
+def assert_confined(child: psutil.Process) -> None:
     assert child.environ() == {}
     assert child.cwd() == "/"
     assert child.nice() == 10
@@ -173,13 +185,11 @@ async def test_the_child_has_an_empty_environment_and_is_confined() -> None:
     assert child.rlimit(psutil.RLIMIT_CPU) == (LIMITS.cpu_seconds,) * 2
     assert child.rlimit(psutil.RLIMIT_FSIZE) == child.rlimit(psutil.RLIMIT_CORE) == (0, 0)
     assert max(child.rlimit(psutil.RLIMIT_NOFILE)) <= 16
+    assert open_files_of(child) == {"0", "1", "2"}
+    assert child.num_threads() == 1
     process = Path(f"/proc/{child.pid}")
     assert (process / "oom_score_adj").read_text() == "1000\n"
     assert "NoNewPrivs:\t1\n" in (process / "status").read_text()
-    assert {fd.name for fd in (process / "fd").iterdir()} == {"0", "1", "2"}
-    assert child.num_threads() == 1
-    photo.go_on.set()
-    await rendering
 
 
 async def test_the_child_inherits_the_lock(tmp_path: Path) -> None:
@@ -196,17 +206,18 @@ async def test_the_child_inherits_the_lock(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_signals_that_a_whole_dyno_receives_do_not_end_a_rendering(number: signal.Signals) -> None:
     photo = Photo()
-    rendering, child = await confined(photo)
-    child.send_signal(number)
-    photo.go_on.set()
-    assert (await rendering).width == 128
+    async with started(photo) as (rendering, child):
+        await waiting_for_photo(child)
+        child.send_signal(number)
+        photo.go_on.set()
+        assert (await rendering).width == 128
 
 
 async def test_a_child_that_is_killed_is_a_failure() -> None:
-    rendering, child = await started(Photo())
-    child.kill()
-    with pytest.raises(RendererFailed, match="ended by SIGKILL"):
-        await rendering
+    async with started(Photo()) as (rendering, child):
+        child.kill()
+        with pytest.raises(RendererFailed, match="ended by SIGKILL"):
+            await rendering
 
 
 async def test_a_child_that_crashes_is_a_failure_that_names_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,12 +279,12 @@ async def test_cancelling_at_any_time_leaves_nothing(steps: int) -> None:
 
 async def test_cancelling_closes_the_photo_and_ends_the_child() -> None:
     photo = Photo()
-    rendering, child = await started(photo)
-    rendering.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await rendering
-    assert photo.is_closed
-    assert not child.is_running()
+    async with started(photo) as (rendering, child):
+        rendering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await rendering
+        assert photo.is_closed
+        assert not child.is_running()
 
 
 async def test_many_at_once_do_not_disturb_one_another() -> None:
@@ -291,11 +302,10 @@ def test_the_event_loop_of_the_server_runs_it_too() -> None:
         assert (await rendered(HOPPER, "image/jpeg")).width == 128
         with pytest.raises(PhotoUnrenderable):
             await rendered(bytes(1000), "image/jpeg")
-        photo = Photo()
-        rendering, child = await started(photo)
-        child.kill()
-        with pytest.raises(RendererFailed, match="SIGKILL"):
-            await rendering
+        async with started(Photo()) as (rendering, child):
+            child.kill()
+            with pytest.raises(RendererFailed, match="SIGKILL"):
+                await rendering
         for steps in range(40):
             cancelled = asyncio.create_task(rendered(HOPPER, "image/jpeg"))
             for _ in range(steps):
