@@ -161,6 +161,16 @@ def test_every_vendor_has_its_rooms() -> None:
     assert {found.target.partition(".")[0] for found in THEIRS} == VENDORS.keys()
 
 
+def test_decoders_of_photos_are_known_to_the_child_process_only() -> None:
+    child = "recipe_api.photos.renditions.child"
+    assert [
+        f"{found.module} imports {found.target}"
+        for found in IMPORTS
+        if (found.target.partition(".")[0] in {"PIL", "pillow_heif"} or found.found.startswith(child))
+        and not found.module.startswith(child)
+    ] == []
+
+
 def test_the_wires_upload_file_is_the_only_exception_and_is_still_needed() -> None:
     assert Import(*STREAMING_FILE) in THEIRS
 

@@ -6,6 +6,7 @@ JOB is a JSON object; `process` writes it. `result` describes the output.
 import io
 import json
 import sys
+import warnings
 from typing import Any
 
 from recipe_api.photos.renditions.child.confinement import confine
@@ -17,8 +18,13 @@ def main() -> None:
     confine(memory_bytes=job["memory_bytes"], cpu_seconds=job["cpu_seconds"], parent=job["parent"])
 
     # Only now that the limits hold.
+    from PIL import Image  # noqa: PLC0415
+
     from recipe_api.photos.renditions.child.renditions import Unrenderable, render  # noqa: PLC0415
 
+    Image.MAX_IMAGE_PIXELS = job["pixels"]
+    warnings.simplefilter("ignore")
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
     try:
         header, files = render(
             io.FileIO(sys.stdin.fileno(), closefd=False),

@@ -35,9 +35,9 @@ class Photo(ABC):
     stored: Dimensions
     """The dimensions before the orientation is applied."""
     orientation = 1
-    """As Exif numbers them."""
+    """The orientation, as Exif numbers them. It is known once the photo was decoded."""
     profile: bytes | None = None
-    """The ICC profile."""
+    """The ICC profile. It is known once the photo was decoded."""
 
     @property
     @abstractmethod
@@ -84,7 +84,7 @@ class _PillowPhoto(Photo):
 
 
 class _ArrivingPhoto(_PillowPhoto):
-    """A photo that is decoded while it arrives: a PNG or GIF. What is missing at the end of it is empty."""
+    """A photo that is decoded while it arrives. If it is damaged or truncated, its first rows are shown."""
 
     def __init__(self, image: ImageFile.ImageFile, file: PhotoInput) -> None:
         super().__init__(image)
@@ -92,37 +92,51 @@ class _ArrivingPhoto(_PillowPhoto):
 
     def decode(self) -> Rows:
         self._file.drop_what_is_read()
-        ImageFile.LOAD_TRUNCATED_IMAGES = True
-        return super().decode()
+        try:
+            return super().decode()
+        except MemoryError:
+            raise
+        except Exception:
+            self._image.tile = []  # so that Pillow does not begin again
+            decoded = self._image.getbbox()  # all that is not zero
+            if decoded is None:
+                raise
+            return RowsOfImage(self._image, decoded=decoded[3])
 
 
-class _Jpeg(_PillowPhoto):
-    """A JPEG, which is decoded to a half, a quarter or an eighth of its size if that suffices."""
+class _Jpeg(_ArrivingPhoto):
+    """A JPEG, which is decoded to a half, a quarter or an eighth of its size if that suffices.
+
+    One with several scans, such as a progressive one, is decoded when all of them have arrived. If they are truncated,
+    the photo is less sharp. One with a single scan is decoded row by row.
+    """
 
     def __init__(self, raw: Readable) -> None:
         from PIL.JpegImagePlugin import JpegImageFile  # noqa: PLC0415 - only the decoder of this type
 
-        self._file = PhotoInput(raw, end=_JPEG_END)  # libjpeg then fills what is missing
-        image = JpegImageFile(cast("IO[bytes]", self._file))
-        super().__init__(image)
-        self._channels = len(image.getbands())
-        self._keeps_coefficients = "progressive" in image.info or not self._has_one_scan()
+        file = PhotoInput(raw)
+        super().__init__(JpegImageFile(cast("IO[bytes]", file)), file)
+        self._channels = len(self._image.getbands())
+        self._has_several_scans = "progressive" in self._image.info or not self._has_one_scan()
 
     @property
     def memory_bytes(self) -> int:
         """Four bytes for each pixel, after reduction. If there are several scans, two for each coefficient."""
-        coefficients = self._channels * _pixels(self.stored) if self._keeps_coefficients else 0
+        coefficients = self._channels * _pixels(self.stored) if self._has_several_scans else 0
         return 4 * _pixels(Dimensions(*self._image.size)) + 2 * coefficients
 
     def reduce_to(self, target: Dimensions) -> None:
         self._image.draft(None, target)
 
     def decode(self) -> Rows:
+        if not self._has_several_scans:
+            return super().decode()
+        self._file.end_with(_JPEG_END)
         self._file.drop_what_is_read()
-        return super().decode()
+        return _PillowPhoto.decode(self)  # an error may be exhausted memory
 
     def _has_one_scan(self) -> bool:
-        """Return whether the first scan, the last thing in the header, has all channels."""
+        """Return whether the first scan, whose header was read last, has all channels."""
         at = self._file.tell()
         self._file.seek(-2 * self._channels - 8, io.SEEK_CUR)
         marker, _, channels = self._file.read(2), self._file.read(2), self._file.read(1)
@@ -134,7 +148,7 @@ class _Webp(_PillowPhoto):
     """A WebP. libwebp allocates two canvases when it opens one, so the dimensions are read before."""
 
     def __init__(self, raw: Readable) -> None:
-        self._data = raw.readall() or b""
+        self._data = raw.read(-1) or b""
         self.stored = _webp_canvas(self._data[:30])
 
     @property
@@ -156,7 +170,7 @@ class _Avif(_PillowPhoto):
         from PIL import AvifImagePlugin  # noqa: PLC0415 - only the decoder of this type
 
         AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-        super().__init__(AvifImagePlugin.AvifImageFile(io.BytesIO(raw.readall() or b"")))
+        super().__init__(AvifImagePlugin.AvifImageFile(io.BytesIO(raw.read(-1) or b"")))
 
     @property
     def memory_bytes(self) -> int:
@@ -173,7 +187,7 @@ class _Heif(Photo):
         options = pillow_heif.options
         options.DECODE_THREADS = 1
         options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
-        file = pillow_heif.open_heif(raw.readall() or b"", convert_hdr_to_8bit=True, remove_stride=False)
+        file = pillow_heif.open_heif(raw.read(-1) or b"", convert_hdr_to_8bit=True, remove_stride=False)
         self._image: HeifImage = file[file.primary_index]
         self.stored = Dimensions(*self._image.size)
         self.profile = cast("bytes | None", self._image.info.get("icc_profile"))

@@ -11,10 +11,7 @@ class Readable(Protocol):
     """What a photo arrives on, such as a pipe."""
 
     def read(self, size: int, /) -> bytes | None:
-        """Return up to `size` bytes, and none at the end."""
-
-    def readall(self) -> bytes | None:
-        """Return the rest."""
+        """Return up to `size` bytes, or the rest if it is negative; nothing at the end."""
 
 
 class PhotoInput:
@@ -23,20 +20,21 @@ class PhotoInput:
     Pillow reads the structure of a photo, moving to and fro, and then its pixels, from front to back. So what was read
     is kept until `drop_what_is_read`; afterwards, it is dropped once it has been read again.
 
-    Args:
-        raw: What the photo arrives on.
-        end: What to add at the end of the photo.
     """
 
-    def __init__(self, raw: Readable, *, end: bytes = b"") -> None:
+    def __init__(self, raw: Readable) -> None:
         self._raw = raw
-        self._end = end
+        self._end = b""
         self._has_ended = False
         self._kept = bytearray()
         self._start = 0
         """The position of what is kept."""
         self._at = 0
         self._drops = False
+
+    def end_with(self, end: bytes) -> None:
+        """Add this at the end of the photo."""
+        self._end = end
 
     def drop_what_is_read(self) -> None:
         """Drop what is read from now on. It cannot be read again."""

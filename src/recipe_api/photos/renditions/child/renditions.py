@@ -6,7 +6,6 @@ that size. Then, on few pixels, come colours, orientation and, each from the one
 
 import base64
 import io
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,8 +61,6 @@ def render(
     Raises:
         Unrenderable: The photo cannot be decoded, or exceeds a limit.
     """
-    warnings.simplefilter("error", Image.DecompressionBombWarning)
-    Image.MAX_IMAGE_PIXELS = pixels
     try:
         displayed, image = _largest(raw, content_type, max(sizes), pixels=pixels, memory_bytes=memory_bytes)
     except Unrenderable:
@@ -90,7 +87,6 @@ def _largest(
 ) -> tuple[Dimensions, Image.Image]:
     """Return the dimensions of the photo as displayed, and its largest rendition."""
     photo = open_photo(raw, content_type)
-    is_turned = photo.orientation >= _FIRST_TURNED
     target = scaled(photo.stored, size)
     photo.reduce_to(target)
     _check(photo.stored, photo.memory_bytes, pixels=pixels, memory_bytes=memory_bytes)
@@ -98,7 +94,7 @@ def _largest(
     if photo.orientation in _TRANSPOSITIONS:
         image = image.transpose(_TRANSPOSITIONS[photo.orientation])
     width, height = photo.stored
-    return Dimensions(height, width) if is_turned else Dimensions(width, height), image
+    return Dimensions(height, width) if photo.orientation >= _FIRST_TURNED else photo.stored, image
 
 
 def _check(stored: Dimensions, needed: int, *, pixels: int, memory_bytes: int) -> None:

@@ -26,14 +26,27 @@ class Rows(ABC):
 
 
 class RowsOfImage(Rows):
-    """The pixels of a Pillow image."""
+    """The pixels of a Pillow image.
 
-    def __init__(self, image: Image.Image) -> None:
+    Args:
+        image: The image.
+        decoded: How many of its rows there are; all by default. The others are transparent, as in browsers.
+    """
+
+    def __init__(self, image: Image.Image, *, decoded: int | None = None) -> None:
         self.dimensions = Dimensions(*image.size)
         self._image = image
+        self._decoded = image.height if decoded is None else decoded
 
     def band(self, top: int, bottom: int) -> Image.Image:
-        return in_plain_mode(self._image.crop((0, top, self.dimensions.width, bottom)))
+        band = in_plain_mode(self._image.crop((0, top, self.dimensions.width, bottom)))
+        if self._decoded == self.dimensions.height or band.mode == "CMYK":
+            return band
+        alpha = band.getchannel("A") if "A" in band.mode else Image.new("L", band.size, 255)
+        if bottom > self._decoded:
+            alpha.paste(0, (0, max(self._decoded - top, 0), *band.size))
+        band.putalpha(alpha)
+        return band
 
 
 class RowsOfBuffer(Rows):

@@ -1,0 +1,133 @@
+"""Colours are converted to sRGB."""
+
+from collections.abc import Iterable
+
+import pytest
+from PIL import Image, ImageCms
+
+from recipe_api.photos.renditions.child.colour import in_srgb
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def tag(name: bytes, at: int, size: int) -> bytes:
+    return name + at.to_bytes(4, "big") + size.to_bytes(4, "big")
+
+
+def fixed(values: Iterable[float]) -> bytes:
+    return b"".join(round(value * 65536).to_bytes(4, "big", signed=True) for value in values)
+
+
+def profile(space: bytes, tags: dict[bytes, bytes]) -> bytes:
+    """Return a profile for a display (ICC.1:2022, sections 7 to 10)."""
+    head = 128 + 4 + 12 * len(tags)
+    table, data = b"", b""
+    for name, value in tags.items():
+        table += tag(name, head + len(data), len(value))
+        data += value.ljust(-(-len(value) // 4) * 4, b"\0")
+    header = b"".join(
+        (
+            (head + len(data)).to_bytes(4, "big"),
+            bytes(4) + bytes.fromhex("02400000") + b"mntr" + space + b"XYZ ",
+            bytes(12) + b"acsp" + bytes(28),
+            fixed((0.9642, 1.0, 0.8249)),
+        )
+    )
+    return header.ljust(128, b"\0") + len(tags).to_bytes(4, "big") + table + data
+
+
+def curve(gamma: float) -> bytes:
+    return b"curv" + bytes(4) + (1).to_bytes(4, "big") + round(gamma * 256).to_bytes(2, "big")
+
+
+def xyz(*values: float) -> bytes:
+    return b"XYZ " + bytes(4) + fixed(values)
+
+
+WHITE = xyz(0.9642, 1.0, 0.8249)
+P3 = profile(
+    b"RGB ",
+    {
+        b"wtpt": WHITE,
+        b"rXYZ": xyz(0.5151, 0.2412, -0.0011),
+        b"gXYZ": xyz(0.2920, 0.6922, 0.0419),
+        b"bXYZ": xyz(0.1571, 0.0666, 0.7841),
+        b"rTRC": curve(2.2),
+        b"gTRC": curve(2.2),
+        b"bTRC": curve(2.2),
+    },
+)
+"""The primaries of Display P3, which Apple's cameras use."""
+LINEAR_GREY = profile(b"GRAY", {b"wtpt": WHITE, b"kTRC": curve(1.0)})
+
+
+def pixel(image: Image.Image) -> tuple[int, ...]:
+    value = image.getpixel((0, 0))
+    assert isinstance(value, tuple)
+    return value
+
+
+@pytest.mark.parametrize(
+    ("image", "mode", "expected"),
+    [
+        (Image.new("L", (2, 2), 80), "RGB", (80, 80, 80)),
+        (Image.new("LA", (2, 2), (80, 90)), "RGBA", (80, 80, 80, 90)),
+        (Image.new("RGB", (2, 2), (10, 20, 30)), "RGB", (10, 20, 30)),
+        (Image.new("RGBA", (2, 2), (10, 20, 30, 40)), "RGBA", (10, 20, 30, 40)),
+        (Image.new("CMYK", (2, 2), (0, 255, 255, 0)), "RGB", (255, 0, 0)),
+    ],
+)
+def test_without_a_profile_values_stay(image: Image.Image, mode: str, expected: tuple[int, ...]) -> None:
+    converted = in_srgb(image, None)
+    assert (converted.mode, pixel(converted)) == (mode, expected)
+
+
+def test_opacity_is_dropped_where_there_is_no_other() -> None:
+    assert in_srgb(Image.new("RGBA", (2, 2), (1, 2, 3, 255)), None).mode == "RGB"
+    assert in_srgb(Image.new("LA", (2, 2), (1, 255)), None).mode == "RGB"
+
+
+def test_a_colour_of_a_larger_space_becomes_more_saturated() -> None:
+    """The numbers are those of CSS Color 4, section 10.3, for a gamma of 2.2."""
+    red, green, blue = pixel(in_srgb(Image.new("RGB", (2, 2), (200, 100, 100)), P3))
+    assert (red, green, blue) == pytest.approx((216, 93, 97), abs=1)
+
+
+def test_grey_of_a_larger_space_stays_grey() -> None:
+    assert pixel(in_srgb(Image.new("RGB", (2, 2), (128, 128, 128)), P3)) == pytest.approx((128, 128, 128), abs=2)
+
+
+def test_opacity_is_kept_while_colours_are_converted() -> None:
+    converted = in_srgb(Image.new("RGBA", (2, 2), (200, 100, 100, 77)), P3)
+    assert pixel(converted) == (*pixel(in_srgb(Image.new("RGB", (2, 2), (200, 100, 100)), P3)), 77)
+
+
+@pytest.mark.parametrize(("mode", "alpha"), [("L", ()), ("LA", (9,))])
+def test_grey_has_profiles_too(mode: str, alpha: tuple[int, ...]) -> None:
+    grey = Image.new(mode, (2, 2), (55, *alpha) if alpha else 55)
+    converted = pixel(in_srgb(grey, LINEAR_GREY))
+    assert converted[:3] == pytest.approx((128, 128, 128), abs=2)
+    assert converted[3:] == alpha
+
+
+def test_srgb_stays_srgb() -> None:
+    image = Image.linear_gradient("L").convert("RGB")
+    converted = in_srgb(image, SRGB)
+    assert max(abs(one - other) for one, other in zip(image.tobytes(), converted.tobytes(), strict=True)) <= 1
+
+
+@pytest.mark.parametrize(
+    "unusable",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"profile", id="short"),
+        pytest.param(P3[:200], id="truncated"),
+        pytest.param(P3[:16] + b"RGB " + bytes(500), id="damaged"),
+        pytest.param(LINEAR_GREY, id="for grey"),
+        pytest.param(P3[:16] + b"CMYK" + P3[20:], id="for print"),
+        pytest.param(P3[:12] + b"link" + P3[16:], id="between devices"),
+        pytest.param(P3[:16] + b"\xff\xff\xff\xff" + P3[20:], id="for nothing"),
+    ],
+)
+def test_a_profile_that_cannot_be_used_is_ignored(unusable: bytes) -> None:
+    assert pixel(in_srgb(Image.new("RGB", (2, 2), (200, 100, 100)), unusable)) == (200, 100, 100)
