@@ -4,6 +4,7 @@ moto implements Amazon's bucket APIs but verifies nothing: no signature, no chec
 behaviour of other stores or accounts, added between moto and the client.
 """
 
+import re
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
+import pytest
+from moto.iam.access_control import IAMPolicyStatement
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
@@ -128,6 +131,12 @@ class _Quiet(MotoRequestHandler):
 @contextmanager
 def amazon_running(*, tls: ssl.SSLContext | None = None) -> Iterator[Amazon]:
     """Run the server until the block ends; with `tls`, over HTTPS."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(IAMPolicyStatement, "_match", staticmethod(_matches))
+        yield from _server(tls)
+
+
+def _server(tls: ssl.SSLContext | None) -> Iterator[Amazon]:
     odd = Oddities(DomainDispatcherApplication(create_backend_app))
     server = make_server(HOST, 0, odd, threaded=True, request_handler=_Quiet, ssl_context=tls)
     thread = threading.Thread(target=server.serve_forever, name="amazon")
@@ -138,6 +147,11 @@ def amazon_running(*, tls: ssl.SSLContext | None = None) -> Iterator[Amazon]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def _matches(pattern: str, value: str) -> re.Match[str] | None:
+    """Match a resource or an action as Amazon does; moto supports `*` but not `?`."""
+    return re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), value, re.DOTALL)
 
 
 def _name(environ: dict[str, Any]) -> str:

@@ -77,7 +77,7 @@ def add_to(commands: "Commands") -> None:
     setup = _action(actions, "setup", "create and configure the bucket", _SETUP)
     setup.add_argument("--dry-run", action="store_true", help="show the changes without making them")
     setup.add_argument(
-        "--publish-others", action="store_true", help="publish the prefix even if it contains other objects"
+        "--publish-others", action="store_true", help="set the policy even if it publishes objects of others"
     )
     setup.set_defaults(run=run_setup)
 

@@ -15,7 +15,7 @@ from tests.support.bucket import examined, fixed, not_ok, s3_client, set_up
 from tests.support.ceph import Rgw
 
 BLOCK = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": False, "RestrictPublicBuckets": False}
-LACKS = {"condition", "checksum", "listing"}
+LACKS = {"condition", "checksum", "listing", "length"}
 """Known differences of RGW, or of moto in its place, from Amazon."""
 
 

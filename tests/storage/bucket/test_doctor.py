@@ -12,13 +12,15 @@ from typing import Any, ClassVar
 import pytest
 
 from recipe_api.settings import S3Settings
+from recipe_api.storage import presigner
 from recipe_api.storage.body import Body
-from recipe_api.storage.bucket.checks import CHECKS
+from recipe_api.storage.bucket.checks import CHECKS, browsers, staging
 from recipe_api.storage.bucket.checks.reading import public
 from recipe_api.storage.bucket.context import Check, DoctorContext, Result, Verdict
 from recipe_api.storage.bucket.doctor import Doctor
 from recipe_api.storage.bucket.reports import Outcome
 from recipe_api.storage.bucket.trial import PHOTO
+from recipe_api.storage.presigner import Presigner
 from tests.conftest import SECRET_KEY
 from tests.support.amazon import REGION, Amazon, Refusal, amazon_running
 from tests.support.authority import Authority
@@ -30,8 +32,8 @@ from tests.support.web_server import NOT_S3_RESPONSES, saying_to_any, web_server
 IN_REGION: Any = {"LocationConstraint": REGION}
 ORIGIN = "https://app.example.com"
 FORBIDDEN = Refusal(status="403 Forbidden", code="AccessDenied")
-MOTO_LACKS = {"checksum", "listing", "types", "cors"}
-"""Known gaps of moto: it verifies no checksum, rejects no listing and no type, and ignores preflights."""
+MOTO_LACKS = {"checksum", "listing", "types", "cors", "length", "uploads"}
+"""Known gaps of moto: it verifies neither checksums nor lengths, rejects no listing and no type, ignores preflights."""
 
 
 def _shifted(off: timedelta) -> datetime:
@@ -408,6 +410,115 @@ class TestReading:
         assert (found.verdict is Verdict.OK) == bool(shows)
 
 
+class TestPieces:
+    async def test_published_by_the_policy_of_a_former_release(self, seaweed: dict[str, str]) -> None:
+        variables = {**seaweed, "S3_KEY_PREFIX": ""}
+        await ready(variables)
+        s3, bucket = s3_client(variables), variables["S3_BUCKET"]
+        policy = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])
+        policy["Statement"][0]["Resource"] = f"arn:aws:s3:::{bucket}/*"
+        s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+        found = (await examined(variables))["private"]
+        assert found.verdict is Verdict.FAIL
+        assert "setup changes that" in found.detail
+        assert (await examined(fixed(found.remedy, variables)))["private"].verdict is Verdict.OK
+
+    async def test_published_by_another_statement(self, seaweed: dict[str, str]) -> None:
+        await ready(seaweed)
+        s3, bucket = s3_client(seaweed), seaweed["S3_BUCKET"]
+        right = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])
+        resource = f"arn:aws:s3:::{bucket}/*"
+        reading = {"Sid": "Theirs", "Effect": "Allow", "Principal": "*", "Action": "s3:Get*", "Resource": resource}
+        s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({**right, "Statement": [*right["Statement"], reading]}))
+        found = (await examined(seaweed))["private"]
+        assert found.verdict is Verdict.FAIL
+        assert "Another statement" in found.detail
+        assert found.remedy.startswith("aws s3api get-bucket-policy ")
+
+    async def test_published_by_a_policy_that_cannot_be_read(self, amazon: Amazon, name: str) -> None:
+        variables = await ready(amazon.environment(name))
+        everything = {
+            "Effect": "Allow",
+            "Principal": "*",
+            "Action": "s3:GetObject",
+            "Resource": f"arn:aws:s3:::{name}/*",
+        }
+        policy = {"Version": "2012-10-17", "Statement": [everything]}
+        s3_client(variables).put_bucket_policy(Bucket=name, Policy=json.dumps(policy))
+        amazon.odd.refused["GET ?policy"] = FORBIDDEN
+        found = (await examined(variables))["private"]
+        assert (found.verdict, found.remedy) == (Verdict.FAIL, "recipe-api bucket setup")
+        assert "If setup does not help" in found.detail
+
+    async def test_published_by_the_server_at_the_base_url(self, seaweed: dict[str, str]) -> None:
+        await ready(seaweed)
+        response = b"HTTP/1.1 200 OK\r\nContent-Type: image/gif\r\nContent-Length: %d\r\n\r\n%b" % (len(PHOTO), PHOTO)
+        async with serving(saying_to_any(response)) as server:
+            found = await examined({**seaweed, "PUBLIC_BASE_URL": f"http://127.0.0.1:{server.port}"})
+        assert not_ok(found) == {"private": Verdict.WARN}
+        assert "serve nothing under staged/" in found["private"].detail
+
+    async def test_perhaps_published_by_a_server_that_does_not_respond(self, seaweed: dict[str, str]) -> None:
+        await ready(seaweed)
+        found = await examined({**seaweed, "PUBLIC_BASE_URL": f"http://127.0.0.1:{closed_port()}"})
+        assert found["private"].verdict is Verdict.WARN
+        assert "not known" in found["private"].detail
+
+    async def test_that_are_not_what_was_written(self, amazon: Amazon, name: str) -> None:
+        variables = await ready(amazon.environment(name))
+        amazon.odd.ignored_calls = {"GET object"}
+        found = await examined(variables)
+        assert "something other" in found["staging"].detail
+        assert found["private"].verdict is Verdict.SKIP
+
+    async def test_that_no_client_can_write(self, seaweed: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+        await ready(seaweed)
+        monkeypatch.setattr(presigner, "presign", lambda *_, **__: "X-Amz-Algorithm=AWS4-HMAC-SHA256")
+        found = await examined(seaweed)
+        assert found["presigned"].verdict is Verdict.FAIL
+        assert "<Code>" in found["presigned"].detail
+        assert {found[check].verdict for check in ("length", "uploads")} == {Verdict.SKIP}
+
+    async def test_of_any_length(self, amazon: Amazon, name: str) -> None:
+        found = (await examined(await ready(amazon.environment(name))))["length"]
+        assert found.verdict is Verdict.WARN
+        assert "API_TOKENS" in found.detail
+
+    async def test_at_an_address_that_does_not_respond(
+        self, seaweed: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def nowhere(*_: object, **__: object) -> str:
+            return f"http://127.0.0.1:{closed_port()}/{seaweed['S3_BUCKET']}/staged/1"
+
+        variables = await ready({**seaweed, "CORS_ORIGINS": ORIGIN})
+        monkeypatch.setattr(Presigner, "put", nowhere)
+        assert (await examined(variables))["presigned"].verdict is Verdict.FAIL
+        checks = [Check("length", staging.length), Check("uploads", browsers.uploads)]
+        found = await examined(variables, partial(Doctor, checks=checks))
+        assert not_ok(found) == {"length": Verdict.WARN, "uploads": Verdict.WARN}
+
+    async def test_that_scripts_cannot_write(self, seaweed: dict[str, str]) -> None:
+        variables = await ready({**seaweed, "CORS_ORIGINS": ORIGIN})
+        s3, bucket = s3_client(variables), variables["S3_BUCKET"]
+        [rule] = s3.get_bucket_cors(Bucket=bucket)["CORSRules"]
+        former = {**rule, "AllowedMethods": ["GET", "HEAD"]}
+        s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [former]})
+        found = await examined(variables)
+        assert not_ok(found) == {"uploads": Verdict.WARN}
+        assert "response to PUT" in found["uploads"].detail
+        assert not_ok(await examined(fixed(found["uploads"].remedy, variables))) == {}
+
+    async def test_whose_entity_tags_another_rule_hides(self, seaweed: dict[str, str]) -> None:
+        variables = await ready({**seaweed, "CORS_ORIGINS": ORIGIN})
+        s3, bucket = s3_client(variables), variables["S3_BUCKET"]
+        rules = s3.get_bucket_cors(Bucket=bucket)["CORSRules"]
+        other = {"AllowedOrigins": [ORIGIN], "AllowedMethods": ["PUT"], "AllowedHeaders": ["*"]}
+        s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [other, *rules]})
+        found = await examined(variables)
+        assert not_ok(found) == {"uploads": Verdict.WARN}
+        assert found["uploads"].remedy.startswith("aws s3api get-bucket-cors ")
+
+
 class TestKeeping:
     RULE: ClassVar = {"ID": "one", "Status": "Enabled", "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7}}
 
@@ -417,9 +528,13 @@ class TestKeeping:
             {**RULE, "Filter": {"Prefix": "logs/"}},
             {**RULE, "Filter": {"Prefix": ""}, "Status": "Disabled"},
             {"ID": "one", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 30}},
+            {**RULE, "Filter": {"Prefix": "public/"}},
+            {"ID": "one", "Status": "Enabled", "Filter": {"Prefix": "staged/"}, "Expiration": {"Days": 2}},
         ],
     )
-    async def test_no_rule_that_aborts_uploads(self, amazon: Amazon, name: str, rule: dict[str, Any]) -> None:
+    async def test_no_rules_that_abort_uploads_and_expire_pieces(
+        self, amazon: Amazon, name: str, rule: dict[str, Any]
+    ) -> None:
         variables = await ready(amazon.environment(name, S3_KEY_PREFIX="public/"))
         s3 = s3_client(variables)
         s3.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": [rule]})
@@ -429,7 +544,7 @@ class TestKeeping:
 
     async def test_someone_elses_rule_is_enough(self, amazon: Amazon, name: str) -> None:
         variables = await ready(amazon.environment(name, S3_KEY_PREFIX="public/"))
-        rule = {**self.RULE, "Filter": {"Prefix": "pub"}}
+        rule = {**self.RULE, "Filter": {"Prefix": ""}, "Expiration": {"Days": 7}}
         s3_client(variables).put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": [rule]})
         assert await ailing(variables) == {}
 
@@ -458,6 +573,14 @@ class TestKeeping:
         amazon.odd.refused["GET ?encryption"] = refusal
         assert (await examined(variables))["encryption"].verdict is Verdict.OK
         assert (await set_up(variables))["encryption"].outcome is Outcome.AS_DESIRED
+
+    @pytest.mark.parametrize("prefix", ["public/", "staged/"])
+    async def test_incomplete_uploads_are_found(self, amazon: Amazon, name: str, prefix: str) -> None:
+        variables = await ready(amazon.environment(name, S3_KEY_PREFIX="public/"))
+        s3_client(variables).create_multipart_upload(Bucket=name, Key=f"{prefix}1289340000000-{'4f' * 16}.jpg")
+        found = await ailing(variables)
+        assert {check: result.verdict for check, result in found.items()} == {"leftovers": Verdict.WARN}
+        assert found["leftovers"].detail.startswith("1 incomplete")
 
     async def test_incomplete_uploads(self, amazon: Amazon, name: str, database_url: str) -> None:
         variables = await ready(amazon.environment(name, DATABASE_URL=database_url, SECRET_KEY=SECRET_KEY))
@@ -521,3 +644,10 @@ class TestLeavingNothingBehind:
 
         found = await examined(await ready(amazon.environment(name)), partial(Doctor, checks=[Check("slow", fails)]))
         assert found["slow"].verdict is Verdict.FAIL
+
+    async def test_a_write_that_fails_in_the_middle_is_one_too(self, amazon: Amazon, name: str) -> None:
+        variables = await ready(amazon.environment(name))
+        amazon.odd.refused["PUT object"] = Refusal(status="503 Service Unavailable", code="SlowDown")
+        found = await examined(variables, partial(Doctor, checks=[Check("private", staging.private)]))
+        assert found["private"].verdict is Verdict.FAIL
+        assert "status 503" in found["private"].detail

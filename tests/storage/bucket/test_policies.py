@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 from botocore.exceptions import ClientError
 
@@ -17,7 +18,7 @@ from recipe_api.storage.bucket.context import Verdict
 from recipe_api.storage.bucket.desired import DesiredState
 from recipe_api.storage.bucket.policies import JOBS, iam_policy
 from recipe_api.storage.bucket.reports import BucketSetupError, Outcome
-from recipe_api.storage.connection import open_s3_client
+from recipe_api.storage.connection import open_s3_client, open_s3_store
 from recipe_api.storage.inventory import S3Inventory
 from recipe_api.storage.protocol import Attributes
 from recipe_api.storage.s3 import S3Store
@@ -30,7 +31,7 @@ from tests.support.store import sdk_store
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # aiohttp, of a part's 5 MiB
 
-KEY = "public/1795332567934-4f9a.jpg"
+KEY, PIECE = "public/1795332567934-4f9a.jpg", "staged/1795332567934-4f9a_00001.part"
 ATTRIBUTES = Attributes(content_type="image/jpeg", content_disposition="inline")
 Identity = Callable[..., dict[str, str]]
 
@@ -126,6 +127,23 @@ async def test_the_doctor_passes_the_service_and_reports_what_it_may_not_read(
     assert Verdict.SKIP not in not_ok(found).values()
 
 
+@pytest.mark.parametrize(
+    ("action", "step"), [("s3:PutObject", "written"), ("s3:GetObject", "read"), ("s3:DeleteObject", "deleted")]
+)
+async def test_the_doctor_reports_a_permission_for_pieces_that_a_former_policy_lacks(
+    owner: dict[str, str], identity: Identity, action: str, step: str
+) -> None:
+    await set_up(owner)
+    policy = policy_for(owner, "service", "doctor")
+    [pieces] = [statement for statement in policy["Statement"] if statement["Sid"] == "RecipeApiPieces"]
+    pieces["Action"].remove(action)
+    found = await examined(identity(policy))
+    assert f"Nothing can be {step} under 'staged/'" in found["staging"].detail
+    assert found["staging"].remedy == "recipe-api bucket policy service sweep"
+    dependent = ("private", "presigned", "length", "uploads")
+    assert not_ok(found) == {"staging": Verdict.FAIL, **dict.fromkeys(dependent, Verdict.SKIP)}
+
+
 async def test_the_service_has_no_other_permission(owner: dict[str, str], identity: Identity) -> None:
     await set_up(owner)
     other = {**owner, "S3_BUCKET": f"other-{owner['S3_BUCKET']}"}
@@ -138,6 +156,7 @@ async def test_the_service_has_no_other_permission(owner: dict[str, str], identi
         lambda: s3.put_object(Bucket=bucket, Key="private.txt", Body=b""),
         lambda: s3.delete_object(Bucket=bucket, Key="private.txt"),
         lambda: s3.create_multipart_upload(Bucket=bucket, Key="private.txt"),
+        lambda: s3.put_object(Bucket=bucket, Key="staged", Body=b""),
         lambda: s3.put_object(Bucket=other["S3_BUCKET"], Key=KEY, Body=b""),
         lambda: s3.list_objects_v2(Bucket=other["S3_BUCKET"]),
         lambda: s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": []})),
@@ -150,24 +169,37 @@ async def test_the_service_has_no_other_permission(owner: dict[str, str], identi
             refused()
 
 
+async def test_a_presigned_url_of_the_service_writes_a_piece_and_nothing_else(
+    owner: dict[str, str], identity: Identity
+) -> None:
+    await set_up(owner)
+    settings = S3Settings.from_environment(identity(policy_for(owner, "service")))
+    async with open_s3_store(settings) as (store, _), httpx.AsyncClient(trust_env=False) as anyone:
+        for key, status in ((PIECE, 200), ("private.txt", 403)):
+            url = await store.presigned_put(key, 7, expires_seconds=60)
+            assert (await anyone.put(url, content=b"a piece")).status_code == status
+    assert contents(s3_client(owner), owner["S3_BUCKET"]) == [PIECE]
+
+
 async def test_the_sweep_finds_and_mends_under_its_policy_and_writes_nothing(
     owner: dict[str, str], identity: Identity
 ) -> None:
     await set_up(owner)
-    async with store_of(owner) as (store, _):
-        await store.put(KEY, Body(b"orphan"), ATTRIBUTES)
-        await store.create_upload(KEY, ATTRIBUTES)
     variables = identity(policy_for(owner, "sweep"))
-    async with store_of(variables) as (_, inventory):
-        assert [found.key async for found in inventory.objects(prefix="public/", after="", until=None)] == [KEY]
-        assert await inventory.exists(KEY)
-        assert not await inventory.exists("public/nothing.jpg")
-        uploads = [found async for found in inventory.uploads(prefix="public/")]
-        await inventory.abort(uploads[0])
-        await inventory.delete_all([KEY])
-    assert contents(s3_client(owner), owner["S3_BUCKET"]) == []
-    with pytest.raises(ClientError, match=r"AccessDenied"):
-        s3_client(variables).put_object(Bucket=owner["S3_BUCKET"], Key=KEY, Body=b"")
+    for prefix, key in (("public/", KEY), ("staged/", PIECE)):
+        async with store_of(owner) as (store, _):
+            await store.put(key, Body(b"orphan"), ATTRIBUTES)
+            await store.create_upload(key, ATTRIBUTES)
+        async with store_of(variables) as (_, inventory):
+            assert [found.key async for found in inventory.objects(prefix=prefix, after="", until=None)] == [key]
+            assert await inventory.exists(key)
+            assert not await inventory.exists(f"{prefix}nothing.jpg")
+            uploads = [found async for found in inventory.uploads(prefix=prefix)]
+            await inventory.abort(uploads[0])
+            await inventory.delete_all([key])
+        assert contents(s3_client(owner), owner["S3_BUCKET"]) == []
+        with pytest.raises(ClientError, match=r"AccessDenied"):
+            s3_client(variables).put_object(Bucket=owner["S3_BUCKET"], Key=key, Body=b"")
 
 
 async def test_setup_works_under_its_policy_and_has_no_other_permission(
@@ -201,23 +233,26 @@ async def test_setup_reports_missing_permissions_with_their_consequence(
     assert "may not" in reports["policy"].detail
 
 
-NEEDED: dict[str, Callable[[Any, str], Any]] = {
-    "s3:PutObject": lambda s3, bucket: s3.put_object(Bucket=bucket, Key="public/new", Body=b""),
-    "s3:GetObject": lambda s3, bucket: s3.head_object(Bucket=bucket, Key=KEY),
-    "s3:DeleteObject": lambda s3, bucket: s3.delete_object(Bucket=bucket, Key="public/other"),
-    "s3:ListBucketMultipartUploads": lambda s3, bucket: s3.list_multipart_uploads(Bucket=bucket),
-    "s3:ListBucket": lambda s3, bucket: s3.head_bucket(Bucket=bucket),
+NEEDED: dict[str, Callable[[Any, str, str], Any]] = {
+    "s3:PutObject": lambda s3, bucket, prefix: s3.put_object(Bucket=bucket, Key=f"{prefix}new", Body=b""),
+    "s3:GetObject": lambda s3, bucket, prefix: s3.head_object(Bucket=bucket, Key=f"{prefix}old"),
+    "s3:DeleteObject": lambda s3, bucket, prefix: s3.delete_object(Bucket=bucket, Key=f"{prefix}other"),
+    "s3:ListBucketMultipartUploads": lambda s3, bucket, _: s3.list_multipart_uploads(Bucket=bucket),
+    "s3:ListBucket": lambda s3, bucket, _: s3.head_bucket(Bucket=bucket),
 }
 
 
+@pytest.mark.parametrize("prefix", ["public/", "staged/"])
 @pytest.mark.parametrize("action", NEEDED)
-async def test_the_service_needs_all_of_its_policy(owner: dict[str, str], identity: Identity, action: str) -> None:
+async def test_the_service_needs_all_of_its_policy(
+    owner: dict[str, str], identity: Identity, action: str, prefix: str
+) -> None:
     s3_client(owner).create_bucket(Bucket=owner["S3_BUCKET"])
-    s3_client(owner).put_object(Bucket=owner["S3_BUCKET"], Key=KEY, Body=b"")
+    s3_client(owner).put_object(Bucket=owner["S3_BUCKET"], Key=f"{prefix}old", Body=b"")
     policy = policy_for(owner, "service")
-    NEEDED[action](s3_client(identity(policy)), owner["S3_BUCKET"])
+    NEEDED[action](s3_client(identity(policy)), owner["S3_BUCKET"], prefix)
     with pytest.raises(ClientError, match=r"AccessDenied|Forbidden"):
-        NEEDED[action](s3_client(identity(without(action, policy))), owner["S3_BUCKET"])
+        NEEDED[action](s3_client(identity(without(action, policy))), owner["S3_BUCKET"], prefix)
 
 
 def test_the_purpose_of_each_permission_of_the_service_is_known() -> None:
@@ -255,9 +290,11 @@ async def test_setup_needs_all_of_its_policy(owner: dict[str, str], identity: Id
 
 def test_an_acl_requires_one_more_permission() -> None:
     variables = {"S3_BUCKET": "photos", "AWS_REGION": "cn-north-1", "S3_ACL": "public-read"}
-    photos, bucket = policy_for(variables, "service")["Statement"]
+    photos, pieces, bucket = policy_for(variables, "service")["Statement"]
     assert "s3:PutObjectAcl" in photos["Action"]
+    assert "s3:PutObjectAcl" not in pieces["Action"]
     assert (photos["Resource"], bucket["Resource"]) == ("arn:aws-cn:s3:::photos/*", "arn:aws-cn:s3:::photos")
+    assert pieces["Resource"] == "arn:aws-cn:s3:::photos/staged/*"
     assert "s3:PutObjectAcl" not in policy_for(variables, "sweep")["Statement"][0]["Action"]
 
 

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from recipe_api.errors import StorageUnavailable
+from recipe_api.storage.bucket import setup
 from recipe_api.storage.bucket.reports import BucketSetupError, Outcome, Report
 from tests.support.amazon import REGION, Amazon, Refusal
 from tests.support.bucket import contents, s3_client, set_up
@@ -22,7 +23,8 @@ FOREIGN_STATEMENT = {
     "Resource": "arn:aws:s3:::*",
     "Condition": {"Bool": {"aws:SecureTransport": "false"}},
 }
-PUBLIC_KEY, PRIVATE_KEY = "public/1795332567934-4f9a.jpg", "private.txt"
+PUBLIC_KEY, PIECE = "public/1795332567934-4f9a.jpg", f"staged/1795332567934-{'4f' * 16}_00001.part"
+PRIVATE_KEYS = ["private.txt", "public/private.txt", PIECE, PIECE.replace("staged/", "public/staged/")]
 STEPS = ["bucket", "access", "ownership", "policy", "cors", "lifecycle", "encryption", "photo"]
 READS = {"HEAD bucket", "GET bucket"} | {
     f"GET ?{name}" for name in ("publicAccessBlock", "ownershipControls", "policy", "cors", "lifecycle", "encryption")
@@ -60,10 +62,11 @@ class TestOnAmazon:
         [rule] = s3.get_bucket_ownership_controls(Bucket=name)["OwnershipControls"]["Rules"]
         assert rule == {"ObjectOwnership": "BucketOwnerEnforced"}
         [statement] = json.loads(s3.get_bucket_policy(Bucket=name)["Policy"])["Statement"]
-        assert statement["Resource"] == f"arn:aws:s3:::{name}/public/*"
+        assert statement["Resource"] == f"arn:aws:s3:::{name}/public/?????????????-*"
         assert s3.get_bucket_cors(Bucket=name)["CORSRules"][0]["AllowedOrigins"] == [ORIGIN]
-        [rule] = s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
-        assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+        photos, pieces = s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
+        assert photos["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+        assert (pieces["Filter"], pieces["Expiration"]) == ({"Prefix": "staged/"}, {"Days": 2})
 
         amazon.odd.calls.clear()
         second = await set_up(variables)
@@ -80,7 +83,7 @@ class TestOnAmazon:
         absent = await set_up(variables, dry_run=True)
         assert {Outcome.WOULD_CHANGE, Outcome.AS_DESIRED} == set(outcomes(absent).values())
         assert absent["encryption"].outcome is Outcome.AS_DESIRED
-        assert any(f"{name}/public/*" in line for line in absent["policy"].changes)
+        assert any(f"{name}/public/?????????????-*" in line for line in absent["policy"].changes)
 
         s3_client(variables).create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
         amazon.odd.calls.clear()
@@ -258,7 +261,7 @@ class TestOnAmazon:
         with pytest.raises(StorageUnavailable):
             await set_up(amazon.environment(name))
 
-    @pytest.mark.parametrize("others", ["public/secret.txt", "public/0", "public/zebra"])
+    @pytest.mark.parametrize("others", ["public/0123456789abc-", "public/2023456789abc-", "public/holiday-photo-1.jpg"])
     async def test_other_objects_under_the_prefix_are_not_published_by_accident(
         self, amazon: Amazon, name: str, others: str
     ) -> None:
@@ -279,8 +282,58 @@ class TestOnAmazon:
         assert unwell(await set_up(variables, publish_others=True)) == {}
         assert unwell(await set_up(variables)) == {}
 
+    async def test_other_objects_that_the_policy_does_not_publish_are_no_obstacle(
+        self, amazon: Amazon, name: str
+    ) -> None:
+        variables = amazon.environment(name)
+        s3 = s3_client(variables)
+        s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+        for key in ("0", "secret.txt", "zebra", f"staged/1795332567934-{'4f' * 16}_00001.part"):
+            s3.put_object(Bucket=name, Key=key, Body=b"")
+        assert unwell(await set_up(variables)) == {}
+
+    async def test_all_pages_of_other_objects_are_looked_at_and_ours_are_skipped(
+        self, amazon: Amazon, name: str
+    ) -> None:
+        variables = amazon.environment(name)
+        s3 = s3_client(variables)
+        s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+        for key in (
+            *(f"+{i}" for i in range(4)),
+            *(f"{1795332567934 + i}-{'4f' * 16}.jpg" for i in range(9)),
+            "a",
+            "b",
+        ):
+            s3.put_object(Bucket=name, Key=key, Body=b"")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "3")
+            amazon.odd.calls.clear()
+            assert unwell(await set_up(variables, dry_run=True)).get("policy") is Outcome.WOULD_CHANGE
+            assert amazon.odd.calls.count("GET bucket") == 1 + 3  # of the bucket itself, and of these: +0, +3, a
+            s3.put_object(Bucket=name, Key="holiday-photo-1.jpg", Body=b"")
+            assert "holiday-photo-1.jpg" in (await set_up(variables, dry_run=True))["policy"].detail
+            patch.setattr(setup, "_MOST_PAGES", 2)
+            held = (await set_up(variables, dry_run=True))["policy"]
+            assert held.outcome is Outcome.HELD_BACK
+            assert "did not look at those after ':'" in held.detail
+
     async def test_publishing_a_whole_bucket_is_reported(self, amazon: Amazon, name: str) -> None:
         assert "every object" in (await set_up(amazon.environment(name)))["policy"].detail
+
+    async def test_a_policy_that_published_everything_under_the_prefix_is_narrowed(
+        self, amazon: Amazon, name: str
+    ) -> None:
+        variables = amazon.environment(name)
+        await set_up(variables)
+        s3 = s3_client(variables)
+        policy = json.loads(s3.get_bucket_policy(Bucket=name)["Policy"])
+        [ours] = policy["Statement"]
+        former = {**policy, "Statement": [{**ours, "Resource": f"arn:aws:s3:::{name}/*"}]}
+        s3.put_bucket_policy(Bucket=name, Policy=json.dumps(former))
+        s3.put_object(Bucket=name, Key="holiday-photo-1.jpg", Body=b"")  # public before and after
+
+        assert (await set_up(variables))["policy"].outcome is Outcome.CHANGED
+        assert json.loads(s3.get_bucket_policy(Bucket=name)["Policy"]) == policy
 
 
 class TestChangesThatBreakSomething:
@@ -357,13 +410,13 @@ class TestOnSeaweedFS:
     async def test_the_public_can_fetch_photos_and_nothing_else(self, seaweed: dict[str, str]) -> None:
         assert unwell(await set_up({**seaweed, "CORS_ORIGINS": ORIGIN})) == {"access": Outcome.UNSUPPORTED}
         s3, bucket = s3_client(seaweed), seaweed["S3_BUCKET"]
-        for key in (PUBLIC_KEY, PRIVATE_KEY):
+        for key in (PUBLIC_KEY, *PRIVATE_KEYS):
             s3.put_object(Bucket=bucket, Key=key, Body=b"bytes")
         address = f"{seaweed['S3_ENDPOINT_URL']}/{bucket}"
 
         assert anonymous(f"{address}/{PUBLIC_KEY}").content == b"bytes"
         for refused, method in (
-            (f"{address}/{PRIVATE_KEY}", "GET"),
+            *((f"{address}/{key}", "GET") for key in PRIVATE_KEYS),
             (f"{address}?list-type=2", "GET"),
             (f"{address}?list-type=2&prefix=public/", "GET"),
             (f"{address}/public/mine", "PUT"),
@@ -371,6 +424,18 @@ class TestOnSeaweedFS:
             (f"{address}?policy", "GET"),
         ):
             assert anonymous(refused, method=method).status_code == 403
+
+    async def test_pieces_are_private_in_a_bucket_whose_photos_have_no_prefix(self, seaweed: dict[str, str]) -> None:
+        variables = {**seaweed, "S3_KEY_PREFIX": ""}
+        await set_up(variables)
+        s3, bucket = s3_client(variables), variables["S3_BUCKET"]
+        photo = PUBLIC_KEY.removeprefix("public/")
+        for key in (photo, photo.replace(".jpg", "_320.webp"), PIECE):
+            s3.put_object(Bucket=bucket, Key=key, Body=b"bytes")
+        address = f"{variables['S3_ENDPOINT_URL']}/{bucket}"
+
+        for key, status in ((photo, 200), (photo.replace(".jpg", "_320.webp"), 200), (PIECE, 403)):
+            assert anonymous(f"{address}/{key}").status_code == status
 
     async def test_only_scripts_of_the_configured_origin_can_read_photos(self, seaweed: dict[str, str]) -> None:
         await set_up({**seaweed, "CORS_ORIGINS": ORIGIN})
@@ -381,11 +446,21 @@ class TestOnSeaweedFS:
         assert allowed.headers["Access-Control-Allow-Origin"] == ORIGIN
         got = anonymous(photo, Origin=ORIGIN)
         assert {"ETag", "Location"} <= set(got.headers["Access-Control-Expose-Headers"].split(", "))
-        writing = anonymous(photo, method="OPTIONS", Origin=ORIGIN, Access_Control_Request_Method="PUT")
-        assert "PUT" not in writing.headers.get("Access-Control-Allow-Methods", "")
+        assert anonymous(photo, method="PUT", Origin=ORIGIN).status_code == 403  # CORS permits nothing to the public
         other = "https://other.example.com"
         refused = anonymous(photo, method="OPTIONS", Origin=other, Access_Control_Request_Method="GET")
         assert refused.status_code == 403
+
+    @pytest.mark.parametrize("method", ["PUT", "POST"])
+    async def test_only_scripts_of_the_configured_origin_can_upload(self, seaweed: dict[str, str], method: str) -> None:
+        await set_up({**seaweed, "CORS_ORIGINS": ORIGIN})
+        piece = f"{seaweed['S3_ENDPOINT_URL']}/{seaweed['S3_BUCKET']}/{PIECE}"
+        asks = {"Access_Control_Request_Method": method, "Access_Control_Request_Headers": "content-type,x-any"}
+
+        allowed = anonymous(piece, method="OPTIONS", Origin=ORIGIN, **asks)
+        assert allowed.headers["Access-Control-Allow-Origin"] == ORIGIN
+        assert method in allowed.headers["Access-Control-Allow-Methods"]
+        assert anonymous(piece, method="OPTIONS", Origin="https://other.example.com", **asks).status_code == 403
 
     async def test_a_second_run_changes_nothing(self, seaweed: dict[str, str]) -> None:
         variables = {**seaweed, "CORS_ORIGINS": ORIGIN}

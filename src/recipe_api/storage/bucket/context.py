@@ -56,6 +56,7 @@ class DoctorContext:
     trial_objects: TrialObjects
     key: str
     second_key: str
+    piece_key: str
     probe: BucketProbe
     commands: Commands
     clock: Callable[[], datetime]
@@ -85,6 +86,11 @@ class DoctorContext:
     def own_location(self) -> str:
         """The photo's address at the bucket itself, whatever `PUBLIC_BASE_URL` is."""
         return object_url(self.key, base_url=own_base_url(self.settings))
+
+    @property
+    def piece_location(self) -> str:
+        """The address of the piece that the doctor writes, at the bucket itself."""
+        return object_url(self.piece_key, base_url=own_base_url(self.settings))
 
     def other_store(self, **different: object) -> AbstractAsyncContextManager[tuple[S3Store, "S3Client"]]:
         """Open a store with other settings, to find out which of them the bucket rejects."""

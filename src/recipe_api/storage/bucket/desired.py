@@ -13,13 +13,17 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Self
 
-from recipe_api.settings import S3Settings
+from recipe_api.settings import PUBLIC_HYPHEN, S3Settings
 from recipe_api.storage.addresses import AWS, partition_of
 
 Document = dict[str, Any]
 
 ABORT_DAYS = 1
 """S3's minimum. An upload lives as long as its request, so what is left after a day was left by a crash."""
+EXPIRE_DAYS = 2
+"""More than a staged upload may take, which is less than two days."""
+_LONGEST_EXPIRE_DAYS = 7
+"""If somebody else's rule expires pieces within so many days, that is enough."""
 CORS_SECONDS = 3600
 """How long a browser may cache a preflight response."""
 READ_HEADERS = ["ETag", "Location"]
@@ -34,6 +38,8 @@ class DesiredState:
 
     bucket: str
     prefix: str
+    staging: str
+    """The prefix of pieces."""
     arn: str
     origins: tuple[str, ...]
     acl: str | None
@@ -48,6 +54,7 @@ class DesiredState:
         return cls(
             bucket=settings.s3_bucket,
             prefix=settings.s3_key_prefix,
+            staging=settings.s3_staging_prefix,
             arn=f"arn:{partition.name}:s3:::{settings.s3_bucket}",
             origins=settings.cors_origins,
             acl=settings.s3_acl,
@@ -60,36 +67,76 @@ class DesiredState:
         return f"{self.arn}/{self.prefix}*"
 
     @property
+    def pieces(self) -> str:
+        """The ARN of all pieces."""
+        return f"{self.arn}/{self.staging}*"
+
+    @property
     def tag(self) -> str:
         """The prefix in letters and digits alone, which is all that a Sid may have."""
-        return re.sub(r"[^A-Za-z0-9]", "", self.prefix)[:32] + sha256(self.prefix.encode()).hexdigest()[:8]
+        return _tag(self.prefix)
+
+    def publishes(self, key: str) -> bool:
+        """Return whether the policy lets anyone read the object under this key."""
+        below = key[len(self.prefix) :] if key.startswith(self.prefix) else ""
+        return below[PUBLIC_HYPHEN : PUBLIC_HYPHEN + 1] == "-"
 
 
 def policy(found: Document, state: DesiredState) -> Document:
-    """Return the policy: anyone may get the objects under the prefix, but not list them.
+    """Return the policy: anyone may get the photos under the prefix, but not list them.
 
-    Where each object has an ACL, the policy is left alone: what it published before stays published.
+    A photo's key has a hyphen after the milliseconds. By that the policy distinguishes photos from pieces, even if it
+    covers the whole bucket. Former releases published everything under the prefix: such a statement is replaced, also
+    one for another prefix if pieces are below it.
+
+    Where each object has an ACL, no statement is added, but what the policy published before stays published.
     """
-    if state.acl:
-        return found
-    ours = {
-        "Sid": f"RecipeApiAnyoneReads{state.tag}",
-        "Effect": "Allow",
-        "Principal": "*",
-        "Action": "s3:GetObject",
-        "Resource": state.objects,
-    }
-    statements = found.get("Statement", [])
-    if isinstance(statements, dict):  # the language allows a single one without a list
-        statements = [statements]
-    merged = _merge(statements, ours, name="Sid")
+    statements = _statements(found)
+    merged = [_without_pieces(statement, state) for statement in statements]
+    if not state.acl:
+        merged = _merge(merged, _public(state.prefix, state, below=_PHOTOS), name="Sid")
     return found if merged == statements else {"Version": _POLICY_VERSION, **found, "Statement": merged}
 
 
-def cors(found: Document, state: DesiredState) -> Document:
-    """Return the CORS rules: scripts of the configured origins may read photos and their entity tags.
+def publishes_more(found: Document, state: DesiredState) -> bool:
+    """Return whether the desired policy lets anyone read objects that the policy found does not."""
+    former = _public(state.prefix, state, below=_EVERYTHING)
+    return not state.acl and not any(_are_equivalent(statement, former) for statement in _statements(found))
 
-    S3 applies the first rule that matches. Ours goes last, so that it overrides no other.
+
+_PHOTOS, _EVERYTHING = f"{'?' * PUBLIC_HYPHEN}-*", "*"
+
+
+def _public(prefix: str, state: DesiredState, *, below: str) -> Document:
+    return {
+        "Sid": f"RecipeApiAnyoneReads{_tag(prefix)}",
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": "s3:GetObject",
+        "Resource": f"{state.arn}/{prefix}{below}",
+    }
+
+
+def _without_pieces(statement: Document, state: DesiredState) -> Document:
+    """Return a statement of ours in its present form if it is in the former one and publishes pieces."""
+    resource = _normalize(statement.get("Resource"))
+    if not isinstance(resource, str):
+        return statement
+    prefix = resource.removeprefix(f"{state.arn}/").removesuffix(_EVERYTHING)
+    is_former = _are_equivalent(statement, _public(prefix, state, below=_EVERYTHING))
+    return _public(prefix, state, below=_PHOTOS) if is_former and state.staging.startswith(prefix) else statement
+
+
+def _statements(policy: Document) -> list[Document]:
+    statements: list[Document] | Document = policy.get("Statement", [])
+    return [statements] if isinstance(statements, dict) else statements  # the language allows a single one
+
+
+def cors(found: Document, state: DesiredState) -> Document:
+    """Return the CORS rules: scripts of the configured origins may read photos, and write pieces to presigned URLs.
+
+    S3 applies the first rule that matches origin and method. Ours goes last, so that it overrides no other. Rules apply
+    to the whole bucket, so scripts may send PUT and POST for any key; the store accepts only those with a signature.
     """
     rules = found.get("CORSRules", [])
     name = f"recipe-api-{state.tag}"
@@ -98,8 +145,8 @@ def cors(found: Document, state: DesiredState) -> Document:
     ours = {
         "ID": name,
         "AllowedOrigins": list(state.origins),
-        "AllowedMethods": ["GET", "HEAD"],
-        "AllowedHeaders": ["*"],  # such as Range and If-None-Match: a photo is public, so no header opens more
+        "AllowedMethods": ["GET", "HEAD", "PUT", "POST"],
+        "AllowedHeaders": ["*"],  # such as Range and Content-Type: there are no cookies, so no header opens more
         "ExposeHeaders": READ_HEADERS,
         "MaxAgeSeconds": CORS_SECONDS,
     }
@@ -107,33 +154,68 @@ def cors(found: Document, state: DesiredState) -> Document:
 
 
 def lifecycle(found: Document, state: DesiredState) -> Document:
-    """Return the lifecycle rules: incomplete multipart uploads under the prefix are aborted. Their parts are billed.
+    """Return the lifecycle rules: incomplete multipart uploads are aborted, and pieces expire. Both are billed.
 
-    A rule that does so already is enough, no matter who wrote it or in which form the store returns it.
+    A rule that does so already is enough, no matter who wrote it or in which form the store returns it. A rule of ours
+    for a former staging prefix, under which there are photos now, is removed.
     """
     rules = found.get("Rules", [])
-    if any(aborts_uploads(rule, prefix=state.prefix) for rule in rules):
+    kept = [rule for rule in rules if not _expires_photos(rule, state)]
+    ours = []
+    if not any(aborts_uploads(rule, prefix=state.prefix) for rule in kept):
+        ours.append(_rule(f"recipe-api-ends-uploads-{state.tag}", state.prefix))
+    if not any(expires_pieces(rule, prefix=state.staging) for rule in kept) or not any(
+        aborts_uploads(rule, prefix=state.staging) for rule in [*kept, *ours]
+    ):
+        ours.append({**_rule(f"{_EXPIRES}{_tag(state.staging)}", state.staging), **_expiry(state)})
+    if not ours and kept == rules:
         return found
-    ours = {
-        "ID": f"recipe-api-ends-uploads-{state.tag}",
+    names = {rule["ID"] for rule in ours}
+    others = [rule for rule in kept if rule.get("ID") not in names]
+    return {**found, "Rules": [*map(_with_filter, others), *ours]}
+
+
+_EXPIRES = "recipe-api-expires-pieces-"
+
+
+def _rule(name: str, prefix: str) -> Document:
+    return {
+        "ID": name,
         "Status": "Enabled",
-        "Filter": {"Prefix": state.prefix},
+        "Filter": {"Prefix": prefix},
         "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": ABORT_DAYS},
     }
-    others = [rule for rule in rules if rule.get("ID") != ours["ID"]]
-    return {**found, "Rules": [*map(_with_filter, others), ours]}
+
+
+def _expiry(state: DesiredState) -> Document:
+    # Amazon alone is known to accept the second in a bucket without versions.
+    versions = {"NoncurrentVersionExpiration": {"NoncurrentDays": 1}} if state.is_amazon else {}
+    return {"Expiration": {"Days": EXPIRE_DAYS}, **versions}
+
+
+def _expires_photos(rule: Document, state: DesiredState) -> bool:
+    return str(rule.get("ID", "")).startswith(_EXPIRES) and _covers(rule, state.prefix)
+
+
+def expires_pieces(rule: Document, *, prefix: str) -> bool:
+    """Return whether a lifecycle rule expires the objects under `prefix` within a few days."""
+    return _covers(rule, prefix) and 1 <= rule.get("Expiration", {}).get("Days", 0) <= _LONGEST_EXPIRE_DAYS
 
 
 def aborts_uploads(rule: Document, *, prefix: str) -> bool:
-    """Return whether a lifecycle rule aborts incomplete multipart uploads under `prefix`.
+    """Return whether a lifecycle rule aborts incomplete multipart uploads under `prefix`."""
+    return "AbortIncompleteMultipartUpload" in rule and _covers(rule, prefix)
+
+
+def _covers(rule: Document, prefix: str) -> bool:
+    """Return whether a lifecycle rule is in force for all objects and uploads under `prefix`.
 
     A rule names its prefix in `Filter`, or in the older form beside it, as Ceph RGW returns one for the whole bucket.
     """
     condition = rule.get("Filter") or {}
     reach = rule.get("Prefix") or condition.get("Prefix") or ""
     is_whole = not condition.keys() - {"Prefix"}  # uploads in progress have neither tags nor a size
-    aborts = "AbortIncompleteMultipartUpload" in rule and rule.get("Status") == "Enabled"
-    return aborts and is_whole and prefix.startswith(reach)
+    return is_whole and rule.get("Status") == "Enabled" and prefix.startswith(reach)
 
 
 def access_block(found: Document, state: DesiredState, *, created: bool) -> Document:
@@ -166,6 +248,10 @@ def ownership(found: Document, state: DesiredState, *, created: bool) -> Documen
 
 
 NO_ACLS, WITH_ACLS = "BucketOwnerEnforced", "ObjectWriter"  # a bucket without ownership controls is like the second
+
+
+def _tag(prefix: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]", "", prefix)[:32] + sha256(prefix.encode()).hexdigest()[:8]
 
 
 def _merge(items: Sequence[Document], ours: Document, *, name: str, partial: bool = False) -> list[Document]:

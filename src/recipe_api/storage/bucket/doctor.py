@@ -8,12 +8,19 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+from recipe_api.errors import StorageUnavailable
 from recipe_api.settings import S3Settings
 from recipe_api.storage.bucket.checks import CHECKS
 from recipe_api.storage.bucket.commands import Commands
 from recipe_api.storage.bucket.context import Check, DoctorContext, Result, Verdict, fail, skip
 from recipe_api.storage.bucket.probe import probe_bucket
-from recipe_api.storage.bucket.trial import TrialObjects, deleting_test_objects, new_key, open_public_http
+from recipe_api.storage.bucket.trial import (
+    TrialObjects,
+    deleting_test_objects,
+    new_key,
+    new_piece_key,
+    open_public_http,
+)
 from recipe_api.storage.connection import open_s3_store
 from recipe_api.storage.failures import FAILURES, describe
 
@@ -58,6 +65,7 @@ class Doctor:
                 trial_objects=trial_objects,
                 key=new_key(settings),
                 second_key=new_key(settings),
+                piece_key=new_piece_key(settings),
                 probe=await probe_bucket(client, bucket=settings.s3_bucket, prefix=settings.s3_key_prefix),
                 commands=Commands.of(settings, on_heroku=self._on_heroku),
                 clock=self._clock,
@@ -69,8 +77,9 @@ class Doctor:
 async def _run_check(check: Check, context: DoctorContext) -> Result:
     try:
         return await check.run(context)
-    except FAILURES as failure:
-        return fail(check.name, f"The store failed during the check: {describe(failure)}")
+    except (*FAILURES, StorageUnavailable) as failure:
+        cause = failure.__cause__ if isinstance(failure, StorageUnavailable) else failure
+        return fail(check.name, f"The store failed during the check: {describe(cause)}")
 
 
 def _skip(check: Check, missing: str) -> Result:

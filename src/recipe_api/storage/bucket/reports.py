@@ -99,6 +99,15 @@ def explain_held_back(key: str) -> str:
     )
 
 
+def explain_unknown_keys(key: str) -> str:
+    """Return why the policy requires --publish-others where not all keys were read."""
+    return (
+        "So many objects under the key prefix were not written by this service that setup did not look at those after "
+        f"{key!r}. The policy would let anyone read each whose key has a hyphen after 13 characters, as photos have. "
+        "Choose another S3_KEY_PREFIX, or publish them with --publish-others."
+    )
+
+
 def difference(there: Document, wanted: Document) -> Iterator[str]:
     """Return the removed and the added lines."""
     before, after = (json.dumps(document, indent=2, default=str).splitlines() for document in (there, wanted))

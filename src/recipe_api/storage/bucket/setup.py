@@ -4,7 +4,7 @@ Before the first change and after each one, setup tries a real upload and an ano
 either is reverted: some stores reject every write under a setting that is harmless on Amazon.
 
 Guarantees: a second run changes nothing; a dry run changes nothing and writes nothing; other people's entries stay as
-they are. If the prefix contains objects of others, the policy is not set until the operator requests it explicitly. A
+they are. If the policy would publish objects of others, it is not set until the operator requests it explicitly. A
 property that the store does not support, or that these credentials may not change, is reported with its consequence,
 and the other steps continue.
 
@@ -23,7 +23,7 @@ from botocore.exceptions import ClientError
 from recipe_api.settings import S3Settings
 from recipe_api.storage import keys
 from recipe_api.storage.bucket.commands import Commands
-from recipe_api.storage.bucket.desired import DesiredState, Document
+from recipe_api.storage.bucket.desired import DesiredState, Document, publishes_more
 from recipe_api.storage.bucket.probe import BucketProbe, probe_bucket, region_of
 from recipe_api.storage.bucket.reports import (
     BucketSetupError,
@@ -33,6 +33,7 @@ from recipe_api.storage.bucket.reports import (
     explain_failed_step,
     explain_held_back,
     explain_rejection,
+    explain_unknown_keys,
 )
 from recipe_api.storage.bucket.steps import STEPS, Bucket, Step, Unsupported
 from recipe_api.storage.bucket.trial import Health, check_health
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 SETTLE_POLICY = RetryPolicy(waits_seconds=(0.2, 0.4, 0.8, 1.6, 3.2, 4, 4, 4, 4), attempt_seconds=None, total_seconds=20)
 """A change may take some seconds until it is visible everywhere in S3."""
 
+_MOST_PAGES = 100
+"""Of 1,000 keys each, in search of objects that the policy must not publish."""
 _NAMELESS = frozenset({"", "auto", "us-east-1"})  # S3 rejects its first region's name as a location; R2's is auto
 _ANYWHERE = frozenset({"", "auto"})
 
@@ -160,8 +163,8 @@ class Setup:
             unchanged = Report(step=step.name, outcome=Outcome.AS_DESIRED, detail=remark)
             return await self._repair(step, found) or unchanged
         report = partial(Report, step=step.name, changes=tuple(difference(found, target)))
-        if step.name == "policy" and (other := await self._foreign_key()):
-            return report(outcome=Outcome.HELD_BACK, detail=explain_held_back(other))
+        if step.name == "policy" and (reason := await self._reason_to_hold_back(found)):
+            return report(outcome=Outcome.HELD_BACK, detail=reason)
         if self._dry_run:
             return report(outcome=Outcome.WOULD_CHANGE, detail=remark)
         return await self._change(step, found, target, report=report, remark=remark)
@@ -265,23 +268,28 @@ class Setup:
     def _should_retry(self, error: Exception) -> bool:
         return isinstance(error, ClientError) and code_of(error) in self._unsettled
 
-    async def _foreign_key(self) -> str | None:
-        """Return the key of an object under the prefix that the service did not write, if there is one.
+    async def _reason_to_hold_back(self, found: Document) -> str:
+        """Return why the policy must not be set unless requested; empty if there is no reason.
 
-        Such objects must not be published unless requested. Only the start of the listing and the keys after ours are
-        read.
+        It would publish objects that the service did not write. All keys under the prefix are read except for ours.
         """
-        if self._created or self._publish_others:
-            return None
-        prefix = self._state.prefix
-        for after in ("", f"{prefix}:"):  # our keys begin with a digit, and a colon sorts after digits
+        if self._created or self._publish_others or not publishes_more(found, self._state):
+            return ""
+        prefix, after = self._state.prefix, ""
+        for _ in range(_MOST_PAGES):
             page = await retry(
                 partial(self._client.list_objects_v2, Bucket=self._state.bucket, Prefix=prefix, StartAfter=after)
             )
-            for item in page.get("Contents", []):
-                if keys.creation_time(item["Key"], prefix=prefix) is None:
-                    return item["Key"]
-        return None
+            listed = [item["Key"] for item in page.get("Contents", [])]
+            if others := [key for key in listed if self._state.publishes(key) and not self._is_own(key)]:
+                return explain_held_back(others[0])
+            if not page["IsTruncated"]:
+                return ""
+            after = f"{prefix}:" if self._is_own(listed[-1]) else listed[-1]  # a colon sorts after the digits
+        return explain_unknown_keys(after)
+
+    def _is_own(self, key: str) -> bool:
+        return keys.creation_time(key, prefix=self._state.prefix) is not None
 
 
 class _NotVisible(Exception):

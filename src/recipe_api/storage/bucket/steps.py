@@ -184,16 +184,22 @@ class Policy(Step):
         del document, commands
         if state.prefix or state.acl:
             return ""
-        return "S3_KEY_PREFIX is not set, so anyone can read every object in the bucket. Keep nothing else in it."
+        return (
+            "S3_KEY_PREFIX is not set, so anyone can read every object in the bucket whose key has a hyphen after 13 "
+            "characters, as photos have. Keep nothing else in it."
+        )
 
 
 class Cors(Step):
-    """Which scripts may read photos."""
+    """Which scripts may read photos and write pieces."""
 
     name = "cors"
     unset: ClassVar[Document] = {"CORSRules": []}
-    if_unsupported = "Pages can show photos, but their scripts cannot read them."
-    if_denied = "Pages can show photos, but their scripts cannot read them unless a rule allows it already."
+    if_unsupported = "Pages can show photos, but their scripts can neither read them nor upload straight to the bucket."
+    if_denied = (
+        "Unless a rule allows it already, pages can show photos, but their scripts can neither read them nor upload "
+        "straight to the bucket."
+    )
 
     async def read(self, bucket: Bucket) -> Document:
         response = await _get_document(
@@ -214,18 +220,20 @@ class Cors(Step):
 
     def remark(self, document: Document, state: DesiredState, commands: Commands) -> str:
         del document, commands
-        return "" if state.origins else "CORS_ORIGINS is not set: pages can show photos, but scripts cannot read them."
+        return "" if state.origins else f"CORS_ORIGINS is not set. {self.if_unsupported}"
 
 
 class Lifecycle(Step):
-    """The lifecycle rule for incomplete multipart uploads."""
+    """The lifecycle rules for incomplete multipart uploads and for pieces."""
 
     name = "lifecycle"
     unset: ClassVar[Document] = {"Rules": []}
-    if_unsupported = "Incomplete multipart uploads that a crash left stay until `recipe-api sweep --fix` aborts them."
+    if_unsupported = (
+        "Incomplete multipart uploads and pieces that a crash left stay until `recipe-api sweep --fix` removes them."
+    )
     if_denied = (
-        "Incomplete multipart uploads that a crash left stay, and are billed, until `recipe-api sweep --fix` aborts "
-        "them."
+        "Incomplete multipart uploads and pieces that a crash left stay, and are billed, until "
+        "`recipe-api sweep --fix` removes them."
     )
 
     async def read(self, bucket: Bucket) -> Document:
@@ -290,8 +298,8 @@ class Encryption(Step):
         return f"Fix, for new photos: {commands.encrypt_with_s3_keys}" if self.fault(document, state) else ""
 
 
-ACCESS, LIFECYCLE, ENCRYPTION = Access(), Lifecycle(), Encryption()
-STEPS: tuple[Step, ...] = (ACCESS, Ownership(), Policy(), Cors(), LIFECYCLE, ENCRYPTION)
+ACCESS, POLICY, LIFECYCLE, ENCRYPTION = Access(), Policy(), Lifecycle(), Encryption()
+STEPS: tuple[Step, ...] = (ACCESS, Ownership(), POLICY, Cors(), LIFECYCLE, ENCRYPTION)
 
 
 async def _get_document(response: Awaitable[Any], *, unset: str) -> Document | None:

@@ -181,6 +181,11 @@ def new_key(settings: S3Settings) -> str:
     return keys.new_key(keys.now(), prefix=settings.s3_key_prefix, extension="gif")
 
 
+def new_piece_key(settings: S3Settings) -> str:
+    """Return a key of a piece, of the service's own form."""
+    return keys.piece_key(keys.new_staged_stem(keys.now(), prefix=settings.s3_staging_prefix), 1)
+
+
 def own_base_url(settings: S3Settings) -> str:
     """Return the bucket's own address, whatever `PUBLIC_BASE_URL` is."""
     return public_base_url(

@@ -3,7 +3,7 @@
 A check looks at one thing and returns a `Result`.
 """
 
-from recipe_api.storage.bucket.checks import keeping, reaching, reading, writing
+from recipe_api.storage.bucket.checks import browsers, keeping, reaching, reading, staging, writing
 from recipe_api.storage.bucket.context import Check
 
 CHECKS = (
@@ -19,7 +19,12 @@ CHECKS = (
     Check("public", reading.public, ("write",)),
     Check("listing", reading.listing, ("write",)),
     Check("types", reading.types, ("public",)),
-    Check("cors", reading.cors, ("write",)),
+    Check("cors", browsers.reads, ("write",)),
+    Check("staging", staging.staging, ("write",)),
+    Check("private", staging.private, ("staging",)),
+    Check("presigned", staging.presigned, ("staging",)),
+    Check("length", staging.length, ("presigned",)),
+    Check("uploads", browsers.uploads, ("presigned",)),
     Check("lifecycle", keeping.lifecycle, ("bucket",)),
     Check("encryption", keeping.encryption, ("bucket",)),
     Check("leftovers", keeping.leftovers, ("bucket",)),

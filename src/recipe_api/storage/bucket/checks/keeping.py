@@ -13,14 +13,17 @@ LEFT_AFTER = timedelta(hours=24)
 
 
 async def lifecycle(context: DoctorContext) -> Result:
-    """Check whether incomplete uploads are aborted by themselves."""
+    """Check whether incomplete multipart uploads and pieces are removed by themselves."""
     try:
         found = await LIFECYCLE.read(context.bucket)
     except (ClientError, Unsupported) as error:
         return _unknown("lifecycle", error, LIFECYCLE.if_unsupported)
     if LIFECYCLE.desired(found, context.state, created=False) == found:
-        return ok("lifecycle", "incomplete multipart uploads are aborted by themselves")
-    detail = "No rule aborts the multipart uploads that a crash leaves incomplete; until then they are billed."
+        return ok("lifecycle", "incomplete multipart uploads and pieces expire by themselves")
+    detail = (
+        "The lifecycle rules do not remove all multipart uploads and pieces that a crash leaves; until the sweep does, "
+        "they are billed."
+    )
     return warn("lifecycle", detail, context.commands.setup)
 
 
@@ -37,16 +40,19 @@ async def encryption(context: DoctorContext) -> Result:
 
 async def leftovers(context: DoctorContext) -> Result:
     """Check whether incomplete uploads of more than a day ago are left."""
+    old: set[str] = set()
+    is_truncated = False
     try:
-        page = await context.client.list_multipart_uploads(
-            Bucket=context.settings.s3_bucket, Prefix=context.settings.s3_key_prefix
-        )
+        for prefix in (context.settings.s3_key_prefix, context.settings.s3_staging_prefix):
+            page = await context.client.list_multipart_uploads(Bucket=context.settings.s3_bucket, Prefix=prefix)
+            uploads = page.get("Uploads", [])
+            old |= {found["UploadId"] for found in uploads if context.clock() - found["Initiated"] > LEFT_AFTER}
+            is_truncated |= page["IsTruncated"]
     except ClientError as error:
         return _unknown("leftovers", error, "Incomplete uploads cannot be listed.")
-    old = [found for found in page.get("Uploads", []) if context.clock() - found["Initiated"] > LEFT_AFTER]
     if not old:
         return ok("leftovers", "no incomplete upload is older than a day")
-    count = f"{len(old)}{' or more' if page['IsTruncated'] else ''}"
+    count = f"{len(old)}{' or more' if is_truncated else ''}"
     detail = f"{count} incomplete uploads are older than a day, and are billed."
     return warn("leftovers", detail, context.commands.recipe_api("sweep", "--fix"))
 

@@ -1,5 +1,6 @@
 """Whether the public gets what it should: a photo at its address, and nothing else."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 
@@ -13,7 +14,8 @@ from recipe_api.storage.retries import RetryPolicy, retry
 FETCH_POLICY = RetryPolicy(waits_seconds=(0.5, 1, 2), attempt_seconds=None, total_seconds=10)
 """Amazon takes some seconds until a new policy is in effect everywhere."""
 
-_NETWORK = (aiohttp.ClientError, OSError, TimeoutError)
+NETWORK = (aiohttp.ClientError, OSError, TimeoutError)
+"""Why a server does not respond."""
 _NOT_IN_EFFECT = {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
 
 
@@ -47,7 +49,7 @@ async def _complaint(context: DoctorContext, address: str) -> str:
     """What is wrong with the response at an address; empty if it is the photo."""
     try:
         status, body = await _fetch_with_retry(context, address)
-    except _NETWORK as failure:
+    except NETWORK as failure:
         if (rejected := certificate_error(failure)) is not None and is_untrusted(rejected):
             return f"has a certificate that is not trusted ({rejected.verify_message}); browsers will reject it too"
         return f"does not respond ({describe(failure)})"
@@ -58,12 +60,21 @@ async def _complaint(context: DoctorContext, address: str) -> str:
 
 async def _fetch_with_retry(context: DoctorContext, address: str) -> tuple[int, bytes]:
     """Fetch an address, and retry while a new policy may not be in effect yet."""
+    return await fetch_until(context, address, lambda status: status not in _NOT_IN_EFFECT)
+
+
+async def fetch_until(context: DoctorContext, address: str, is_expected: Callable[[int], bool]) -> tuple[int, bytes]:
+    """Fetch an address until its status is as expected, for some seconds; return the last status and body.
+
+    Raises:
+        aiohttp.ClientError, OSError, TimeoutError: The server does not respond.
+    """
     status, body = 0, b""
 
     async def attempt() -> None:
         nonlocal status, body
         status, body = await fetch(context.http, address)
-        if status in _NOT_IN_EFFECT:
+        if not is_expected(status):
             raise _NotInEffect
 
     with suppress(_NotInEffect):
@@ -81,7 +92,7 @@ async def listing(context: DoctorContext) -> Result:
     address = f"{own_base_url(context.settings)}?list-type=2&max-keys=1&prefix={prefix}"
     try:
         status, body = await fetch(context.http, address)
-    except _NETWORK as failure:
+    except NETWORK as failure:
         return warn("listing", f"Whether anyone can list the bucket is not known: {describe(failure)}")
     if status != 200 or b"<ListBucketResult" not in body:
         return ok("listing", "the public cannot list the bucket")
@@ -102,7 +113,7 @@ async def types(context: DoctorContext) -> Result:
     try:
         async with context.http.get(address, allow_redirects=False) as response:
             is_overridden = response.status == HTTPStatus.OK and response.content_type == "text/html"
-    except _NETWORK as failure:
+    except NETWORK as failure:
         return warn("types", f"Whether a link can change the type of a photo is not known: {describe(failure)}")
     if not is_overridden:
         return ok("types", "a link cannot change the content type of a photo")
@@ -112,51 +123,3 @@ async def types(context: DoctorContext) -> Result:
         "alone, without cookies or pages, or let a proxy in front of the store remove the query."
     )
     return warn("types", detail)
-
-
-async def cors(context: DoctorContext) -> Result:
-    """Check whether scripts of each configured origin may read a photo and see its entity tag."""
-    origins = context.settings.cors_origins
-    if not origins:
-        return ok("cors", "CORS_ORIGINS is not set: no script of another origin needs to read photos")
-    for origin in origins:
-        tried = "https://example.com" if origin == "*" else origin.replace("*", "any")
-        if complaint := await _cors_complaint(context, context.location, tried):
-            return await _cors_result(context, complaint, origin=tried)
-    return ok("cors", f"scripts of {', '.join(origins)} can read photos")
-
-
-async def _cors_result(context: DoctorContext, complaint: str, *, origin: str) -> Result:
-    detail = f"Scripts of {origin} cannot read photos: {complaint}."
-    if context.settings.public_base_url and not await _cors_complaint(context, context.own_location, origin):
-        hint = (
-            "The bucket's own address allows it, so the server at PUBLIC_BASE_URL must pass on Origin and CORS headers"
-        )
-        return fail("cors", f"{detail} {hint}.")
-    if complaint == _SHADOWED:
-        return fail("cors", detail, context.commands.show_cors)
-    return fail("cors", detail, context.commands.setup if complaint.startswith("the preflight") else "")
-
-
-_SHADOWED = (
-    "the preflight passes, but the photo's response does not allow it or hides its ETag; another CORS rule comes "
-    "before ours"
-)
-
-
-async def _cors_complaint(context: DoctorContext, address: str, origin: str) -> str:
-    try:
-        return await _cors_rejection(context.http, address, origin)
-    except _NETWORK as failure:
-        return f"{address} does not respond ({describe(failure)})"
-
-
-async def _cors_rejection(http: aiohttp.ClientSession, address: str, origin: str) -> str:
-    asks = {"Origin": origin, "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "range"}
-    async with http.options(address, headers=asks) as response:
-        if response.status >= 300 or response.headers.get("Access-Control-Allow-Origin") not in {origin, "*"}:
-            return f"the preflight's response has status {response.status} and does not allow it"
-    async with http.get(address, headers={"Origin": origin}) as response:
-        shown = response.headers.get("Access-Control-Expose-Headers", "").lower()
-        is_allowed = response.headers.get("Access-Control-Allow-Origin") in {origin, "*"}
-    return "" if is_allowed and ("etag" in shown or shown == "*") else _SHADOWED
