@@ -11,6 +11,8 @@ from recipe_api.storage.bucket.checks.staging import write_presigned
 from recipe_api.storage.bucket.context import DoctorContext, Result, fail, ok, warn
 from recipe_api.storage.failures import describe
 
+_SAFELISTED = {"GET", "POST"}
+"""Methods that browsers do not look for in a preflight's response (Fetch Standard, "CORS-safelisted method")."""
 _SHADOWED = (
     "the preflight passes, but the response itself does not allow it or hides its ETag; another CORS rule comes before "
     "ours"
@@ -79,9 +81,9 @@ async def _preflight_complaint(
 ) -> str:
     asks = {"Origin": origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": header}
     async with http.options(address, headers=asks) as response:
-        allowed = response.headers.get("Access-Control-Allow-Methods", "")
-        is_allowed = response.headers.get("Access-Control-Allow-Origin") in {origin, "*"} and method in allowed
-        if response.status < 300 and is_allowed:
+        is_allowed = response.headers.get("Access-Control-Allow-Origin") in {origin, "*"}
+        methods = response.headers.get("Access-Control-Allow-Methods", "")
+        if response.status < 300 and is_allowed and (method in _SAFELISTED or method in methods):
             return ""
         return f"the preflight's response to {method} has status {response.status} and does not allow it"
 
