@@ -1,8 +1,10 @@
 """The documents: our entry is added, other people's stay."""
 
+import json
 import re
 from collections.abc import Callable
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -276,3 +278,17 @@ def test_every_prefix_results_in_names_that_amazon_accepts(prefix: str) -> None:
     assert re.fullmatch(r"[A-Za-z0-9]+", sid)
     assert len(desired.lifecycle({}, state)["Rules"][0]["ID"]) <= 255
     assert len(desired.cors({}, state)["CORSRules"][0]["ID"]) <= 255
+
+
+def test_the_documents_to_set_a_bucket_up_by_hand_are_those_that_setup_makes() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "deploy-heroku.md").read_text("utf-8")
+    section = page.partition("### By hand\n")[2].partition("\n## ")[0]
+    documents = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", section, re.DOTALL)]
+    state = state_of(S3_BUCKET="name-of-your-bucket", CORS_ORIGINS="https://app.example.com")
+
+    made = [made({}, state) for made in (desired.policy, desired.cors, desired.lifecycle)]
+
+    for document in made:
+        for entry in next(entries for entries in document.values() if isinstance(entries, list)):
+            del entry["Sid" if "Sid" in entry else "ID"]
+    assert documents == made
