@@ -23,6 +23,11 @@ _CALLS = (
     ("CLAIM", r"INSERT INTO idempotency_key"),
     ("RENEW", r"UPDATE idempotency_key SET claimed_until"),
     ("REMOVE", r"DELETE FROM recipe"),
+    ("READ", r"SELECT recipe\."),
+    ("CLAIM RENDERING", r"INSERT INTO rendering"),
+    ("RECORD", r"UPDATE recipe SET placeholder"),
+    ("DONE", r"DELETE FROM rendering"),
+    ("END", r"UPDATE rendering SET attempts"),
     ("FORGET", r"DELETE FROM pending_deletion"),
     ("RELEASE", r"DELETE FROM idempotency_key WHERE scope"),
 )

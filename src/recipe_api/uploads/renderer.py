@@ -114,13 +114,21 @@ class Renderer:
             _log.warning("renderer failed", recipe=str(recipe.id), key=recipe.key, reason=str(failure))
             await self._renderings.end(recipe.id, holder, counts=True)
             return Outcome.FAILED
-        except BaseException as error:  # not the photo's fault: the store, the database, or a process that is stopping
-            release = self._renderings.end(recipe.id, holder, counts=False)
-            await self._undo.run(release, what=f"releasing {recipe.id}")
-            if isinstance(error, TimeoutError):
-                raise StorageUnavailable("The object store is too slow. Try again later.") from error
+        except TimeoutError as error:
+            await self._release(recipe.id, holder)
+            raise StorageUnavailable("The object store is too slow. Try again later.") from error
+        except OSError as error:
+            _log.warning("renderer cannot be started", recipe=str(recipe.id), error=str(error))
+            await self._release(recipe.id, holder)
+            return Outcome.FAILED
+        except BaseException:  # the store, the database, or a process that is stopping
+            await self._release(recipe.id, holder)
             raise
         return Outcome.DONE
+
+    async def _release(self, recipe_id: UUID, holder: UUID) -> None:
+        """End an attempt whose failure is not the photo's fault."""
+        await self._undo.run(self._renderings.end(recipe_id, holder, counts=False), what=f"releasing {recipe_id}")
 
     async def _keep(self, recipe: Recipe, rendered: Rendered) -> None:
         """Store the renditions, and record them in the row."""
