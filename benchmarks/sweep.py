@@ -31,6 +31,7 @@ from recipe_api.database.idempotency import IdempotencyKeys
 from recipe_api.database.leases import Lease
 from recipe_api.database.repository import Recipes
 from recipe_api.database.session import open_engine
+from recipe_api.database.staged_uploads import StagedUploads, StagingLimits
 from recipe_api.dev.migrations import migrate
 from recipe_api.dev.postgres import postgres
 from recipe_api.settings import DEFAULT_RENDITIONS, DatabaseSettings
@@ -38,7 +39,7 @@ from recipe_api.storage.keys import rendition_key
 from recipe_api.storage.protocol import Listed, ListedUpload
 from recipe_api.uploads.current_bucket import CurrentBucket
 from recipe_api.uploads.deletions import Deletions
-from recipe_api.uploads.findings import TimeRange
+from recipe_api.uploads.findings import Territory, TimeRange
 from recipe_api.uploads.sweep import Sweep
 
 BEGINNING = 1_790_000_000_000  # milliseconds since the epoch
@@ -148,9 +149,10 @@ async def _sweep(count: int) -> None:
             IdempotencyKeys(engine, kept_seconds=0),
             Lease(engine, "sweep"),
             Deletions(NO_STORE, Simulated(count), PendingDeletions(engine, bucket=""), CURRENT_BUCKET),
-            prefix="",
-            rendition_sizes=DEFAULT_RENDITIONS,
-            grace=timedelta(days=1),
+            StagedUploads(engine, limits=StagingLimits(lifetime_seconds=0, max_uploads=0, max_bytes=0)),
+            territory=Territory(
+                prefix="", staging_prefix="staged/", rendition_sizes=DEFAULT_RENDITIONS, grace=timedelta(days=1)
+            ),
         )
         before, began = _highest_memory(), time.perf_counter()
         findings = 0

@@ -24,7 +24,8 @@ from recipe_api.uploads.policy import UploadPolicy, cache_control
 from recipe_api.uploads.render_queue import RenderQueue
 from recipe_api.uploads.renditions import Renditions
 from recipe_api.uploads.service import Uploads
-from recipe_api.web import health, openapi, pages, problems, recipes, renditions, upload
+from recipe_api.uploads.staged import Staging
+from recipe_api.web import health, openapi, pages, problems, recipes, renditions, staged, upload
 from recipe_api.web.body import BodyTimeouts
 from recipe_api.web.cors import Cors, origin_regex
 from recipe_api.web.cross_site import CrossSiteForms
@@ -97,6 +98,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.page = pages.Page(settings, photo_base_urls=base_urls(settings))
     app.include_router(recipes.router)
     app.include_router(renditions.router)
+    app.include_router(staged.router)
     app.include_router(health.router)
     app.include_router(pages.router)
     return app
@@ -120,18 +122,28 @@ def _services(settings: Settings, resources: Resources) -> Services:
         part_size=PART_SIZE,
         parts_in_flight=settings.parts_in_flight,
     )
+    uploads = Uploads(
+        store=resources.store,
+        recipes=resources.recipes,
+        recipe_writer=resources.recipe_writer,
+        idempotency_keys=resources.idempotency_keys,
+        deletions=resources.deletions,
+        policy=policy,
+        budget=BufferBudget(total=settings.upload_buffer_bytes, part_size=PART_SIZE),
+        undo=resources.undo,
+    )
     return Services(
         resources=resources,
         renditions=Renditions(resources.recipes, RenderQueue(resources.renderer), policy.renditions),
-        uploads=Uploads(
+        uploads=uploads,
+        staging=Staging(
+            uploads,
+            resources.staged_uploads,
             store=resources.store,
-            recipes=resources.recipes,
-            recipe_writer=resources.recipe_writer,
-            idempotency_keys=resources.idempotency_keys,
+            inventory=resources.inventory,
             deletions=resources.deletions,
-            policy=policy,
-            budget=BufferBudget(total=settings.upload_buffer_bytes, part_size=PART_SIZE),
-            undo=resources.undo,
+            prefix=settings.s3_staging_prefix,
+            max_bytes=settings.max_staged_bytes,
         ),
         tokens=Tokens(secret_keys=settings.secret_keys, api_tokens=settings.api_tokens),
         allow_insecure_tokens=settings.allow_insecure_tokens,

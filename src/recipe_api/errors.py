@@ -14,8 +14,12 @@ docstring.
     │   ├── HttpsRequired              403
     │   ├── CrossSiteForm              403
     │   ├── RecipeNotFound             404
+    │   ├── UploadNotFound             404
     │   ├── BodyStalled                408
     │   ├── IdempotencyKeyInUse        409
+    │   ├── UploadIncomplete           409
+    │   ├── UploadInProgress           409
+    │   ├── UploadExpired              410
     │   ├── TooLarge                   413
     │   │   ├── FileTooLarge · TextTooLarge · TooManyParts · BodyTooLarge
     │   ├── TargetTooLong              414
@@ -120,6 +124,39 @@ class RecipeNotFound(RequestRefused):
     status = 404
     code = "recipe-not-found"
     title = "Recipe not found"
+
+
+class UploadNotFound(RequestRefused):
+    """No staged upload has this id. It may have been completed, deleted, or rejected because of its photo."""
+
+    status = 404
+    code = "upload-not-found"
+    title = "Upload not found"
+
+
+class UploadExpired(RequestRefused):
+    """This staged upload took longer than the service permits. Begin a new one."""
+
+    status = 410
+    code = "upload-expired"
+    title = "The upload has expired"
+
+
+class UploadIncomplete(RequestRefused):
+    """Pieces of this staged upload have not arrived. Send them, and complete it again."""
+
+    status = 409
+    code = "upload-incomplete"
+    title = "The upload is incomplete"
+
+
+class UploadInProgress(RequestRefused):
+    """Another request is completing this staged upload. Retry to get its result."""
+
+    status = 409
+    code = "upload-in-progress"
+    title = "The upload is being completed"
+    retry_after = 5
 
 
 class BodyStalled(RequestRefused):

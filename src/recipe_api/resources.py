@@ -15,6 +15,7 @@ from recipe_api.database.renderings import Renderings
 from recipe_api.database.repository import Recipes
 from recipe_api.database.schema import Schema
 from recipe_api.database.session import open_engine
+from recipe_api.database.staged_uploads import StagedUploads, StagingLimits
 from recipe_api.photos.renditions.process import Limits
 from recipe_api.photos.renditions.slot import Slot, default_path
 from recipe_api.settings import Settings
@@ -44,6 +45,7 @@ class Resources:
     sweep_lease: Lease
     deletions: Deletions
     renderer: Renderer
+    staged_uploads: StagedUploads
     undo: Undo
 
 
@@ -79,6 +81,14 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                     slot=Slot(default_path()),
                     limits=Limits(),
                     undo=undo,
+                ),
+                staged_uploads=StagedUploads(
+                    engine,
+                    limits=StagingLimits(
+                        lifetime_seconds=settings.upload_seconds,
+                        max_uploads=settings.max_staged_uploads_per_client,
+                        max_bytes=settings.max_staged_bytes_per_client,
+                    ),
                 ),
                 undo=undo,
             )

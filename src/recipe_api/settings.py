@@ -26,7 +26,7 @@ from pydantic_core import ErrorDetails
 from recipe_api.database_url import validate
 from recipe_api.photos.kinds import accepted
 from recipe_api.photos.metadata import PhotoMetadata, unfilterable
-from recipe_api.units import KIB, MIB
+from recipe_api.units import GIB, KIB, MIB
 
 PART_SIZE = 5 * MIB
 """Bytes of one part of a multipart upload: S3's minimum, so that as many uploads as possible share the memory."""
@@ -387,6 +387,12 @@ class Settings(DatabaseSettings, S3Settings):
     max_upload_bytes: int = Field(64 * MIB, ge=1, le=MAX_PARTS * PART_SIZE, validation_alias="MAX_UPLOAD_BYTES")
     max_label_bytes: int = Field(1 * KIB, ge=1, le=64 * KIB, validation_alias="MAX_LABEL_BYTES")
     max_form_parts: int = Field(20, ge=2, le=1000, validation_alias="MAX_FORM_PARTS")
+    max_staged_upload_bytes: int = Field(128 * MIB, ge=1, le=GIB, validation_alias="MAX_STAGED_UPLOAD_BYTES")
+    """A staged upload is read and written again while its client waits for the response."""
+    upload_seconds: int = Field(20 * 3600, ge=60, le=40 * 3600, validation_alias="UPLOAD_SECONDS")
+    """How long a staged upload may take: less than its pieces are kept."""
+    max_staged_uploads_per_client: int = Field(50, ge=1, le=10_000, validation_alias="MAX_STAGED_UPLOADS_PER_CLIENT")
+    max_staged_bytes_per_client: int = Field(2 * GIB, ge=1, validation_alias="MAX_STAGED_BYTES_PER_CLIENT")
     body_idle_seconds: float = Field(20, gt=0, le=300, validation_alias="BODY_IDLE_SECONDS")
     body_min_bytes_per_second: int = Field(512, ge=0, validation_alias="BODY_MIN_BYTES_PER_SECOND")
     max_concurrent_uploads: int = Field(400, ge=1, le=10_000, validation_alias="MAX_CONCURRENT_UPLOADS")
@@ -427,6 +433,11 @@ class Settings(DatabaseSettings, S3Settings):
                 "leave that out, or set PHOTO_METADATA=keep to publish every photo with its metadata"
             )
         return self
+
+    @property
+    def max_staged_bytes(self) -> int:
+        """The size of the largest photo that may be sent in pieces."""
+        return min(self.max_staged_upload_bytes, self.max_upload_bytes)
 
     @property
     def uploads_per_client(self) -> int:

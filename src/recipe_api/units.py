@@ -2,6 +2,7 @@
 
 KIB = 1024
 MIB = 1024 * KIB
+GIB = 1024 * MIB
 
 _UNITS = (("MiB", MIB), ("MB", 1000**2), ("KiB", KIB), ("kB", 1000))
 _FEW = 10_000

@@ -24,7 +24,7 @@ from tests.support.traces import Backstage
 NAME = "schema_check"
 NEVER = "base"
 ROLE = "restricted_role"
-ALL_TABLES = "recipe, idempotency_key, pending_deletion, rendering, lease"
+ALL_TABLES = "recipe, idempotency_key, pending_deletion, rendering, staged_upload, lease"
 
 
 @pytest.fixture

@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 from tests.support.forms import JPEG_HEADER
 from tests.support.samples import sample
 
+MAX_BYTES = 64 * 1024 * 1024
+"""The default of MAX_UPLOAD_BYTES."""
+
 _NOISE = st.binary(max_size=2000).map(lambda noise: JPEG_HEADER + noise.replace(b"\xff", b"\xfe"))
 _SAMPLES = st.sampled_from(["pil136.png", "hopper.gif", "hopper.webp", "hopper.avif", "hopper.heif"]).map(sample)
 
@@ -17,10 +20,15 @@ for media_type in ("image/jpeg", "image/png", "image/gif", "image/webp", "image/
 
 @schemathesis.hook
 def map_body(_context: object, body: object) -> object:
-    """Replace a label that cannot be seen. It is rejected, which no schema can express."""
+    """Replace a label that cannot be seen or contains NUL, and a size above the limit of the service.
+
+    No schema can express that they are rejected, the size with 413.
+    """
     fields = getattr(body, "body", body)  # a form whose parts have content types is an object with one more attribute
-    if isinstance(fields, dict) and _is_invisible(fields.get("label")):
+    if isinstance(fields, dict) and _is_rejected(fields.get("label")):
         fields["label"] = "Pancakes"
+    if isinstance(fields, dict) and _is_too_large(fields.get("size")):
+        fields["size"] = 1000
     return body
 
 
@@ -32,8 +40,13 @@ def map_headers(_context: object, headers: object) -> object:
     return headers
 
 
-def _is_invisible(label: object) -> bool:
-    return isinstance(label, str) and label != "" and not any(c.isprintable() and not c.isspace() for c in label)
+def _is_rejected(label: object) -> bool:
+    is_visible = isinstance(label, str) and any(c.isprintable() and not c.isspace() for c in label)
+    return isinstance(label, str) and label != "" and (not is_visible or "\0" in label)
+
+
+def _is_too_large(size: object) -> bool:
+    return isinstance(size, int | float) and size > MAX_BYTES
 
 
 def _is_valid_key(key: object) -> bool:

@@ -119,7 +119,7 @@ class Backstage:
             self.s3.delete_object(Bucket=self.bucket, Key=key)
         for upload in self._multipart_uploads():
             self.s3.abort_multipart_upload(Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"])
-        self.sql("TRUNCATE recipe, lease, pending_deletion CASCADE")
+        self.sql("TRUNCATE recipe, lease, pending_deletion, staged_upload CASCADE")
 
     def create_database(self, name: str) -> str:
         """Create an empty database on the same server, and return its URL."""

@@ -18,7 +18,7 @@ from recipe_api.settings import Settings
 from recipe_api.storage import keys
 from recipe_api.storage.protocol import Inventory, Listed, ListedUpload
 from recipe_api.units import MIB
-from recipe_api.uploads.findings import Finding, FindingKind, Tally, TimeRange
+from recipe_api.uploads.findings import Finding, FindingKind, Tally, Territory, TimeRange
 from recipe_api.uploads.sweep import SUSPICIOUS, DoubtfulSettings, Sweep
 from tests.support.rows import photo_only, row
 from tests.support.traces import Backstage
@@ -28,6 +28,8 @@ pytestmark = pytest.mark.slow
 THEN = datetime(2026, 11, 22, 7, 29, 27, 934_000, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 GRACE = timedelta(hours=24)
+STAGING_PREFIX = "staged/"
+"""The default."""
 FOREIGN = ("favicon.ico", "1795332567934.jpg", "zebra/1795332567934-" + "0" * 32 + ".jpg")
 """Keys that this service would not create with any of the prefixes in these tests."""
 
@@ -170,9 +172,13 @@ async def _swept(
             resources.idempotency_keys,
             resources.sweep_lease,
             resources.deletions,
-            prefix=settings.s3_key_prefix,
-            rendition_sizes=settings.renditions,
-            grace=GRACE,
+            resources.staged_uploads,
+            territory=Territory(
+                prefix=settings.s3_key_prefix,
+                staging_prefix=settings.s3_staging_prefix,
+                rendition_sizes=settings.renditions,
+                grace=GRACE,
+            ),
         )
         run = sweep.run(time_range, fix=fix, fix_missing=fix_missing, force=force)
         findings = [finding async for finding in run]
@@ -181,7 +187,7 @@ async def _swept(
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """An inventory that calls `then` at the end of the listing."""
+    """An inventory that calls `then` at the end of the listing of photos."""
 
     real: Inventory
     then: Callable[[], Awaitable[None]]
@@ -189,7 +195,8 @@ class Interrupted:
     async def objects(self, *, prefix: str, after: str, until: str | None) -> AsyncIterator[Listed]:
         async for found in self.real.objects(prefix=prefix, after=after, until=until):
             yield found
-        await self.then()
+        if prefix != STAGING_PREFIX:
+            await self.then()
 
     def uploads(self, *, prefix: str) -> AsyncIterator[ListedUpload]:
         return self.real.uploads(prefix=prefix)

@@ -16,7 +16,7 @@ from recipe_api.cli.times import duration, moment
 from recipe_api.observability import configure_logging
 from recipe_api.resources import open_resources
 from recipe_api.settings import Settings, SettingsError
-from recipe_api.uploads.findings import Finding, FindingKind, Tally, TimeRange
+from recipe_api.uploads.findings import Finding, FindingKind, Tally, Territory, TimeRange
 from recipe_api.uploads.sweep import DoubtfulSettings, Sweep, TakenOver
 
 if TYPE_CHECKING:
@@ -34,11 +34,12 @@ Compares the bucket with the database in one pass, and reports:
   missing   a row without its photo
   lost      a rendition that a row mentions and that has no object
   dangling  a multipart upload that nobody completed, older than the grace period
+  expired   an upload in pieces that was not completed in time
 
-With --fix it deletes orphans and the objects of pending deletions, aborts dangling uploads, and removes lost renditions
-from their rows, so that they are made again. Rows without their photo are deleted, with their renditions, only with
---fix-missing. Rows whose photo belongs to another bucket, and objects whose keys do not have this service's format, are
-never touched. Only one sweep runs at a time; a second one exits with code 3.
+With --fix it deletes orphans, expired uploads and the objects of pending deletions, aborts dangling uploads, and
+removes lost renditions from their rows, so that they are made again. Rows without their photo are deleted, with their
+renditions, only with --fix-missing. Rows whose photo belongs to another bucket, and objects whose keys do not have this
+service's format, are never touched. Only one sweep runs at a time; a second one exits with code 3.
 
 Exit code: 0 nothing found, 1 something found (fixed or not), 2 invalid settings or arguments, 3 sweep not completed.
 """
@@ -98,9 +99,13 @@ async def _sweep(settings: Settings, options: argparse.Namespace) -> int:
             resources.idempotency_keys,
             resources.sweep_lease,
             resources.deletions,
-            prefix=settings.s3_key_prefix,
-            rendition_sizes=settings.renditions,
-            grace=options.grace,
+            resources.staged_uploads,
+            territory=Territory(
+                prefix=settings.s3_key_prefix,
+                staging_prefix=settings.s3_staging_prefix,
+                rendition_sizes=settings.renditions,
+                grace=options.grace,
+            ),
         )
         time_range = TimeRange(options.since, options.until)
         try:
@@ -129,6 +134,7 @@ _FIXES = {
     FindingKind.LOST: "to be made again",
     FindingKind.DANGLING: "aborted",
     FindingKind.PENDING: "deleted",
+    FindingKind.EXPIRED: "deleted",
 }
 
 
@@ -151,7 +157,7 @@ def _report_totals(tally: Tally, *, fix: bool, as_json: bool) -> None:
     print(
         f"Swept {tally.objects:,} objects, {tally.renditions:,} of them renditions, and {tally.rows:,} rows: "
         f"{tally.orphans:,} orphans, {tally.missing:,} rows without a photo, {tally.lost:,} lost renditions, "
-        f"{tally.dangling:,} dangling uploads, {tally.pending:,} pending deletions."
+        f"{tally.dangling:,} dangling uploads, {tally.expired:,} expired uploads, {tally.pending:,} pending deletions."
     )
     if tally.other_bucket:
         print(f"{tally.other_bucket:,} rows belong to another or an unknown bucket; they were left alone.")

@@ -96,6 +96,33 @@ class Rendering(SQLModel, table=True):
     """Until then, only the last attempt may render the photo."""
 
 
+class NewStagedUpload(SQLModel):
+    """An upload whose photo is to be sent to the object store in pieces; see `uploads.staged`."""
+
+    id: str = Field(sa_column=Column(Text, primary_key=True))
+    """128 random bits. Knowing it is the permission to continue, complete and delete the upload."""
+    owner: str = Field(sa_column=Column(Text, nullable=False, index=True))
+    """The caller that began it, against whose limits it counts."""
+    stem: str = Field(sa_column=Column(Text(collation="C"), nullable=False, unique=True))
+    """What the keys of its pieces have in common."""
+    filename: str = Field(sa_column=Column(Text, nullable=False))
+    size: int = Field(sa_column=Column(BigInteger, nullable=False))
+    """The announced size of the photo in bytes."""
+    piece_size: int = Field(sa_column=Column(Integer, nullable=False))
+    """The size of each piece but the last, in bytes."""
+    label: str | None = Field(default=None, sa_column=Column(Text))
+    created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+    """The time in the keys of its pieces, to the millisecond."""
+
+
+class StagedUpload(NewStagedUpload, table=True):
+    """A row of the table of staged uploads."""
+
+    __tablename__ = "staged_upload"
+
+    expires_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, index=True))
+
+
 class Lease(SQLModel, table=True):
     """An exclusive right that expires; see `leases`."""
 

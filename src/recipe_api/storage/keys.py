@@ -20,6 +20,8 @@ _LAST = 10**13 - 1  # in the year 2286
 _KEY = re.compile(r"(?P<milliseconds>[0-9]{13})-[0-9a-f]{32}(\.[a-z0-9]{1,8}|_[1-9][0-9]{1,3}\.webp)", re.ASCII)
 _RENDITION = re.compile(r"(?P<stem>.*[0-9]{13}-[0-9a-f]{32})_(?P<size>[1-9][0-9]{1,3})\.webp", re.ASCII)
 
+_PIECE = re.compile(r"(?P<stem>[0-9]{13}-[0-9a-f]{32})_[0-9]{5}\.part", re.ASCII)
+
 
 def new_key(created_at: datetime, *, prefix: str, extension: str) -> str:
     """Return a key that was never used before."""
@@ -30,6 +32,12 @@ def new_key(created_at: datetime, *, prefix: str, extension: str) -> str:
 def new_staged_stem(created_at: datetime, *, prefix: str) -> str:
     """Return what the keys of all pieces of a new staged upload have in common."""
     return new_key(created_at, prefix=prefix, extension="part").removesuffix(".part")
+
+
+def piece_stem(key: str, *, prefix: str) -> str | None:
+    """Return the stem in the key of a piece; None if it is not one under this prefix."""
+    match = _PIECE.fullmatch(key.removeprefix(prefix)) if key.startswith(prefix) else None
+    return prefix + match["stem"] if match else None
 
 
 def piece_key(stem: str, number: int) -> str:

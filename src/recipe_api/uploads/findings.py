@@ -1,7 +1,8 @@
 """What a sweep looks for, and what it has found."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from recipe_api.storage import keys
@@ -15,6 +16,7 @@ class FindingKind(StrEnum):
     LOST = "lost"
     DANGLING = "dangling"
     PENDING = "pending"
+    EXPIRED = "expired"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,15 +51,33 @@ class Tally:
     orphans: int = 0
     orphan_renditions: int = 0
     """How many of the orphans are renditions."""
+    orphan_pieces: int = 0
+    """How many of the orphans are pieces of staged uploads."""
     missing: int = 0
     lost: int = 0
     dangling: int = 0
     pending: int = 0
+    expired: int = 0
+    """Staged uploads that were not completed in time."""
 
     @property
     def found(self) -> int:
         """The number of findings."""
-        return self.orphans + self.missing + self.lost + self.dangling + self.pending
+        return self.orphans + self.missing + self.lost + self.dangling + self.pending + self.expired
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Territory:
+    """The objects that a sweep is about."""
+
+    prefix: str
+    """The prefix of the keys of photos."""
+    staging_prefix: str
+    """The prefix of the keys of pieces."""
+    rendition_sizes: Sequence[int]
+    """The sizes of the renditions that this service makes."""
+    grace: timedelta
+    """The age from which objects and multipart uploads are considered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,19 +17,21 @@ it sees are findings. Renditions can be made again, so they prove nothing and ra
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 
 from recipe_api.database.deletions import ObjectRef
 from recipe_api.database.idempotency import IdempotencyKeys
 from recipe_api.database.leases import Lease
 from recipe_api.database.repository import Recipes, StoredPhoto
+from recipe_api.database.staged_uploads import StagedUploads
 from recipe_api.storage import keys
 from recipe_api.storage.protocol import Inventory, Listed
 from recipe_api.uploads.deletions import Deletions
-from recipe_api.uploads.findings import Finding, FindingKind, Tally, TimeRange
+from recipe_api.uploads.findings import Finding, FindingKind, Tally, Territory, TimeRange
 from recipe_api.uploads.merge import outer_join
 from recipe_api.uploads.rendition_policy import objects_of
+from recipe_api.uploads.staged_sweep import StagedSweep
 
 BATCH = 1000
 """Keys in one DeleteObjects call: the maximum that S3 accepts."""
@@ -55,9 +57,8 @@ class Sweep:
         idempotency_keys: The table of idempotency keys; a sweep that fixes also deletes expired ones.
         lease: Renewed before each deletion, so that a sweep that was suspended does not run beside another.
         deletions: Retries pending deletions.
-        prefix: The prefix of this service's keys.
-        rendition_sizes: The sizes of the renditions that this service makes.
-        grace: The age from which objects and multipart uploads are considered.
+        staged_uploads: The table of staged uploads.
+        territory: The objects to consider.
     """
 
     def __init__(
@@ -67,10 +68,9 @@ class Sweep:
         idempotency_keys: IdempotencyKeys,
         lease: Lease,
         deletions: Deletions,
+        staged_uploads: StagedUploads,
         *,
-        prefix: str,
-        rendition_sizes: Sequence[int],
-        grace: timedelta,
+        territory: Territory,
     ) -> None:
         self._inventory = inventory
         self._recipes = recipes
@@ -79,10 +79,19 @@ class Sweep:
         self._deletions = deletions
         self._bucket = deletions.bucket
         self._verified = False
-        self._prefix = prefix
-        self._rendition_sizes = rendition_sizes
-        self._cutoff = datetime.now(UTC) - grace
+        self._prefix = territory.prefix
+        self._staging_prefix = territory.staging_prefix
+        self._rendition_sizes = territory.rendition_sizes
+        self._cutoff = datetime.now(UTC) - territory.grace
         self.tally = Tally()
+        self._staged = StagedSweep(
+            inventory,
+            staged_uploads,
+            deletions,
+            prefix=territory.staging_prefix,
+            cutoff=self._cutoff,
+            tally=self.tally,
+        )
 
     async def run(
         self, time_range: TimeRange, *, fix: bool, fix_missing: bool = False, force: bool = False
@@ -90,9 +99,9 @@ class Sweep:
         """Yield each finding as soon as it is confirmed.
 
         Args:
-            time_range: Which uploads to consider. Pending deletions are always considered.
-            fix: Delete orphans and the objects of pending deletions, abort dangling uploads, and remove lost
-                renditions from their rows, so that they are made again.
+            time_range: Which uploads to consider. Pending deletions and staged uploads are always considered.
+            fix: Delete orphans, expired staged uploads and the objects of pending deletions, abort dangling uploads,
+                and remove lost renditions from their rows, so that they are made again.
             fix_missing: With `fix`, also delete the rows whose photo is missing, and their renditions.
             force: Continue even if most of the photos are findings, or no row has its photo.
 
@@ -106,6 +115,8 @@ class Sweep:
         async for finding in self._unmatched(time_range, fix=fix, fix_missing=fix_missing, force=force):
             yield finding
         async for finding in self._dangling(time_range, fix=fix):
+            yield finding
+        async for finding in self._staged.run(fix=fix, confirm=partial(self._confirm_staged, force=force)):
             yield finding
         if fix:
             await self._idempotency_keys.delete_expired()
@@ -137,6 +148,8 @@ class Sweep:
         recorded = _keys(self._recipes.stored_photos(after=after, until=until))
         stem_of_row, has_photo = "", False
         async for listed, key in outer_join(objects, recorded, key=lambda listed: listed.key):
+            if listed is not None and listed.key.startswith(self._staging_prefix):
+                continue  # a piece, which a row has no key of
             either = listed.key if listed is not None else key or ""
             is_rendition = keys.rendition_size(either) is not None
             if key is not None and not is_rendition:
@@ -262,6 +275,11 @@ class Sweep:
                     other_bucket=not self._bucket.contains(ref),
                 )
 
+    async def _confirm_staged(self, *, force: bool) -> None:
+        if not force:
+            await self._stop_unless_verified([])
+        await self._confirm_lease()
+
     async def _confirm_lease(self) -> None:
         if not await self._lease.renew():
             raise TakenOver
@@ -269,7 +287,7 @@ class Sweep:
     def _stop_if_doubtful(self) -> None:
         """Raise `DoubtfulSettings` if most of the photos so far are findings. Renditions do not count."""
         objects = self.tally.objects - self.tally.renditions
-        orphans = self.tally.orphans - self.tally.orphan_renditions
+        orphans = self.tally.orphans - self.tally.orphan_renditions - self.tally.orphan_pieces
         suspects = orphans + self.tally.missing
         if suspects >= SUSPICIOUS and suspects * 2 > max(objects, self.tally.rows):
             raise DoubtfulSettings(

@@ -261,6 +261,11 @@ async def read_body(
         idle_timer.close()
 
 
+def is_json(request: Request) -> bool:
+    """Return whether the content type declares a JSON body."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
+
+
 async def read_json(request: Request, model: type[Model], *, timeouts: BodyTimeouts) -> Model:
     """Read a JSON body and validate it.
 
@@ -274,7 +279,7 @@ async def read_json(request: Request, model: type[Model], *, timeouts: BodyTimeo
         BodyStalled: The client was too slow.
     """
     check_content_headers(request)
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+    if not is_json(request):
         raise NotJson("Send the body as application/json.")
     declared_length(request, limit=MAX_JSON_BYTES)
     body = bytearray()

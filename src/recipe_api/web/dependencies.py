@@ -11,6 +11,7 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 from recipe_api.resources import Resources
 from recipe_api.uploads.renditions import Renditions
 from recipe_api.uploads.service import Uploads
+from recipe_api.uploads.staged import Staging
 from recipe_api.web.body import BodyTimeouts
 from recipe_api.web.cross_site import CrossSiteForms
 from recipe_api.web.readiness import Readiness
@@ -27,6 +28,7 @@ class Services:
     resources: Resources
     uploads: Uploads
     renditions: Renditions
+    staging: Staging
     tokens: Tokens
     allow_insecure_tokens: bool
     cross_site_forms: CrossSiteForms

@@ -9,6 +9,7 @@ All of them are plain ASGI, which adds only function calls between the socket an
 """
 
 import asyncio
+import re
 import time
 
 import structlog
@@ -30,6 +31,14 @@ _log = structlog.get_logger("recipe_api.request")
 def _header(scope: Scope, name: bytes) -> str | None:
     """Return the first header with this name, which ASGI passes in lower case."""
     return next((value.decode("latin-1") for found, value in scope["headers"] if found == name), None)
+
+
+_SECRET_ID = re.compile(r"(?<=/uploads/)([^/]{4})[^/]+")
+
+
+def _without_secret(path: str) -> str:
+    """Return a path to log: of the id of a staged upload, which permits completing it, only the first characters."""
+    return _SECRET_ID.sub(r"\1…", path) if "/uploads/" in path else path
 
 
 class RequestLog:
@@ -68,7 +77,7 @@ class RequestLog:
             _log.info(
                 "request",
                 method=scope["method"],
-                path=scope["path"],
+                path=_without_secret(scope["path"]),
                 status=status,
                 bytes_in=received,
                 bytes_out=sent,

@@ -55,7 +55,7 @@ def _complete(document: dict[str, Any], settings: Settings) -> None:
     form["encoding"] = {"photo": {"contentType": ", ".join(settings.photo_types)}}
     _name_body_schemas(document)
     if not settings.api_tokens:
-        for operation in (upload, listing):
+        for operation in (upload, listing, document["paths"]["/uploads"]["post"]):
             del operation["security"]
             del operation["responses"]["401"]
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from pydantic.config import JsonDict
 
 from recipe_api.database.models import RecipeBase
+from recipe_api.uploads.staged import StagedState
 
 Timestamp = Annotated[
     datetime,
@@ -137,6 +138,93 @@ class RecipeChange(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"label": "Crêpes"}]})
 
     label: str = Field(json_schema_extra={"minLength": 1}, description="The new label: not blank, and without NUL.")
+
+
+def _without_fraction(value: object) -> object:
+    """Accept 5.0 as an integer, as JSON Schema does."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Label = Annotated[str, Field(json_schema_extra={"minLength": 1})]
+
+UPLOAD_ID = r"^[A-Za-z0-9_-]{22}$"
+"""128 bits in base64url."""
+
+
+class UploadAnnouncement(BaseModel):
+    """A photo that is to be sent in pieces."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"examples": [{"filename": "pancakes.jpg", "size": 20_000_000, "label": "Pancakes"}]},
+    )
+
+    filename: str = Field(max_length=1024, pattern=r"^[^\x00]*$", description="The name of the file, or empty.")
+    size: Annotated[int, BeforeValidator(_without_fraction)] = Field(
+        ge=1, description="The exact size of the photo in bytes."
+    )
+    label: Label | None = Field(
+        None, description="What the photo shows. It may also be sent when the upload is completed."
+    )
+
+
+class PieceOut(BaseModel):
+    """A piece of a staged upload."""
+
+    model_config = ConfigDict(title="Piece")
+
+    number: int = Field(description="From 1, in the order of the photo's bytes.")
+    size: int = Field(description="The exact size of the piece in bytes.")
+    url: str | None = Field(
+        description="Where to PUT the piece, without a token. Valid for an hour; null if the piece has arrived.",
+        json_schema_extra={"format": "uri"},
+    )
+    headers: dict[str, str] = Field(
+        description="Headers that the PUT must have. A browser sends Content-Length by itself."
+    )
+
+
+class StagedUploadOut(BaseModel):
+    """A staged upload."""
+
+    model_config = ConfigDict(title="StagedUpload")
+
+    id: str = Field(description="Identifies the upload. Keep it secret: it permits completing and deleting it.")
+    filename: str
+    size: int = Field(description="The size of the photo in bytes.")
+    label: str | None
+    piece_size: int = Field(description="The size of each piece but the last, in bytes.")
+    created_at: Timestamp
+    expires_at: Timestamp = Field(description="When the upload and its pieces are deleted unless it is completed.")
+    pieces: list[PieceOut]
+
+    @classmethod
+    def of(cls, state: StagedState) -> Self:
+        """Return the public representation of a staged upload."""
+        pieces = [
+            PieceOut(
+                number=target.piece.number,
+                size=target.piece.size,
+                url=target.url,
+                headers={} if target.url is None else {"Content-Length": str(target.piece.size)},
+            )
+            for target in state.targets
+        ]
+        return cls.model_validate(vars(state.upload) | {"pieces": pieces})
+
+
+class UploadCompletion(BaseModel):
+    """A staged upload to make a recipe of."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"examples": [{"upload": "xT2f9c0bQm3k1V7yE5aZ4w", "label": "Pancakes"}]},
+    )
+
+    upload: str = Field(pattern=UPLOAD_ID, description="The id of the upload.")
+    label: Label | None = Field(None, description="What the photo shows; by default, the label of the announcement.")
 
 
 class Health(BaseModel):

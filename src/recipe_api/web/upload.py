@@ -17,9 +17,10 @@ from recipe_api.units import KIB, size_in_words
 from recipe_api.uploads.admission import ClientContext
 from recipe_api.uploads.clock import UploadClock
 from recipe_api.uploads.idempotency import UploadKey, is_unguessable
+from recipe_api.uploads.service import Created
 from recipe_api.uploads.source import FormSource
 from recipe_api.web import plain_form
-from recipe_api.web.body import Arrival, check_content_headers, declared_length, read_body
+from recipe_api.web.body import Arrival, check_content_headers, declared_length, is_json, read_body, read_json
 from recipe_api.web.clients import holders
 from recipe_api.web.dependencies import BEARER, Services, api_token, services_of
 from recipe_api.web.direct import DirectRoute
@@ -27,7 +28,7 @@ from recipe_api.web.negotiation import prefers_html
 from recipe_api.web.problems import TEXT_ERRORS, responses
 from recipe_api.web.renditions import renditions_of
 from recipe_api.web.root_path import address
-from recipe_api.web.schemas import CreatedRecipeOut
+from recipe_api.web.schemas import CreatedRecipeOut, UploadCompletion
 from recipe_api.web.tokens import ANYONE, Caller
 
 FORM_OVERHEAD_BYTES = 64 * KIB
@@ -91,7 +92,8 @@ _OPENAPI: dict[str, Any] = {
                     "propertyNames": {"pattern": "^[A-Za-z0-9_.-]+$"},
                 },
                 "examples": {"pancakes": {"value": {"label": "Pancakes"}}},
-            }
+            },
+            "application/json": {"schema": UploadCompletion.model_json_schema()},
         },
     },
 }
@@ -131,8 +133,12 @@ _ERRORS = (
     errors.UnknownToken,
     errors.HttpsRequired,
     errors.CrossSiteForm,
+    errors.UploadNotFound,
     errors.BodyStalled,
     errors.IdempotencyKeyInUse,
+    errors.UploadIncomplete,
+    errors.UploadInProgress,
+    errors.UploadExpired,
     errors.FileTooLarge,
     errors.TextTooLarge,
     errors.TooManyParts,
@@ -142,6 +148,7 @@ _ERRORS = (
     errors.UnsupportedFile,
     errors.PhotoMalformed,
     *TEXT_ERRORS,
+    errors.InvalidField,
     errors.FieldRepeated,
     errors.FieldUnexpected,
     errors.InvalidParameter,
@@ -163,6 +170,9 @@ async def upload_recipe(request: Request) -> Response:
     Metadata, such as the place where the photo was taken, is removed before the photo is stored, without loss to the
     pixels, unless the service is configured to keep it. The recipe's `metadata` says which.
 
+    The body may also be JSON: `{"upload": ID, "label": LABEL}` makes a recipe of a staged upload, whose pieces have all
+    arrived. It needs no token. If it is sent again, the response is the same, marked `Idempotency-Replayed: true`.
+
     With an `Idempotency-Key`, an upload whose response was lost can be sent again. It gets the same response, marked
     `Idempotency-Replayed: true`, and no second recipe is created.
 
@@ -170,17 +180,7 @@ async def upload_recipe(request: Request) -> Response:
     form, gets an HTML page instead of JSON, with the same status and headers. That includes errors.
     """
     services = services_of(request)
-    caller = await api_token(request, await BEARER(request))
-    if caller is ANYONE:
-        services.cross_site_forms.check(request)
-    key = _upload_key(request, caller)
-    arrival = Arrival(services.body_timeouts)
-    client = ClientContext(identities=holders(request.scope, token=caller.name), arrival=arrival)
-    source = _source(request, services, arrival)
-    try:
-        created = await services.uploads.create(source, key=key, client=client)
-    finally:
-        await source.form.close()
+    created = await (_complete if is_json(request) else _receive)(request, services)
     recipe = created.recipe
     services.renditions.offer(recipe)
     headers = {
@@ -198,6 +198,28 @@ async def upload_recipe(request: Request) -> Response:
     if prefers_html(request.headers):
         return plain_form.created_page(request.scope, out, headers=headers)
     return Response(out.model_dump_json(), 201, headers, "application/json")
+
+
+async def _receive(request: Request, services: Services) -> Created:
+    """Make a recipe of the form in the request."""
+    caller = await api_token(request, await BEARER(request))
+    if caller is ANYONE:
+        services.cross_site_forms.check(request)
+    key = _upload_key(request, caller)
+    arrival = Arrival(services.body_timeouts)
+    client = ClientContext(identities=holders(request.scope, token=caller.name), arrival=arrival)
+    source = _source(request, services, arrival)
+    try:
+        return await services.uploads.create(source, key=key, client=client)
+    finally:
+        await source.form.close()
+
+
+async def _complete(request: Request, services: Services) -> Created:
+    """Make a recipe of a staged upload, whose id is all the permission that is needed."""
+    completion = await read_json(request, UploadCompletion, timeouts=services.body_timeouts)
+    client = ClientContext(identities=holders(request.scope, token=None))
+    return await services.staging.complete(completion.upload, label=completion.label, client=client)
 
 
 def _upload_key(request: Request, caller: Caller) -> UploadKey | None:

@@ -1,0 +1,82 @@
+"""The pieces of a staged upload: complete, ordinary objects that are never public.
+
+All pieces have the same size, except for the last one. A piece has arrived when an object of its size exists.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from recipe_api.database.deletions import ObjectRef
+from recipe_api.database.models import StagedUpload
+from recipe_api.errors import UploadIncomplete
+from recipe_api.multipart.file import EMPTY
+from recipe_api.storage.addresses import object_url
+from recipe_api.storage.keys import piece_key
+from recipe_api.storage.protocol import Inventory, ObjectStore
+from recipe_api.units import MIB
+from recipe_api.uploads.current_bucket import CurrentBucket
+
+PIECE_BYTES = 8 * MIB
+"""What a client sends again at most, after its connection broke: some seconds on a phone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece as it was announced."""
+
+    number: int
+    """From 1."""
+    size: int
+    key: str
+
+
+def pieces_of(upload: StagedUpload) -> list[Piece]:
+    """Return all pieces of an upload, in order."""
+    starts = range(0, upload.size, upload.piece_size)
+    return [
+        Piece(number, min(upload.piece_size, upload.size - start), piece_key(upload.stem, number))
+        for number, start in enumerate(starts, start=1)
+    ]
+
+
+def piece_refs(upload: StagedUpload, *, bucket: CurrentBucket) -> list[ObjectRef]:
+    """Return the objects that an upload may have in this bucket."""
+    base_url, *_ = bucket.base_urls
+    return [
+        ObjectRef(key=piece.key, bucket=bucket.url, location=object_url(piece.key, base_url=base_url))
+        for piece in pieces_of(upload)
+    ]
+
+
+async def arrived(inventory: Inventory, upload: StagedUpload) -> set[int]:
+    """Return the numbers of the pieces that have arrived."""
+    sizes = {piece.key: piece.size for piece in pieces_of(upload)}
+    found = {
+        listed.key
+        async for listed in inventory.objects(prefix=f"{upload.stem}_", after=upload.stem, until=None)
+        if sizes.get(listed.key) == listed.size
+    }
+    return {piece.number for piece in pieces_of(upload) if piece.key in found}
+
+
+async def read_pieces(store: ObjectStore, pieces: Sequence[Piece]) -> AsyncGenerator[memoryview]:
+    """Yield the bytes of all pieces in order, and then empty views.
+
+    A client may replace a piece at any time. What is yielded is what was read, and its size is what was announced.
+
+    Raises:
+        UploadIncomplete: A piece was replaced by one of another size.
+    """
+    for piece in pieces:
+        left = piece.size
+        async with aclosing(store.read(piece.key)) as chunks:
+            async for chunk in chunks:
+                left -= len(chunk)
+                if left < 0:
+                    break
+                yield memoryview(chunk)
+        if left:
+            raise UploadIncomplete(f"Piece {piece.number} does not have {piece.size} bytes any more. Send it again.")
+    while True:  # a reader may ask again after the end
+        yield EMPTY

@@ -1,0 +1,221 @@
+"""Staged uploads: photos that clients put straight to the object store, in pieces, and then turn into a recipe.
+
+A client announces a photo, gets an address to put each piece to, and may send the pieces in any order, again after a
+broken connection, and through any process. Completing the upload reads the pieces in order through the same pipeline as
+a form. So the recipe's object is a new one, made of the bytes that were verified, whatever a client did to its pieces
+before or does to them afterwards.
+
+Completion uses the mechanism of idempotency keys, with the id of the upload as the key: one request at a time completes
+an upload, a repeated request gets the same recipe, and the row is inserted only while the claim is held.
+"""
+
+import secrets
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+
+from recipe_api.database.models import NewStagedUpload, StagedUpload
+from recipe_api.database.staged_uploads import StagedUploads
+from recipe_api.errors import (
+    FileTooLarge,
+    IdempotencyKeyInUse,
+    InvalidField,
+    PhotoMalformed,
+    UnsupportedFile,
+    UploadIncomplete,
+    UploadInProgress,
+)
+from recipe_api.storage import keys
+from recipe_api.storage.protocol import Inventory, ObjectStore
+from recipe_api.units import size_in_words
+from recipe_api.uploads.admission import ClientContext
+from recipe_api.uploads.deletions import Deletions
+from recipe_api.uploads.idempotency import UploadKey
+from recipe_api.uploads.pieces import PIECE_BYTES, Piece, arrived, piece_refs, pieces_of, read_pieces
+from recipe_api.uploads.service import Created, Uploads
+from recipe_api.uploads.staged_source import OpenedUpload, StagedSource
+
+ID_BYTES = 16
+"""128 bits, because the id is a secret."""
+URL_SECONDS = 3600
+"""How long the address of a piece is valid. A client gets new ones from the upload itself."""
+
+_SCOPE = "staged:upload"
+"""The scope of completions among the idempotency keys. The name of an API token contains no colon."""
+_SHOWN_NUMBERS = 20
+_REJECTED_PHOTO = (UnsupportedFile, PhotoMalformed, FileTooLarge)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """What a client announces."""
+
+    filename: str
+    size: int
+    """The size of the photo in bytes."""
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A piece, and where to put it."""
+
+    piece: Piece
+    url: str | None
+    """The presigned address for a PUT; None if the piece has arrived."""
+
+
+@dataclass(frozen=True, slots=True)
+class StagedState:
+    """An upload, and how far it has got."""
+
+    upload: StagedUpload
+    targets: Sequence[Target]
+
+
+class Staging:
+    """The operations on staged uploads. Every method may raise `StorageUnavailable` or `DatabaseUnavailable`.
+
+    Args:
+        uploads: The pipeline.
+        staged_uploads: The table of staged uploads.
+        store: The bucket.
+        inventory: Lists the pieces.
+        deletions: Deletes the pieces.
+        prefix: The prefix of the keys of pieces.
+        max_bytes: The size of the largest photo, in bytes.
+    """
+
+    def __init__(
+        self,
+        uploads: Uploads,
+        staged_uploads: StagedUploads,
+        *,
+        store: ObjectStore,
+        inventory: Inventory,
+        deletions: Deletions,
+        prefix: str,
+        max_bytes: int,
+    ) -> None:
+        self._uploads = uploads
+        self._policy = uploads.policy
+        self._staged_uploads = staged_uploads
+        self._store = store
+        self._inventory = inventory
+        self._deletions = deletions
+        self._prefix = prefix
+        self._max_bytes = max_bytes
+
+    async def begin(self, announcement: Announcement, *, owner: str) -> StagedState:
+        """Begin an upload.
+
+        Raises:
+            RequestRefused: The label or the size is invalid.
+            TooManyRequests: The owner has too many open uploads.
+        """
+        self._check_size(announcement.size)
+        created_at = keys.now()
+        upload = NewStagedUpload(
+            id=secrets.token_urlsafe(ID_BYTES),
+            owner=owner,
+            stem=keys.new_staged_stem(created_at, prefix=self._prefix),
+            filename=announcement.filename,
+            size=announcement.size,
+            piece_size=PIECE_BYTES,
+            label=None if announcement.label is None else self._policy.check_label(announcement.label),
+            created_at=created_at,
+        )
+        return await self._state(await self._staged_uploads.add(upload), have=set())
+
+    async def get(self, upload_id: str) -> StagedState:
+        """Return an upload, with new addresses for the pieces that have not arrived.
+
+        Raises:
+            UploadNotFound: No upload has this id.
+            UploadExpired: It has expired.
+        """
+        upload = await self._staged_uploads.get(upload_id)
+        return await self._state(upload, have=await arrived(self._inventory, upload))
+
+    async def delete(self, upload_id: str) -> None:
+        """Delete an upload and its pieces.
+
+        Raises:
+            UploadNotFound: No upload has this id.
+            UploadExpired: It has expired.
+        """
+        await self._staged_uploads.get(upload_id)
+        await self._discard(upload_id)
+
+    async def complete(self, upload_id: str, *, label: str | None, client: ClientContext) -> Created:
+        """Make a recipe of an upload, or return the one that was made of it.
+
+        Args:
+            upload_id: The upload.
+            label: The label; by default, that of the announcement.
+            client: The client that completes it.
+
+        Raises:
+            UploadNotFound: No upload has this id.
+            UploadExpired: It has expired.
+            UploadIncomplete: Pieces are missing.
+            UploadInProgress: Another request is completing it.
+            RequestRefused: The photo or the label is invalid. If it is the photo, the upload no longer exists.
+        """
+        open_upload = partial(self._open, upload_id)
+        async with aclosing(StagedSource(open_upload, label=label, check_label=self._policy.check_label)) as source:
+            try:
+                created = await self._uploads.create(source, key=UploadKey(_SCOPE, upload_id), client=client)
+            except IdempotencyKeyInUse as error:
+                raise UploadInProgress("Another request is completing this upload. Try again in a moment.") from error
+            except _REJECTED_PHOTO:
+                await self._discard(upload_id)
+                raise
+        await self._discard(upload_id)
+        return created
+
+    async def _open(self, upload_id: str) -> OpenedUpload:
+        upload = await self._staged_uploads.get(upload_id)
+        self._check_size(upload.size)  # the limit may have been lowered since
+        pieces = pieces_of(upload)
+        have = await arrived(self._inventory, upload)
+        if missing := [piece.number for piece in pieces if piece.number not in have]:
+            raise UploadIncomplete(f"Send the missing pieces first: {_listed(missing)}.", field="upload")
+        return OpenedUpload(upload, read_pieces(self._store, pieces))
+
+    async def _state(self, upload: StagedUpload, *, have: set[int]) -> StagedState:
+        return StagedState(
+            upload,
+            [
+                Target(
+                    piece,
+                    None
+                    if piece.number in have
+                    else await self._store.presigned_put(piece.key, piece.size, expires_seconds=URL_SECONDS),
+                )
+                for piece in pieces_of(upload)
+            ],
+        )
+
+    async def _discard(self, upload_id: str) -> None:
+        refs = await self._staged_uploads.remove(
+            upload_id, pieces_of=partial(piece_refs, bucket=self._deletions.bucket)
+        )
+        await self._deletions.delete_now(refs)
+
+    def _check_size(self, size: int) -> None:
+        if size < 1:
+            raise InvalidField("size: The photo is empty.", field="size")
+        if size > self._max_bytes:
+            raise FileTooLarge(
+                f"A photo that is sent in pieces may have at most {size_in_words(self._max_bytes)}. Send less.",
+                field="size",
+            )
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """Return numbers in words, not more of them than anyone reads."""
+    shown = ", ".join(str(number) for number in numbers[:_SHOWN_NUMBERS])
+    rest = len(numbers) - _SHOWN_NUMBERS
+    return f"{shown} and {rest} more" if rest > 0 else shown

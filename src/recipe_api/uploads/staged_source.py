@@ -1,0 +1,76 @@
+"""A staged upload as a source of the pipeline."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+
+from recipe_api.database.models import StagedUpload
+from recipe_api.errors import FieldMissing
+from recipe_api.multipart.file import StreamingFile
+from recipe_api.read_ahead import ReadAhead
+from recipe_api.uploads.clock import RESPONSE_SECONDS
+from recipe_api.uploads.source import Ending, PhotoReader
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedUpload:
+    """An upload whose pieces have all arrived, and their bytes, followed by empty views."""
+
+    upload: StagedUpload
+    chunks: AsyncGenerator[memoryview]
+
+
+class StagedSource:
+    """The pieces of one upload, in order. They are looked up when the photo is requested, not before.
+
+    Args:
+        open_upload: Returns the upload and its bytes.
+        label: The label; by default, that of the announcement.
+        check_label: Returns the label if it is valid.
+    """
+
+    read_ahead: ReadAhead | None = None
+
+    def __init__(
+        self,
+        open_upload: Callable[[], Awaitable[OpenedUpload]],
+        *,
+        label: str | None,
+        check_label: Callable[[str], str],
+    ) -> None:
+        self._open_upload = open_upload
+        self._label = label
+        self._check_label = check_label
+        self._opened: OpenedUpload | None = None
+        self.deadline = asyncio.get_running_loop().time() + RESPONSE_SECONDS
+
+    @property
+    def size(self) -> int | None:
+        return self._opened.upload.size if self._opened else None
+
+    async def photo(self) -> PhotoReader:
+        """Look the pieces up.
+
+        Raises:
+            UploadNotFound, UploadExpired: The upload does not exist.
+            UploadIncomplete: Pieces are missing.
+            RequestRefused: There is no label, or it is invalid.
+        """
+        opened = self._opened = await self._open_upload()
+        label = self._label if self._label is not None else opened.upload.label
+        if label is None:
+            raise FieldMissing("The upload has no label. Send one with this request.", field="label")
+        self._label = self._check_label(label)
+        return StreamingFile(opened.chunks.__anext__, filename=opened.upload.filename)
+
+    async def finish(self) -> Ending:
+        assert self._label is not None  # noqa: S101 - `photo` has set it
+        return Ending(label=self._label, deadline=self.deadline)
+
+    async def matches(self, fingerprint: bytes) -> bool:  # noqa: ARG002 - the id is that of this upload alone
+        return True
+
+    async def aclose(self) -> None:
+        """Stop reading the pieces."""
+        if self._opened:
+            await self._opened.chunks.aclose()

@@ -1,0 +1,108 @@
+"""The routes of staged uploads. `POST /recipe`, in `upload`, completes them.
+
+Creating one requires an API token if the service has any. After that, whoever knows the id of an upload may continue,
+complete and delete it. So the id is a secret: responses are not stored, and the log does not show it.
+"""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Request, Response
+
+from recipe_api import errors
+from recipe_api.uploads.staged import Announcement
+from recipe_api.web.body import read_json
+from recipe_api.web.clients import holders
+from recipe_api.web.dependencies import AppServices, api_token
+from recipe_api.web.problems import TEXT_ERRORS, responses
+from recipe_api.web.root_path import address
+from recipe_api.web.schemas import UPLOAD_ID, StagedUploadOut, UploadAnnouncement
+from recipe_api.web.tokens import Caller
+
+router = APIRouter(prefix="/uploads", tags=["staged uploads"])
+
+ApiCaller = Annotated[Caller, Depends(api_token)]
+
+UploadId = Annotated[str, Path(pattern=UPLOAD_ID)]
+
+_PRIVATE = {"Cache-Control": "no-store"}
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": UploadAnnouncement.model_json_schema()}},
+    }
+}
+_UNAVAILABLE = (errors.StorageUnavailable, errors.DatabaseUnavailable)
+
+
+@router.post(
+    "",
+    operation_id="beginUpload",
+    summary="Begin an upload in pieces",
+    status_code=201,
+    response_model=StagedUploadOut,
+    responses=responses(
+        errors.RequestRefused,
+        errors.MalformedBody,
+        errors.TokenRequired,
+        errors.UnknownToken,
+        errors.HttpsRequired,
+        errors.BodyStalled,
+        errors.FileTooLarge,
+        errors.TextTooLarge,
+        errors.BodyTooLarge,
+        errors.NotJson,
+        errors.UnsupportedEncoding,
+        *TEXT_ERRORS,
+        errors.InvalidField,
+        errors.TooManyRequests,
+        *_UNAVAILABLE,
+    ),
+    openapi_extra=_BODY,
+)
+async def begin_upload(request: Request, services: AppServices, caller: ApiCaller) -> Response:
+    """Announce a photo, and get an address to PUT each of its pieces to.
+
+    The pieces go straight to the object store, in any order. They are not public. When all have arrived, complete the
+    upload with `POST /recipe`.
+    """
+    announcement = await read_json(request, UploadAnnouncement, timeouts=services.body_timeouts)
+    state = await services.staging.begin(
+        Announcement(filename=announcement.filename, size=announcement.size, label=announcement.label),
+        owner=_owner(request, caller),
+    )
+    headers = {"Location": address(request.scope, f"/uploads/{state.upload.id}")}
+    return _response(StagedUploadOut.of(state), status=201, headers=headers)
+
+
+@router.get(
+    "/{upload_id}",
+    operation_id="getUpload",
+    summary="Read how far an upload has got",
+    response_model=StagedUploadOut,
+    responses=responses(errors.UploadNotFound, errors.UploadExpired, errors.InvalidParameter, *_UNAVAILABLE),
+)
+async def get_upload(upload_id: UploadId, services: AppServices) -> Response:
+    """Return the upload, with new addresses for the pieces that have not arrived."""
+    return _response(StagedUploadOut.of(await services.staging.get(upload_id)))
+
+
+@router.delete(
+    "/{upload_id}",
+    operation_id="deleteUpload",
+    summary="Delete an upload and its pieces",
+    status_code=204,
+    responses=responses(errors.UploadNotFound, errors.UploadExpired, errors.InvalidParameter, *_UNAVAILABLE),
+)
+async def delete_upload(upload_id: UploadId, services: AppServices) -> Response:
+    """Delete an upload that will not be completed."""
+    await services.staging.delete(upload_id)
+    return Response(status_code=204)
+
+
+def _owner(request: Request, caller: Caller) -> str:
+    """Return the caller against whose limits an upload counts: the token that it sent, or else its address."""
+    return next(reversed(holders(request.scope, token=caller.name)), "unknown")
+
+
+def _response(upload: StagedUploadOut, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(upload.model_dump_json(), status, {**_PRIVATE, **(headers or {})}, "application/json")
