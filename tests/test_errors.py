@@ -77,7 +77,10 @@ def test_an_error_has_the_status_that_the_contract_gives_it(status: int, names: 
 
 def test_errors_that_may_pass_say_when_to_come_again() -> None:
     for error in ALL:
-        passing = issubclass(error, (errors.Unavailable, errors.IdempotencyKeyInUse, errors.TooManyRequests))
+        passing = issubclass(
+            error,
+            (errors.Unavailable, errors.IdempotencyKeyInUse, errors.UploadInProgress, errors.TooManyRequests),
+        )
         seconds = error.retry_after
         assert passing == (seconds is not None), error
         assert seconds is None or 1 <= seconds <= 60

@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
+from recipe_api.database.staged_uploads import StagedUploads
+from recipe_api.errors import DatabaseUnavailable
 from recipe_api.uploads.pieces import PIECE_BYTES
 from recipe_api.uploads.sweep import SUSPICIOUS
 from tests.support.calls import uploaded
@@ -139,6 +141,24 @@ class TestAnUploadInPieces:
         assert set(statuses) <= {201, 409}
         assert 201 in statuses
         assert len(backstage.rows()) == len(backstage.objects()) == 1
+
+    def test_is_complete_even_if_its_pieces_cannot_be_deleted(
+        self, service: Service, backstage: Backstage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def fail(*_: object, **__: object) -> None:
+            raise DatabaseUnavailable("The database does not respond.")
+
+        with service.client() as client:
+            upload = begin(client)
+            send(upload)
+            with monkeypatch.context() as patched:
+                patched.setattr(StagedUploads, "remove", fail)
+                first = complete(client, upload)
+            second = complete(client, upload)
+
+        assert (first.status_code, second.status_code) == (201, 201)
+        assert second.json() == first.json()
+        assert backstage.objects() == [first.json()["key"]], "the second attempt has deleted the pieces"
 
 
 class TestThePieces:

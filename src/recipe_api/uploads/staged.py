@@ -11,13 +11,14 @@ an upload, a repeated request gets the same recipe, and the row is inserted only
 
 import secrets
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
 
 from recipe_api.database.models import NewStagedUpload, StagedUpload
 from recipe_api.database.staged_uploads import StagedUploads
 from recipe_api.errors import (
+    DatabaseUnavailable,
     FileTooLarge,
     IdempotencyKeyInUse,
     InvalidField,
@@ -170,9 +171,9 @@ class Staging:
             except IdempotencyKeyInUse as error:
                 raise UploadInProgress("Another request is completing this upload. Try again in a moment.") from error
             except _REJECTED_PHOTO:
-                await self._discard(upload_id)
+                await self._discard_if_possible(upload_id)
                 raise
-        await self._discard(upload_id)
+        await self._discard_if_possible(upload_id)
         return created
 
     async def _open(self, upload_id: str) -> OpenedUpload:
@@ -197,6 +198,11 @@ class Staging:
                 for piece in pieces_of(upload)
             ],
         )
+
+    async def _discard_if_possible(self, upload_id: str) -> None:
+        """Delete an upload that has ended. If the database is unavailable, it expires instead."""
+        with suppress(DatabaseUnavailable):  # already logged; the outcome of the upload does not depend on it
+            await self._discard(upload_id)
 
     async def _discard(self, upload_id: str) -> None:
         refs = await self._staged_uploads.remove(
