@@ -1,5 +1,6 @@
-"""Clients that upload and delete continuously, and record the responses."""
+"""Clients that upload, look at renditions and delete continuously, and record the responses."""
 
+import io
 import random
 import threading
 import time
@@ -12,6 +13,7 @@ from itertools import count
 from typing import Any
 
 import httpx
+from PIL import Image
 
 from recipe_api.units import KIB, MIB
 from tests.support.forms import CONTENT_TYPE, JPEG_HEADER, recipe_form
@@ -20,6 +22,11 @@ from tests.support.service import bearer
 
 _WAITING = 10
 """The most uploads with an idempotency key that one client has waiting to be sent again."""
+PICTURE_SIDE = 200
+"""The longest side of the photos that can be decoded, in pixels."""
+_DECODABLE = 0.45
+_EXPECTED = {201, 204, 302, 404, 409, 503}
+"""404: a photo that was deleted while somebody looked at it."""
 _PAUSE_SECONDS = 0.05
 """The pause after a refused connection, while the server is starting."""
 
@@ -31,6 +38,8 @@ class Promise:
     id: str
     key: str
     location: str
+    renditions: list[str]
+    """The links of its renditions, from the smallest to the largest."""
     manage_token: str
     digest: bytes
 
@@ -60,7 +69,7 @@ class Record:
 
 
 class Photos:
-    """Distinct photos of many sizes: a unique number, then a slice of one random pool."""
+    """Distinct photos of many sizes. Half of the small ones can be decoded; the others look like JPEGs from outside."""
 
     def __init__(self, seed: int) -> None:
         self._pool = random.Random(seed).randbytes(16 * MIB).replace(b"\xff", b"\xfe")  # noqa: S311 - no secret
@@ -69,6 +78,8 @@ class Photos:
 
     def next(self, chance: random.Random) -> bytes:
         """Return a photo: nine in ten are small, one in thirty has several parts."""
+        if chance.random() < _DECODABLE:
+            return self._picture(chance)
         size = chance.choices(
             [chance.randint(1, 100) * KIB, chance.randint(512, 2048) * KIB, chance.randint(5 * MIB, 14 * MIB)],
             weights=[90, 7, 3],
@@ -77,6 +88,14 @@ class Photos:
         with self._lock:
             number = next(self._numbers)
         return JPEG_HEADER + b"%08d" % number + self._pool[start : start + size]
+
+    def _picture(self, chance: random.Random) -> bytes:
+        """Return a JPEG of noise, which is stored as it is: it has no metadata."""
+        width, height = chance.randint(16, PICTURE_SIDE), chance.randint(16, PICTURE_SIDE)
+        start = chance.randrange(len(self._pool) - 3 * width * height)
+        file = io.BytesIO()
+        Image.frombytes("RGB", (width, height), self._pool[start : start + 3 * width * height]).save(file, "JPEG")
+        return file.getvalue()
 
 
 class Client:
@@ -101,6 +120,8 @@ class Client:
                 what = self._chance.random()
                 if what < 0.1:
                     self._delete(client)
+                elif what < 0.13:
+                    self._look(client)
                 elif what < 0.25 and self._unfinished:
                     self._upload_with_key(client, *self._unfinished.popleft())
                 elif what < 0.4 and len(self._unfinished) < _WAITING:
@@ -127,12 +148,20 @@ class Client:
             id=recipe["id"],
             key=recipe["key"],
             location=recipe["location"],
+            renditions=[each["location"] for each in recipe["renditions"]],
             manage_token=recipe["manage_token"],
             digest=sha256(photo).digest(),
         )
         with self._record.lock:
             self._record.kept[promise.id] = promise
         return True
+
+    def _look(self, client: httpx.Client) -> None:
+        """Request a rendition of the latest photo, which may be about to be made or deleted."""
+        with self._record.lock:
+            links = next((promise.renditions for promise in reversed(self._record.kept.values())), [])
+        if links:
+            self._request(lambda: client.get(links[0]))
 
     def _delete(self, client: httpx.Client) -> None:
         with self._record.lock:
@@ -162,7 +191,7 @@ class Client:
 
     def _count(self, response: httpx.Response) -> None:
         self._record.count(str(response.status_code))
-        if response.status_code not in {201, 204, 409, 503}:
+        if response.status_code not in _EXPECTED:
             with self._record.lock:
                 self._record.faults.append(f"{response.status_code} {response.text[:200]}")
 

@@ -3,12 +3,16 @@
     scripts/crash-test --kills 200 --seed 1
 
 A server process with one or two workers serves clients that upload small and large photos, some with an idempotency
-key, and delete some. It is killed with SIGKILL: all processes, or one of two workers. At the end it is stopped, and
+key, look at renditions, and delete some. Meanwhile it makes renditions. It is killed with SIGKILL: all processes, or
+one of two workers. At the end it is stopped, and
 
 - every photo whose upload got 201, and that was not deleted, is stored byte for byte and can be read by its id;
 - nothing whose deletion got 204 is stored; after a deletion without a response, a recipe is complete or gone;
 - no idempotency key has created two recipes;
-- `recipe-api sweep --fix --grace 0` finds no row without its object, and after it a second one finds nothing at all;
+- `recipe-api sweep --fix --grace 0` finds no row without its photo and no rendition lost, and after it a second one
+  finds nothing at all;
+- renditions whose making was interrupted are made when somebody requests them; then every object is a photo with its
+  row, or a rendition that a row mentions;
 - a server that gets SIGTERM during endless uploads ends within 25 s, and has undone them.
 """
 
@@ -25,21 +29,26 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 
 from recipe_api.dev.migrations import migrate
 from recipe_api.dev.stack import Stack, embedded_stack
-from tests.crash.load import Promise, Record, clients
+from recipe_api.storage.keys import rendition_key, rendition_size, stem
+from tests.crash.load import PICTURE_SIDE, Promise, Record, clients
 from tests.crash.stopping import stopped_under_load
 from tests.support.ports import free_port
 from tests.support.process import ServerProcess, serving
-from tests.support.traces import backstage_of
+from tests.support.traces import Backstage, backstage_of, eventually
 
 CLIENTS = 8
+ON_DEMAND = 10
+"""How many of the newest photos are requested in a smaller size at the end."""
 STOP_SECONDS = 25
 """Heroku kills after 30."""
 SECRET_KEY = "a-crash-test-has-no-secrets-a-crash-test"
@@ -56,6 +65,9 @@ class Result:
     fetched: int = 0
     objects: int = 0
     rows: int = 0
+    renditions: int = 0
+    interrupted: int = 0
+    """Photos whose renditions were interrupted: they were claimed, or have objects that their row does not mention."""
     seconds: float = 0
     seconds_to_stop: dict[int, float] = field(default_factory=dict)
     """By the number of workers: how a server with endless uploads stopped."""
@@ -127,8 +139,9 @@ class Trial:
         code, result.first_sweep = self._sweep("--fix")
         if code not in {0, 1}:
             result.faults.append(f"the first sweep ended with {code}")
-        if result.first_sweep["missing"]:
-            result.faults.append(f"{result.first_sweep['missing']} rows had lost their object")
+        for kind in ("missing", "lost"):
+            if result.first_sweep[kind]:
+                result.faults.append(f"the first sweep found {result.first_sweep[kind]} {kind}")
         code, result.second_sweep = self._sweep()
         if code != 0:
             result.faults.append(f"the second sweep ended with {code} and found {dict(result.second_sweep)}")
@@ -155,14 +168,47 @@ class Trial:
             for fault in pool.map(lambda promise: _half_deleted(client, promise), record.perhaps_deleted.values()):
                 result.faults += [fault] if fault else []
         with backstage_of(self.stack) as backstage:
+            self._render_interrupted(server, backstage, result)
             objects, rows = backstage.objects(), backstage.rows()
             if backstage.multipart_uploads():
                 result.faults.append("multipart uploads are left")
-        result.objects, result.rows = len(objects), len(rows)
-        if objects != sorted(row["key"] for row in rows):
-            result.faults.append("bucket and table differ")
+        renditions = {key for key in objects if rendition_size(key) is not None}
+        result.objects, result.rows, result.renditions = len(objects), len(rows), len(renditions)
+        if [key for key in objects if key not in renditions] != sorted(row["key"] for row in rows):
+            result.faults.append("photos and rows differ")
+        if renditions != recorded_renditions(rows):
+            result.faults.append("the renditions that exist are not those that rows mention")
         labels = Counter(row["label"] for row in rows)
         result.faults += [f"two records for the key {name}" for name in record.labels_with_key if labels[name] > 1]
+
+    def _render_interrupted(self, server: ServerProcess, backstage: Backstage, result: Result) -> None:
+        """Request renditions whose making was interrupted and some others, and report those that are not made then."""
+        backstage.sql("UPDATE rendering SET claimed_until = now()")  # instead of waiting for the claims to expire
+        rows = backstage.rows()
+        unrecorded = {
+            stem(key) for key in set(backstage.objects()) - recorded_renditions(rows) if rendition_size(key) is not None
+        }
+        tried = {record["recipe_id"] for record in backstage.sql("SELECT recipe_id FROM rendering WHERE attempts < 3")}
+        interrupted = [row for row in rows if stem(row["key"]) in unrecorded or row["id"] in tried]
+        result.interrupted = len(interrupted)
+        with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client:
+            for row in [*interrupted, *rows[:ON_DEMAND]]:
+                if not eventually(partial(_is_rendered, client, row), within=60):
+                    result.faults.append(f"the renditions of {row['id']} are not made on demand")
+
+
+def recorded_renditions(rows: list[dict[str, Any]]) -> set[str]:
+    """Return the keys of the renditions that the rows mention."""
+    return {rendition_key(row["key"], size) for row in rows for size in row["rendition_sizes"] or ()}
+
+
+def _is_rendered(client: httpx.Client, row: dict[str, Any]) -> bool:
+    """Request the smallest rendition, and return whether all exist. A photo that cannot be decoded has none."""
+    found = client.get(f"/recipe/{row['id']}/photo/1", follow_redirects=True)
+    recipe = client.get(f"/recipe/{row['id']}").json()
+    return found.status_code == 200 and (
+        recipe["placeholder"] is not None or max(recipe["width"], recipe["height"]) > PICTURE_SIDE
+    )
 
 
 def _kill_one_worker(server: ServerProcess, chance: random.Random) -> None:
@@ -219,9 +265,14 @@ def table(result: Result) -> str:
         ("photos acknowledged, all fetched and compared", result.fetched),
         ("deleted, all gone", len(record.deleted)),
         ("deletion without a response: all whole or gone", len(record.perhaps_deleted)),
-        *((f"first sweep, fixed: {kind}", result.first_sweep[kind]) for kind in ("orphan", "dangling", "missing")),
+        *(
+            (f"first sweep, fixed: {kind}", result.first_sweep[kind])
+            for kind in ("orphan", "dangling", "missing", "lost", "pending")
+        ),
         ("second sweep, found", result.second_sweep.total()),
         ("objects at the end", result.objects),
+        ("of these, renditions", result.renditions),
+        ("photos whose renditions were interrupted, all made on demand", result.interrupted),
         ("rows at the end", result.rows),
         ("seconds", round(result.seconds)),
         *(
@@ -238,7 +289,13 @@ def trial(folder: Path, *, seed: int) -> Iterator[Trial]:
     """Run a trial on its own stack."""
     with embedded_stack(folder / "stack", durable=False) as stack:
         migrate(stack.database_url)
-        environment = {**stack.environment(), "SECRET_KEY": SECRET_KEY, "LOG_LEVEL": "warning"}
+        environment = {
+            **stack.environment(),
+            "SECRET_KEY": SECRET_KEY,
+            "LOG_LEVEL": "warning",
+            "RENDITIONS": "32,64",
+            "TMPDIR": str(folder),  # renderers do not wait for those of other services on this machine
+        }
         yield Trial(stack=stack, environment=environment, folder=folder, seed=seed)
 
 
