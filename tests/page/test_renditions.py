@@ -278,22 +278,26 @@ class TestHeicThatIsBeingMade:
             requests.append(route)
             await route.fulfill(status=503, headers={"Retry-After": "1"})
 
-        await page.clock.install()
+        await page.clock.install(time=0)
+        await page.clock.pause_at(1000)
         await page.route("**/photo/320", reject)
         await page.goto(service.url)
         return requests
 
     async def test_is_requested_again_after_longer_and_longer_breaks(self, page: Page, pending: list[Route]) -> None:
-        for attempt, seconds in enumerate((2, 4), start=1):
-            await self.wait(page, pending, attempt, seconds)
+        for attempt, seconds in enumerate((2, 4, 8), start=1):
+            await self.rejected(page, pending, attempt)
+            await self.advance(page, pending, seconds)
+        await self.rejected(page, pending, 4)
         await page.unroute("**/photo/320")
-        await self.wait(page, pending, 3, 8)
+        await self.advance(page, pending, 16)
 
         await expect_shown(page)
 
     async def test_is_named_if_it_cannot_be_made(self, page: Page, pending: list[Route]) -> None:
         for attempt, seconds in enumerate((2, 4, 8, 16, 32), start=1):
-            await self.wait(page, pending, attempt, seconds)
+            await self.rejected(page, pending, attempt)
+            await self.advance(page, pending, seconds)
 
         await expect(page.locator("#tiles .photo").get_by_text("HEIC")).to_be_visible()
         await page.clock.fast_forward(3600_000)
@@ -301,16 +305,22 @@ class TestHeicThatIsBeingMade:
         assert len(pending) == 6
 
     @staticmethod
-    async def wait(page: Page, pending: list[Route], attempt: int, seconds: int) -> None:
-        """Let the time pass until the next attempt, after this one has been rejected."""
+    async def rejected(page: Page, pending: list[Route], attempt: int) -> None:
+        """Wait until the page has the response to this attempt."""
         async with asyncio.timeout(10):
             while len(pending) < attempt:
                 await page.evaluate("fetch('/healthz')")
-        await page.evaluate("fetch('/healthz')")  # by then, the page has its response
-        await page.clock.fast_forward(seconds * 1000 - 100)
+        await expect(picture(page)).to_have_js_property("complete", value=True)
+        await page.evaluate("fetch('/healthz')")  # an event that comes after that of the image
+
+    @staticmethod
+    async def advance(page: Page, pending: list[Route], seconds: int) -> None:
+        """Let the time pass, and check that nothing is requested before its end."""
+        attempts = len(pending)
+        await page.clock.fast_forward(seconds * 1000 - 1)
         await page.evaluate("fetch('/healthz')")
-        assert len(pending) == attempt
-        await page.clock.fast_forward(100)
+        assert len(pending) == attempts
+        await page.clock.fast_forward(1)
 
 
 class TestRenditionsThatFail:

@@ -191,6 +191,17 @@ class TestClosing:
         await expect(link(page, "Cake")).to_be_focused()
         await expect(link(page, "Cake")).to_be_in_viewport()
 
+    async def test_of_a_photo_that_is_being_renamed_moves_the_focus_to_its_new_label(self, page: Page) -> None:
+        await choose(page, photo())
+        await page.get_by_role("button", name="Upload").click()
+        await page.get_by_role("button", name="Rename: pancakes").click()
+        await show(page, "Soup")
+        await page.keyboard.press("ArrowLeft")
+        await assert_shown(page, "pancakes")
+        await page.keyboard.press("Escape")
+
+        await expect(page.get_by_role("textbox", name="New label")).to_be_focused()
+
     async def test_of_a_photo_that_was_deleted_meanwhile_moves_the_focus_to_the_heading(self, page: Page) -> None:
         answer = await held_back(page, "**/recipe/*", "DELETE")
         await choose(page, photo())

@@ -24,27 +24,27 @@ export async function fill(frame, sources, text) {
 /**
  * Shows a recipe's photo: the local file that was just uploaded, or else its renditions, or else its original.
  *
- * Until it is there, shows the element `meanwhile`, or a blur.
+ * Until it is there, shows the element `meanwhile`, or a blur. The frame crops what is wider than `widest` times high.
  */
-export function show(frame, recipe, { preview, meanwhile }) {
+export function show(frame, recipe, { preview, meanwhile, widest = WIDEST }) {
   const { placeholder, content_type: type } = recipe;
   frame.prepend(meanwhile ?? (placeholder ? blurOf(placeholder) : ""));
-  return fill(frame, sourcesOf(recipe, preview), kindOf(type));
+  return fill(frame, sourcesOf(recipe, preview, widest), kindOf(type));
 }
 
 /** The proportions to reserve for a photo, within bounds: one that is a thin strip is cropped. */
 export const ratioOf = ({ width, height }) => Math.min(Math.max(width / height, NARROWEST), WIDEST);
 
-function sourcesOf({ renditions, location, content_type: type }, preview) {
-  const made = { srcset: renditions.map(candidate).join() };
+function sourcesOf({ renditions, location, content_type: type }, preview, widest) {
+  const made = { srcset: renditions.map((rendition) => candidate(rendition, widest)).join() };
   const waits = SAFARI_ONLY.test(type) ? RETRIES : [];
   const ofRenditions = renditions.length ? [made, ...waits.map((seconds) => ({ ...made, seconds }))] : [];
   return [...(preview ? [{ src: preview }] : []), ...ofRenditions, { src: location }];
 }
 
 // Where the frame crops the photo, only the pixels that it shows count.
-function candidate({ location, width, height }) {
-  return `${new URL(location, RECIPES)} ${Math.min(width, height * WIDEST)}w`;
+function candidate({ location, width, height }, widest) {
+  return `${new URL(location, RECIPES)} ${Math.min(width, height * widest)}w`;
 }
 
 // A fresh element each time: a browser may not load the same URL again into one where it has failed.

@@ -62,6 +62,11 @@ export class Tile {
     rest(this.heading);
   }
 
+  /** Moves the focus to the link to the photo, or to the form in its place. */
+  focusPhoto() {
+    (this.form.hidden ? this.link : this.input).focus();
+  }
+
   /** Whether it is being deleted. */
   get isBusy() {
     return this.row.ariaBusy === "true";

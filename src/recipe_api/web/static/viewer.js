@@ -68,7 +68,7 @@ export class Viewer {
 
   #leave() {
     dialog.firstElementChild.replaceChildren(); // stops what is still loading
-    if (this.#tile.row.isConnected) this.#tile.link.focus();
+    if (this.#tile.row.isConnected) this.#tile.focusPhoto();
     else this.gallery.focus();
   }
 
@@ -84,6 +84,6 @@ export class Viewer {
     }
     frame.append(image);
     dialog.firstElementChild.replaceWith(frame);
-    show(frame, recipe, { preview, meanwhile: photo.querySelector("img")?.cloneNode() });
+    show(frame, recipe, { preview, meanwhile: photo.querySelector("img")?.cloneNode(), widest: Infinity });
   }
 }
