@@ -51,11 +51,13 @@ class Limits:
     """Limits of one child process."""
 
     memory_bytes: int = 400 * MIB
-    """Its address space."""
+    """Its address space. Photos that need more are not rendered: a PNG of more than 80 megapixels, for example."""
     cpu_seconds: int = 30
-    wall_seconds: float = 60
-    pixels: int = 100_000_000
-    """The largest photo."""
+    """Several times what a photo takes that fits into the memory."""
+    wall_seconds: float = 120
+    """Includes the time in which the photo arrives, and in which a busy server leaves little of the CPUs."""
+    pixels: int = 220_000_000
+    """The largest photo; the largest sensors of phones have 200 megapixels."""
 
 
 async def render(photo: AsyncIterable[bytes], job: Job, *, limits: Limits, lock: int | None = None) -> Rendered:
