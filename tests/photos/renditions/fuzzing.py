@@ -12,10 +12,11 @@ from collections.abc import Callable
 from functools import cache
 
 import pillow_heif
-from PIL import Image, ImageCms
+from PIL import Image
 
 from recipe_api.photos.renditions.process import Limits, PhotoUnrenderable, RendererFailed
 from tests.photos.renditions.making import CONTENT_TYPES, coffee, encoded, oriented
+from tests.photos.renditions.profiles import SRGB
 from tests.photos.renditions.streams import rendered, renderers
 from tests.support.samples import sample
 
@@ -31,19 +32,18 @@ def seeds(file_format: str) -> list[bytes]:
     photo, small = coffee(48, 32), coffee(24, 16)
     translucent = photo.convert("RGBA")
     translucent.putalpha(Image.radial_gradient("L").resize(photo.size))
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     animated = {"save_all": True, "append_images": [small.resize(photo.size)]}
     if file_format == "JPEG":
         variants = [
-            oriented(photo, "JPEG", 6, icc_profile=profile),
+            oriented(photo, "JPEG", 6, icc_profile=SRGB),
             encoded(photo, "JPEG", progressive=True),
-            encoded(photo.convert("CMYK"), "JPEG", icc_profile=profile),
+            encoded(photo.convert("CMYK"), "JPEG", icc_profile=SRGB),
             encoded(photo.convert("L"), "JPEG", restart_marker_blocks=1),
             sample("frame_size.mpo"),
         ]
     elif file_format == "PNG":
         variants = [
-            oriented(photo, "PNG", 6, icc_profile=profile),
+            oriented(photo, "PNG", 6, icc_profile=SRGB),
             encoded(photo.convert("P"), "PNG", transparency=bytes(range(256))),
             encoded(photo.convert("I;16"), "PNG"),
             encoded(photo, "PNG", **animated),
@@ -59,7 +59,7 @@ def seeds(file_format: str) -> list[bytes]:
         ]
     elif file_format == "WEBP":
         variants = [
-            oriented(photo, "WEBP", 6, icc_profile=profile),
+            oriented(photo, "WEBP", 6, icc_profile=SRGB),
             encoded(translucent, "WEBP"),
             encoded(translucent, "WEBP", lossless=True),
             encoded(photo, "WEBP", **animated),
@@ -67,7 +67,7 @@ def seeds(file_format: str) -> list[bytes]:
         ]
     elif file_format == "AVIF":
         variants = [
-            oriented(photo, "AVIF", 6, icc_profile=profile, speed=10),
+            oriented(photo, "AVIF", 6, icc_profile=SRGB, speed=10),
             encoded(translucent, "AVIF", speed=10),
             encoded(photo, "AVIF", speed=10, **animated),
             sample("hopper-missing-pixi.avif"),
@@ -76,7 +76,7 @@ def seeds(file_format: str) -> list[bytes]:
         deep = io.BytesIO()
         pillow_heif.from_bytes("RGB;16", (48, 32), bytes(range(256)) * 36).save(deep)
         variants = [
-            oriented(photo, "HEIF", 6, icc_profile=profile),
+            oriented(photo, "HEIF", 6, icc_profile=SRGB),
             encoded(translucent, "HEIF"),
             encoded(coffee(160, 128), "HEIF", tile_size=64),
             deep.getvalue(),

@@ -5,17 +5,17 @@ import io
 from typing import Any
 
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image
 
 from recipe_api.photos.renditions.child import renditions as module
 from recipe_api.photos.renditions.child.renditions import Unrenderable, render
 from tests.photos.renditions.making import CONTENT_TYPES, coffee, encoded, oriented
+from tests.photos.renditions.profiles import SRGB
 from tests.photos.renditions.similarity import similarity
 
 MIB = 1024 * 1024
 ALIKE = 0.92
 """Different quantizations of a photo are more similar than that. Ten more in all channels give 0.88, a turn 0.3."""
-SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def made(

@@ -75,7 +75,7 @@ def test_a_band_of_a_buffer_has_the_rows_of_its_image(padding: int) -> None:
 
 @pytest.mark.parametrize(("mode", "expected"), [("L", "LA"), ("LA", "LA"), ("RGB", "RGBA"), ("RGBA", "RGBA")])
 def test_rows_that_were_not_decoded_are_transparent(mode: str, expected: str) -> None:
-    rows = RowsOfImage(gradient(mode), decoded=10)
+    rows = RowsOfImage(gradient(mode), shown=(0, 0, 20, 10))
     for top, bottom in ((0, 5), (5, 10), (5, 15), (10, 15), (20, 30)):
         band = rows.band(top, bottom)
         assert band.mode == expected
@@ -83,3 +83,21 @@ def test_rows_that_were_not_decoded_are_transparent(mode: str, expected: str) ->
         assert [alpha.getpixel((0, y - top)) for y in range(top, bottom)] == [
             255 if y < 10 else 0 for y in range(top, bottom)
         ]
+
+
+def test_what_is_outside_of_the_box_that_is_shown_is_transparent() -> None:
+    rows = RowsOfImage(Image.new("RGB", (20, 30)), shown=(3, 7, 12, 11))
+    for top, bottom in ((0, 30), (0, 5), (5, 9), (8, 10), (9, 20), (20, 30)):
+        alpha = rows.band(top, bottom).getchannel("A")
+        expected = Image.new("L", (20, 30), 0)
+        expected.paste(255, (3, 7, 12, 11))
+        assert alpha == expected.crop((0, top, 20, bottom))
+
+
+def test_transparency_stays_within_the_box_that_is_shown() -> None:
+    rows = RowsOfImage(Image.new("RGBA", (20, 30), (1, 2, 3, 77)), shown=(3, 7, 12, 11))
+    assert [rows.band(0, 30).getpixel(at) for at in ((2, 8), (3, 8), (3, 11))] == [
+        (1, 2, 3, 0),
+        (1, 2, 3, 77),
+        (1, 2, 3, 0),
+    ]

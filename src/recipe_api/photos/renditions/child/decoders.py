@@ -84,24 +84,31 @@ class _PillowPhoto(Photo):
 
 
 class _ArrivingPhoto(_PillowPhoto):
-    """A photo that is decoded while it arrives. If it is damaged or truncated, its first rows are shown."""
+    """A photo that is decoded while it arrives. If it is damaged or truncated, its first rows are shown.
+
+    The first image of a GIF may be smaller than its screen.
+    """
 
     def __init__(self, image: ImageFile.ImageFile, file: PhotoInput) -> None:
         super().__init__(image)
         self._file = file
 
     def decode(self) -> Rows:
+        image = self._image
         self._file.drop_what_is_read()
+        left, upper, right, lower = image.tile[0][1] or (0, 0, *image.size)
         try:
-            return super().decode()
+            image.load()
         except MemoryError:
             raise
         except Exception:
-            self._image.tile = []  # so that Pillow does not begin again
-            decoded = self._image.getbbox()  # all that is not zero
+            image.tile = []  # so that Pillow does not begin again
+            decoded = image.getbbox()  # all that is not zero
             if decoded is None:
                 raise
-            return RowsOfImage(self._image, decoded=decoded[3])
+            lower = min(lower, decoded[3])
+        shown = (left, upper, right, lower)
+        return RowsOfImage(image, shown=None if shown == (0, 0, *image.size) else shown)
 
 
 class _Jpeg(_ArrivingPhoto):

@@ -12,6 +12,8 @@ from PIL import Image
 from recipe_api.photos.filtering import Dimensions
 
 _HIGH_BYTES = [value >> 8 for value in range(65536)]
+Box = tuple[int, int, int, int]
+"""Left, upper, right and lower edge; the last two do not belong to it."""
 _PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
 
 
@@ -30,23 +32,29 @@ class RowsOfImage(Rows):
 
     Args:
         image: The image.
-        decoded: How many of its rows there are; all by default. The others are transparent, as in browsers.
+        shown: The box that has pixels; all of the image by default. The rest is transparent, as in browsers.
     """
 
-    def __init__(self, image: Image.Image, *, decoded: int | None = None) -> None:
+    def __init__(self, image: Image.Image, *, shown: Box | None = None) -> None:
         self.dimensions = Dimensions(*image.size)
         self._image = image
-        self._decoded = image.height if decoded is None else decoded
+        self._shown = shown
 
     def band(self, top: int, bottom: int) -> Image.Image:
         band = in_plain_mode(self._image.crop((0, top, self.dimensions.width, bottom)))
-        if self._decoded == self.dimensions.height or band.mode == "CMYK":
-            return band
-        alpha = band.getchannel("A") if "A" in band.mode else Image.new("L", band.size, 255)
-        if bottom > self._decoded:
-            alpha.paste(0, (0, max(self._decoded - top, 0), *band.size))
-        band.putalpha(alpha)
+        if self._shown is not None and band.mode != "CMYK":  # which cannot be transparent
+            _show_only(self._shown, band, top)
         return band
+
+
+def _show_only(box: Box, band: Image.Image, top: int) -> None:
+    """Make a band, which begins at this row, transparent outside of a box."""
+    left, upper, right, lower = box
+    part = (left, max(upper - top, 0), right, min(lower - top, band.height))
+    alpha = Image.new("L", band.size, 0)
+    if part[1] < part[3]:
+        alpha.paste(band.getchannel("A").crop(part) if "A" in band.mode else 255, part)
+    band.putalpha(alpha)
 
 
 class RowsOfBuffer(Rows):
