@@ -1,4 +1,4 @@
-"""The renditions and the placeholder of each photo, and the renderings that are in progress or failed."""
+"""Add the renditions and placeholder of each photo, and a table of renderings that are in progress or have failed."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Upgrade to this revision. The release before goes on working: it leaves the new columns and the table empty."""
+    """Upgrade to this revision. The previous release keeps working and leaves the new columns and the table empty."""
     op.add_column("recipe", sa.Column("placeholder", sa.Text(), nullable=True))
     op.add_column("recipe", sa.Column("rendition_sizes", sa.ARRAY(sa.Integer()), nullable=True))
     op.create_table(
@@ -23,7 +23,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Return to the revision before. The renditions stay in the bucket, as objects that no row mentions."""
+    """Return to the previous revision. The renditions stay in the bucket, as objects that no row mentions."""
     op.drop_table("rendering")
     op.drop_column("recipe", "rendition_sizes")
     op.drop_column("recipe", "placeholder")

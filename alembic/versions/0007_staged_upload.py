@@ -1,4 +1,4 @@
-"""Uploads whose photos are sent to the object store in pieces."""
+"""Add a table of uploads whose photos are sent to the object store in pieces."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Upgrade to this revision. The release before goes on working: it does not know the table."""
+    """Upgrade to this revision. The previous release keeps working, because it does not use the table."""
     op.create_table(
         "staged_upload",
         sa.Column("id", sa.Text(), primary_key=True),
@@ -26,5 +26,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Return to the revision before. The lifecycle rule of the bucket deletes the pieces that are left."""
+    """Return to the previous revision. The bucket's lifecycle rule deletes the remaining pieces."""
     op.drop_table("staged_upload")

@@ -135,7 +135,7 @@ class UploadNotFound(RequestRefused):
 
 
 class UploadExpired(RequestRefused):
-    """This staged upload took longer than the service permits. Begin a new one."""
+    """This staged upload was not completed in time. Start a new one."""
 
     status = 410
     code = "upload-expired"
@@ -143,7 +143,7 @@ class UploadExpired(RequestRefused):
 
 
 class UploadIncomplete(RequestRefused):
-    """Pieces of this staged upload have not arrived. Send them, and complete it again."""
+    """Pieces of this staged upload are missing. Send them, then complete the upload again."""
 
     status = 409
     code = "upload-incomplete"
