@@ -1,5 +1,6 @@
 """Claims on photos to render: one holder at a time, counted attempts, and what is recorded in the end."""
 
+import asyncio
 from collections.abc import Callable
 from uuid import uuid4
 
@@ -32,6 +33,9 @@ async def recipe(engine: AsyncEngine, recipe_writer: RecipeWriter) -> Recipe:
     added = row()
     await recipe_writer.add(added)
     return added
+
+
+_WAITS_FOR = text("SELECT true FROM pg_locks WHERE :pid = ANY(pg_blocking_pids(pid))")
 
 
 async def lapse(engine: AsyncEngine) -> None:
@@ -112,6 +116,20 @@ async def test_a_photo_that_was_given_up_can_be_retried(
 
 async def test_a_photo_without_a_row_is_given_up(renderings: Renderings) -> None:
     assert await renderings.claim(uuid4(), HOLDER) is Claim.GIVEN_UP
+
+
+async def test_a_photo_whose_row_is_being_deleted_is_given_up(
+    renderings: Renderings, recipe: Recipe, engine: AsyncEngine
+) -> None:
+    async with engine.connect() as deleting, engine.connect() as observing:
+        pid = await deleting.scalar(text("SELECT pg_backend_pid()"))
+        await deleting.execute(text("DELETE FROM recipe WHERE id = :id"), {"id": recipe.id})
+        claim = asyncio.create_task(renderings.claim(recipe.id, HOLDER))
+        while not await observing.scalar(_WAITS_FOR, {"pid": pid}):
+            await observing.rollback()
+        await deleting.commit()
+
+    assert await claim is Claim.GIVEN_UP
 
 
 async def test_a_success_is_recorded_in_the_recipe(

@@ -21,13 +21,14 @@ CLAIM_SECONDS = 120
 _CLAIM = text(
     """
     INSERT INTO rendering AS known (recipe_id, attempts, holder, claimed_until)
-    SELECT id, 1, :holder, now() + :seconds * interval '1 second' FROM recipe WHERE id = :id
+    SELECT id, 1, :holder, now() + :seconds * interval '1 second' FROM recipe WHERE id = :id FOR KEY SHARE
     ON CONFLICT (recipe_id) DO UPDATE
     SET attempts = known.attempts + 1, holder = excluded.holder, claimed_until = excluded.claimed_until
     WHERE known.claimed_until <= now() AND known.attempts < :most
     RETURNING attempts
     """
 )
+"""The lock waits for a deletion of the row in progress, which would violate the foreign key otherwise."""
 _STATE = text("SELECT attempts < :most FROM rendering WHERE recipe_id = :id")
 _HELD = "recipe_id = :id AND holder = :holder AND claimed_until > now()"
 _END = text(f"UPDATE rendering SET attempts = attempts - :uncounted, claimed_until = now() WHERE {_HELD}")  # noqa: S608 - contains no input
