@@ -142,6 +142,7 @@ def _services(settings: Settings, resources: Resources) -> Services:
             store=resources.store,
             inventory=resources.inventory,
             deletions=resources.deletions,
+            undo=resources.undo,
             prefix=settings.s3_staging_prefix,
             max_bytes=settings.max_staged_bytes,
         ),

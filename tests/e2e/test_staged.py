@@ -6,9 +6,11 @@ from typing import Any
 
 import httpx
 import pytest
+from botocore.exceptions import NoCredentialsError
 
 from recipe_api.database.staged_uploads import StagedUploads
 from recipe_api.errors import DatabaseUnavailable
+from recipe_api.storage.presigner import Presigner
 from recipe_api.uploads.pieces import PIECE_BYTES
 from recipe_api.uploads.sweep import SUSPICIOUS
 from tests.support.calls import uploaded
@@ -300,6 +302,19 @@ class TestAnAnnouncement:
             response = client.post("/uploads", json={"filename": "a.jpg", "size": 1})
             assert "1,000 bytes" in assert_problem(response, 429, "too-many-requests")["detail"]
             backstage.sql("UPDATE staged_upload SET expires_at = now()")
+            begin(client)
+
+    def test_that_gets_no_addresses_does_not_count(
+        self, start_service: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def fail(*_: object, **__: object) -> None:
+            raise NoCredentialsError
+
+        with start_service(MAX_STAGED_UPLOADS_PER_CLIENT="1").client() as client:
+            with monkeypatch.context() as patched:
+                patched.setattr(Presigner, "put", fail)
+                response = client.post("/uploads", json={"filename": "a.jpg", "size": 5})
+            assert_problem(response, 503, "storage-unavailable")
             begin(client)
 
 

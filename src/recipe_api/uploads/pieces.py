@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from recipe_api.database.deletions import ObjectRef
-from recipe_api.database.models import StagedUpload
+from recipe_api.database.models import NewStagedUpload, StagedUpload
 from recipe_api.errors import UploadIncomplete
 from recipe_api.multipart.file import EMPTY
 from recipe_api.storage.addresses import object_url
@@ -31,7 +31,7 @@ class Piece:
     key: str
 
 
-def pieces_of(upload: StagedUpload) -> list[Piece]:
+def pieces_of(upload: NewStagedUpload) -> list[Piece]:
     """Return all pieces of an upload, in order."""
     starts = range(0, upload.size, upload.piece_size)
     return [

@@ -29,6 +29,7 @@ from recipe_api.errors import (
 )
 from recipe_api.storage import keys
 from recipe_api.storage.protocol import Inventory, ObjectStore
+from recipe_api.undo import Undo
 from recipe_api.units import size_in_words
 from recipe_api.uploads.admission import ClientContext
 from recipe_api.uploads.deletions import Deletions
@@ -84,6 +85,7 @@ class Staging:
         store: The bucket.
         inventory: Lists the pieces.
         deletions: Deletes the pieces.
+        undo: Runs cleanup to completion.
         prefix: The prefix of the keys of pieces.
         max_bytes: The size of the largest photo, in bytes.
     """
@@ -96,6 +98,7 @@ class Staging:
         store: ObjectStore,
         inventory: Inventory,
         deletions: Deletions,
+        undo: Undo,
         prefix: str,
         max_bytes: int,
     ) -> None:
@@ -105,6 +108,7 @@ class Staging:
         self._store = store
         self._inventory = inventory
         self._deletions = deletions
+        self._undo = undo
         self._prefix = prefix
         self._max_bytes = max_bytes
 
@@ -127,7 +131,8 @@ class Staging:
             label=None if announcement.label is None else self._policy.check_label(announcement.label),
             created_at=created_at,
         )
-        return await self._state(await self._staged_uploads.add(upload), have=set())
+        targets = await self._targets(upload, have=set())  # first, so that a failure leaves no row that counts
+        return StagedState(await self._staged_uploads.add(upload), targets)
 
     async def get(self, upload_id: str) -> StagedState:
         """Return an upload, with new addresses for the pieces that have not arrived.
@@ -137,7 +142,7 @@ class Staging:
             UploadExpired: It has expired.
         """
         upload = await self._staged_uploads.get(upload_id)
-        return await self._state(upload, have=await arrived(self._inventory, upload))
+        return StagedState(upload, await self._targets(upload, have=await arrived(self._inventory, upload)))
 
     async def delete(self, upload_id: str) -> None:
         """Delete an upload and its pieces.
@@ -185,19 +190,16 @@ class Staging:
             raise UploadIncomplete(f"Send the missing pieces first: {_listed(missing)}.", field="upload")
         return OpenedUpload(upload, read_pieces(self._store, pieces))
 
-    async def _state(self, upload: StagedUpload, *, have: set[int]) -> StagedState:
-        return StagedState(
-            upload,
-            [
-                Target(
-                    piece,
-                    None
-                    if piece.number in have
-                    else await self._store.presigned_put(piece.key, piece.size, expires_seconds=URL_SECONDS),
-                )
-                for piece in pieces_of(upload)
-            ],
-        )
+    async def _targets(self, upload: NewStagedUpload, *, have: set[int]) -> list[Target]:
+        return [
+            Target(
+                piece,
+                None
+                if piece.number in have
+                else await self._store.presigned_put(piece.key, piece.size, expires_seconds=URL_SECONDS),
+            )
+            for piece in pieces_of(upload)
+        ]
 
     async def _discard_if_possible(self, upload_id: str) -> None:
         """Delete an upload that has ended. If the database is unavailable, it expires instead."""
@@ -205,10 +207,14 @@ class Staging:
             await self._discard(upload_id)
 
     async def _discard(self, upload_id: str) -> None:
-        refs = await self._staged_uploads.remove(
-            upload_id, pieces_of=partial(piece_refs, bucket=self._deletions.bucket)
-        )
-        await self._deletions.delete_now(refs)
+        try:
+            refs = await self._staged_uploads.remove(
+                upload_id, pieces_of=partial(piece_refs, bucket=self._deletions.bucket)
+            )
+        except BaseException:
+            self._deletions.retry_soon()  # the deletions of the pieces may have become pending
+            raise
+        await self._undo.run(self._deletions.delete_now(refs), what="deleting the pieces of an upload")
 
     def _check_size(self, size: int) -> None:
         if size < 1:
