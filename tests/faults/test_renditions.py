@@ -279,6 +279,19 @@ def test_a_child_that_cannot_be_started_does_not_count_as_an_attempt(
     studio.assert_whole()
 
 
+def test_a_lock_that_cannot_be_opened_is_a_failed_attempt(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    recipe_id = studio.uploaded()
+    with monkeypatch.context() as patch:
+        patch.setattr(studio.resources.renderer._slot, "_path", tmp_path / "no such folder" / "lock")
+        outcome = studio.render(recipe_id)
+
+    assert outcome is Outcome.FAILED
+    assert studio.no_attempt_counts()
+    studio.assert_whole()
+
+
 def test_an_attempt_that_takes_too_long_is_a_failure_of_the_store(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,14 +82,18 @@ class Renderer:
             RecipeNotFound: No recipe has this id.
             StorageUnavailable: The photo could not be read, or a rendition could not be written.
         """
-        async with self._slot.taken() as lock:
-            recipe = await self._recipes.get(recipe_id)
-            sizes = self.policy.missing(recipe)
-            if not sizes:
-                return Outcome.DONE
-            if not self._objects.may_contain(recipe):
-                return Outcome.GIVEN_UP
-            return await self._attempt(recipe, sizes, lock=lock)
+        try:
+            async with self._slot.taken() as lock:
+                recipe = await self._recipes.get(recipe_id)
+                sizes = self.policy.missing(recipe)
+                if not sizes:
+                    return Outcome.DONE
+                if not self._objects.may_contain(recipe):
+                    return Outcome.GIVEN_UP
+                return await self._attempt(recipe, sizes, lock=lock)
+        except OSError as error:  # of the lock; the others are translated
+            _log.warning("renderer cannot be started", recipe=str(recipe_id), error=str(error))
+            return Outcome.FAILED
 
     async def allow_retry(self, recipe_id: UUID) -> None:
         """Permit new attempts at a photo that was given up."""
