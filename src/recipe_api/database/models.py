@@ -41,9 +41,9 @@ class Recipe(RecipeBase, table=True):
     __table_args__ = (Index("recipe_created_at_id", "created_at", "id"),)  # the order of lists
 
     placeholder: str | None = Field(default=None, sa_column=Column(Text))
-    """ThumbHash of the photo in base64; None until its renditions have been made."""
+    """The photo's ThumbHash in base64; None until its renditions have been made."""
     rendition_sizes: list[int] | None = Field(default=None, sa_column=Column(ARRAY(Integer)))
-    """The renditions that have been made, by their longest sides in pixels, ascending; None before the first."""
+    """The sizes of the renditions that have been made, in ascending order; None if there are none yet."""
 
 
 class IdempotencyKey(SQLModel, table=True):
@@ -85,31 +85,31 @@ class PendingDeletion(SQLModel, table=True):
 
 
 class Rendering(SQLModel, table=True):
-    """A photo whose renditions are being made, or could not be; see `renderings`."""
+    """A photo whose renditions are being made, or could not be made; see `renderings`."""
 
     recipe_id: UUID = Field(sa_column=Column(Uuid, ForeignKey("recipe.id", ondelete="CASCADE"), primary_key=True))
     attempts: int = Field(sa_column=Column(Integer, nullable=False))
-    """The attempts that began and did not succeed, including the one in progress."""
+    """The number of attempts that have not succeeded, including the one in progress."""
     holder: UUID = Field(sa_column=Column(Uuid, nullable=False))
-    """Identifies the last attempt."""
+    """Identifies the latest attempt."""
     claimed_until: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
-    """Until then, only the last attempt may render the photo."""
+    """Until then, only the latest attempt may render the photo."""
 
 
 class NewStagedUpload(SQLModel):
-    """An upload whose photo is to be sent to the object store in pieces; see `uploads.staged`."""
+    """A staged upload, whose client sends the photo to the object store in pieces; see `uploads.staged`."""
 
     id: str = Field(sa_column=Column(Text, primary_key=True))
-    """128 random bits. Knowing it is the permission to continue, complete and delete the upload."""
+    """128 random bits in base64url. Anyone who knows the id may continue, complete and delete the upload."""
     owner: str = Field(sa_column=Column(Text, nullable=False, index=True))
-    """The caller that began it, against whose limits it counts."""
+    """The caller that started the upload and whose limits it counts against."""
     stem: str = Field(sa_column=Column(Text(collation="C"), nullable=False, unique=True))
-    """What the keys of its pieces have in common."""
+    """The common beginning of the keys of its pieces."""
     filename: str = Field(sa_column=Column(Text, nullable=False))
     size: int = Field(sa_column=Column(BigInteger, nullable=False))
     """The announced size of the photo in bytes."""
     piece_size: int = Field(sa_column=Column(Integer, nullable=False))
-    """The size of each piece but the last, in bytes."""
+    """The size of each piece except the last, in bytes."""
     label: str | None = Field(default=None, sa_column=Column(Text))
     created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
     """The time in the keys of its pieces, to the millisecond."""

@@ -1,9 +1,9 @@
-"""Claims on photos whose renditions are to be made, and how often that was attempted.
+"""Claims on photos to render, and the number of attempts at each.
 
-An attempt is counted before it begins, so that a photo that kills its decoder, or the whole process, is counted all the
-same. After `MAX_ATTEMPTS` it is given up. A claim is a lease in the photo's row: it expires by itself, and holds no
-connection. It names its holder, so that an attempt that does not know whether it was claimed, or that was suspended for
-longer than its claim lasts, changes no other one. A success deletes the row. All times are those of the database.
+An attempt is counted before it begins, so that it counts even if the photo crashes the decoder or the whole process.
+After `MAX_ATTEMPTS`, the photo is given up. A claim is a lease: it expires by itself and holds no connection. It
+identifies its holder, so that an attempt whose claim has expired, or whose claim is in doubt, cannot end the claim of
+another one. A success deletes the row. All times are those of the database.
 """
 
 from enum import StrEnum
@@ -16,7 +16,7 @@ from recipe_api.database.session import session
 
 MAX_ATTEMPTS = 3
 CLAIM_SECONDS = 120
-"""How long a claim lasts: longer than an attempt may take."""
+"""How long a claim lasts, which is longer than an attempt may take."""
 
 _CLAIM = text(
     """
@@ -49,7 +49,7 @@ _RETRY = text("UPDATE rendering SET attempts = 0 WHERE recipe_id = :id AND attem
 
 
 class Claim(StrEnum):
-    """What became of an attempt to claim a photo."""
+    """The result of claiming a photo."""
 
     HELD = "held"
     """This process may render it."""
@@ -66,7 +66,7 @@ class Renderings:
         self._engine = engine
 
     async def claim(self, recipe_id: UUID, holder: UUID) -> Claim:
-        """Claim a photo for this holder, and count the attempt. A photo without a row in `recipe` is given up."""
+        """Claim a photo for this holder and count the attempt. Return `GIVEN_UP` if the recipe does not exist."""
         async with session(self._engine) as opened:
             connection = await opened.connection()
             values = {"id": recipe_id, "holder": holder, "seconds": CLAIM_SECONDS, "most": MAX_ATTEMPTS}
@@ -80,21 +80,21 @@ class Renderings:
         return Claim.BUSY if may_succeed else Claim.GIVEN_UP
 
     async def end(self, recipe_id: UUID, holder: UUID, *, counts: bool) -> None:
-        """End an attempt that did not succeed, and its claim. Without a claim of this holder, nothing happens.
+        """End a failed attempt and its claim. Do nothing unless this holder has the claim.
 
         Args:
             recipe_id: The recipe.
             holder: The holder of the claim.
-            counts: Whether the attempt counts. It does unless something else than the photo made it fail.
+            counts: Whether the attempt counts: it does if the photo may have caused the failure.
         """
         await self._run(_END, {"id": recipe_id, "holder": holder, "uncounted": 0 if counts else 1})
 
     async def give_up(self, recipe_id: UUID, holder: UUID) -> None:
-        """Record that a photo can never be rendered, and end the claim of this holder."""
+        """Record that a photo cannot be rendered, and end this holder's claim."""
         await self._run(_GIVE_UP, {"id": recipe_id, "holder": holder, "most": MAX_ATTEMPTS})
 
     async def allow_retry(self, recipe_id: UUID) -> None:
-        """Permit new attempts at a photo that was given up."""
+        """Reset the attempts of a photo that was given up."""
         await self._run(_RETRY, {"id": recipe_id, "most": MAX_ATTEMPTS})
 
     async def record(self, recipe_id: UUID, *, sizes: list[int], placeholder: str, width: int, height: int) -> bool:
@@ -104,7 +104,7 @@ class Renderings:
             recipe_id: The recipe.
             sizes: The longest sides of the renditions in pixels.
             placeholder: The ThumbHash in base64.
-            width: The photo's width in pixels, as displayed; kept if the row already has one.
+            width: The photo's width in pixels, as displayed. A width that the row already has is kept.
             height: The photo's height, likewise.
         """
         values = {"id": recipe_id, "sizes": sizes, "placeholder": placeholder, "width": width, "height": height}

@@ -42,7 +42,7 @@ class StoredPhoto:
 
     ref: ObjectRef
     rendition_sizes: Sequence[int]
-    """The longest sides in pixels of the renditions that have been made."""
+    """The sizes of the renditions that have been made: their longest sides in pixels."""
 
 
 _BY_STEM = text(
@@ -54,7 +54,7 @@ _BY_STEM = text(
     ) AS photo
     """
 )
-"""A range of keys with a limit, so that PostgreSQL uses the index whatever it estimates. The slash follows the dot."""
+"""The range and its limit make PostgreSQL use the index, whatever it estimates. In ASCII, a slash follows the dot."""
 _FORGET_RENDITION = text(
     """
     UPDATE recipe SET rendition_sizes = array_remove(rendition_sizes, :size)
@@ -166,7 +166,7 @@ class Recipes:
             return set((await opened.exec(select(col(Recipe.key)).where(col(Recipe.key).in_(keys)))).all())
 
     async def with_stems(self, stems: Collection[str]) -> list[StoredPhoto]:
-        """Return the photos whose keys are one of these stems, a dot and an extension."""
+        """Return the photos whose keys consist of one of these stems, a dot and an extension."""
         async with session(self._engine) as opened:
             rows = await (await opened.connection()).execute(_BY_STEM, {"stems": list(stems)})
             return [_stored_photo(row) for row in rows]
@@ -175,7 +175,7 @@ class Recipes:
         """Remove renditions from the rows of their photos, so that they are made again.
 
         Args:
-            renditions: The stem of each photo's key, as for `with_stems`, and the size of the rendition.
+            renditions: The stem of each photo's key, as in `with_stems`, with the size of the rendition.
         """
         values = [{"stem": stem, "size": size} for stem, size in renditions]
         async with session(self._engine) as opened:

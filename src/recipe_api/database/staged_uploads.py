@@ -1,6 +1,6 @@
-"""Uploads in pieces: who began them, what was announced, and when they expire.
+"""The table of staged uploads: their owners, what was announced, and when they expire.
 
-Which pieces have arrived is not recorded here: the object store knows. Expiry follows the clock of the database.
+It does not record which pieces have arrived; the object store's listing shows that. Expiry uses the database's clock.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from recipe_api.database.session import session
 from recipe_api.errors import TooManyRequests, UploadExpired, UploadNotFound
 from recipe_api.units import size_in_words
 
-# The lock makes the counts exact. It ends with the transaction, so it works through a pooler.
+# The lock makes the counts exact. It is released when the transaction ends, so it works through a pooler.
 _LOCK_OWNER = text("SELECT pg_advisory_xact_lock(hashtextextended(:owner, 0))")
 _TAKEN = text("SELECT count(*), coalesce(sum(size), 0) FROM staged_upload WHERE owner = :owner AND expires_at > now()")
 _EXPIRY = text("SELECT now() + :seconds * interval '1 second'")
@@ -32,9 +32,9 @@ class StagingLimits:
     lifetime_seconds: float
     """How long an upload may take."""
     max_uploads: int
-    """How many open uploads one owner may have."""
+    """Maximum number of open uploads of one owner."""
     max_bytes: int
-    """How many bytes the open uploads of one owner may have together."""
+    """Maximum total size of the open uploads of one owner."""
 
 
 class StagedUploads:
@@ -45,10 +45,10 @@ class StagedUploads:
         self._limits = limits
 
     async def add(self, new: NewStagedUpload) -> StagedUpload:
-        """Insert an upload, and return its row.
+        """Insert an upload and return its row.
 
         Raises:
-            TooManyRequests: Its owner has too many open uploads, or too many bytes in them.
+            TooManyRequests: Its owner has too many open uploads, or their total size is too large.
         """
         async with session(self._engine) as opened:
             connection = await opened.connection()
@@ -68,7 +68,7 @@ class StagedUploads:
             )
         if size > self._limits.max_bytes:
             raise TooManyRequests(
-                f"The unfinished uploads of one client may have {size_in_words(self._limits.max_bytes)} together. "
+                f"The unfinished uploads of one client may have {size_in_words(self._limits.max_bytes)} in total. "
                 "Complete or delete one first."
             )
 
@@ -85,7 +85,7 @@ class StagedUploads:
         if upload is None:
             raise UploadNotFound("There is no such upload; it may have been completed or deleted.")
         if upload.expires_at <= now:
-            raise UploadExpired("This upload has expired. Begin a new one.")
+            raise UploadExpired("This upload has expired. Start a new one.")
         return upload
 
     async def remove(
@@ -93,11 +93,11 @@ class StagedUploads:
     ) -> Sequence[ObjectRef]:
         """Delete an upload and return its pieces, whose deletion becomes pending in the same commit.
 
-        There are none if no upload has this id.
+        If no upload has this id, nothing is deleted, and the result is empty.
 
         Args:
             upload_id: The upload.
-            pieces_of: Returns the pieces that an upload may have.
+            pieces_of: Returns the objects of all pieces that an upload may have.
         """
         statement = delete(StagedUpload).where(col(StagedUpload.id) == upload_id).returning(StagedUpload)
         async with session(self._engine) as opened:
@@ -110,7 +110,7 @@ class StagedUploads:
         return refs
 
     async def list_expired(self, *, after: str, limit: int) -> Sequence[StagedUpload]:
-        """Return uploads that have expired and whose stems follow `after`, in order."""
+        """Return up to `limit` expired uploads whose stems sort after `after`, in order."""
         stem, expires_at = col(StagedUpload.stem), col(StagedUpload.expires_at)
         statement = select(StagedUpload).where(stem > after, expires_at <= text("now()")).order_by(stem).limit(limit)
         async with session(self._engine) as opened:

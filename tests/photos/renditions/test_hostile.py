@@ -105,5 +105,5 @@ async def test_a_jpeg_of_200_megapixels_is_decoded_to_few() -> None:
 @pytest.mark.parametrize("file_format", CONTENT_TYPES)
 async def test_a_damaged_photo_ends_in_renditions_or_one_of_two_errors(file_format: str, number: int) -> None:
     ended = await outcome(file_format, number)
-    assert ended in {"rendered", "unrenderable"} or re.search(r"ended by SIG(SEGV|ABRT|BUS|FPE|ILL|XCPU|KILL)", ended)
+    assert ended in {"rendered", "unrenderable"} or re.search(r"killed by SIG(SEGV|ABRT|BUS|FPE|ILL|XCPU|KILL)", ended)
     assert renderers() == []

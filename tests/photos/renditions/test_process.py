@@ -216,7 +216,7 @@ async def test_signals_that_a_whole_dyno_receives_do_not_end_a_rendering(number:
 async def test_a_child_that_is_killed_is_a_failure() -> None:
     async with started(Photo()) as (rendering, child):
         child.kill()
-        with pytest.raises(RendererFailed, match="ended by SIGKILL"):
+        with pytest.raises(RendererFailed, match="killed by SIGKILL"):
             await rendering
 
 
@@ -245,7 +245,7 @@ async def test_a_child_that_stops_reading_does_not_make_this_process_read_the_ph
 async def test_a_child_that_uses_too_much_cpu_time_is_a_failure() -> None:
     file = io.BytesIO()
     Image.new("1", (30_000, 3_000)).save(file, "PNG")
-    with pytest.raises(RendererFailed, match=r"ended by SIG(XCPU|KILL)"):
+    with pytest.raises(RendererFailed, match=r"killed by SIG(XCPU|KILL)"):
         await rendered(file.getvalue() * 2, "image/png", sizes=(16_383,), limits=Limits(cpu_seconds=1))
 
 

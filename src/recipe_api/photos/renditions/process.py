@@ -1,12 +1,11 @@
 """Runs the child process that decodes a photo, and returns the renditions that it makes.
 
-Decoders of images are large, are written in C, and read what strangers send. So they run in a process that holds no
-secret and may be killed, and this process never imports them. The child starts with an empty environment and limits
-its own memory and CPU time (`child.confinement`). The photo is written to its standard input as fast as it reads, and
-its result is checked (`result`).
+Image decoders are large C libraries that parse untrusted input. So they run in a process that holds no secrets and may
+be killed, and this process never imports them. The child starts with an empty environment and limits its own memory and
+CPU time (`child.confinement`). The photo is streamed to its standard input, and its result is validated (`result`).
 
 Whatever happens to the child, the photo or the caller, the child has ended when `render` returns or raises. If this
-process is killed, the kernel ends the child.
+process is killed, the kernel kills the child.
 """
 
 import asyncio
@@ -33,12 +32,12 @@ _EXIT_SECONDS = 2.0
 _END_SECONDS = 5.0
 """How long to wait for a child that was killed."""
 _LOG_BYTES = 2048
-"""How much to keep of what the child writes to standard error: its end, with the name of an exception."""
+"""How much of the end of the child's standard error to keep; the end names the exception."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What to make of a photo."""
+    """A photo's type and the renditions to make."""
 
     content_type: str
     """The detected type, which decides which decoder runs. It has to be in `RENDERABLE`."""
@@ -53,27 +52,27 @@ class Limits:
     memory_bytes: int = 400 * MIB
     """Its address space. Photos that need more are not rendered: a PNG of more than 80 megapixels, for example."""
     cpu_seconds: int = 30
-    """Several times what a photo takes that fits into the memory."""
+    """Several times what the largest photo within the memory limit takes."""
     wall_seconds: float = 120
-    """Includes the time in which the photo arrives, and in which a busy server leaves little of the CPUs."""
+    """Includes reading the photo from the store, and waiting for CPU time on a busy server."""
     pixels: int = 220_000_000
-    """The largest photo; the largest sensors of phones have 200 megapixels."""
+    """The largest photo. The largest phone sensors have 200 megapixels."""
 
 
 async def render(photo: AsyncIterable[bytes], job: Job, *, limits: Limits, lock: int | None = None) -> Rendered:
     """Make the renditions of a photo.
 
     Args:
-        photo: The bytes of the photo, of which the rest is not read if the child does not need it. Its errors are
-            raised as they are, and if it is a generator, it is closed.
+        photo: The bytes of the photo, which are read only as far as the child needs them. Its errors are raised
+            unchanged, and if it is a generator, it is closed.
         job: What to make.
-        limits: What the child process may use.
+        limits: The limits of the child process.
         lock: The file descriptor of a lock that the child process inherits (`Slot.taken`).
 
     Raises:
-        PhotoUnrenderable: The photo cannot be decoded, or exceeds a limit that is checked before.
+        PhotoUnrenderable: The photo cannot be decoded, or exceeds a limit that is checked before decoding.
         RendererFailed: The child process crashed, exceeded a limit or sent an invalid result.
-        OSError: The child process cannot be started, whatever the photo.
+        OSError: The child process cannot be started, for a reason that is unrelated to the photo.
     """
     child = await _start(job, limits=limits, lock=lock)
     feeding = asyncio.create_task(_feed(child, photo))
@@ -86,7 +85,7 @@ async def render(photo: AsyncIterable[bytes], job: Job, *, limits: Limits, lock:
     except RendererFailed as error:
         raise RendererFailed(f"{error} {await _fate(child, log)}") from error
     except TimeoutError as error:
-        if not deadline.expired():  # an error of the photo
+        if not deadline.expired():  # raised by the source of the photo
             raise
         raise RendererFailed(f"The renderer took longer than {limits.wall_seconds} s.") from error
     finally:
@@ -114,7 +113,7 @@ async def _start(job: Job, *, limits: Limits, lock: int | None) -> Process:
 
 
 async def _feed(child: Process, photo: AsyncIterable[bytes]) -> None:
-    """Write the photo to the child, as long as it reads."""
+    """Write the photo to the child until the child stops reading."""
     stdin = cast("asyncio.StreamWriter", child.stdin)
     try:
         async for data in photo:
@@ -130,7 +129,7 @@ async def _feed(child: Process, photo: AsyncIterable[bytes]) -> None:
 
 
 async def _result(feeding: asyncio.Task[None], reading: asyncio.Task[Rendered]) -> Rendered:
-    """Return the result, or raise the error of the photo if that is first."""
+    """Return the result, or raise the error of the photo if it occurs first."""
     await asyncio.wait({feeding, reading}, return_when=asyncio.FIRST_COMPLETED)
     if not reading.done():
         await feeding
@@ -146,15 +145,15 @@ async def _end_of(stderr: asyncio.StreamReader) -> str:
 
 
 async def _fate(child: Process, log: asyncio.Task[str]) -> str:
-    """Return in one sentence how a child has ended whose result is invalid."""
+    """Return a sentence that describes how the child ended."""
     with suppress(TimeoutError):
         async with asyncio.timeout(_EXIT_SECONDS):
             await child.wait()
     code = child.returncode
     if code is None:
-        return "The renderer still ran."
+        return "The renderer was still running."
     if code < 0:
-        return f"The renderer was ended by {_SIGNALS.get(-code, -code)}."
+        return f"The renderer was killed by {_SIGNALS.get(-code, -code)}."
     return f"The renderer exited with code {code}: {await log}"
 
 
@@ -165,10 +164,10 @@ async def _end(child: Process, *tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         task.cancel()
     cast("asyncio.StreamWriter", child.stdin).close()
-    await asyncio.gather(*tasks, return_exceptions=True)  # what matters of them has been raised
+    await asyncio.gather(*tasks, return_exceptions=True)  # any error that matters has been raised already
     try:
         async with asyncio.timeout(_END_SECONDS):
-            for output in (child.stdout, child.stderr):  # since asyncio keeps a pipe that was not read to its end
+            for output in (child.stdout, child.stderr):  # asyncio leaves a pipe open that was not read to its end
                 while await cast("asyncio.StreamReader", output).read(MIB):
                     pass
             await child.wait()

@@ -1,6 +1,6 @@
-"""The result that the child process sends to its parent, and the checks that it passes before anything uses it.
+"""Reads and validates the result that the child process sends to its parent.
 
-The child decodes what a stranger has sent, so its output is no more trustworthy than the photo. The result is a frame:
+The child decodes untrusted input, so its output is untrusted as well. The result has this format:
 
     4 bytes   length of the header, big-endian
     header    JSON: {"unrenderable": reason}, or
@@ -19,7 +19,7 @@ from recipe_api.photos.filtering import Dimensions
 from recipe_api.photos.renditions.sizes import scaled
 
 MAX_HEADER_BYTES = 8 * 1024
-"""Room for more sizes than anybody configures."""
+"""Enough for more sizes than can be configured."""
 MAX_SIDE = 16_383
 """The limit of WebP, for each side in pixels."""
 _MAX_PHOTO_SIDE = 2**31
@@ -29,7 +29,7 @@ _MAX_PLACEHOLDER_BYTES = 25
 
 
 class PhotoUnrenderable(Exception):
-    """The photo cannot be decoded, or exceeds a limit. Another attempt would end in the same way."""
+    """The photo cannot be decoded, or exceeds a limit. Another attempt would fail in the same way."""
 
 
 class RendererFailed(Exception):
@@ -50,7 +50,7 @@ class Rendition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """What was made of a photo."""
+    """The renditions and the placeholder of a photo."""
 
     width: int
     """The width of the photo in pixels, as it is displayed."""
@@ -61,10 +61,10 @@ class Rendered:
 
 
 async def read_result(output: asyncio.StreamReader, sizes: Sequence[int]) -> Rendered:
-    """Read and check the result for these sizes.
+    """Read and validate the result for these sizes.
 
     Raises:
-        PhotoUnrenderable: The child rejects the photo.
+        PhotoUnrenderable: The child rejected the photo.
         RendererFailed: The result is invalid or incomplete.
     """
     try:
@@ -111,7 +111,7 @@ def _entries(header: dict[str, Any], sizes: Sequence[int], photo: Dimensions) ->
     """Return each size with its entry in the header.
 
     Raises:
-        ValueError: The entries are not those of these sizes, or their dimensions are not those that follow.
+        ValueError: The entries do not match these sizes, or have the wrong dimensions.
     """
     entries = list(zip(sizes, header["renditions"], strict=True))
     for size, entry in entries:
@@ -123,7 +123,7 @@ def _entries(header: dict[str, Any], sizes: Sequence[int], photo: Dimensions) ->
 
 
 def max_bytes(rendition: Dimensions) -> int:
-    """Return the limit of a rendition's bytes: two for each pixel, several times what noise compresses to."""
+    """Return the maximum size of a rendition in bytes: two per pixel, which is several times as much as noise needs."""
     return 2 * rendition.width * rendition.height + 4096
 
 

@@ -1,4 +1,4 @@
-"""Decides which renditions a photo has, and their dimensions, without looking at the photo itself.
+"""Decides which renditions a photo has, and their dimensions, from the photo's dimensions alone.
 
 The size of a rendition is the length of its longest side in pixels, as configured. A photo that is smaller than a
 configured size is not enlarged: its rendition has the photo's dimensions.
@@ -15,8 +15,8 @@ RENDERABLE = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp", "i
 def offered(dimensions: Dimensions, sizes: Iterable[int]) -> tuple[int, ...]:
     """Return which of the configured sizes a photo has, in ascending order.
 
-    These are all sizes below its longest side, and the next one, whose rendition has the photo's dimensions. Larger
-    sizes would be copies of that one.
+    These are all sizes below its longest side, and the next one, whose rendition has the photo's dimensions. Renditions
+    of larger sizes would be copies of that one.
     """
     ascending = sorted(set(sizes))
     longest = max(dimensions)
@@ -25,7 +25,7 @@ def offered(dimensions: Dimensions, sizes: Iterable[int]) -> tuple[int, ...]:
 
 
 def scaled(dimensions: Dimensions, size: int) -> Dimensions:
-    """Return the dimensions of the rendition of this size: of the same shape, and no larger than the photo."""
+    """Return the dimensions of the rendition of this size: same aspect ratio, and no larger than the photo."""
     longest = max(dimensions)
     if longest <= size:
         return dimensions

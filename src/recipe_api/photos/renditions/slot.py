@@ -1,11 +1,11 @@
-"""Lets one renderer run at a time on this machine, whichever process starts it.
+"""A machine-wide lock that lets one renderer run at a time, whichever process starts it.
 
-Each renderer may use as much memory as its limit permits, and a dyno has room for one. The slot is a lock on a file
+Each renderer may use as much memory as its limit permits, and a dyno has memory for one. The slot is a file lock
 (flock), which all processes of this user share: workers, `recipe-api render`, other services. The child process
-inherits the lock, so that it also holds after the process that started the child was killed, until the child has ended.
+inherits the lock. So if the process that started the child is killed, the lock is held until the child has ended.
 
 Waiting for the lock means polling, because a blocking flock cannot be cancelled. A second lock, which only the next
-in line holds, keeps a process that renders one photo after another from taking the slot before others can.
+in line holds, prevents a process that renders many photos in a row from starving the others.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 _POLL_SECONDS = 0.05
-"""Little beside what a rendering takes."""
+"""Short compared with a rendering."""
 
 
 def default_path() -> Path:
@@ -27,7 +27,7 @@ def default_path() -> Path:
 
 
 class Slot:
-    """The slot for a renderer, whose lock is at `path`. Waiting tasks of one process take it in turn."""
+    """The slot for a renderer, whose lock is the file at `path`. Waiting tasks of one process get it in order."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -35,7 +35,7 @@ class Slot:
 
     @asynccontextmanager
     async def taken(self) -> AsyncIterator[int]:
-        """Wait for the slot and hold it until the block ends; yield its file descriptor, for `render` (`lock`).
+        """Wait for the slot and hold it until the block ends. Yield its file descriptor, the `lock` of `render`.
 
         Raises:
             OSError: The file cannot be opened, or belongs to another user.
@@ -55,7 +55,7 @@ class Slot:
             try:
                 yield descriptor
             finally:
-                os.close(descriptor)  # not LOCK_UN, which would take the lock from a child that still runs
+                os.close(descriptor)  # not LOCK_UN, which would also release the lock of a child that still runs
 
 
 def _opened(path: Path) -> int:

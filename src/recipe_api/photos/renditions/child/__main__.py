@@ -1,6 +1,6 @@
 """Decodes the photo on standard input and writes its renditions to standard output.
 
-JOB is a JSON object; `process` writes it. `result` describes the output.
+JOB is a JSON object, which `process` builds. `result` documents the output.
 """
 
 import io
@@ -13,11 +13,11 @@ from recipe_api.photos.renditions.child.confinement import confine
 
 
 def main() -> None:
-    """Make the renditions."""
+    """Apply the limits, render the photo, and write the result."""
     job = json.loads(sys.argv[1])
     confine(memory_bytes=job["memory_bytes"], cpu_seconds=job["cpu_seconds"], parent=job["parent"])
 
-    # Only now that the limits hold.
+    # Imported only after the limits are in effect.
     from PIL import Image  # noqa: PLC0415
 
     from recipe_api.photos.renditions.child.renditions import Unrenderable, render  # noqa: PLC0415

@@ -5,7 +5,7 @@ import io
 from PIL import Image, ImageCms
 
 _SPACES = {"GRAY": "L", "RGB ": "RGB", "CMYK": "CMYK"}
-"""The mode of the images that a profile describes, by its colour space."""
+"""Pillow's image mode for the colour space in an ICC profile's header."""
 
 
 def in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
@@ -13,7 +13,7 @@ def in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
     Args:
         image: An image in one of the modes L, LA, RGB, RGBA and CMYK.
-        profile: Its ICC profile. Like browsers, this ignores a damaged one, or one of another colour space.
+        profile: Its ICC profile. As in browsers, it is ignored if it is damaged or for another colour space.
     """
     alpha = image.getchannel("A") if image.mode in {"LA", "RGBA"} else None
     if alpha is not None:

@@ -1,4 +1,4 @@
-"""Limits what this process may use, before it looks at a stranger's photo."""
+"""Limits the resources of this process before it reads an untrusted photo."""
 
 import ctypes
 import os
@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _NICENESS = 10
-"""Beside a busy server, it gets a tenth of a CPU: little, but it finishes within its limit on time."""
+"""Beside a busy server, it gets a tenth of a CPU, which is enough to finish within its time limit."""
 _MAX_FILES = 16
 """The standard streams, the lock, and the modules and libraries that are being loaded."""
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38  # prctl(2)
@@ -18,17 +18,17 @@ _LARGE_BYTES = 1024 * 1024
 
 
 def confine(*, memory_bytes: int, cpu_seconds: int, parent: int) -> None:
-    """Apply the limits to this process, and let it end with its parent.
+    """Apply the limits to this process, and make the kernel kill it when its parent dies.
 
-    SIGINT and SIGTERM are left to the parent: a terminal and Heroku send them to all processes, and a photo that is
-    being rendered must not look as if it had killed this one.
+    SIGINT and SIGTERM are ignored, and the parent handles them: a terminal and Heroku send them to all processes, and
+    the parent must not mistake their effect for a crash that the photo caused.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.nice(_NICENESS)
     if sys.platform == "linux":
         _confine_linux(memory_bytes)
-    if os.getppid() != parent:  # it ended before this process could follow
+    if os.getppid() != parent:  # it died before PR_SET_PDEATHSIG took effect
         sys.exit("The parent process has ended.")
     for limit, value in (
         (resource.RLIMIT_CORE, 0),
@@ -40,13 +40,13 @@ def confine(*, memory_bytes: int, cpu_seconds: int, parent: int) -> None:
 
 
 def _confine_linux(memory_bytes: int) -> None:
-    """Apply what other systems do not have. macOS has no limit on memory that works."""
+    """Apply the limits that only Linux has. On macOS, no memory limit works."""
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     library = ctypes.CDLL(None)
     library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     library.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if hasattr(library, "mallopt"):  # glibc
         library.mallopt(_M_ARENA_MAX, 1)  # each arena reserves 64 MiB of address space
-        library.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)  # freed memory goes back at once
+        library.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)  # freed memory is returned at once
     with suppress(OSError):  # a container may not permit it
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")  # if memory runs out, end this process

@@ -1,10 +1,11 @@
-"""Opens photos, each with the one decoder of its type.
+"""The decoders, one for each type of photo.
 
-Opening a photo reads no more than its header. How much memory its pixels need is estimated from that, so that a photo
-that is too large is rejected before anything is allocated. The estimates are lower bounds, because the limit of the
-process covers the rest. That of a JPEG is an upper bound: libjpeg reports exhausted memory like a damaged photo.
+Opening a photo reads only its header, from which the decoder estimates the memory that the pixels need. So a photo
+that is too large is rejected before anything is allocated. The estimates are lower bounds, because the memory limit of
+the process covers the rest. For a JPEG, the estimate is an upper bound, because libjpeg reports exhausted memory as a
+damaged photo.
 
-Only the decoder of the photo's type is imported. Its class is called directly, because `Image.open` imports others.
+Only the decoder for the photo's type is imported. Its class is called directly, because `Image.open` imports others.
 """
 
 import io
@@ -24,43 +25,43 @@ if TYPE_CHECKING:
     from pillow_heif import HeifImage
 
 _BYTES_PER_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2}
-"""What Pillow needs; 4 for all other modes."""
+"""Bytes per pixel in Pillow's image modes; 4 in all others."""
 _JPEG_END = b"\xff\xd9"
 _ORIENTATIONS = range(1, 9)
 
 
 class Photo(ABC):
-    """A photo of which the header was read."""
+    """A photo whose header has been read."""
 
     stored: Dimensions
     """The dimensions before the orientation is applied."""
     orientation = 1
-    """The orientation, as Exif numbers them. It is known once the photo was decoded."""
+    """The Exif orientation. It is known once the photo has been decoded."""
     profile: bytes | None = None
-    """The ICC profile. It is known once the photo was decoded."""
+    """The ICC profile. It is known once the photo has been decoded."""
 
     @property
     @abstractmethod
     def memory_bytes(self) -> int:
-        """How much memory decoding takes."""
+        """The estimated memory that decoding needs."""
 
     @abstractmethod
     def decode(self) -> Rows:
         """Decode the photo and return its pixels."""
 
     def reduce_to(self, target: Dimensions) -> None:  # noqa: B027 - most decoders cannot
-        """Let `decode` return fewer pixels, if the decoder can, but not fewer than these."""
+        """Let `decode` return a smaller image, but not smaller than `target`, if the decoder supports that."""
 
 
 def open_photo(raw: Readable, content_type: str) -> Photo:
     """Read the header of a photo.
 
     Args:
-        raw: What the photo arrives on.
+        raw: The stream with the photo.
         content_type: Its type.
 
     Raises:
-        Exception: It is damaged. Pillow's decoders raise errors of any type.
+        Exception: The photo is damaged. Pillow's decoders raise exceptions of any type.
     """
     return _DECODERS[content_type](raw)
 
@@ -102,8 +103,8 @@ class _ArrivingPhoto(_PillowPhoto):
         except MemoryError:
             raise
         except Exception:
-            image.tile = []  # so that Pillow does not begin again
-            decoded = image.getbbox()  # all that is not zero
+            image.tile = []  # so that Pillow does not try to decode it again
+            decoded = image.getbbox()  # the box of all pixels that are not zero
             if decoded is None:
                 raise
             lower = min(lower, decoded[3])
@@ -128,7 +129,7 @@ class _Jpeg(_ArrivingPhoto):
 
     @property
     def memory_bytes(self) -> int:
-        """Four bytes for each pixel, after reduction. If there are several scans, two for each coefficient."""
+        """Four bytes per pixel after the reduction, and with several scans, two per coefficient."""
         coefficients = self._channels * _pixels(self.stored) if self._has_several_scans else 0
         return 4 * _pixels(Dimensions(*self._image.size)) + 2 * coefficients
 
@@ -152,7 +153,7 @@ class _Jpeg(_ArrivingPhoto):
 
 
 class _Webp(_PillowPhoto):
-    """A WebP. libwebp allocates two canvases when it opens one, so the dimensions are read before."""
+    """A WebP. libwebp allocates two canvases when it opens a file, so the dimensions are read before that."""
 
     def __init__(self, raw: Readable) -> None:
         self._data = raw.read(-1) or b""
@@ -160,7 +161,7 @@ class _Webp(_PillowPhoto):
 
     @property
     def memory_bytes(self) -> int:
-        """Two canvases of libwebp's, the frame that it returns, and Pillow's image."""
+        """The two canvases of libwebp, the frame that it returns, and Pillow's image."""
         return 16 * _pixels(self.stored)
 
     def decode(self) -> Rows:
@@ -240,11 +241,11 @@ def _pixels(dimensions: Dimensions) -> int:
 
 
 def _orientation(exif: bytes | None) -> int:
-    """Return the orientation; 1 if there is none, or if the metadata is damaged."""
+    """Return the Exif orientation; 1 if it is missing, or if the metadata is damaged."""
     if not exif:
         return 1
     tags = Image.Exif()
-    with suppress(Exception):  # of any type, as from all of Pillow's parsers
+    with suppress(Exception):  # Pillow's parsers raise exceptions of any type
         tags.load(exif)
     orientation = tags.get(Base.Orientation)
     return orientation if isinstance(orientation, int) and orientation in _ORIENTATIONS else 1

@@ -1,25 +1,25 @@
-"""A photo that Pillow can read while it arrives, so that it is never in memory as a whole."""
+"""A file-like object that reads a photo as it arrives, so that the whole photo is never in memory."""
 
 import io
 from typing import Protocol
 
 _READ_BYTES = 64 * 1024
-"""What a pipe holds."""
+"""The capacity of a pipe on Linux."""
 
 
 class Readable(Protocol):
-    """What a photo arrives on, such as a pipe."""
+    """A stream to read a photo from, such as a pipe."""
 
     def read(self, size: int, /) -> bytes | None:
-        """Return up to `size` bytes, or the rest if it is negative; nothing at the end."""
+        """Return up to `size` bytes, or the rest if `size` is negative; nothing at the end."""
 
 
 class PhotoInput:
-    """A file with the photo that arrives on `raw`.
+    """A file with the photo that arrives on `raw`, for Pillow.
 
-    Pillow reads the structure of a photo, moving to and fro, and then its pixels, from front to back. So what was read
-    is kept until `drop_what_is_read`; afterwards, it is dropped once it has been read again.
-
+    Pillow first reads the structure of a photo, seeking back and forth, and then its pixels, from front to back. So
+    everything that was read is kept until `drop_what_is_read` is called. From then on, bytes are dropped as soon as
+    they have been read.
     """
 
     def __init__(self, raw: Readable) -> None:
@@ -28,20 +28,20 @@ class PhotoInput:
         self._has_ended = False
         self._kept = bytearray()
         self._start = 0
-        """The position of what is kept."""
+        """The position of the first byte that is kept."""
         self._at = 0
         self._drops = False
 
     def end_with(self, end: bytes) -> None:
-        """Add this at the end of the photo."""
+        """Append bytes to the end of the photo."""
         self._end = end
 
     def drop_what_is_read(self) -> None:
-        """Drop what is read from now on. It cannot be read again."""
+        """Drop bytes from now on as soon as they have been read. They cannot be read again."""
         self._drops = True
 
     def read(self, size: int = -1) -> bytes:
-        """Return `size` bytes, or all if it is negative, and fewer only at the end."""
+        """Return `size` bytes, or the rest if `size` is negative; fewer only at the end."""
         until = None if size < 0 else self._at + size
         self._fill(until)
         first = self._at - self._start
@@ -56,7 +56,7 @@ class PhotoInput:
         """Move to another position.
 
         Raises:
-            OSError: It is relative to the end, or what is there was dropped.
+            OSError: The position is relative to the end, or its bytes have been dropped.
         """
         position = offset + (self._at if whence == io.SEEK_CUR else 0)
         if whence == io.SEEK_END or position < self._start:
@@ -76,6 +76,6 @@ class PhotoInput:
                 self._has_ended = True
                 data = self._end
             self._kept += data
-            if self._drops and self._start + len(self._kept) <= self._at:  # it is skipped
+            if self._drops and self._start + len(self._kept) <= self._at:  # all of it precedes the position
                 self._start += len(self._kept)
                 self._kept.clear()

@@ -1,7 +1,8 @@
 """Makes the renditions of a photo, from its bytes to WebP files.
 
-The photo is decoded once, to no more pixels than the largest rendition needs if its decoder can do that, and shrunk to
-that size. Then, on few pixels, come colours, orientation and, each from the one before, the smaller renditions.
+The photo is decoded once, to no more pixels than the largest rendition needs if its decoder supports that, and shrunk
+to that size. The remaining steps work on few pixels: colour conversion, orientation, and the smaller renditions, each
+made from the next larger one.
 """
 
 import base64
@@ -20,14 +21,14 @@ from recipe_api.photos.renditions.child.thumbhash import thumbhash
 from recipe_api.photos.renditions.sizes import scaled
 
 _WEBP = WebPImagePlugin.WebPImageFile.format
-"""Naming the plugin here imports it, so that Pillow does not import all others to find it."""
+"""Referring to the plugin imports it, so that Pillow does not import all others to find it."""
 _QUALITY = 80
 _METHOD = 2
 """Method 4, the default, takes 1.6 times as long for 5 % fewer bytes."""
 _PLACEHOLDER_SIDE = 32
 """More than twice the highest frequency of a ThumbHash."""
 _OWN_BYTES = 80 * 1024 * 1024
-"""What this process needs beside the pixels of the photo: code, and the largest rendition while it is encoded."""
+"""What this process needs besides the pixels of the photo: code, and the largest rendition while it is encoded."""
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -37,9 +38,9 @@ _TRANSPOSITIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What displays a photo upright, by its orientation in Exif."""
+"""The transposition that turns a photo upright, by its Exif orientation."""
 _FIRST_TURNED = 5
-"""From this orientation on, width and height are exchanged."""
+"""From this orientation on, width and height are swapped."""
 
 
 class Unrenderable(Exception):
@@ -52,7 +53,7 @@ def render(
     """Return the header of the result, and the renditions.
 
     Args:
-        raw: What the photo arrives on.
+        raw: The stream with the photo.
         content_type: Its type.
         sizes: The sizes of the renditions, in ascending order.
         pixels: The limit on the photo's pixels.

@@ -8,13 +8,13 @@ from recipe_api.photos.filtering import Dimensions
 from recipe_api.photos.renditions.child.rows import Rows
 
 _BAND_BYTES = 4 * 1024 * 1024
-"""What a band takes, about. Smaller ones overlap more, and what overlaps is computed twice."""
+"""The approximate size of a band in memory. Smaller bands overlap more, and overlapping rows are computed twice."""
 _SUPPORT = 3
-"""How many rows Lanczos looks at to either side of a row of the result, for each row that it replaces."""
+"""The radius of the Lanczos filter, in rows of the result."""
 
 
 def shrunk(photo: Rows, target: Dimensions) -> Image.Image:
-    """Return the photo at these dimensions, none of which is larger than its own."""
+    """Return the photo shrunk to these dimensions, which must not exceed its own."""
     scale = photo.dimensions.height / target.height
     step = max(floor(_BAND_BYTES / (4 * photo.dimensions.width * scale)), 2 * _SUPPORT)
     result = _shrunk_band(photo, target, 0, min(step, target.height))
@@ -27,7 +27,7 @@ def shrunk(photo: Rows, target: Dimensions) -> Image.Image:
 
 
 def _shrunk_band(photo: Rows, target: Dimensions, top: int, bottom: int) -> Image.Image:
-    """Return these rows of the result."""
+    """Return the rows of the result from `top` to `bottom`."""
     width, height = photo.dimensions
     scale = height / target.height
     reach = ceil(_SUPPORT * scale)

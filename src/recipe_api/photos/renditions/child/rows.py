@@ -1,7 +1,7 @@
 """The decoded pixels of a photo, in bands of rows.
 
-Working on bands keeps intermediate images small: beside the pixels as the decoder returns them, there is no second
-copy of the whole photo, in another mode or at another width.
+Working on bands keeps intermediate images small: besides the decoder's output, there is never a second copy of the
+whole photo in another mode or at another width.
 """
 
 from abc import ABC, abstractmethod
@@ -13,7 +13,7 @@ from recipe_api.photos.filtering import Dimensions
 
 _HIGH_BYTES = [value >> 8 for value in range(65536)]
 Box = tuple[int, int, int, int]
-"""Left, upper, right and lower edge; the last two do not belong to it."""
+"""Left, upper, right and lower edge; the right and lower edges are exclusive."""
 _PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
 
 
@@ -24,7 +24,7 @@ class Rows(ABC):
 
     @abstractmethod
     def band(self, top: int, bottom: int) -> Image.Image:
-        """Return these rows, in one of the modes L, LA, RGB, RGBA and CMYK."""
+        """Return the rows from `top` to `bottom`, in one of the modes L, LA, RGB, RGBA and CMYK."""
 
 
 class RowsOfImage(Rows):
@@ -32,7 +32,7 @@ class RowsOfImage(Rows):
 
     Args:
         image: The image.
-        shown: The box that has pixels; all of the image by default. The rest is transparent, as in browsers.
+        shown: The box with decoded pixels; by default, the whole image. The rest is transparent, as in browsers.
     """
 
     def __init__(self, image: Image.Image, *, shown: Box | None = None) -> None:
@@ -42,13 +42,13 @@ class RowsOfImage(Rows):
 
     def band(self, top: int, bottom: int) -> Image.Image:
         band = in_plain_mode(self._image.crop((0, top, self.dimensions.width, bottom)))
-        if self._shown is not None and band.mode != "CMYK":  # which cannot be transparent
+        if self._shown is not None and band.mode != "CMYK":  # CMYK has no alpha channel in Pillow
             _show_only(self._shown, band, top)
         return band
 
 
 def _show_only(box: Box, band: Image.Image, top: int) -> None:
-    """Make a band, which begins at this row, transparent outside of a box."""
+    """Make a band that begins at row `top` transparent outside the box."""
     left, upper, right, lower = box
     part = (left, max(upper - top, 0), right, min(lower - top, band.height))
     alpha = Image.new("L", band.size, 0)
@@ -58,7 +58,7 @@ def _show_only(box: Box, band: Image.Image, top: int) -> None:
 
 
 class RowsOfBuffer(Rows):
-    """The pixels in a buffer of another library.
+    """The pixels in another library's buffer.
 
     Args:
         data: The pixels.

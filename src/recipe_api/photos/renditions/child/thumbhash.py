@@ -1,4 +1,4 @@
-"""Placeholders: up to 25 bytes that show what a photo looks like from afar.
+"""Computes ThumbHashes: placeholders of up to 25 bytes, which decode to a blurred version of a photo.
 
 The format is ThumbHash (https://evanw.github.io/thumbhash/): the lowest frequencies of a discrete cosine transform of
 the luminance (L), of yellow against blue (P), of red against green (Q), and of the opacity (A), unless the image is
@@ -6,7 +6,7 @@ opaque. For each, there are an average, a scale, and the other frequencies as sh
 
     3 bytes  averages of L, P and Q (6 bits each), scale of L (5 bits), whether A is included
     2 bytes  number of frequencies of L along the shorter side (3 bits), scales of P and Q (6 bits each), whether the
-             image is wider than high
+             image is wider than it is high
     1 byte   average and scale of A (4 bits each), if it is included
     rest     the other frequencies of L, P, Q and A (4 bits each)
 """
@@ -18,9 +18,9 @@ from operator import mul
 from typing import NamedTuple
 
 _OPAQUE, _TRANSPARENT = 7, 5
-"""How many frequencies of L there are along the longer side."""
+"""Number of frequencies of L along the longer side."""
 _LEAST = 3
-"""How many there are at least in each direction, and of P and Q."""
+"""Minimum number of frequencies of L in each direction, and the number of those of P and Q."""
 
 
 class _Channel(NamedTuple):
@@ -31,7 +31,7 @@ class _Channel(NamedTuple):
 
 
 def thumbhash(width: int, height: int, rgba: Sequence[int]) -> bytes:
-    """Return the ThumbHash of a small image: more than 100 pixels in a direction take time and add nothing.
+    """Return the ThumbHash of an image. It should be small: more than 100 pixels a side cost time and add nothing.
 
     Args:
         width: The number of columns.
@@ -71,14 +71,14 @@ def thumbhash(width: int, height: int, rgba: Sequence[int]) -> bytes:
 
 
 class _Bits:
-    """Numbers of a few bits, packed from the least significant bit."""
+    """A sequence of small integers, packed from the least significant bit."""
 
     def __init__(self) -> None:
         self._number = 0
         self._length = 0
 
     def add(self, value: float, bits: int) -> None:
-        """Add a number, rounded."""
+        """Append a number, rounded to an integer."""
         self._number |= _rounded(value) << self._length
         self._length += bits
 
@@ -119,5 +119,5 @@ def _wave(frequency: int, length: int) -> list[float]:
 
 
 def _rounded(value: float) -> int:
-    """Round halves up, as the reference does."""
+    """Return the nearest integer; round halves up, as the reference implementation does."""
     return floor(value + 0.5)
