@@ -33,7 +33,7 @@ def _header(scope: Scope, name: bytes) -> str | None:
     return next((value.decode("latin-1") for found, value in scope["headers"] if found == name), None)
 
 
-_SECRET_ID = re.compile(r"(?<=/uploads/)([^/]{4})[^/]+")
+_SECRET_ID = re.compile(r"(/uploads/+[^/]{4})[^/]+")
 
 
 def _without_secret(path: str) -> str:
