@@ -1,13 +1,17 @@
-"""Uploads in pieces whose pieces cannot be deleted at once: the response does not wait for the store."""
+"""Uploads in pieces while the store hangs: the response comes in time."""
 
 import httpx
+import pytest
 
+from recipe_api.uploads import staged_source
 from tests.faults.conftest import GAVE_UP, Faulty
 from tests.support.forms import jpeg
+from tests.support.problems import assert_problem
 from tests.support.proxy import Fault, Plan
 from tests.support.service import NO_TLS
 
 PENDING = "deletion pending; it will be retried"
+RETRYING = "object store request failed; retrying"
 PHOTO = jpeg(500)
 
 
@@ -44,3 +48,20 @@ def test_a_deletion_does_not_wait_for_a_store_that_hangs(faulty: Faulty) -> None
     assert response.status_code == 204
     assert faulty.nothing_is_left()
     assert not faulty.log.events(GAVE_UP)
+
+
+@pytest.mark.parametrize("call", ["GetBucket", "GetObject"])
+def test_a_completion_ends_at_its_deadline(faulty: Faulty, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    with faulty.service.client() as client:
+        upload_id = sent(client)
+        plan = Plan(call=call, fault=Fault.HELD, forever=True)
+        faulty.store.script.follow(plan)
+        with monkeypatch.context() as patched:
+            patched.setattr(staged_source, "RESPONSE_SECONDS", 1)
+            assert_problem(client.post("/recipe", json={"upload": upload_id}), 503, "storage-unavailable")
+        assert plan.struck == 1
+        assert not faulty.log.events(RETRYING), "the call has not reached its own timeout"
+        faulty.heal()
+
+        assert client.post("/recipe", json={"upload": upload_id}).status_code == 201, "the upload is still there"
+    assert faulty.in_accord()

@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from recipe_api.database.models import StagedUpload
-from recipe_api.errors import FieldMissing
+from recipe_api.errors import FieldMissing, StorageUnavailable
 from recipe_api.multipart.file import StreamingFile
 from recipe_api.read_ahead import ReadAhead
 from recipe_api.uploads.clock import RESPONSE_SECONDS
 from recipe_api.uploads.source import Ending, PhotoReader
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +58,14 @@ class StagedSource:
             UploadNotFound, UploadExpired: The upload does not exist.
             UploadIncomplete: Pieces are missing.
             RequestRefused: There is no label, or it is invalid.
+            StorageUnavailable: The deadline has passed.
         """
-        opened = self._opened = await self._open_upload()
+        opened = self._opened = await self._by_deadline(self._open_upload())
         label = self._label if self._label is not None else opened.upload.label
         if label is None:
             raise FieldMissing("The upload has no label. Send one with this request.", field="label")
         self._label = self._check_label(label)
-        return StreamingFile(opened.chunks.__anext__, filename=opened.upload.filename)
+        return StreamingFile(lambda: self._by_deadline(anext(opened.chunks)), filename=opened.upload.filename)
 
     async def finish(self) -> Ending:
         assert self._label is not None  # noqa: S101 - `photo` has set it
@@ -69,6 +73,13 @@ class StagedSource:
 
     async def matches(self, fingerprint: bytes) -> bool:  # noqa: ARG002 - the id is that of this upload alone
         return True
+
+    async def _by_deadline(self, reading: Awaitable[Result]) -> Result:
+        try:
+            async with asyncio.timeout_at(self.deadline):
+                return await reading
+        except TimeoutError as error:
+            raise StorageUnavailable("The object store is too slow. Try again later.") from error
 
     async def aclose(self) -> None:
         """Stop reading the pieces."""
