@@ -34,13 +34,13 @@ MAX_PARTS = 10_000
 """S3's limit on the parts of one object. With `PART_SIZE`, it limits a photo to 48 GiB."""
 
 PUBLIC_HYPHEN = 13
-"""Where the hyphen is in a photo's key, after `S3_KEY_PREFIX` and the milliseconds. The bucket policy publishes keys
-that have one there, so the key of a piece must not."""
+"""The index of the hyphen in a photo's key, after `S3_KEY_PREFIX` and the milliseconds. The bucket policy publishes all
+keys with a hyphen there, so the key of a piece must not have one."""
 
 DEFAULT_PHOTO_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/heic", "image/heif")
 
 DEFAULT_RENDITIONS = (320, 960, 1920)
-"""Longest sides in pixels: for a tile of a gallery, for a tile on a dense screen or half a page, and for a screen."""
+"""Longest sides in pixels: for a gallery tile, for a tile on a dense screen or half a page, and for a full screen."""
 MAX_RENDITIONS = 8
 MAX_RENDITION_SIZE = 4096
 """In pixels. Larger renditions would need more memory than a small dyno has."""
@@ -314,7 +314,7 @@ class S3Settings(_Environment):
     s3_staging_prefix: Annotated[str, AfterValidator(_staging_prefix)] = Field(
         "staged/", validation_alias="S3_STAGING_PREFIX", max_length=512
     )
-    """Of the pieces of staged uploads, used as is: not below `s3_key_prefix`."""
+    """The full prefix of the pieces of staged uploads, not relative to `s3_key_prefix`."""
     s3_endpoint_url: Annotated[HttpUrl, AfterValidator(_endpoint_url)] | None = Field(
         None, validation_alias="S3_ENDPOINT_URL"
     )
@@ -388,9 +388,9 @@ class Settings(DatabaseSettings, S3Settings):
     max_label_bytes: int = Field(1 * KIB, ge=1, le=64 * KIB, validation_alias="MAX_LABEL_BYTES")
     max_form_parts: int = Field(20, ge=2, le=1000, validation_alias="MAX_FORM_PARTS")
     max_staged_upload_bytes: int = Field(128 * MIB, ge=1, le=GIB, validation_alias="MAX_STAGED_UPLOAD_BYTES")
-    """A staged upload is read and written again while its client waits for the response."""
+    """Limited, because completion reads and rewrites the whole upload while its client waits for the response."""
     upload_seconds: int = Field(20 * 3600, ge=60, le=40 * 3600, validation_alias="UPLOAD_SECONDS")
-    """How long a staged upload may take: less than its pieces are kept."""
+    """How long a staged upload may take, which is less than its pieces are kept."""
     max_staged_uploads_per_client: int = Field(50, ge=1, le=10_000, validation_alias="MAX_STAGED_UPLOADS_PER_CLIENT")
     max_staged_bytes_per_client: int = Field(2 * GIB, ge=1, validation_alias="MAX_STAGED_BYTES_PER_CLIENT")
     body_idle_seconds: float = Field(20, gt=0, le=300, validation_alias="BODY_IDLE_SECONDS")
@@ -410,7 +410,7 @@ class Settings(DatabaseSettings, S3Settings):
     )
     """Longest sides in pixels, ascending; empty if no renditions are offered."""
     rendition_url: Annotated[str, AfterValidator(_rendition_url)] | None = Field(None, validation_alias="RENDITION_URL")
-    """The address of a rendition elsewhere, with `{size}` and `{key}`; None if this service makes them."""
+    """URL template of another service's renditions, with `{size}` and `{key}`; None if this service makes them."""
 
     root_path: Annotated[str, AfterValidator(_root_path)] = Field("", validation_alias="ROOT_PATH")
     """The path below which a reverse proxy publishes the service; empty at the root of a host."""
@@ -436,7 +436,7 @@ class Settings(DatabaseSettings, S3Settings):
 
     @property
     def max_staged_bytes(self) -> int:
-        """The size of the largest photo that may be sent in pieces."""
+        """The maximum size in bytes of a photo that is sent in pieces."""
         return min(self.max_staged_upload_bytes, self.max_upload_bytes)
 
     @property

@@ -105,10 +105,10 @@ def test_a_second_run_has_nothing_to_do(render: Run, service: Service) -> None:
 
     assert (first.returncode, second.returncode) == (0, 0)
     assert first.stdout == (
-        "Checked 1 photos: 0 lacked nothing, 1 rendered, 0 being rendered by another process, 0 failed, 0 given up, "
+        "Checked 1 photos: 0 already complete, 1 rendered, 0 being rendered by another process, 0 failed, 0 given up, "
         "0 missing.\n"
     )
-    assert "1 lacked nothing, 0 rendered" in second.stdout
+    assert "1 already complete, 0 rendered" in second.stdout
 
 
 def test_it_makes_sizes_that_were_added_to_the_settings(render: Run, service: Service, backstage: Backstage) -> None:
@@ -145,7 +145,7 @@ def test_photos_that_cannot_be_rendered_are_reported_and_do_not_stop_it(
     assert done.stdout.splitlines()[:2] == [f"missing   {gone['key']}", f"given up  {huge['key']}"]
     assert "1 rendered" in done.stdout
     assert "1 given up, 1 missing" in done.stdout
-    assert done.stdout.splitlines()[-1] == "Photos that were given up are retried only with --all."
+    assert done.stdout.splitlines()[-1] == "Use --all to retry photos that were given up."
     assert '"event": "photo cannot be rendered"' in done.stderr
     assert backstage.objects() == sorted([*objects_of(recipe), huge["key"]])
 
@@ -315,7 +315,7 @@ def test_progress_is_shown_only_on_a_terminal(environment: dict[str, str], rende
         os.close(ours)
 
     assert done.returncode == 0
-    assert shown.startswith("\r\x1b[K0 photos, 0 rendered, 0 not\r")
+    assert shown.startswith("\r\x1b[K0 photos, 0 rendered, 0 not rendered\r")
     assert shown.endswith("\r\x1b[K")  # and is gone at the end
 
 

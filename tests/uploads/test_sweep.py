@@ -753,7 +753,7 @@ def test_a_rendition_does_not_show_that_bucket_and_table_belong_together(make_se
     rendition = stores.rendition(missing, 320)
     orphan = stores.rendition(key_of(2), 320)
 
-    with pytest.raises(DoubtfulSettings, match="No row was found whose object is in the bucket"):
+    with pytest.raises(DoubtfulSettings, match="No row was found whose photo is in the bucket"):
         swept(make_settings(), fix=True)
 
     assert stores.objects() == {rendition, orphan}

@@ -1,4 +1,4 @@
-"""The progress of a command, on a terminal."""
+"""Shows the progress of a command on a terminal."""
 
 import asyncio
 import sys

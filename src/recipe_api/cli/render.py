@@ -1,4 +1,4 @@
-"""`recipe-api render`: makes the renditions that are missing."""
+"""`recipe-api render`: makes missing renditions."""
 
 import argparse
 import asyncio
@@ -25,15 +25,15 @@ COMPLETE, INCOMPLETE = 0, 1
 TERMINATED = 128 + 15  # the exit code that shells report for SIGTERM
 
 _DESCRIPTION = """\
-Makes the renditions that RENDITIONS asks for and that are missing, from the newest photo to the oldest: those of photos
-that are older than the setting, or for which the service has had no time. It can be stopped and started again at any
-time, and run beside the service and more than once: a photo that another process is rendering is skipped. On one
-machine, photos are rendered one after another, with low priority.
+Makes all missing renditions of the sizes in RENDITIONS, from the newest photo to the oldest. Renditions are missing if
+a photo was uploaded before the setting was changed, or while the service was busy. The command can be stopped and
+restarted at any time, and can run alongside the service and more than once: a photo that another process is rendering
+is skipped. On each machine, photos are rendered one at a time, with low priority.
 
-It prints the photos for which this did not work:
+It prints each photo that it could not render:
   failed    this attempt failed; another one may succeed
-  given up  it failed three times, or cannot succeed; --all tries again
-  missing   the bucket does not contain the photo, which the sweep also reports
+  given up  three attempts failed, or the photo cannot be rendered; --all tries again
+  missing   the bucket does not contain the photo; the sweep reports it too
 
 Exit code: 0 all photos that can be rendered have their renditions, or another process is making them; 1 some attempts
 failed; 2 invalid settings or arguments; 3 the bucket or the database is unavailable.
@@ -44,7 +44,7 @@ def add_to(commands: "Commands") -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "render",
-        help="make the renditions of photos that are missing",
+        help="make missing renditions of photos",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -59,7 +59,7 @@ def add_to(commands: "Commands") -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Make the renditions and return the exit code."""
+    """Make the missing renditions and return the exit code."""
     settings = Settings.from_environment(os.environ)
     if not settings.renditions:
         raise SettingsError("RENDITIONS is empty, so photos have no renditions")
@@ -88,7 +88,7 @@ async def _render(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _end_in_order_on_sigterm() -> None:
-    """Let SIGTERM do what Ctrl-C does: cancel the task, which ends the child and releases the photo."""
+    """Let SIGTERM cancel the task, as Ctrl-C does, which ends the child and releases the photo."""
     task = asyncio.current_task()
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -96,7 +96,7 @@ def _end_in_order_on_sigterm() -> None:
 
 def _progress(tally: Tally) -> str:
     made, others = tally.results[Result.MADE], tally.results.total() - tally.results[Result.MADE]
-    return f"{tally.rows:,} photos, {made:,} rendered, {others:,} not"
+    return f"{tally.rows:,} photos, {made:,} rendered, {others:,} not rendered"
 
 
 def _report(attempt: Attempt) -> None:
@@ -115,13 +115,13 @@ def _report_totals(tally: Tally, *, as_json: bool) -> None:
         print(json.dumps({"sum": {**asdict(tally), "results": results}}))
         return
     print(
-        f"Checked {tally.rows:,} photos: {tally.complete:,} lacked nothing, {results[Result.MADE]:,} rendered, "
+        f"Checked {tally.rows:,} photos: {tally.complete:,} already complete, {results[Result.MADE]:,} rendered, "
         f"{results[Result.BUSY]:,} being rendered by another process, {results[Result.FAILED]:,} failed, "
         f"{results[Result.GIVEN_UP]:,} given up, {results[Result.MISSING]:,} missing."
     )
     if tally.other_bucket:
         print(f"{tally.other_bucket:,} photos are in another bucket; they were left alone.")
     if results[Result.FAILED]:
-        print("Run it again to retry those that failed.")
+        print("Run the command again to retry those that failed.")
     if results[Result.GIVEN_UP]:
-        print("Photos that were given up are retried only with --all.")
+        print("Use --all to retry photos that were given up.")

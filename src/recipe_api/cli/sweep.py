@@ -32,7 +32,7 @@ Compares the bucket with the database in one pass, and reports:
   pending   a deletion that has not worked yet, whatever its age
   orphan    an object without a row, older than the grace period
   missing   a row without its photo
-  lost      a rendition that a row mentions and that has no object
+  lost      a rendition that a row mentions but that has no object
   dangling  a multipart upload that nobody completed, older than the grace period
   expired   an upload in pieces that was not completed in time
 

@@ -1,7 +1,7 @@
-"""Where a bucket is and who signs for it, for requests that aioboto3 does not make itself.
+"""The address of a bucket and the credentials for it, for requests that do not go through aioboto3.
 
-Both come from aioboto3, so that they are right in every setup: virtual-host and path addressing, all partitions, custom
-endpoints, and every source of credentials.
+Both come from aioboto3, so that they are correct in every configuration: virtual-host and path addressing, all
+partitions, custom endpoints, and all credential providers.
 """
 
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ _PROBE = "probe"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """A bucket, as clients of the S3 API reach it."""
+    """A bucket's address, region and credentials."""
 
     bucket_url: str
     """Without a trailing slash."""
     region: str
     """For the signature."""
     credentials: Any
-    """botocore's. Request them for each signature, so that they are refreshed when due."""
+    """botocore's credentials. Get them anew for each signature, so that they are refreshed when due."""
 
 
 async def endpoint_of(session: "aioboto3.Session", client: "S3Client", bucket: str) -> Endpoint:
@@ -38,7 +38,7 @@ async def endpoint_of(session: "aioboto3.Session", client: "S3Client", bucket: s
 
 
 async def _bucket_url(client: "S3Client", bucket: str) -> str:
-    """Return the address that the client would use. It signs nothing, as there may be no credentials yet."""
+    """Return the address that the client would use. Nothing is signed, because there may be no credentials yet."""
     unsigned = "choose-signer.s3.GetObject"
     client.meta.events.register(unsigned, disable_signing)
     try:

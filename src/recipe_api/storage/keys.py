@@ -30,23 +30,23 @@ def new_key(created_at: datetime, *, prefix: str, extension: str) -> str:
 
 
 def new_staged_stem(created_at: datetime, *, prefix: str) -> str:
-    """Return what the keys of all pieces of a new staged upload have in common."""
+    """Return the common beginning of the keys of a new staged upload's pieces."""
     return new_key(created_at, prefix=prefix, extension="part").removesuffix(".part")
 
 
 def piece_stem(key: str, *, prefix: str) -> str | None:
-    """Return the stem in the key of a piece; None if it is not one under this prefix."""
+    """Return the stem of a piece's key; None if the key is not that of a piece under this prefix."""
     match = _PIECE.fullmatch(key.removeprefix(prefix)) if key.startswith(prefix) else None
     return prefix + match["stem"] if match else None
 
 
 def piece_key(stem: str, number: int) -> str:
-    """Return the key of a piece, numbered from 1. Keys of one upload sort like the numbers."""
+    """Return the key of a piece, numbered from 1. The keys of an upload sort in the order of the numbers."""
     return f"{stem}_{number:05d}.part"
 
 
 def stem(key: str) -> str:
-    """Return what the key of a photo and the keys of its renditions have in common, including the prefix."""
+    """Return the common beginning of a photo's key and its renditions' keys, including the prefix."""
     rendition = _RENDITION.fullmatch(key)
     return rendition["stem"] if rendition else key.rpartition(".")[0]
 
@@ -62,7 +62,7 @@ def rendition_key(key: str, size: int) -> str:
 
 
 def rendition_size(key: str) -> int | None:
-    """Return the size in the key of a rendition; None if it is not one."""
+    """Return the size in a rendition's key; None if the key is not that of a rendition."""
     rendition = _RENDITION.fullmatch(key)
     return int(rendition["size"]) if rendition else None
 

@@ -1,4 +1,4 @@
-"""Presigned URLs, with which clients without credentials write single objects.
+"""Signs URLs to which clients without credentials can write single objects.
 
 The length of the object is part of the signature, so the store rejects a body of any other length. Nothing else of the
 body is fixed: a client may write other bytes under the same key until the URL expires.

@@ -86,7 +86,8 @@ class ObjectStore(Protocol):
         """Return a URL to which anyone may PUT an object of exactly `size` bytes, until it expires.
 
         The request needs no header besides `Content-Length`, and the object gets no attributes. Unlike `put`, such a
-        request replaces an existing object. The URL expires earlier if it is signed with temporary credentials that do.
+        request replaces an existing object. If the URL is signed with temporary credentials, it expires with them at
+        the latest.
         """
         ...
 

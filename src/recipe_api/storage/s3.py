@@ -35,7 +35,7 @@ DENIED_SECONDS = 60
 """How long the service is not ready after the store denied a write and none has succeeded since."""
 
 READ_BYTES = 256 * KIB
-"""The most that is read of an object at once."""
+"""The maximum size of a chunk when an object is read."""
 
 _WRITES = {"PutObject", "CreateMultipartUpload"}
 _UPLOAD_GONE = {"NoSuchUpload", "404"}
@@ -142,7 +142,7 @@ class S3Store:
         with self._translate_errors("GetObject", key):
             found = await retry(lambda: self._client.get_object(Bucket=self._bucket, Key=key))
             body = found["Body"]
-            async with body:  # yields the response beneath it, which does not check the length
+            async with body:  # its `as` target would be the underlying response, which does not check the length
                 while chunk := await body.read(READ_BYTES):
                     yield chunk
 

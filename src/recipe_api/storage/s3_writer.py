@@ -31,7 +31,7 @@ class WriteOptions:
     acl: str | None = None
     """The canned ACL of each object."""
     private_prefix: str | None = None
-    """Where objects get no ACL."""
+    """The prefix of private objects, which get no ACL."""
 
     def acl_of(self, key: str) -> str | None:
         """Return the canned ACL of one object."""

@@ -78,7 +78,7 @@ def presign(
     time: datetime,
     expires_seconds: int,
 ) -> str:
-    """Return the query that authorizes whoever has the URL to send this request, with any body.
+    """Return the query string of a presigned URL, with which anyone can send this request, with any body.
 
     The store rejects the request if one of these headers differs.
 

@@ -1,8 +1,8 @@
-"""Makes the renditions that are missing, photo by photo, from the newest to the oldest.
+"""Makes missing renditions, photo by photo, from the newest to the oldest.
 
-Renditions are missing where a photo is older than the settings that ask for them, or where the service had too many
-photos waiting. Rows are read in pages, so that this takes constant memory for any number of them. Several backfills can
-run at once, beside the service: a photo that another process is rendering is skipped.
+Renditions are missing if a photo was uploaded before their sizes were configured, or while the service's queue was
+full. Rows are read in pages, so memory use is constant for any number of them. Several backfills can run at once,
+alongside the service: a photo that another process is rendering is skipped.
 """
 
 from collections import Counter
@@ -21,11 +21,11 @@ from recipe_api.uploads.renderer import Outcome, Renderer
 PAGE = 200
 """Rows per query."""
 PATIENCE = 3
-"""Failures of the store in succession after which it is considered unavailable. One may be due to a single object."""
+"""Number of consecutive store failures after which the store counts as unavailable. One may concern a single object."""
 
 
 class Result(StrEnum):
-    """What became of a photo that lacked renditions."""
+    """The result for a photo that lacked renditions."""
 
     MADE = "made"
     BUSY = "busy"
@@ -48,7 +48,7 @@ _RESULTS = {
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A photo that lacked renditions, and what became of it."""
+    """A photo that lacked renditions, and the result."""
 
     recipe: Recipe
     result: Result
@@ -56,7 +56,7 @@ class Attempt:
 
 @dataclass(slots=True)
 class Tally:
-    """What a backfill has counted so far."""
+    """The counts of a backfill so far."""
 
     rows: int = 0
     complete: int = 0
@@ -92,7 +92,7 @@ class Backfill:
             retry_given_up: Also try photos that were given up earlier.
 
         Raises:
-            StorageUnavailable, DatabaseUnavailable: It cannot continue. What was made is recorded.
+            StorageUnavailable, DatabaseUnavailable: The backfill cannot continue. What it has made is recorded.
         """
         async for recipe in self._newest_first(since):
             self.tally.rows += 1

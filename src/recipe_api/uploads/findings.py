@@ -1,4 +1,4 @@
-"""What a sweep looks for, and what it has found."""
+"""The scope of a sweep, its findings, and its counts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Tally:
-    """What a sweep has counted so far."""
+    """The counts of a sweep so far."""
 
     objects: int = 0
     renditions: int = 0
@@ -68,7 +68,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Territory:
-    """The objects that a sweep is about."""
+    """The objects that a sweep considers."""
 
     prefix: str
     """The prefix of the keys of photos."""

@@ -18,12 +18,12 @@ from recipe_api.units import MIB
 from recipe_api.uploads.current_bucket import CurrentBucket
 
 PIECE_BYTES = 8 * MIB
-"""What a client sends again at most, after its connection broke: some seconds on a phone."""
+"""The most that a client has to send again after its connection was lost: a few seconds on a phone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece as it was announced."""
+    """A piece of an announced photo."""
 
     number: int
     """From 1."""
@@ -63,7 +63,8 @@ async def arrived(inventory: Inventory, upload: StagedUpload) -> set[int]:
 async def read_pieces(store: ObjectStore, pieces: Sequence[Piece]) -> AsyncGenerator[memoryview]:
     """Yield the bytes of all pieces in order, and then empty views.
 
-    A client may replace a piece at any time. What is yielded is what was read, and its size is what was announced.
+    A client may replace a piece at any time. The pipeline stores only the bytes that are yielded here, and their total
+    size is the announced one.
 
     Raises:
         UploadIncomplete: A piece was replaced by one of another size.
@@ -77,6 +78,6 @@ async def read_pieces(store: ObjectStore, pieces: Sequence[Piece]) -> AsyncGener
                     break
                 yield memoryview(chunk)
         if left:
-            raise UploadIncomplete(f"Piece {piece.number} does not have {piece.size} bytes any more. Send it again.")
-    while True:  # a reader may ask again after the end
+            raise UploadIncomplete(f"Piece {piece.number} no longer has {piece.size} bytes. Send it again.")
+    while True:  # a reader may read again after the end
         yield EMPTY

@@ -1,8 +1,8 @@
-"""The photos of this process that wait for their renditions.
+"""The queue of photos that this process will render.
 
-A new photo is offered after its upload, and may be dropped: a viewer who requests a rendition that does not exist puts
-the photo at the head of the queue, and `recipe-api render` makes what is missing. Photos are rendered one at a time,
-and all viewers who wait for the same photo share one rendering.
+A new photo is offered after its upload, and dropped if the queue is full. That does no harm: a request for a missing
+rendition puts the photo at the head of the queue, and `recipe-api render` makes all missing ones. Photos are rendered
+one at a time, and all viewers who wait for the same photo share one rendering.
 """
 
 import asyncio
@@ -31,11 +31,11 @@ class RenderQueue:
         self._is_filled = asyncio.Event()
 
     def offer(self, recipe_id: UUID) -> bool:
-        """Append a photo, unless the queue is full. Return whether the photo is in the queue."""
+        """Append a photo unless the queue is full. Return whether the photo is in the queue."""
         return self._append(recipe_id) is not None
 
     async def render_now(self, recipe_id: UUID) -> Outcome:
-        """Put a photo at the head of the queue, and wait until it has been rendered."""
+        """Put a photo at the head of the queue and wait until it has been rendered."""
         rendering = self._append(recipe_id)
         if rendering is None:
             return Outcome.BUSY
@@ -45,7 +45,7 @@ class RenderQueue:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Render the photos in the queue, for as long as the block lasts."""
+        """Render the photos in the queue until the block ends."""
         task = asyncio.create_task(self._run(), name="renditions")
         try:
             yield

@@ -1,9 +1,9 @@
 """Makes the renditions of one photo: reads it from the store, has a child process decode it, and stores the results.
 
-A rendition depends only on its photo, which never changes. So it can be made again at any time, by any process, and
-nothing is lost if that fails. The order of the steps ensures that whatever is left by a crash is found: the attempt is
-counted before the photo is decoded, the objects are written before the row mentions them, and if the recipe was deleted
-in the meantime, the objects are deleted again.
+A rendition depends only on its photo, which never changes. So any process can make it again at any time, and nothing is
+lost if an attempt fails. The order of the steps ensures that nothing is left behind by a crash: the attempt is counted
+before the photo is decoded, the objects are written before the row mentions them, and if the recipe was deleted in the
+meantime, the objects are deleted again.
 """
 
 import asyncio
@@ -25,22 +25,22 @@ from recipe_api.uploads.rendition_objects import RenditionObjects
 from recipe_api.uploads.rendition_policy import RenditionPolicy
 
 ATTEMPT_SECONDS = 90
-"""How long an attempt may take, including reading the photo and storing the renditions. Shorter than the claim."""
+"""How long an attempt may take, including reading the photo and storing the renditions; less than a claim lasts."""
 
 _log = structlog.get_logger(__name__)
 
 
 class Outcome(StrEnum):
-    """What became of an attempt to render a photo."""
+    """The outcome of an attempt to render a photo."""
 
     DONE = "done"
-    """All of its renditions exist."""
+    """All renditions of the photo exist."""
     BUSY = "busy"
-    """Another process is making them."""
+    """Another process is rendering the photo."""
     FAILED = "failed"
     """This attempt failed. Another one may succeed."""
     GIVEN_UP = "given up"
-    """They cannot be made."""
+    """The photo cannot be rendered."""
 
 
 class Renderer:
@@ -50,8 +50,8 @@ class Renderer:
         recipes: The table of recipes.
         renderings: The table of attempts.
         objects: The bucket's photos and renditions.
-        policy: Which renditions are wanted.
-        slot: Held while a photo is decoded, so that it is one at a time on this machine.
+        policy: The renditions that are configured.
+        slot: Held while a photo is rendered, so that this machine renders one photo at a time.
         limits: The limits of the child process that decodes it.
         undo: Runs cleanup to completion.
     """
@@ -76,7 +76,7 @@ class Renderer:
         self._undo = undo
 
     async def render(self, recipe_id: UUID) -> Outcome:
-        """Make the renditions of a photo that do not exist yet.
+        """Make the missing renditions of a photo.
 
         Raises:
             RecipeNotFound: No recipe has this id.
@@ -96,7 +96,7 @@ class Renderer:
             return Outcome.FAILED
 
     async def allow_retry(self, recipe_id: UUID) -> None:
-        """Permit new attempts at a photo that was given up."""
+        """Allow new attempts at a photo that was given up."""
         await self._renderings.allow_retry(recipe_id)
 
     async def _attempt(self, recipe: Recipe, sizes: Sequence[int], *, lock: int) -> Outcome:
@@ -131,7 +131,7 @@ class Renderer:
         return Outcome.DONE
 
     async def _release(self, recipe_id: UUID, holder: UUID) -> None:
-        """End an attempt whose failure is not the photo's fault."""
+        """End an attempt that failed for a reason other than the photo."""
         await self._undo.run(self._renderings.end(recipe_id, holder, counts=False), what=f"releasing {recipe_id}")
 
     async def _keep(self, recipe: Recipe, rendered: Rendered) -> None:

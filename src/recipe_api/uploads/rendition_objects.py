@@ -1,4 +1,4 @@
-"""The objects of photos and their renditions, as the renderer uses them."""
+"""Reads photos and writes renditions, for the renderer."""
 
 from collections.abc import AsyncGenerator, Collection
 
@@ -49,7 +49,7 @@ class RenditionObjects:
         try:
             await self._store.put(key, Body(data), attributes)
         except StorageUnavailable:
-            # It was rejected if an attempt has written it that was interrupted before it could record it.
+            # The store rejects the write if an interrupted attempt has written the rendition but not recorded it.
             if not await self._inventory.exists(key):
                 raise
 

@@ -1,7 +1,7 @@
 """Which renditions a photo has, and where each can be fetched.
 
 A rendition is a smaller WebP image of a photo. It has a link from the beginning: a path of this service until it has
-been made, and its public address from then on. The path works for ever, so no link that was handed out breaks.
+been made, and its public address from then on. The path keeps working, so no link ever breaks.
 """
 
 from collections.abc import Collection, Sequence
@@ -24,7 +24,7 @@ class Link:
     """A rendition that a photo has or will have."""
 
     size: int
-    """The longest side in pixels for which it is made; a smaller photo keeps its own size."""
+    """The configured longest side in pixels. A smaller photo is not enlarged."""
     width: int
     height: int
     content_type: str | None
@@ -35,7 +35,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenditionPolicy:
-    """The renditions that the settings ask for."""
+    """The renditions that are configured."""
 
     sizes: Sequence[int]
     """Longest sides in pixels, ascending."""
@@ -72,7 +72,7 @@ class RenditionPolicy:
         return rendition_address(recipe, size) if size in made(recipe) else None
 
     def missing(self, recipe: RecipeBase) -> list[int]:
-        """Return the sizes that this service is to make and has not made; all of them if the dimensions are unknown."""
+        """Return the sizes that this service has yet to make; all of them if the dimensions are unknown."""
         if not self.are_made_here or recipe.content_type not in RENDERABLE:
             return []
         wanted = self.sizes
@@ -105,7 +105,7 @@ def objects_of(recipe: Recipe, *, sizes: Collection[int]) -> list[ObjectRef]:
 
     Args:
         recipe: The recipe.
-        sizes: Sizes that may have been made although the row does not contain them, or may be at this moment.
+        sizes: Sizes that may have been made, or are being made, although the row does not contain them.
     """
     photo = photo_of(recipe)
     if recipe.content_type not in RENDERABLE:

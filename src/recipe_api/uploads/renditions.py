@@ -1,4 +1,4 @@
-"""Finds the rendition of a photo that somebody wants to see, and makes it if it does not exist yet."""
+"""Locates the requested rendition of a photo, and makes it first if it does not exist yet."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ class Found:
 
     address: str
     is_final: bool
-    """Whether this is the rendition, and not a substitute until it has been made."""
+    """Whether this is the final address, rather than that of a substitute until the rendition has been made."""
 
 
 class Renditions:
@@ -39,17 +39,17 @@ class Renditions:
 
     @asynccontextmanager
     async def making(self) -> AsyncIterator[None]:
-        """Make renditions for as long as the block lasts."""
+        """Make renditions until the block ends."""
         async with self._queue.running():
             yield
 
     def offer(self, recipe: RecipeBase) -> None:
-        """Have the renditions of a new photo made soon. They may not be, if many photos are waiting."""
+        """Queue a new photo for rendering. If the queue is full, its renditions are made later on request."""
         if self._policy.missing(recipe):
             self._queue.offer(recipe.id)
 
     async def locate(self, recipe_id: UUID, size: int) -> Found:
-        """Return the address of a rendition, or of what to show in its place.
+        """Return the address of a rendition, or of a substitute.
 
         Args:
             recipe_id: The recipe.
@@ -79,7 +79,7 @@ class Renditions:
         return None if self._policy.missing(recipe) else recipe.location
 
     async def _render(self, recipe: Recipe) -> Outcome:
-        """Render a photo, or wait until another process has. Return what is known when the time is up."""
+        """Render a photo, or wait until another process has. Return `BUSY` if that takes longer than `WAIT_SECONDS`."""
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 while True:

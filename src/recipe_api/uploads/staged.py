@@ -1,9 +1,8 @@
-"""Staged uploads: photos that clients put straight to the object store, in pieces, and then turn into a recipe.
+"""Staged uploads: photos that clients upload directly to the object store, in pieces, and then turn into a recipe.
 
-A client announces a photo, gets an address to put each piece to, and may send the pieces in any order, again after a
-broken connection, and through any process. Completing the upload reads the pieces in order through the same pipeline as
-a form. So the recipe's object is a new one, made of the bytes that were verified, whatever a client did to its pieces
-before or does to them afterwards.
+A client announces a photo and gets a presigned URL for each piece. It may send the pieces in any order, and again after
+a lost connection. Completing the upload reads the pieces in order through the same pipeline as a form. So the recipe's
+object is a new one, made from the verified bytes, even if the client replaces pieces before or after completion.
 
 Completion uses the mechanism of idempotency keys, with the id of the upload as the key: one request at a time completes
 an upload, a repeated request gets the same recipe, and the row is inserted only while the claim is held.
@@ -41,17 +40,17 @@ from recipe_api.uploads.staged_source import OpenedUpload, StagedSource
 ID_BYTES = 16
 """128 bits, because the id is a secret."""
 URL_SECONDS = 3600
-"""How long the address of a piece is valid. A client gets new ones from the upload itself."""
+"""How long a presigned URL is valid. `Staging.get` returns new ones."""
 
 _SCOPE = "staged:upload"
-"""The scope of completions among the idempotency keys. The name of an API token contains no colon."""
+"""The scope of completions' idempotency keys. It differs from all names of API tokens, which contain no colon."""
 _SHOWN_NUMBERS = 20
 _REJECTED_PHOTO = (UnsupportedFile, PhotoMalformed, FileTooLarge)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
-    """What a client announces."""
+    """A photo as the client announces it."""
 
     filename: str
     size: int
@@ -61,16 +60,16 @@ class Announcement:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A piece, and where to put it."""
+    """A piece and the URL to upload it to."""
 
     piece: Piece
     url: str | None
-    """The presigned address for a PUT; None if the piece has arrived."""
+    """The presigned URL for a PUT; None if the piece has arrived."""
 
 
 @dataclass(frozen=True, slots=True)
 class StagedState:
-    """An upload, and how far it has got."""
+    """An upload and the state of its pieces."""
 
     upload: StagedUpload
     targets: Sequence[Target]
@@ -80,14 +79,14 @@ class Staging:
     """The operations on staged uploads. Every method may raise `StorageUnavailable` or `DatabaseUnavailable`.
 
     Args:
-        uploads: The pipeline.
+        uploads: The upload pipeline.
         staged_uploads: The table of staged uploads.
         store: The bucket.
         inventory: Lists the pieces.
         deletions: Deletes the pieces.
         undo: Runs cleanup to completion.
         prefix: The prefix of the keys of pieces.
-        max_bytes: The size of the largest photo, in bytes.
+        max_bytes: The maximum size of a photo in bytes.
     """
 
     def __init__(
@@ -113,7 +112,7 @@ class Staging:
         self._max_bytes = max_bytes
 
     async def begin(self, announcement: Announcement, *, owner: str) -> StagedState:
-        """Begin an upload.
+        """Start an upload.
 
         Raises:
             RequestRefused: The label or the size is invalid.
@@ -135,7 +134,7 @@ class Staging:
         return StagedState(await self._staged_uploads.add(upload), targets)
 
     async def get(self, upload_id: str) -> StagedState:
-        """Return an upload, with new addresses for the pieces that have not arrived.
+        """Return an upload, with new URLs for the pieces that have not arrived.
 
         Raises:
             UploadNotFound: No upload has this id.
@@ -155,7 +154,7 @@ class Staging:
         await self._discard(upload_id)
 
     async def complete(self, upload_id: str, *, label: str | None, client: ClientContext) -> Created:
-        """Make a recipe of an upload, or return the one that was made of it.
+        """Make a recipe from an upload, or return the recipe that was already made from it.
 
         Args:
             upload_id: The upload.
@@ -167,7 +166,7 @@ class Staging:
             UploadExpired: It has expired.
             UploadIncomplete: Pieces are missing.
             UploadInProgress: Another request is completing it.
-            RequestRefused: The photo or the label is invalid. If it is the photo, the upload no longer exists.
+            RequestRefused: The photo or the label is invalid. If the photo is, the upload has been deleted.
         """
         open_upload = partial(self._open, upload_id)
         async with aclosing(StagedSource(open_upload, label=label, check_label=self._policy.check_label)) as source:
@@ -202,7 +201,7 @@ class Staging:
         ]
 
     async def _discard_if_possible(self, upload_id: str) -> None:
-        """Delete an upload that has ended. If the database is unavailable, it expires instead."""
+        """Delete an upload that is completed or rejected. If the database is unavailable, it expires instead."""
         with suppress(DatabaseUnavailable):  # already logged; the outcome of the upload does not depend on it
             await self._discard(upload_id)
 
@@ -221,13 +220,13 @@ class Staging:
             raise InvalidField("size: The photo is empty.", field="size")
         if size > self._max_bytes:
             raise FileTooLarge(
-                f"A photo that is sent in pieces may have at most {size_in_words(self._max_bytes)}. Send less.",
+                f"A photo in pieces may have at most {size_in_words(self._max_bytes)}. Send a smaller one.",
                 field="size",
             )
 
 
 def _listed(numbers: Sequence[int]) -> str:
-    """Return numbers in words, not more of them than anyone reads."""
+    """Return a list of the first numbers and the count of the others."""
     shown = ", ".join(str(number) for number in numbers[:_SHOWN_NUMBERS])
     rest = len(numbers) - _SHOWN_NUMBERS
     return f"{shown} and {rest} more" if rest > 0 else shown

@@ -1,4 +1,4 @@
-"""A staged upload as a source of the pipeline."""
+"""The source that reads a staged upload for the upload pipeline."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -17,14 +17,14 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class OpenedUpload:
-    """An upload whose pieces have all arrived, and their bytes, followed by empty views."""
+    """An upload whose pieces have all arrived, with their bytes, followed by empty views."""
 
     upload: StagedUpload
     chunks: AsyncGenerator[memoryview]
 
 
 class StagedSource:
-    """The pieces of one upload, in order. They are looked up when the photo is requested, not before.
+    """The pieces of one upload, in order. They are looked up only when `photo` is called.
 
     Args:
         open_upload: Returns the upload and its bytes.
@@ -52,7 +52,7 @@ class StagedSource:
         return self._opened.upload.size if self._opened else None
 
     async def photo(self) -> PhotoReader:
-        """Look the pieces up.
+        """Look up the pieces and return a reader of their bytes.
 
         Raises:
             UploadNotFound, UploadExpired: The upload does not exist.
@@ -71,7 +71,7 @@ class StagedSource:
         assert self._label is not None  # noqa: S101 - `photo` has set it
         return Ending(label=self._label, deadline=self.deadline)
 
-    async def matches(self, fingerprint: bytes) -> bool:  # noqa: ARG002 - the id is that of this upload alone
+    async def matches(self, fingerprint: bytes) -> bool:  # noqa: ARG002 - the id identifies exactly one upload
         return True
 
     async def _by_deadline(self, reading: Awaitable[Result]) -> Result:

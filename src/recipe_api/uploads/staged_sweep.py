@@ -1,7 +1,8 @@
-"""The part of the sweep that looks after staged uploads: those that have expired, and pieces of no upload.
+"""The part of the sweep for staged uploads: finds expired uploads and orphaned pieces.
 
-The row of an upload is inserted before its first piece can be written, and deleted together with the pending deletions
-of its pieces. So a piece without a row is left over, for instance because its client sent it after the completion.
+The row of an upload is inserted before its first piece can be written, and deleted in the commit that makes the
+deletion of its pieces pending. So a piece without a row is an orphan, for example because the client sent it after
+completion.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -21,14 +22,14 @@ EXPIRED_BATCH = 16
 
 
 class StagedSweep:
-    """Finds what is left of staged uploads.
+    """Finds expired staged uploads and orphaned pieces.
 
     Args:
         inventory: Lists the bucket.
         staged_uploads: The table of staged uploads.
         deletions: Deletes pieces.
         prefix: The prefix of the keys of pieces.
-        cutoff: The time before which a piece must have been written to be considered.
+        cutoff: Pieces that were written later than this are skipped.
         tally: Counts the findings.
     """
 
@@ -53,8 +54,8 @@ class StagedSweep:
         """Yield each finding as soon as it is confirmed.
 
         Args:
-            fix: Delete expired uploads with their pieces, and pieces of no upload.
-            confirm: Called before anything is deleted; raises if it must not be.
+            fix: Delete expired uploads with their pieces, and orphaned pieces.
+            confirm: Called before each deletion; raises an exception if the sweep must stop.
         """
         async for finding in self._expired(fix=fix, confirm=confirm):
             yield finding

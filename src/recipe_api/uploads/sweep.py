@@ -149,7 +149,7 @@ class Sweep:
         stem_of_row, has_photo = "", False
         async for listed, key in outer_join(objects, recorded, key=lambda listed: listed.key):
             if listed is not None and listed.key.startswith(self._staging_prefix):
-                continue  # a piece, which a row has no key of
+                continue  # a piece of a staged upload, which no row of this table mentions
             either = listed.key if listed is not None else key or ""
             is_rendition = keys.rendition_size(either) is not None
             if key is not None and not is_rendition:
@@ -159,7 +159,7 @@ class Sweep:
             if keys.creation_time(either, prefix=self._prefix) is None:
                 self.tally.foreign += listed is not None
             elif listed is None:
-                if has_photo or not is_rendition:  # without its photo, a rendition is not missed
+                if has_photo or not is_rendition:  # if the photo is missing, its renditions are not reported as lost
                     yield None, key
             elif key is None and not is_of_row and listed.modified <= self._cutoff:
                 yield listed, None
@@ -302,7 +302,7 @@ class Sweep:
             self._verified = self.tally.pairs > 0 or await self._any_newest_exists(missing)
         if not self._verified:
             raise DoubtfulSettings(
-                "No row was found whose object is in the bucket. Do S3_BUCKET, S3_KEY_PREFIX and DATABASE_URL belong "
+                "No row was found whose photo is in the bucket. Do S3_BUCKET, S3_KEY_PREFIX and DATABASE_URL belong "
                 "to the same service? If they do, use --force to continue."
             )
 

@@ -37,7 +37,7 @@ _SECRET_ID = re.compile(r"(/uploads/+[^/]{4})[^/]+")
 
 
 def _without_secret(path: str) -> str:
-    """Return a path to log: of the id of a staged upload, which permits completing it, only the first characters."""
+    """Return the path for the log, with the secret id of a staged upload cut after four characters."""
     return _SECRET_ID.sub(r"\1…", path) if "/uploads/" in path else path
 
 
@@ -154,8 +154,8 @@ async def _drain(receive: Receive) -> None:
 class SecurityHeaders:
     """Adds headers that forbid browsers to guess types, to frame or embed pages, and to send a referrer to other hosts.
 
-    Over HTTPS, it adds `Strict-Transport-Security` as well. Scripts and style sheets get only what applies to them, as
-    there are many: the policies of the page that loads them apply to them anyway.
+    Over HTTPS, it adds `Strict-Transport-Security` as well. Scripts and style sheets, of which a page loads many, do
+    not get the headers of documents: the policies of the page apply to them anyway.
     """
 
     HEADERS = (

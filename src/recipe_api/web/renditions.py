@@ -1,4 +1,4 @@
-"""The links to the renditions of a photo, and the route to which they lead until a rendition has been made."""
+"""The links to a photo's renditions, and the route that they lead to until a rendition has been made."""
 
 from typing import Annotated
 from uuid import UUID
@@ -17,7 +17,7 @@ from recipe_api.web.schemas import RenditionOut
 router = APIRouter(prefix="/recipe", tags=["recipes"])
 
 _CACHED = "public, max-age=3600"
-"""For redirects that stay true. A deleted photo is no longer at their target."""
+"""For redirects that stay valid. If the photo is deleted, their target no longer exists."""
 
 _SIZE = Path(ge=1, le=MAX_RENDITION_SIZE, description="The longest side in pixels, as in the rendition's `location`.")
 
@@ -49,9 +49,9 @@ def renditions_of(request: Request, recipe: RecipeBase) -> list[RenditionOut]:
 async def get_rendition(recipe_id: UUID, size: Annotated[int, _SIZE], services: AppServices) -> Response:
     """Redirect to a rendition. If it does not exist yet, it is made first, which takes a second or two.
 
-    A size that is not offered leads to the next larger one. While the service is busy with other photos, the response
-    is a redirect to the photo itself, or 503 if browsers cannot display that. It may be requested by anyone who knows
-    the recipe's id.
+    A size that is not offered redirects to the next larger one. While the service is busy with other photos, the
+    response is a redirect to the photo itself, or 503 if browsers cannot display that. Anyone who knows the recipe's id
+    may send this request.
     """
     found = await services.renditions.locate(recipe_id, size)
     headers = {

@@ -54,8 +54,8 @@ class RenditionOut(BaseModel):
         description="The media type; null if another service makes the rendition and chooses its type."
     )
     location: str = Field(
-        description="Where to fetch it: a path of this service until the rendition has been made, and its public URL "
-        "from then on. The path continues to work.",
+        description="Where to fetch the rendition: a path of this service until it has been made, and its public URL "
+        "from then on. The path keeps working.",
         json_schema_extra={"format": "uri-reference"},
     )
 
@@ -91,7 +91,7 @@ class RecipeOut(BaseModel):
     )
     placeholder: str | None = Field(
         None,
-        description="A ThumbHash in base64: a blurred image to show until the photo is there. Null until the "
+        description="A ThumbHash in base64: a blurred image to show until the photo has loaded. Null until the "
         "renditions have been made.",
         json_schema_extra={"contentEncoding": "base64"},
     )
@@ -152,7 +152,7 @@ UPLOAD_ID = r"^[A-Za-z0-9_-]{22}$"
 
 
 class UploadAnnouncement(BaseModel):
-    """A photo that is to be sent in pieces."""
+    """A photo to upload in pieces."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -194,7 +194,7 @@ class StagedUploadOut(BaseModel):
     filename: str
     size: int = Field(description="The size of the photo in bytes.")
     label: str | None
-    piece_size: int = Field(description="The size of each piece but the last, in bytes.")
+    piece_size: int = Field(description="The size of each piece except the last, in bytes.")
     created_at: Timestamp
     expires_at: Timestamp = Field(description="When the upload and its pieces are deleted unless it is completed.")
     pieces: list[PieceOut]
@@ -215,7 +215,7 @@ class StagedUploadOut(BaseModel):
 
 
 class UploadCompletion(BaseModel):
-    """A staged upload to make a recipe of."""
+    """A request to make a recipe from a staged upload."""
 
     model_config = ConfigDict(
         extra="forbid",

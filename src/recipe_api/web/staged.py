@@ -1,7 +1,8 @@
 """The routes of staged uploads. `POST /recipe`, in `upload`, completes them.
 
-Creating one requires an API token if the service has any. After that, whoever knows the id of an upload may continue,
-complete and delete it. So the id is a secret: responses are not stored, and the log does not show it.
+Creating one requires an API token if the service has any. After that, anyone who knows the id of an upload may
+continue, complete and delete it. So the id is a secret: responses are not cached, and the log shows only its first
+characters.
 """
 
 from typing import Annotated, Any
@@ -37,7 +38,7 @@ _UNAVAILABLE = (errors.StorageUnavailable, errors.DatabaseUnavailable)
 @router.post(
     "",
     operation_id="beginUpload",
-    summary="Begin an upload in pieces",
+    summary="Start an upload in pieces",
     status_code=201,
     response_model=StagedUploadOut,
     responses=responses(
@@ -60,9 +61,9 @@ _UNAVAILABLE = (errors.StorageUnavailable, errors.DatabaseUnavailable)
     openapi_extra=_BODY,
 )
 async def begin_upload(request: Request, services: AppServices, caller: ApiCaller) -> Response:
-    """Announce a photo, and get an address to PUT each of its pieces to.
+    """Announce a photo and get a presigned URL for each of its pieces.
 
-    The pieces go straight to the object store, in any order. They are not public. When all have arrived, complete the
+    PUT the pieces directly to the object store, in any order. They are not public. When all have arrived, complete the
     upload with `POST /recipe`.
     """
     announcement = await read_json(request, UploadAnnouncement, timeouts=services.body_timeouts)
@@ -77,12 +78,12 @@ async def begin_upload(request: Request, services: AppServices, caller: ApiCalle
 @router.get(
     "/{upload_id}",
     operation_id="getUpload",
-    summary="Read how far an upload has got",
+    summary="Get the state of an upload",
     response_model=StagedUploadOut,
     responses=responses(errors.UploadNotFound, errors.UploadExpired, errors.InvalidParameter, *_UNAVAILABLE),
 )
 async def get_upload(upload_id: UploadId, services: AppServices) -> Response:
-    """Return the upload, with new addresses for the pieces that have not arrived."""
+    """Return the upload, with new URLs for the pieces that have not arrived."""
     return _response(StagedUploadOut.of(await services.staging.get(upload_id)))
 
 
@@ -100,7 +101,7 @@ async def delete_upload(upload_id: UploadId, services: AppServices) -> Response:
 
 
 def _owner(request: Request, caller: Caller) -> str:
-    """Return the caller against whose limits an upload counts: the token that it sent, or else its address."""
+    """Return the owner of an upload, whose limits it counts against: the caller's token, or else its address."""
     return next(reversed(holders(request.scope, token=caller.name)), "unknown")
 
 

@@ -1,6 +1,6 @@
-"""The page's scripts and style sheets as browsers get them: without comments, and compressed once.
+"""Serves the page's scripts and style sheets, without comments and compressed once.
 
-Comments would be a sixth of what a visitor downloads. The source in `static/` has them.
+Comments would be a sixth of what a visitor downloads. The files in `static/` contain them.
 """
 
 import re
@@ -19,7 +19,7 @@ REVALIDATED = "no-cache"
 
 _MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}
 _COMMENT = re.compile(r"^ *(?://.*|/\*(?:(?!\*/)[\s\S])*\*/ *)\n", re.MULTILINE)
-"""A comment that begins a line and ends one. After code, only a parser could tell a comment from a string."""
+"""A comment that takes up whole lines. After code, only a parser could distinguish a comment from a string."""
 _INDENTATION = re.compile(r"^ +", re.MULTILINE)
 _CACHED_FILES = 64
 

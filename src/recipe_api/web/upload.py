@@ -170,8 +170,8 @@ async def upload_recipe(request: Request) -> Response:
     Metadata, such as the place where the photo was taken, is removed before the photo is stored, without loss to the
     pixels, unless the service is configured to keep it. The recipe's `metadata` says which.
 
-    The body may also be JSON: `{"upload": ID, "label": LABEL}` makes a recipe of a staged upload, whose pieces have all
-    arrived. It needs no token. If it is sent again, the response is the same, marked `Idempotency-Replayed: true`.
+    The body may also be JSON: `{"upload": ID, "label": LABEL}` makes a recipe from a staged upload whose pieces have
+    all arrived. This needs no token. A repeated request gets the same response, with `Idempotency-Replayed: true`.
 
     With an `Idempotency-Key`, an upload whose response was lost can be sent again. It gets the same response, marked
     `Idempotency-Replayed: true`, and no second recipe is created.

@@ -315,7 +315,7 @@ class TestOnAmazon:
             patch.setattr(setup, "_MOST_PAGES", 2)
             held = (await set_up(variables, dry_run=True))["policy"]
             assert held.outcome is Outcome.HELD_BACK
-            assert "did not look at those after ':'" in held.detail
+            assert "did not check those after ':'" in held.detail
 
     async def test_publishing_a_whole_bucket_is_reported(self, amazon: Amazon, name: str) -> None:
         assert "every object" in (await set_up(amazon.environment(name)))["policy"].detail

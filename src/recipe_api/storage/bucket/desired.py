@@ -21,9 +21,9 @@ Document = dict[str, Any]
 ABORT_DAYS = 1
 """S3's minimum. An upload lives as long as its request, so what is left after a day was left by a crash."""
 EXPIRE_DAYS = 2
-"""More than a staged upload may take, which is less than two days."""
+"""Longer than a staged upload may take."""
 _LONGEST_EXPIRE_DAYS = 7
-"""If somebody else's rule expires pieces within so many days, that is enough."""
+"""A rule of another owner is sufficient if it expires pieces within this many days."""
 CORS_SECONDS = 3600
 """How long a browser may cache a preflight response."""
 READ_HEADERS = ["ETag", "Location"]
@@ -85,11 +85,11 @@ class DesiredState:
 def policy(found: Document, state: DesiredState) -> Document:
     """Return the policy: anyone may get the photos under the prefix, but not list them.
 
-    A photo's key has a hyphen after the milliseconds. By that the policy distinguishes photos from pieces, even if it
-    covers the whole bucket. Former releases published everything under the prefix: such a statement is replaced, also
-    one for another prefix if pieces are below it.
+    A photo's key has a hyphen after the milliseconds, which distinguishes photos from pieces even if the policy covers
+    the whole bucket. Earlier releases published everything under the prefix. Their statement is replaced, even if it is
+    for another prefix, provided that it covers pieces.
 
-    Where each object has an ACL, no statement is added, but what the policy published before stays published.
+    If objects get an ACL, no statement is added, but objects that the policy has published stay public.
     """
     statements = _statements(found)
     merged = [_without_pieces(statement, state) for statement in statements]
@@ -99,7 +99,7 @@ def policy(found: Document, state: DesiredState) -> Document:
 
 
 def publishes_more(found: Document, state: DesiredState) -> bool:
-    """Return whether the desired policy lets anyone read objects that the policy found does not."""
+    """Return whether the desired policy publishes objects that the existing policy does not."""
     former = _public(state.prefix, state, below=_EVERYTHING)
     return not state.acl and not any(_are_equivalent(statement, former) for statement in _statements(found))
 
@@ -118,7 +118,7 @@ def _public(prefix: str, state: DesiredState, *, below: str) -> Document:
 
 
 def _without_pieces(statement: Document, state: DesiredState) -> Document:
-    """Return a statement of ours in its present form if it is in the former one and publishes pieces."""
+    """Return the current form of one of our statements if it has the old form and publishes pieces."""
     resource = _normalize(statement.get("Resource"))
     if not isinstance(resource, str):
         return statement
@@ -146,7 +146,7 @@ def cors(found: Document, state: DesiredState) -> Document:
         "ID": name,
         "AllowedOrigins": list(state.origins),
         "AllowedMethods": ["GET", "HEAD", "PUT", "POST"],
-        "AllowedHeaders": ["*"],  # such as Range and Content-Type: there are no cookies, so no header opens more
+        "AllowedHeaders": ["*"],  # such as Range and Content-Type; without cookies, no header grants more access
         "ExposeHeaders": READ_HEADERS,
         "MaxAgeSeconds": CORS_SECONDS,
     }
@@ -156,8 +156,8 @@ def cors(found: Document, state: DesiredState) -> Document:
 def lifecycle(found: Document, state: DesiredState) -> Document:
     """Return the lifecycle rules: incomplete multipart uploads are aborted, and pieces expire. Both are billed.
 
-    A rule that does so already is enough, no matter who wrote it or in which form the store returns it. A rule of ours
-    for a former staging prefix, under which there are photos now, is removed.
+    An existing rule that does so is sufficient, no matter who wrote it or in which form the store returns it. One of
+    our rules for an earlier staging prefix is removed if photos are now stored under that prefix.
     """
     rules = found.get("Rules", [])
     kept = [rule for rule in rules if not _expires_photos(rule, state)]
@@ -188,7 +188,7 @@ def _rule(name: str, prefix: str) -> Document:
 
 
 def _expiry(state: DesiredState) -> Document:
-    # Amazon alone is known to accept the second in a bucket without versions.
+    # Only Amazon is known to accept NoncurrentVersionExpiration in a bucket without versioning.
     versions = {"NoncurrentVersionExpiration": {"NoncurrentDays": 1}} if state.is_amazon else {}
     return {"Expiration": {"Days": EXPIRE_DAYS}, **versions}
 

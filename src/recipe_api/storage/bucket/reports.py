@@ -100,10 +100,10 @@ def explain_held_back(key: str) -> str:
 
 
 def explain_unknown_keys(key: str) -> str:
-    """Return why the policy requires --publish-others where not all keys were read."""
+    """Explain why the policy requires --publish-others if not all keys were read."""
     return (
-        "So many objects under the key prefix were not written by this service that setup did not look at those after "
-        f"{key!r}. The policy would let anyone read each whose key has a hyphen after 13 characters, as photos have. "
+        "The key prefix contains so many objects that were not written by this service that setup did not check those "
+        f"after {key!r}. The policy would publish each whose key has a hyphen after 13 characters, as photos have. "
         "Choose another S3_KEY_PREFIX, or publish them with --publish-others."
     )
 

@@ -48,7 +48,7 @@ SETTLE_POLICY = RetryPolicy(waits_seconds=(0.2, 0.4, 0.8, 1.6, 3.2, 4, 4, 4, 4),
 """A change may take some seconds until it is visible everywhere in S3."""
 
 _MOST_PAGES = 100
-"""Of 1,000 keys each, in search of objects that the policy must not publish."""
+"""Maximum number of pages of 1,000 keys to search for objects that the policy must not publish."""
 _NAMELESS = frozenset({"", "auto", "us-east-1"})  # S3 rejects its first region's name as a location; R2's is auto
 _ANYWHERE = frozenset({"", "auto"})
 
@@ -269,9 +269,9 @@ class Setup:
         return isinstance(error, ClientError) and code_of(error) in self._unsettled
 
     async def _reason_to_hold_back(self, found: Document) -> str:
-        """Return why the policy must not be set unless requested; empty if there is no reason.
+        """Return why the policy must not be set without an explicit request; empty if there is no reason.
 
-        It would publish objects that the service did not write. All keys under the prefix are read except for ours.
+        The reason is that it would publish objects that the service did not write. Keys of the service are skipped.
         """
         if self._created or self._publish_others or not publishes_more(found, self._state):
             return ""

@@ -182,7 +182,7 @@ def new_key(settings: S3Settings) -> str:
 
 
 def new_piece_key(settings: S3Settings) -> str:
-    """Return a key of a piece, of the service's own form."""
+    """Return a key for a test piece, in the format of the service's own pieces."""
     return keys.piece_key(keys.new_staged_stem(keys.now(), prefix=settings.s3_staging_prefix), 1)
 
 

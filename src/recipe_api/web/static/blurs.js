@@ -1,4 +1,4 @@
-// ThumbHash: a photo as some twenty waves, in about 25 bytes (https://evanw.github.io/thumbhash).
+// ThumbHash: a blurred photo as about twenty cosine waves, in about 25 bytes (https://evanw.github.io/thumbhash).
 
 const SIDE = 24; // pixels; the browser stretches them to the photo's proportions, and smooths them
 const HALVES = 7; // half waves, at most, across a photo
@@ -51,7 +51,7 @@ function wavesOf([across, down], scale, share) {
 const valueOf = ({ mean, waves }, column, row) =>
   waves.reduce((sum, [x, y, height]) => sum + height * WAVES[x][column] * WAVES[y][row], mean);
 
-// The fields follow each other without gaps, the lowest bit first.
+// The fields are packed without gaps, least significant bit first.
 function readerOf(bytes) {
   let at = 0;
   return (bits) => {

@@ -16,7 +16,7 @@ export class Viewer {
   #tile; // the one whose photo is shown
   #touch; // where a swipe may have begun
 
-  /** `gallery` knows which photos are beside which. */
+  /** `gallery` provides the order of the photos. */
   constructor(gallery) {
     this.gallery = gallery;
     previous.onclick = () => this.#step(-1);

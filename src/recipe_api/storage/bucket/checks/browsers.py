@@ -1,7 +1,7 @@
-"""Whether scripts of the configured origins may read photos, and upload straight to the bucket.
+"""Checks of CORS: whether scripts from the configured origins may read photos and upload directly to the bucket.
 
-S3 applies the first CORS rule that matches origin and method, to the preflight and to the request itself. So one that
-comes before ours can allow the preflight and hide the entity tag of the response.
+S3 applies the first CORS rule that matches origin and method, both to the preflight and to the request itself. So a
+rule that precedes ours can allow the preflight and still hide the response's entity tag.
 """
 
 import aiohttp
@@ -12,10 +12,10 @@ from recipe_api.storage.bucket.context import DoctorContext, Result, fail, ok, w
 from recipe_api.storage.failures import describe
 
 _SAFELISTED = {"GET", "POST"}
-"""Methods that browsers do not look for in a preflight's response (Fetch Standard, "CORS-safelisted method")."""
+"""Methods that a preflight response need not list (Fetch Standard, "CORS-safelisted method")."""
 _SHADOWED = (
-    "the preflight passes, but the response itself does not allow it or hides its ETag; another CORS rule comes before "
-    "ours"
+    "the preflight passes, but the actual response does not allow the origin or hides its ETag; another CORS rule "
+    "precedes ours"
 )
 
 

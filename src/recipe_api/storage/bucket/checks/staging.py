@@ -1,4 +1,4 @@
-"""Whether pieces of staged uploads can be written, by the service and straight by clients, and stay private."""
+"""Checks of staged uploads: whether the service and clients can write pieces, and whether pieces are private."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -37,7 +37,7 @@ async def staging(context: DoctorContext) -> Result:
 
 
 async def private(context: DoctorContext) -> Result:
-    """Check whether nobody without credentials gets a piece. Its bytes were not checked, and its metadata is in it."""
+    """Check that pieces, which are unchecked and contain metadata, cannot be fetched without credentials."""
     await context.trial_objects.put(context.piece_key, "doctor")
     try:
         if await _is_public(context, context.piece_location):
