@@ -46,6 +46,6 @@ def _product(one: Image.Image, other: Image.Image) -> Image.Image:
     return product
 
 
-def _means(image: Image.Image) -> array[float]:
+def _means(image: Image.Image) -> list[float]:
     """Return the averages of the windows."""
-    return array("f", image.reduce(_WINDOW).tobytes())
+    return array("f", image.reduce(_WINDOW).tobytes()).tolist()

@@ -23,7 +23,7 @@ from typing import Any, cast
 from recipe_api.photos.renditions.result import PhotoUnrenderable, Rendered, RendererFailed, Rendition, read_result
 from recipe_api.units import MIB
 
-__all__ = ["Job", "Limits", "PhotoUnrenderable", "Rendered", "RendererFailed", "Rendition", "render"]
+__all__ = ["Job", "Limits", "PhotoUnrenderable", "Rendered", "RendererFailed", "Rendition", "command", "render"]
 
 _SIGNALS = {each.value: each.name for each in signal.Signals}
 _CHILD = "recipe_api.photos.renditions.child"
@@ -92,7 +92,8 @@ async def render(photo: AsyncIterable[bytes], job: Job, *, limits: Limits, lock:
         await _end(child, feeding, reading, log)
 
 
-async def _start(job: Job, *, limits: Limits, lock: int | None) -> Process:
+def command(job: Job, *, limits: Limits) -> list[str]:
+    """Return the command line of the child process, which has to be started by this process."""
     argument = {
         "content_type": job.content_type,
         "sizes": job.sizes,
@@ -101,8 +102,12 @@ async def _start(job: Job, *, limits: Limits, lock: int | None) -> Process:
         "pixels": limits.pixels,
         "parent": os.getpid(),
     }
+    return [sys.executable, "-I", "-B", "-m", _CHILD, json.dumps(argument)]
+
+
+async def _start(job: Job, *, limits: Limits, lock: int | None) -> Process:
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-B", "-m", _CHILD, json.dumps(argument)),
+        *command(job, limits=limits),
         stdin=PIPE,
         stdout=PIPE,
         stderr=PIPE,
