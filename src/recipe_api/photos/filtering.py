@@ -68,7 +68,6 @@ class PhotoFilter(ABC):
         """The short pieces that end the output."""
         self._has_ended = False
         self._program = self.program()
-        self._run()
 
     @abstractmethod
     def program(self) -> Steps:
@@ -160,6 +159,10 @@ class PhotoFilter(ABC):
         if self._at == len(self._view):
             yield from self._await_input()
         return self._view[self._at :]
+
+    def peek_arrived(self, size: int) -> bytes:
+        """Return what has arrived of the next `size` bytes, without waiting for the others and without taking them."""
+        return self._view[self._at : self._at + size].tobytes()
 
     def copy(self, size: int) -> Iterable[None]:
         """Pass the next `size` bytes on."""

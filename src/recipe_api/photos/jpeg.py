@@ -13,7 +13,7 @@ follow. An encoder writes nothing else there; somebody who wants to hide data co
 """
 
 import re
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 
 from stringzilla import find
 
@@ -63,6 +63,7 @@ class JpegFilter(PhotoFilter):
     _has_exif = False
     _orientation = 1
     _find_next: Callable[[memoryview], int] = staticmethod(_find_marker)
+    """Finds the marker that ends the data of a scan."""
 
     def program(self) -> Steps:
         if (yield from self.peek(2)) != bytes([0xFF, _SOI]):
@@ -73,24 +74,32 @@ class JpegFilter(PhotoFilter):
 
     def _segments(self) -> Steps:
         """Filter everything up to the end of the image."""
-        step = self.skip
         for _ in range(MAX_SEGMENTS):
-            marker = yield from self._next_marker(step)
-            if marker == _EOI:
-                return
-            yield from self._segment(marker)
-            step = self.copy if marker == _SOS else self.skip
+            head = self.peek_arrived(4)
+            if len(head) < 4 or head[0] != 0xFF or head[1] not in _SEGMENTS:  # usually the end of the image
+                yield from self._pass_until_marker(self.skip, _find_marker)
+                head = yield from self.peek(2)
+                if head[1] == _EOI:
+                    return
+                if head[1] == _TEM:  # has no length, and no meaning outside of an arithmetic encoder
+                    yield from self.skip(2)
+                    continue
+                if head[1] not in _SEGMENTS:
+                    raise _malformed(f"has an unsupported marker, FF{head[1]:02X}")
+                head = yield from self.peek(4)
+            yield from self._segment(head[1], size=2 + (head[2] << 8 | head[3]))
         raise _malformed(f"has more than {MAX_SEGMENTS} segments")
 
-    def _next_marker(self, step: Callable[[int], Iterable[None]]) -> Generator[None, None, int]:
-        """Return the code of the next marker; copy or skip what precedes it: entropy-coded data or junk."""
+    def _pass_until_marker(
+        self, step: Callable[[int], Iterable[None]], find_marker: Callable[[memoryview], int]
+    ) -> Steps:
+        """Copy or skip what precedes the next marker: entropy-coded data or junk."""
         while True:
             view = yield from self.arrived()
-            place = self._find_next(view)
+            place = find_marker(view)
             if place >= 0:
-                if place:
-                    yield from step(place)
-                return view[place + 1]
+                yield from step(place)
+                return
             may_begin = view[-1] == 0xFF
             yield from step(len(view) - may_begin)
             if may_begin:
@@ -104,23 +113,21 @@ class JpegFilter(PhotoFilter):
             self.emit(b"\xff")  # pixels, or else the next filtering would take away the next of several
             raise
 
-    def _segment(self, marker: int) -> Steps:
-        if marker == _TEM:  # has no length, and no meaning outside of an arithmetic encoder
-            yield from self.skip(2)
-            return
-        if marker not in _SEGMENTS:
-            raise _malformed(f"has an unsupported marker, FF{marker:02X}")
-        head = yield from self.peek(4)
-        size = 2 + (head[2] << 8 | head[3])
+    def _segment(self, marker: int, *, size: int) -> Iterable[None]:
         if size < 4:
             raise _malformed("has a segment that is shorter than its own length")
         if marker in _TABLES:
-            yield from self.copy(size)
-        elif marker in _DROPPED:
-            yield from self._metadata(marker, size)
-        else:
-            self._check((yield from self.peek(size)), marker)
-            yield from self.copy(size)
+            return self.copy(size)
+        if marker in _DROPPED:
+            return self._metadata(marker, size)
+        return self._image(marker, size)
+
+    def _image(self, marker: int, size: int) -> Steps:
+        """Read and keep a segment that the structure depends on, and with a scan its data."""
+        self._check((yield from self.peek(size)), marker)
+        yield from self.copy(size)
+        if marker == _SOS:
+            yield from self._pass_until_marker(self.copy, self._find_next)
 
     def _metadata(self, marker: int, size: int) -> Steps:
         """Drop a segment, or keep what changes how the photo is displayed. Readers look for that before the scans."""
@@ -157,7 +164,7 @@ class JpegFilter(PhotoFilter):
         return b"" if self._orientation == 1 else b"Exif\0\0" + exif.minimal(self._orientation)
 
     def _check(self, segment: bytes, marker: int) -> None:
-        """Read a segment that the structure depends on: a frame, a scan or a number of lines.
+        """Read a frame, a scan or a number of lines.
 
         Raises:
             PhotoMalformed: It has a wrong size or place.
