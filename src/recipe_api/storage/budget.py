@@ -154,7 +154,8 @@ class BufferBudget:
         """Release bytes."""
         if size:
             self._count(lease, -size)
-            self._wake()
+            if self._small_waiting or self._large_waiting:
+                self._wake()
 
     def update_filling(self, lease: "Lease") -> None:
         """Record whether a lease holds memory that its client has yet to fill."""
@@ -171,7 +172,7 @@ class BufferBudget:
 
     def _first(self, queue: list[_Waiting]) -> _Waiting | None:
         """Return the first in the queue that is not cancelled and whose client may have more."""
-        return next(filter(self._is_eligible, queue), None)
+        return next(filter(self._is_eligible, queue), None) if queue else None
 
     def _is_eligible(self, waiting: _Waiting) -> bool:
         return not waiting.granted.cancelled() and self._is_within_share(waiting.lease, waiting.size)

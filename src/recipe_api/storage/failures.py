@@ -173,8 +173,13 @@ def translate_errors(operation: str, key: str, *, bucket: str) -> Iterator[None]
     try:
         yield
     except FAILURES as error:
-        _log.warning("object store failed", operation=operation, key=key, error=describe(error))
-        raise StorageUnavailable(
-            "The object store does not respond, or returned an error. Try again in a moment.",
-            reason=reason_for(error, bucket=bucket),
-        ) from error
+        raise translated(error, operation=operation, key=key, bucket=bucket) from error
+
+
+def translated(error: BaseException, *, operation: str, key: str, bucket: str) -> StorageUnavailable:
+    """Log one of the vendor's errors, and return ours for it."""
+    _log.warning("object store failed", operation=operation, key=key, error=describe(error))
+    return StorageUnavailable(
+        "The object store does not respond, or returned an error. Try again in a moment.",
+        reason=reason_for(error, bucket=bucket),
+    )

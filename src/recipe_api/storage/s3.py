@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from recipe_api.errors import StorageUnavailable
 from recipe_api.storage.body import Body
-from recipe_api.storage.failures import FAILURES, code_of, is_denied, translate_errors
+from recipe_api.storage.failures import FAILURES, code_of, is_denied, translated
 from recipe_api.storage.presigner import Presigner
 from recipe_api.storage.protocol import Attributes, Part, Upload
 from recipe_api.storage.retries import Effect, retry
@@ -167,14 +167,14 @@ class S3Store:
     @contextmanager
     def _translate_errors(self, operation: str, key: str, effect: Effect | None = None) -> "Iterator[None]":
         try:
-            with translate_errors(operation, key, bucket=self._bucket):
-                yield
-        except StorageUnavailable as failure:
+            yield
+        except FAILURES as error:
+            failure = translated(error, operation=operation, key=key, bucket=self._bucket)
             failure.had_no_effect = effect is not None and not effect.is_possible
-            if operation in _WRITES and is_denied(failure.__cause__):
+            if operation in _WRITES and is_denied(error):
                 self._denied_until = asyncio.get_running_loop().time() + DENIED_SECONDS
                 self._denial = failure.reason
-            raise
+            raise failure from error
         if operation in _WRITES:
             self._denied_until = 0.0
 

@@ -7,8 +7,6 @@ one, provided that this one has had enough time. On shutdown, the process waits 
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from recipe_api.errors import ServiceFull, TooManyRequests
@@ -36,66 +34,80 @@ class Admission:
     def __init__(self, limit: int, *, per_client: int) -> None:
         self._limit = limit
         self._per_client = per_client
-        self._slots: dict[int, ClientContext] = {}
+        self._slots: dict[_Slot, None] = {}  # the oldest first
         self._slots_of: defaultdict[str, int] = defaultdict(int)
-        self._last_number = 0
         self._in_progress = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
-    @contextmanager
-    def slot(self, client: ClientContext) -> Iterator[None]:
-        """Admit an upload for as long as the block lasts.
+    def slot(self, client: ClientContext) -> "_Slot":
+        """Return a context manager that admits an upload for as long as its block lasts.
 
         Raises:
             TooManyRequests: The client already has as many uploads in progress as it may have.
             ServiceFull: All slots are taken, and none of the uploads in progress is slow.
         """
-        self._check_client_limit(client)
-        if len(self._slots) >= self._limit:
-            self._give_up_slowest()
-        number = self._take(client)
-        try:
-            yield
-        finally:
-            self._release(number)
-            self._in_progress -= 1
-            if not self._in_progress:
-                self._idle.set()
+        return _Slot(self, client)
 
     async def idle(self) -> None:
         """Wait until no upload is in progress, including the cleanup after uploads that were given up."""
         await self._idle.wait()
 
+    def begin(self, slot: "_Slot") -> None:
+        """Take a slot, which may have to be that of the slowest upload."""
+        if self._per_client < self._limit:
+            self._check_client_limit(slot.client)
+        if len(self._slots) >= self._limit:
+            self._give_up_slowest()
+        self._slots[slot] = None
+        for identity in slot.client.identities:
+            self._slots_of[identity] += 1
+        self._in_progress += 1
+        self._idle.clear()
+
+    def end(self, slot: "_Slot") -> None:
+        """Release the slot of an upload, unless it was given up, and note that it has ended."""
+        if slot in self._slots:
+            self._release(slot)
+        self._in_progress -= 1
+        if not self._in_progress:
+            self._idle.set()
+
     def _check_client_limit(self, client: ClientContext) -> None:
-        if self._per_client >= self._limit:
-            return
-        if any(self._slots_of.get(identity, 0) >= self._per_client for identity in client.identities):
-            raise TooManyRequests(
-                f"One client may have {self._per_client} uploads in progress. Wait until one of them has ended."
-            )
+        for identity in client.identities:
+            if self._slots_of.get(identity, 0) >= self._per_client:
+                raise TooManyRequests(
+                    f"One client may have {self._per_client} uploads in progress. Wait until one of them has ended."
+                )
 
     def _give_up_slowest(self) -> None:
-        arrivals = {number: client.arrival for number, client in self._slots.items() if client.arrival}
-        slow = {number: arrival.bytes_per_second for number, arrival in arrivals.items() if arrival.is_slow}
+        arrivals = {slot: slot.client.arrival for slot in self._slots if slot.client.arrival}
+        slow = {slot: arrival.bytes_per_second for slot, arrival in arrivals.items() if arrival.is_slow}
         if not slow:
             raise ServiceFull(f"{self._limit} uploads are already in progress. Try again in a moment.")
         slowest = min(slow, key=slow.__getitem__)
         self._release(slowest)  # now, because the cleanup of that upload takes a moment
         arrivals[slowest].give_up()
 
-    def _take(self, client: ClientContext) -> int:
-        self._last_number += 1
-        self._slots[self._last_number] = client
-        for identity in client.identities:
-            self._slots_of[identity] += 1
-        self._in_progress += 1
-        self._idle.clear()
-        return self._last_number
-
-    def _release(self, number: int) -> None:
-        client = self._slots.pop(number, None)
-        for identity in client.identities if client else ():
+    def _release(self, slot: "_Slot") -> None:
+        del self._slots[slot]
+        for identity in slot.client.identities:
             self._slots_of[identity] -= 1
             if not self._slots_of[identity]:
                 del self._slots_of[identity]
+
+
+class _Slot:
+    """An upload in progress. `contextlib.contextmanager` would take three times as long."""
+
+    __slots__ = ("_admission", "client")
+
+    def __init__(self, admission: Admission, client: ClientContext) -> None:
+        self._admission = admission
+        self.client = client
+
+    def __enter__(self) -> None:
+        self._admission.begin(self)
+
+    def __exit__(self, *_: object) -> None:
+        self._admission.end(self)

@@ -5,12 +5,14 @@ body has been read. `SecurityHeaders` adds headers that restrict browsers. `Cors
 `transport.py`, redirects pages to HTTPS. `HeadAsGet` handles HEAD. `InternalErrors` is the innermost, so that its
 problem documents pass through all the others.
 
-All of them are plain ASGI, which adds only function calls between the socket and the reader of a body.
+All of them are plain ASGI, which adds only function calls between the socket and the reader of a body. Where nothing
+follows the app behind it, a middleware returns that app's coroutine instead of awaiting it in another one.
 """
 
 import asyncio
 import re
 import time
+from collections.abc import Awaitable
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -30,7 +32,10 @@ _log = structlog.get_logger("recipe_api.request")
 
 def _header(scope: Scope, name: bytes) -> str | None:
     """Return the first header with this name, which ASGI passes in lower case."""
-    return next((value.decode("latin-1") for found, value in scope["headers"] if found == name), None)
+    for found, value in scope["headers"]:
+        if found == name:
+            return str(value, "latin-1")
+    return None
 
 
 _SECRET_ID = re.compile(r"(/uploads/+[^/]{4})[^/]+")
@@ -102,19 +107,13 @@ class LingeringClose:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        unread, asked, upgrades = False, True, False
-        for name, value in scope["headers"]:
-            if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
-                unread = True
-            elif name == b"expect" and value.lower() == b"100-continue":
-                asked = False
-            elif name == b"upgrade":
-                upgrades = True
-        loses_body = upgrades and unread and read_ahead_of(scope) is None
+            return self._app(scope, receive, send)
+        headers = dict(scope["headers"])
+        unread = b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
+        asked = headers.get(b"expect", b"").lower() != b"100-continue"
+        loses_body = b"upgrade" in headers and unread and read_ahead_of(scope) is None
 
         async def noted_receive() -> Message:
             nonlocal unread, asked
@@ -133,7 +132,7 @@ class LingeringClose:
             await _drain(receive)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-        await self._app(scope, noted_receive, lingering_send)
+        return self._app(scope, noted_receive, lingering_send)
 
 
 async def _drain(receive: Receive) -> None:
@@ -172,21 +171,20 @@ class SecurityHeaders:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
         headers = self.HTTPS_HEADERS if is_encrypted(scope) else self.HEADERS
 
         async def headed_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 found = dict(message.get("headers", ()))
                 ours = (*headers, *self._added_to(found.get(b"content-type", b"")))
-                added = (header for header in ours if header[0] not in found)  # a page has its own policy
+                added = [header for header in ours if header[0] not in found]  # a page has its own policy
                 message["headers"] = [*message.get("headers", ()), *added]
             await send(message)
 
-        await self._app(scope, receive, headed_send)
+        return self._app(scope, receive, headed_send)
 
     def _added_to(self, media_type: bytes) -> tuple[tuple[bytes, bytes], ...]:
         if media_type.startswith((b"text/javascript", b"text/css")):
@@ -200,15 +198,14 @@ class HeadAsGet:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http" or scope["method"] != "HEAD":
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
 
         async def bodiless_send(message: Message) -> None:
             await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
-        await self._app({**scope, "method": "GET"}, receive, bodiless_send)
+        return self._app({**scope, "method": "GET"}, receive, bodiless_send)
 
 
 class InternalErrors:

@@ -5,6 +5,7 @@ The service itself speaks plain HTTP and has a proxy in front of it for TLS, whi
 """
 
 import re
+from collections.abc import Awaitable
 
 from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse
@@ -46,11 +47,10 @@ class HttpsPages:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http" and (location := _https_location(scope)):
-            await RedirectResponse(location, 307, {"cache-control": "no-store"})(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+            return RedirectResponse(location, 307, {"cache-control": "no-store"})(scope, receive, send)
+        return self._app(scope, receive, send)
 
 
 def _https_location(scope: Scope) -> str | None:
