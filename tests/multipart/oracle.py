@@ -19,11 +19,11 @@ def parse(chunks: Iterable[bytes | memoryview], *, boundary: bytes) -> list[Reco
     body.
     """
     parser = FormParser(boundary)
-    events: list[Event | RequestRefused] = []
+    events: list[Event] = []
     for chunk in chunks:
         events += parser.feed(chunk)
-        if events and isinstance(events[-1], RequestRefused):
-            return _joined(events)
+        if parser.fault:
+            return _joined([*events, parser.fault])
     return _joined(events if Mark.FORM_END in events else [*events, parser.truncated()])
 
 

@@ -15,7 +15,6 @@ from recipe_api.errors import (
     FieldUnexpected,
     FileTooLarge,
     InvalidText,
-    RequestRefused,
     TextTooLarge,
     TooManyParts,
     UnsupportedFile,
@@ -61,7 +60,7 @@ class StreamingForm:
     def __init__(self, chunks: AsyncGenerator[bytes | memoryview], *, boundary: bytes, rules: FormRules) -> None:
         self._chunks = chunks
         self._parser = FormParser(boundary)
-        self._events: deque[Event | RequestRefused] = deque()
+        self._events: deque[Event] = deque()
         self._rules = rules
         self._seen: set[str] = set()
         self._parts = 0
@@ -110,6 +109,7 @@ class StreamingForm:
     async def close(self) -> None:
         """Release what was not read. The form and an error that it has raised refer to each other."""
         self._events.clear()
+        self._parser.fault = None
         await self._chunks.aclose()
 
     async def _start_part(self, part: PartHeaders) -> bool:
@@ -172,12 +172,13 @@ class StreamingForm:
         is_bare = not (part.content_type or part.transfer_encoding) and self._charset == "utf-8"
         encoding = UTF_8 if is_bare else declared_encoding(part, default_charset=self._charset)
         limit, value = self._rules.max_text_bytes, bytearray()
+        expansion = encoding.max_expansion
         while isinstance(event := await self._next_event(), memoryview):
             value += event
-            if len(value) > limit * encoding.max_expansion:
+            if len(value) > limit * expansion:
                 raise self._text_too_large(part.name)
         text = encoding.decode(bytes(value), field=part.name)
-        if encoding.max_expansion > 1 and len(text.encode("utf-8")) > limit:
+        if expansion > 1 and len(text.encode("utf-8")) > limit:
             raise self._text_too_large(part.name)
         if not (encoding.declared_in or self._decoded_by_default or text.isascii()):
             self._decoded_by_default = part.name
@@ -189,7 +190,9 @@ class StreamingForm:
         )
 
     async def _read_file_chunk(self) -> memoryview:
-        event = await self._peek()
+        if not self._events:
+            await self._receive()
+        event = self._events[0]
         if not isinstance(event, memoryview):
             return EMPTY  # the event stays queued, so that further reads return the same
         self._events.popleft()
@@ -202,19 +205,20 @@ class StreamingForm:
         return event
 
     async def _next_event(self) -> Event:
-        event = await self._peek()
-        if event is not Mark.FORM_END:  # like an error, it stays queued, so that further calls return it
+        if not self._events:
+            await self._receive()
+        event = self._events[0]
+        if event is not Mark.FORM_END:  # it stays queued, so that further calls return it
             self._events.popleft()
         return event
 
-    async def _peek(self) -> Event:
+    async def _receive(self) -> None:
+        """Read chunks until there is an event. A fault of the body is raised when all events before it were taken."""
         while not self._events:
+            if self._parser.fault is not None:
+                raise self._parser.fault
             try:
                 chunk = await anext(self._chunks)
             except StopAsyncIteration:
                 raise self._parser.truncated() from None
             self._events.extend(self._parser.feed(chunk))
-        event = self._events[0]
-        if isinstance(event, RequestRefused):
-            raise event
-        return event

@@ -4,9 +4,9 @@ Most of a form is usually one large file, in which only the next delimiter matte
 the time of `bytes.find`, and the data is passed on as views of the chunk. Only an incomplete header line, and what may
 be the beginning of a delimiter, are copied and kept until the next chunk.
 
-The events do not depend on how the body is split into chunks, except that data may come in more pieces. An error in the
-body is also an event, the last one, so that errors are reported in the order of the body. The end of the form is an
-event, so that a truncated body is recognized.
+The events do not depend on how the body is split into chunks, except that data may come in more pieces. The parser does
+not raise a fault of the body but keeps it, so that it is reported after the events that precede it. The end of the form
+is an event, so that a truncated body is recognized.
 
 The parser accepts what python-multipart accepts, whose own parser goes through a body byte by byte. Tests compare the
 two; docs/decisions/0018-form-parser.md lists the differences.
@@ -90,13 +90,13 @@ class FormParser:
         self._held = b"\r\n"  # the line break of the first delimiter may be missing
         self._preamble: bytearray | None = bytearray()
         self._headers: dict[bytes, bytes] = {}
-        self._events: list[Event | RequestRefused] = []
+        self._events: list[Event] = []
+        self.fault: RequestRefused | None = None
+        """What is wrong with the body after the events so far: a `MalformedBody` if it violates RFC 2046 or RFC 7578,
+        an `InvalidText` if a field name is not valid text."""
 
-    def feed(self, chunk: bytes | memoryview) -> Sequence[Event | RequestRefused]:
-        """Return the events that `chunk` completes. After an error among them, do not call this again.
-
-        A `MalformedBody` among the events means that the body violates RFC 2046 or RFC 7578, an `InvalidText` that a
-        field name is not valid text.
+    def feed(self, chunk: bytes | memoryview) -> Sequence[Event]:
+        """Return the events that `chunk` completes. If this sets `fault`, do not call it again.
 
         Args:
             chunk: Contiguous bytes that never change, because the events refer to them.
@@ -106,7 +106,7 @@ class FormParser:
             while at < len(view):
                 at = self._state(self, view, at)
         except RequestRefused as fault:
-            self._events.append(fault.with_traceback(None))  # a traceback would keep the chunk in memory
+            self.fault = fault.with_traceback(None)  # a traceback would keep the chunk in memory
         events, self._events = self._events, []
         return events
 
@@ -128,32 +128,31 @@ class FormParser:
         return other.start()
 
     def _at_delimiter(self, view: memoryview, at: int) -> int:
-        """Handle a delimiter, or what may turn out to be one, which may have begun in an earlier chunk."""
+        """Handle what may turn out to be a delimiter, and may have begun in an earlier chunk."""
         seen, ending = self._delimiter_at(view, at)
         if ending is None:
             self._pass_on(memoryview(self._held))
             self._held, self._state = b"", FormParser._in_data
             return at
-        if ending in {"part", "form"}:
-            if self._preamble is None:
-                self._events.append(Mark.PART_END)
-            elif self._preamble:
-                self._check_preamble()
-            self._preamble = None
-        return self._after_delimiter(ending, seen, view, at)
-
-    def _after_delimiter(self, ending: str, seen: bytes, view: memoryview, at: int) -> int:
-        """Choose the next state, once the delimiter is complete."""
         if ending == "open":
             return self._hold(seen, view)
+        self._end_part(ending)
+        return self._consume(seen, at)
+
+    def _end_part(self, ending: str) -> None:
+        """End the part, or the preamble, before a delimiter with this ending, and choose the next state."""
         if ending == "padding":
             raise malformed("a boundary is followed by more than white space")
+        if self._preamble is None:
+            self._events.append(Mark.PART_END)
+        elif self._preamble:
+            self._check_preamble()
+        self._preamble = None
         if ending == "form":
             self._events.append(Mark.FORM_END)
             self._state = FormParser._in_epilogue
         else:
             self._state = FormParser._in_headers
-        return self._consume(seen, at)
 
     def _in_headers(self, view: memoryview, at: int) -> int:
         """Parse the headers that are complete, and the empty line that ends them."""
@@ -198,9 +197,12 @@ class FormParser:
 
     def _in_data(self, view: memoryview, at: int) -> int:
         """Pass on the data of a part, or skip the preamble."""
-        end = self._next_delimiter(view, at)
+        end, ending = self._next_delimiter(view, at)
         if end > at:  # an empty view would look like the end of a file
             self._pass_on(view[at:end])
+        if ending is not None and ending.lastgroup != "open":
+            self._end_part(ending.lastgroup or "")
+            return ending.end()
         if end < len(view):
             self._state = FormParser._at_delimiter
         return end
@@ -231,19 +233,22 @@ class FormParser:
         """Skip the epilogue (RFC 2046 §5.1.1)."""
         return len(view)
 
-    def _next_delimiter(self, view: memoryview, at: int) -> int:
-        """Return the position of a delimiter, or of what may be the beginning of one; the end of the view if none."""
+    def _next_delimiter(self, view: memoryview, at: int) -> tuple[int, re.Match[bytes] | None]:
+        """Return the position of a delimiter, or of what may be the beginning of one; the end of the view if none.
+
+        The match is what follows a delimiter; None if there is none or not even its own bytes are complete.
+        """
         size = len(self._delimiter)
         place: int = find(view, self._delimiter, at)
-        while place >= 0 and not _ENDING.match(view, place + size):
+        while place >= 0:
+            if ending := _ENDING.match(view, place + size):
+                return place, ending
             place = find(view, self._delimiter, place + size)
-        if place >= 0:
-            return place
         tail = view[at:][1 - size :].tobytes()
         begun = tail.rfind(b"\r")  # the only CR in a delimiter is its first byte
         if begun >= 0 and self._delimiter.startswith(tail[begun:]):
-            return len(view) - len(tail) + begun
-        return len(view)
+            return len(view) - len(tail) + begun, None
+        return len(view), None
 
     def _delimiter_at(self, view: memoryview, at: int) -> tuple[bytes, str | None]:
         """Return the delimiter at this position, as far as it has arrived, and its ending; None if it is not one."""
