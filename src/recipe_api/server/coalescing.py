@@ -49,6 +49,10 @@ class CoalescingTransport:
         self.flush()
         self._transport.close()
 
+    def is_closing(self) -> bool:
+        """Return whether the connection is closing or closed."""
+        return self._transport.is_closing()
+
     def get_write_buffer_size(self) -> int:
         """Return the number of bytes that the socket has not accepted yet."""
         size: int = self._transport.get_write_buffer_size()

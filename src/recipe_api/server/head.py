@@ -7,6 +7,7 @@ llhttp checks the syntax of the request line, of header fields and of `Content-L
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 
 from recipe_api.asgi import content_length, header_values
@@ -33,7 +34,6 @@ MAX_PARAMETERS = 100
 Headers = Sequence[tuple[bytes, bytes]]
 """Names and values as in ASGI, with names in lower case."""
 
-_CHECKED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
 _LINE_EXTRA = len(b"  HTTP/1.1\r\n")
 _END = len(b"\r\n")
 _FIELD_EXTRA = len(b": \r\n")
@@ -72,7 +72,7 @@ class Head:
 
 
 def read_head(*, method: bytes, target: bytes, version: str, headers: Headers) -> Head:
-    """Validate a head.
+    """Validate a head whose request line is not too long (`check_request_line`).
 
     Args:
         method: The method as sent.
@@ -89,16 +89,16 @@ def read_head(*, method: bytes, target: bytes, version: str, headers: Headers) -
         raise UnsupportedVersion(f"Send the request as HTTP/1.1, not HTTP/{version}.")
     if method == b"CONNECT":
         raise UnsupportedMethod("CONNECT is for proxies; this is an origin server.")
-    checked = [header for header in headers if header[0] in _CHECKED]
+    names = dict(headers)  # most requests have few of those that are checked
     is_1_0 = version == "1.0"
-    _check_host(header_values(checked, b"host"), required=not is_1_0)
+    _check_host(header_values(headers, b"host"), required=not is_1_0)
     target, authority = _origin_form(target)
     return Head(
         target=target,
         authority=authority,
-        chunked=_is_chunked(header_values(checked, b"transfer-encoding"), is_1_0=is_1_0),
-        length=content_length(checked) or 0,
-        expects_continue=_expects_continue(header_values(checked, b"expect"), is_1_0=is_1_0),
+        chunked=b"transfer-encoding" in names and _is_chunked(headers, is_1_0=is_1_0),
+        length=(content_length(headers) or 0) if b"content-length" in names else 0,
+        expects_continue=b"expect" in names and _expects_continue(headers, is_1_0=is_1_0),
     )
 
 
@@ -127,7 +127,6 @@ def too_many_headers() -> HeadersTooLarge:
 
 
 def _check_size(method: bytes, target: bytes, headers: Headers) -> None:
-    check_request_line(method=method, target=target)
     size = len(method) + len(target) + _LINE_EXTRA + _END + _FIELD_EXTRA * len(headers)
     if size + sum(map(len, chain.from_iterable(headers))) > MAX_HEAD_BYTES:
         raise head_too_large()
@@ -147,8 +146,13 @@ def _check_host(hosts: list[bytes], *, required: bool) -> None:
         raise RequestRefused("Send one Host header, not several.")
     if required and not hosts:
         raise RequestRefused("An HTTP/1.1 request needs a Host header.")
-    if hosts and not _HOST.fullmatch(hosts[0].strip(b" \t")):
+    if hosts and not _is_host(hosts[0]):
         raise RequestRefused("The Host header is malformed: send a host name or address, and a port if there is one.")
+
+
+@lru_cache(maxsize=64)  # clients send few different ones
+def _is_host(value: bytes) -> bool:
+    return _HOST.fullmatch(value.strip(b" \t")) is not None
 
 
 def _origin_form(target: bytes) -> tuple[bytes, bytes | None]:
@@ -162,13 +166,11 @@ def _origin_form(target: bytes) -> tuple[bytes, bytes | None]:
     return (rest if rest.startswith(b"/") else b"/" + rest), absolute["authority"]
 
 
-def _is_chunked(values: list[bytes], *, is_1_0: bool) -> bool:
-    """Return whether the body is chunked (RFC 9112 §6.1 and §6.3)."""
-    if not values:
-        return False
+def _is_chunked(headers: Headers, *, is_1_0: bool) -> bool:
+    """Return whether the body is chunked, as Transfer-Encoding must say (RFC 9112 §6.1 and §6.3)."""
     if is_1_0:
         raise RequestRefused("HTTP/1.0 has no Transfer-Encoding; send a Content-Length, or use HTTP/1.1.")
-    codings = _members(values)
+    codings = _members(header_values(headers, b"transfer-encoding"))
     if not codings or codings[-1] != b"chunked" or codings.count(b"chunked") > 1:
         raise RequestRefused("The last Transfer-Encoding must be chunked, exactly once.")
     if len(codings) > 1:
@@ -176,11 +178,11 @@ def _is_chunked(values: list[bytes], *, is_1_0: bool) -> bool:
     return True
 
 
-def _expects_continue(values: list[bytes], *, is_1_0: bool) -> bool:
+def _expects_continue(headers: Headers, *, is_1_0: bool) -> bool:
     """Return whether the client waits for "100 Continue" (RFC 9110 §10.1.1). HTTP/1.0 has no expectations."""
-    if is_1_0 or not values:
+    if is_1_0:
         return False
-    expectations = _members(values)
+    expectations = _members(header_values(headers, b"expect"))
     if any(expectation != b"100-continue" for expectation in expectations):
         raise UnmetExpectation("Only Expect: 100-continue is supported; remove the header.")
     return bool(expectations)

@@ -131,6 +131,9 @@ class BoundedHttp(HttpToolsProtocol):
             self._refuse(head_too_large())
         elif self._in_head:
             self._connections.update_head(self, received=self._head_bytes, headers=len(self.headers))
+            if self._timer.cancelled():
+                seconds = self._connections.closing_after or HEAD_SECONDS
+                self._timer = self.loop.call_later(seconds, self._head_timed_out)
         elif self.timeout_keep_alive_task is None and not self._is_serving():
             # These bytes begin no request, and uvicorn has cancelled its own timer.
             self._timer.cancel()
@@ -141,8 +144,7 @@ class BoundedHttp(HttpToolsProtocol):
             return
         super().on_message_begin()
         self._in_head, self._head_bytes = True, 0
-        self._timer.cancel()
-        self._timer = self.loop.call_later(self._connections.closing_after or HEAD_SECONDS, self._head_timed_out)
+        self._timer.cancel()  # a head that is incomplete after this read gets its own
 
     def on_url(self, url: bytes) -> None:
         if self._reframing:
