@@ -4,7 +4,7 @@ Both extensions are optional. Under another server an upload works as well, only
 does not report that it is shutting down.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from recipe_api.read_ahead import ReadAhead
@@ -16,6 +16,9 @@ the service is shutting down."""
 READ_AHEAD = "recipe_api.read_ahead"
 """The key in a request's `extensions`. The value is a `ReadAhead`."""
 
+Headers = Sequence[tuple[bytes, bytes]]
+"""The headers of a request as ASGI passes them, with names in lower case."""
+
 
 def read_ahead_of(scope: Mapping[str, Any]) -> ReadAhead | None:
     """Return the control over how far a request's body is read ahead; None if the server has none."""
@@ -23,22 +26,21 @@ def read_ahead_of(scope: Mapping[str, Any]) -> ReadAhead | None:
     return read_ahead
 
 
-def header_values(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
-    """Return the values of all headers with a name.
-
-    Args:
-        headers: As ASGI passes them, with names in lower case.
-        name: In lower case.
-    """
+def header_values(headers: Headers, name: bytes) -> list[bytes]:
+    """Return the values of all headers with a name, given in lower case."""
     return [value for found, value in headers if found == name]
 
 
-def content_length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
-    """Return the value of `Content-Length`; None if it is missing or not a number.
+def header_value(headers: Headers, name: bytes) -> bytes | None:
+    """Return the value of the first header with a name, given in lower case; None if there is none."""
+    for found, value in headers:
+        if found == name:
+            return value
+    return None
 
-    Args:
-        headers: As ASGI passes them, with names in lower case.
-    """
+
+def content_length(headers: Headers) -> int | None:
+    """Return the value of `Content-Length`; None if it is missing or not a number."""
     for name, value in headers:
         if name == b"content-length" and (digits := value.strip()).isdigit():
             return int(digits.lstrip(b"0") or b"0")  # Python's int() rejects more than 4300 digits

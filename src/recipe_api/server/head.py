@@ -5,12 +5,12 @@ llhttp checks the syntax of the request line, of header fields and of `Content-L
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 
-from recipe_api.asgi import content_length, header_values
+from recipe_api.asgi import Headers, content_length, header_values
 from recipe_api.errors import (
     HeadersTooLarge,
     RequestRefused,
@@ -30,9 +30,6 @@ MAX_HEADERS = 100
 """Many small headers use far more memory and time than their size suggests."""
 MAX_PARAMETERS = 100
 """Parameters of a query. The framework needs about 7 µs for each."""
-
-Headers = Sequence[tuple[bytes, bytes]]
-"""Names and values as in ASGI, with names in lower case."""
 
 _LINE_EXTRA = len(b"  HTTP/1.1\r\n")
 _END = len(b"\r\n")

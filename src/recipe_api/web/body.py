@@ -49,19 +49,22 @@ def declared_length(
     return length
 
 
-def check_content_headers(request: Request) -> None:
-    """Reject a body that is compressed or has contradictory types.
+def content_type(request: Request) -> str | None:
+    """Return the `Content-Type`, and reject a body that is compressed or has contradictory types.
 
     Raises:
         RequestRefused: There are several different `Content-Type` headers. It is not a list (RFC 9110 §8.3).
         UnsupportedEncoding: The body has a `Content-Encoding` other than `identity` (RFC 9110 §8.4).
     """
     headers = request.scope["headers"]
-    if len(set(header_values(headers, b"content-type"))) > 1:
+    types = header_values(headers, b"content-type")
+    if len(types) > 1 and len(set(types)) > 1:
         raise RequestRefused("Send one Content-Type header, not different ones.")
-    encodings = b",".join(header_values(headers, b"content-encoding")).lower()
-    if encodings and any(encoding.strip() not in {b"", b"identity"} for encoding in encodings.split(b",")):
-        raise UnsupportedEncoding("Send the body uncompressed, without Content-Encoding.")
+    if encodings := header_values(headers, b"content-encoding"):
+        codings = b",".join(encodings).lower().split(b",")
+        if any(coding.strip() not in {b"", b"identity"} for coding in codings):
+            raise UnsupportedEncoding("Send the body uncompressed, without Content-Encoding.")
+    return types[0].decode("latin-1") if types else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,7 +266,8 @@ async def read_body(
 
 def is_json(request: Request) -> bool:
     """Return whether the content type declares a JSON body."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
+    types = header_values(request.scope["headers"], b"content-type")
+    return bool(types) and types[0].partition(b";")[0].strip().lower() == b"application/json"
 
 
 async def read_json(request: Request, model: type[Model], *, timeouts: BodyTimeouts) -> Model:
@@ -278,7 +282,7 @@ async def read_json(request: Request, model: type[Model], *, timeouts: BodyTimeo
         BodyTooLarge: The body is over `MAX_JSON_BYTES`.
         BodyStalled: The client was too slow.
     """
-    check_content_headers(request)
+    content_type(request)
     if not is_json(request):
         raise NotJson("Send the body as application/json.")
     declared_length(request, limit=MAX_JSON_BYTES)

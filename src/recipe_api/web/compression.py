@@ -48,7 +48,7 @@ class CompressedText:
 
     def response(self, request: Request) -> Response:
         """Return the text in the representation that the client prefers."""
-        body, headers = self._gzipped if accepts_gzip(request.headers) else self._plain
+        body, headers = self._gzipped if accepts_gzip(request.headers.raw) else self._plain
         return _conditional(body, headers, request.headers)
 
 
@@ -69,7 +69,7 @@ class CompressedFiles(StaticFiles):
         response.headers["Cache-Control"] = self._cache_control
         response.headers.add_vary_header("Accept-Encoding")
         request_headers = Headers(scope=scope)
-        if not _is_whole_text(response, request_headers) or not accepts_gzip(request_headers):
+        if not _is_whole_text(response, request_headers) or not accepts_gzip(request_headers.raw):
             return response
         assert isinstance(response, FileResponse)  # noqa: S101 - it is a text
         file = Path(response.path)
@@ -95,7 +95,7 @@ class CompressedRoute(APIRoute):
 async def _compressed(response: Response, request_headers: Headers) -> Response:
     response.headers.add_vary_header("Accept-Encoding")
     body = bytes(response.body)
-    if len(body) < MIN_BYTES or not accepts_gzip(request_headers):
+    if len(body) < MIN_BYTES or not accepts_gzip(request_headers.raw):
         return response
     is_long = len(body) > THREAD_BYTES
     response.body = await asyncio.to_thread(_gzipped, body) if is_long else _gzipped(body)

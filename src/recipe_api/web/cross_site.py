@@ -12,6 +12,7 @@ from typing import Literal
 
 from starlette.requests import Request
 
+from recipe_api.asgi import header_value
 from recipe_api.errors import CrossSiteForm
 from recipe_api.web.cors import origin_regex
 from recipe_api.web.peers import is_on_a_private_network
@@ -38,7 +39,8 @@ class CrossSiteForms:
         Raises:
             CrossSiteForm: Neither its origin nor the setting allows it.
         """
-        if request.headers.get("sec-fetch-site") != "cross-site" or self._is_accepted(request):
+        site = header_value(request.scope["headers"], b"sec-fetch-site")
+        if site != b"cross-site" or self._is_accepted(request):
             return
         raise CrossSiteForm(
             "Another site sent this form. Name that site in CORS_ORIGINS, or set REFUSE_CROSS_SITE_FORMS=never."

@@ -17,7 +17,7 @@ from collections.abc import Awaitable
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from recipe_api.asgi import read_ahead_of
+from recipe_api.asgi import header_value, read_ahead_of
 from recipe_api.observability import begin_request
 from recipe_api.units import MIB
 from recipe_api.web.peers import client_address
@@ -28,14 +28,6 @@ LINGER_BYTES = 64 * MIB
 LINGER_SECONDS = 10
 
 _log = structlog.get_logger("recipe_api.request")
-
-
-def _header(scope: Scope, name: bytes) -> str | None:
-    """Return the first header with this name, which ASGI passes in lower case."""
-    for found, value in scope["headers"]:
-        if found == name:
-            return str(value, "latin-1")
-    return None
 
 
 _SECRET_ID = re.compile(r"(/uploads/+[^/]{4})[^/]+")
@@ -57,7 +49,8 @@ class RequestLog:
             await self._app(scope, receive, send)
             return
         scope["log"] = {}
-        request_id = begin_request(_header(scope, b"x-request-id"))
+        presented = header_value(scope["headers"], b"x-request-id")
+        request_id = begin_request(presented.decode("latin-1") if presented else None)
         started = time.perf_counter()
         received = sent = 0
         status = 499  # as in nginx: the client disconnected before the response

@@ -3,7 +3,7 @@
 import re
 from itertools import islice
 
-from starlette.datastructures import Headers
+from recipe_api.asgi import Headers, header_values
 
 _ITEM = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*+"?)++')
 """One entry of a list. A comma inside a quoted parameter does not end it, and a quote that is never closed runs to the
@@ -23,7 +23,7 @@ def prefers_html(headers: Headers) -> bool:
 
     A client without a preference, such as one that sends `*/*` or no `Accept`, gets JSON.
     """
-    accept = ", ".join(headers.getlist("accept")).lower()
+    accept = _joined(headers, b"accept")
     if "text/" not in accept or accept.startswith(_HTTP_URL_CONNECTION):
         return False
     ranges = _weights(accept)
@@ -32,9 +32,13 @@ def prefers_html(headers: Headers) -> bool:
 
 def accepts_gzip(headers: Headers) -> bool:
     """Return whether the client accepts gzip, and does not prefer an uncompressed body."""
-    codings = _weights(", ".join(headers.getlist("accept-encoding")).lower())
+    codings = _weights(_joined(headers, b"accept-encoding"))
     gzip = next((codings[name] for name in ("gzip", "x-gzip", "*") if name in codings), 0.0)
     return gzip > 0 and gzip >= codings.get("identity", 0.0)
+
+
+def _joined(headers: Headers, name: bytes) -> str:
+    return b", ".join(header_values(headers, name)).decode("latin-1").lower()
 
 
 def _weights(header: str) -> dict[str, float]:

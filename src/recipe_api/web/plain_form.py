@@ -10,7 +10,6 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, Response
 from starlette.types import Scope
 
@@ -35,7 +34,7 @@ def has_html_response(scope: Scope) -> bool:
 
 def wants_html(scope: Scope) -> bool:
     """Return whether the response to this request should be HTML."""
-    return has_html_response(scope) and prefers_html(Headers(scope=scope))
+    return has_html_response(scope) and prefers_html(scope["headers"])
 
 
 def created_page(scope: Scope, recipe: CreatedRecipeOut, *, headers: dict[str, str]) -> Response:

@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 
 from recipe_api import errors
-from recipe_api.asgi import read_ahead_of
+from recipe_api.asgi import header_value, header_values, read_ahead_of
 from recipe_api.multipart import StreamingForm, parse_boundary
 from recipe_api.units import KIB, size_in_words
 from recipe_api.uploads.admission import ClientContext
@@ -20,7 +20,7 @@ from recipe_api.uploads.idempotency import UploadKey, is_unguessable
 from recipe_api.uploads.service import Created
 from recipe_api.uploads.source import FormSource
 from recipe_api.web import plain_form
-from recipe_api.web.body import Arrival, check_content_headers, declared_length, is_json, read_body, read_json
+from recipe_api.web.body import Arrival, content_type, declared_length, is_json, read_body, read_json
 from recipe_api.web.clients import holders
 from recipe_api.web.dependencies import BEARER, Services, api_token, services_of
 from recipe_api.web.direct import DirectRoute
@@ -195,14 +195,15 @@ async def upload_recipe(request: Request) -> Response:
         renditions=renditions_of(request, recipe),
         manage_token=services.tokens.manage_token(recipe.id),
     )
-    if prefers_html(request.headers):
+    if prefers_html(request.scope["headers"]):
         return plain_form.created_page(request.scope, out, headers=headers)
     return Response(out.model_dump_json(), 201, headers, "application/json")
 
 
 async def _receive(request: Request, services: Services) -> Created:
     """Make a recipe of the form in the request."""
-    caller = await api_token(request, await BEARER(request))
+    bearer = await BEARER(request) if header_value(request.scope["headers"], b"authorization") else None
+    caller = await api_token(request, bearer)
     if caller is ANYONE:
         services.cross_site_forms.check(request)
     key = _upload_key(request, caller)
@@ -228,12 +229,12 @@ def _upload_key(request: Request, caller: Caller) -> UploadKey | None:
     Callers who may not manage every recipe share a scope with strangers: without API tokens everyone does, and a token
     for uploads only may be in a public page. They need a key that cannot be guessed.
     """
-    keys = request.headers.getlist(_KEY_HEADER)
+    keys = header_values(request.scope["headers"], b"idempotency-key")
     if not keys:
         return None
     if len(keys) > 1:
         raise errors.InvalidParameter(f"{_KEY_HEADER}: send one, not {len(keys)}.", field=_KEY_HEADER)
-    key = keys[0]
+    key = keys[0].decode("latin-1")
     if len(key) > MAX_KEY_LENGTH or not _KEY.fullmatch(key):
         raise errors.InvalidParameter(
             f"{_KEY_HEADER}: send 1 to {MAX_KEY_LENGTH} printable ASCII characters.", field=_KEY_HEADER
@@ -248,8 +249,7 @@ def _upload_key(request: Request, caller: Caller) -> UploadKey | None:
 
 def _source(request: Request, services: Services, arrival: Arrival) -> FormSource:
     """Return the form on the wire, unless the request's headers already show that it cannot be accepted."""
-    check_content_headers(request)
-    boundary = parse_boundary(request.headers.get("content-type"))
+    boundary = parse_boundary(content_type(request))
     rules = services.uploads.form_rules
     limit = rules.max_file_bytes + rules.max_text_bytes + FORM_OVERHEAD_BYTES
     too_large = partial(_form_too_large, rules.max_file_bytes)
