@@ -34,7 +34,8 @@ class Body:
         self._gathered: bytearray | None = None
         self._size = 0
         self._crc = 0
-        self.append(memoryview(data))
+        if data:
+            self.append(memoryview(data))
 
     def append(self, data: memoryview) -> None:
         """Append bytes, which must not change afterwards."""

@@ -147,7 +147,7 @@ class ConnectionPool:
 
 
 def _head(method: str, target: str, headers: Mapping[str, str], *, length: int) -> bytes:
-    lines = [f"{method} {target} HTTP/1.1", *[f"{name}: {value}" for name, value in headers.items()]]
+    lines = [f"{method} {target} HTTP/1.1", *map(": ".join, headers.items())]
     text = "".join(lines)
     if (
         not (text.isascii() and text.isprintable())  # so that no line ends early (RFC 9110 §5.5)

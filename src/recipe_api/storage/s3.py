@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from recipe_api.errors import StorageUnavailable
 from recipe_api.storage.body import Body
-from recipe_api.storage.failures import FAILURES, code_of, is_denied, translated
+from recipe_api.storage.failures import FAILURES, code_of, is_denied, translate_errors, translated
 from recipe_api.storage.presigner import Presigner
 from recipe_api.storage.protocol import Attributes, Part, Upload
 from recipe_api.storage.retries import Effect, retry

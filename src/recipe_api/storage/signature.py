@@ -60,7 +60,7 @@ def sign(
         everything["x-amz-security-token"] = credentials.token
     listed = ";".join(sorted(everything))
     scope = _scope(moment, region)
-    canonical = _canonical_request(method, path, query, everything, payload)
+    canonical = _canonical_request(method, path, query, everything, listed, payload)
     signature = _signature(canonical, moment=moment, region=region, secret_key=credentials.secret_key)
     everything["authorization"] = (
         f"{_ALGORITHM} Credential={credentials.access_key}/{scope}, SignedHeaders={listed}, Signature={signature}"
@@ -92,16 +92,17 @@ def presign(
         expires_seconds: From `time` on; S3 accepts a week at most.
     """
     moment = _moment(time)
+    listed = ";".join(sorted(headers))
     parameters = {
         "X-Amz-Algorithm": _ALGORITHM,
         "X-Amz-Credential": f"{credentials.access_key}/{_scope(moment, region)}",
         "X-Amz-Date": moment,
         "X-Amz-Expires": str(expires_seconds),
         **({"X-Amz-Security-Token": credentials.token} if credentials.token else {}),
-        "X-Amz-SignedHeaders": ";".join(sorted(headers)),
+        "X-Amz-SignedHeaders": listed,
     }  # sorted, as the signature requires
     query = "&".join(f"{name}={quote(value, safe='-_.~')}" for name, value in parameters.items())
-    canonical = _canonical_request(method, path, query, headers, UNSIGNED)
+    canonical = _canonical_request(method, path, query, headers, listed, UNSIGNED)
     signature = _signature(canonical, moment=moment, region=region, secret_key=credentials.secret_key)
     return f"{query}&X-Amz-Signature={signature}"
 
@@ -114,10 +115,14 @@ def _scope(moment: str, region: str) -> str:
     return f"{moment[:8]}/{region}/s3/aws4_request"
 
 
-def _canonical_request(method: str, path: str, query: str, headers: Mapping[str, str], payload: str) -> str:
-    names = sorted(headers)
-    lines = [f"{name}:{' '.join(headers[name].split())}" for name in names]
-    return "\n".join([method, path, query, *lines, "", ";".join(names), payload])
+def _canonical_request(
+    method: str, path: str, query: str, headers: Mapping[str, str], listed: str, payload: str
+) -> str:
+    """Return what is signed. `listed` has the names of all headers, sorted, with semicolons between them."""
+    names = listed.split(";")
+    values = map(" ".join, map(str.split, map(headers.__getitem__, names)))  # without superfluous white space
+    lines = map(":".join, zip(names, values, strict=True))
+    return "\n".join([method, path, query, *lines, "", listed, payload])
 
 
 def _signature(canonical: str, *, moment: str, region: str, secret_key: str) -> str:

@@ -66,7 +66,7 @@ class ObjectWriter:
         self._store = store
         self._lease = lease
         self._undo = undo
-        self._room = 0
+        self._room = 0  # of the granted memory
         self._key = key
         self._attributes = attributes
         self._part_size = part_size
@@ -111,12 +111,13 @@ class ObjectWriter:
         """
         rest = memoryview(data)
         while rest:
-            if len(self._body) == self._part_size:
-                await _in_time(self._send_part(), until=until)
-            if len(self._body) == self._room:
-                self._room += await self._lease.next_part(until=until)
-            taken = rest[: self._room - len(self._body)]
+            if not self._room:
+                if len(self._body) == self._part_size:
+                    await _in_time(self._send_part(), until=until)
+                self._room = await self._lease.next_part(until=until)
+            taken = rest[: self._room]
             self._body.append(taken)
+            self._room -= len(taken)
             rest = rest[len(taken) :]
         self._size += len(data)
 
@@ -157,7 +158,7 @@ class ObjectWriter:
         if self._tasks is None:
             self._tasks = await asyncio.TaskGroup().__aenter__()  # does not wait, so it cannot be cancelled
         await self._slots.acquire()
-        body, self._body, self._room = self._body, Body(), 0
+        body, self._body = self._body, Body()
         self._lease.mark_in_transit(len(body))
         number = len(self._sending) + 1
         task = self._tasks.create_task(self._store.put_part(self._upload, number, body))
