@@ -28,23 +28,20 @@ def read_ahead_of(scope: Mapping[str, Any]) -> ReadAhead | None:
 
 def header_values(headers: Headers, name: bytes) -> list[bytes]:
     """Return the values of all headers with a name, given in lower case."""
+    if name not in dict(headers):  # a faster search than the next line's
+        return []
     return [value for found, value in headers if found == name]
 
 
 def header_value(headers: Headers, name: bytes) -> bytes | None:
-    """Return the value of the first header with a name, given in lower case; None if there is none."""
-    for found, value in headers:
-        if found == name:
-            return value
-    return None
+    """Return the value of a header that occurs once, with its name given in lower case; None if it is missing."""
+    return dict(headers).get(name)
 
 
 def content_length(headers: Headers) -> int | None:
     """Return the value of `Content-Length`; None if it is missing or not a number."""
-    for name, value in headers:
-        if name == b"content-length" and (digits := value.strip()).isdigit():
-            return int(digits.lstrip(b"0") or b"0")  # Python's int() rejects more than 4300 digits
-    return None
+    digits = (header_value(headers, b"content-length") or b"").strip()
+    return int(digits.lstrip(b"0") or b"0") if digits.isdigit() else None  # int() rejects more than 4300 digits
 
 
 def is_stopping(scope: Mapping[str, Any]) -> bool:

@@ -56,7 +56,7 @@ class Response:
     """A server's response. Header names are in lower case."""
 
     status: int = 0
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[bytes, bytes] = field(default_factory=dict)
     body: bytes = b""
 
 
@@ -287,7 +287,7 @@ class _Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._response.status:  # otherwise it is a trailer
-            self._response.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+            self._response.headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         self._response.status = self._parser.get_status_code()

@@ -117,9 +117,9 @@ class FastWriter:
         signed_headers = await self._signed("PUT", path, query, checked, body, payload)
         response = await self._pool.put(f"{path}?{query}" if query else path, signed_headers, body)
         _raise_for_status(response)
-        if not response.headers.get("etag"):
+        if not (etag := response.headers.get(b"etag")):
             raise UnreadableResponse("the store's response has no ETag")
-        return response.headers["etag"]
+        return etag.decode("latin-1")
 
     async def _post(self, key: str, query: str, body: Body, headers: Mapping[str, str]) -> Response:
         path = self._path_of(key)

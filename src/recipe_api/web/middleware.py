@@ -160,6 +160,7 @@ class SecurityHeaders:
         (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     )
     PAGE_HEADERS = (*DOCUMENT_HEADERS, (b"cross-origin-opener-policy", b"same-origin"))
+    NAMES = frozenset(name for name, _ in (*HTTPS_HEADERS, *PAGE_HEADERS))
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -172,8 +173,9 @@ class SecurityHeaders:
         async def headed_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 found = dict(message.get("headers", ()))
-                ours = (*headers, *self._added_to(found.get(b"content-type", b"")))
-                added = [header for header in ours if header[0] not in found]  # a page has its own policy
+                added = (*headers, *self._added_to(found.get(b"content-type", b"")))
+                if not self.NAMES.isdisjoint(found):  # a page has its own policy
+                    added = tuple(header for header in added if header[0] not in found)
                 message["headers"] = [*message.get("headers", ()), *added]
             await send(message)
 

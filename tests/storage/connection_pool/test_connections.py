@@ -41,7 +41,7 @@ class TestIdleConnections:
             server.peers[0]._writer.write(said)
             await until(lambda: not noticed or pool._idle[0]._fault)
 
-            assert (await put(pool)).headers["etag"] == '"2"'
+            assert (await put(pool)).headers[b"etag"] == b'"2"'
             assert len(server.peers[0].heads) == 1
 
     @pytest.mark.parametrize("how", [Peer.close, Peer.cut])
@@ -76,7 +76,7 @@ class TestIdleConnections:
             assert len(server.peers) == 3
 
             body = bytearray(LONG)
-            assert (await put(pool, body)).headers["etag"] == '"2"'
+            assert (await put(pool, body)).headers[b"etag"] == b'"2"'
 
             await until_free(body)
             assert [len(peer.heads) for peer in server.peers] == [1, 1, 2, 1]

@@ -38,7 +38,7 @@ class TestResponses:
             first, second = await put(pool), await put(pool)
 
             assert first.status == int(said.rpartition(b"HTTP/1.")[2][2:5])
-            assert (first.headers["etag"], second.headers["etag"]) == ('"1"', '"2"')
+            assert (first.headers[b"etag"], second.headers[b"etag"]) == (b'"1"', b'"2"')
             assert len(server.peers) == 1
 
     @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ class TestResponses:
         async with pooled(script, closing(TWO), tls=authority if secure else None) as (pool, server):
             first, second = await put(pool), await put(pool)
 
-            assert (first.headers["etag"], second.headers["etag"]) == ('"1"', '"2"')
+            assert (first.headers[b"etag"], second.headers[b"etag"]) == (b'"1"', b'"2"')
             assert len(server.peers) == 2
             await until(lambda: server.open == 0)
 

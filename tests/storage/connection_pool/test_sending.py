@@ -17,7 +17,7 @@ class TestSending:
         async with pooled(obliging) as (pool, server):
             answer = await put(pool)
 
-            assert (answer.status, answer.headers["etag"]) == (200, '"1"')
+            assert (answer.status, answer.headers[b"etag"]) == (200, b'"1"')
             head = b"PUT /a.jpg?x=1 HTTP/1.1\r\nhost: store.test\r\ncontent-length: 7\r\n\r\n"
             assert (server.peers[0].heads, server.peers[0].bodies) == ([head], [b"a photo"])
 
