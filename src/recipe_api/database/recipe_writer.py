@@ -9,6 +9,7 @@ statement is sent again on a new one, whether or not the first attempt succeeded
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from operator import itemgetter
 from typing import Any
 
 import asyncpg
@@ -99,7 +100,7 @@ class RecipeWriter:
         except Exception as error:  # the first attempt may have succeeded
             raise CommitInDoubt("The database does not respond. Try again in a moment.") from error
 
-    async def _run(self, sql: str, arguments: Sequence[list[Any]]) -> "list[asyncpg.Record]":
+    async def _run(self, sql: str, arguments: Sequence[Sequence[Any]]) -> "list[asyncpg.Record]":
         with translate_errors():
             connection: RowConnection = await self._pool.acquire(timeout=POOL_SECONDS)
         try:
@@ -155,11 +156,11 @@ class _Statement:
     def __init__(self, clause: ClauseElement) -> None:
         compiled: Any = clause.compile(dialect=driver.dialect())  # type: ignore[no-untyped-call]  # SQLAlchemy's own
         self.sql = str(compiled)
-        self._names: tuple[str, ...] = tuple(compiled.positiontup)
+        self._values = itemgetter(*compiled.positiontup)
 
-    def arguments(self, rows: Sequence[dict[str, Any]]) -> list[list[Any]]:
+    def arguments(self, rows: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
         """Return an array of values for each parameter, in the order of the numbers."""
-        return [[row[name] for row in rows] for name in self._names]
+        return list(zip(*map(self._values, rows), strict=True))
 
 
 _ROWS, _ROWS_WITH_KEYS = _Statement(ROWS), _Statement(ROWS_WITH_KEYS)
