@@ -160,10 +160,6 @@ class PhotoFilter(ABC):
             yield from self._await_input()
         return self._view[self._at :]
 
-    def peek_arrived(self, size: int) -> bytes:
-        """Return what has arrived of the next `size` bytes, without waiting for the others and without taking them."""
-        return self._view[self._at : self._at + size].tobytes()
-
     def copy(self, size: int) -> Iterable[None]:
         """Pass the next `size` bytes on."""
         if self._at + size > len(self._view):

@@ -13,6 +13,7 @@ follow. An encoder writes nothing else there; somebody who wants to hide data co
 """
 
 import re
+import struct
 from collections.abc import Callable, Iterable
 
 from stringzilla import find
@@ -24,18 +25,20 @@ from recipe_api.photos.filtering import CutOff, Dimensions, PhotoFilter, Steps
 MAX_SEGMENTS = 10_000
 """How many segments a photo may have: 640 MB of metadata in the largest segments, or scans by the thousand."""
 
-_SOI, _EOI, _SOS, _DNL, _TEM, _COM = 0xD8, 0xD9, 0xDA, 0xDC, 0x01, 0xFE
-_TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDD})
+_SOI, _EOI, _SOS, _DNL, _TEM, _COM = 0xFFD8, 0xFFD9, 0xFFDA, 0xFFDC, 0xFF01, 0xFFFE
+_TABLES = frozenset({0xFFC4, 0xFFCC, 0xFFDB, 0xFFDD})
 """DHT, DAC, DQT and DRI."""
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_FRAMES = frozenset(range(0xFFC0, 0xFFD0)) - {0xFFC4, 0xFFC8, 0xFFCC}
 """SOF0 to SOF15: baseline, extended, progressive and lossless, in Huffman or arithmetic coding."""
-_ONE_SCAN_FRAMES = frozenset({0xC0, 0xC1})
+_ONE_SCAN_FRAMES = frozenset({0xFFC0, 0xFFC1})
 """Sequential frames, in which each component is in exactly one scan (T.81 §A.2)."""
-_JFIF, _EXIF, _ICC, _ADOBE = 0xE0, 0xE1, 0xE2, 0xEE
-_DROPPED = frozenset({*range(0xE0, 0xF0), _COM})
+_JFIF, _EXIF, _ICC, _ADOBE = 0xFFE0, 0xFFE1, 0xFFE2, 0xFFEE
+_DROPPED = frozenset({*range(0xFFE0, 0xFFF0), _COM})
 """All application segments, as far as they are not rewritten, and comments."""
 _SEGMENTS = _TABLES | _FRAMES | _DROPPED | {_SOS, _DNL}
 """All others have no length, are reserved, or belong to formats that no browser displays: JPEG-LS, hierarchical."""
+_HEAD = struct.Struct(">HH")
+"""The beginning of a segment: its marker, and a length that includes its own two bytes."""
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 """A marker other than a restart marker. More bytes 0xFF may precede it (T.81 §B.1.1.2)."""
 
@@ -66,7 +69,7 @@ class JpegFilter(PhotoFilter):
     """Finds the marker that ends the data of a scan."""
 
     def program(self) -> Steps:
-        if (yield from self.peek(2)) != bytes([0xFF, _SOI]):
+        if (yield from self.peek(2)) != _SOI.to_bytes(2):
             raise _malformed("does not begin with its start marker")
         yield from self.copy(2)
         yield from self._segments()
@@ -75,19 +78,23 @@ class JpegFilter(PhotoFilter):
     def _segments(self) -> Steps:
         """Filter everything up to the end of the image."""
         for _ in range(MAX_SEGMENTS):
-            head = self.peek_arrived(4)
-            if len(head) < 4 or head[0] != 0xFF or head[1] not in _SEGMENTS:  # usually the end of the image
+            view, at = self._view, self._at
+            marker, length = _HEAD.unpack_from(view, at) if at + 4 <= len(view) else (0, 0)
+            if marker in _TABLES and 2 <= length <= len(view) - at - 2:  # a short cut for most segments
+                self._at = at + 2 + length
+                continue
+            if marker not in _SEGMENTS:  # usually the end of the image
                 yield from self._pass_until_marker(self.skip, _find_marker)
-                head = yield from self.peek(2)
-                if head[1] == _EOI:
+                marker = int.from_bytes((yield from self.peek(2)))
+                if marker == _EOI:
                     return
-                if head[1] == _TEM:  # has no length, and no meaning outside of an arithmetic encoder
+                if marker == _TEM:  # has no length, and no meaning outside of an arithmetic encoder
                     yield from self.skip(2)
                     continue
-                if head[1] not in _SEGMENTS:
-                    raise _malformed(f"has an unsupported marker, FF{head[1]:02X}")
-                head = yield from self.peek(4)
-            yield from self._segment(head[1], size=2 + (head[2] << 8 | head[3]))
+                if marker not in _SEGMENTS:
+                    raise _malformed(f"has an unsupported marker, {marker:04X}")
+                _, length = _HEAD.unpack((yield from self.peek(4)))
+            yield from self._segment(marker, length)
         raise _malformed(f"has more than {MAX_SEGMENTS} segments")
 
     def _pass_until_marker(
@@ -113,9 +120,10 @@ class JpegFilter(PhotoFilter):
             self.emit(b"\xff")  # pixels, or else the next filtering would take away the next of several
             raise
 
-    def _segment(self, marker: int, *, size: int) -> Iterable[None]:
-        if size < 4:
+    def _segment(self, marker: int, length: int) -> Iterable[None]:
+        if length < 2:
             raise _malformed("has a segment that is shorter than its own length")
+        size = 2 + length
         if marker in _TABLES:
             return self.copy(size)
         if marker in _DROPPED:
@@ -141,7 +149,7 @@ class JpegFilter(PhotoFilter):
             return
         yield from self.skip(size)
         if kept:
-            self.emit(bytes([0xFF, marker]) + (2 + len(kept)).to_bytes(2, "big") + kept)
+            self.emit(_HEAD.pack(marker, 2 + len(kept)) + kept)
 
     def _kept(self, marker: int, content: bytes) -> bytes:
         """Return what is kept of an application segment; nothing if it has another use than the one that we know."""
@@ -177,7 +185,7 @@ class JpegFilter(PhotoFilter):
             self._height = self._height or int.from_bytes(segment[4:6], "big")
             self._measure()
         else:
-            raise _malformed(f"has a segment in a wrong place, FF{marker:02X}")
+            raise _malformed(f"has a segment in a wrong place, {marker:04X}")
 
     def _read_frame(self, segment: bytes, marker: int) -> None:
         """Read precision, lines, samples per line, the number of components, and 3 bytes for each (T.81 §B.2.2)."""
