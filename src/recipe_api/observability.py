@@ -8,8 +8,8 @@ settings hold them as `SecretStr`, and headers and bodies are not logged.
 import json
 import logging
 import logging.config
+import os
 import re
-import secrets
 import sys
 import time
 from contextvars import ContextVar
@@ -53,7 +53,7 @@ def request_id() -> str | None:
 
 def begin_request(presented: str | None) -> str:
     """Set the id of the current request: the one in its header if valid, otherwise a new one. Return it."""
-    chosen = presented if presented and _REQUEST_ID.fullmatch(presented) else secrets.token_hex(16)
+    chosen = presented if presented and _REQUEST_ID.fullmatch(presented) else os.urandom(16).hex()
     _current.set(chosen)
     return chosen
 

@@ -7,8 +7,8 @@ A rendition of the photo, such as `1795332567934-4f9a1c…_320.webp`, has the sa
 pixels. In a listing it follows its original, because the underscore sorts after the dot.
 """
 
+import os
 import re
-import secrets
 from datetime import UTC, datetime, timedelta
 
 RANDOM_BYTES = 16
@@ -26,7 +26,7 @@ _PIECE = re.compile(r"(?P<stem>[0-9]{13}-[0-9a-f]{32})_[0-9]{5}\.part", re.ASCII
 def new_key(created_at: datetime, *, prefix: str, extension: str) -> str:
     """Return a key that was never used before."""
     milliseconds = (created_at - _EPOCH) // _MILLISECOND
-    return f"{prefix}{milliseconds:013d}-{secrets.token_hex(RANDOM_BYTES)}.{extension}"
+    return f"{prefix}{milliseconds:013d}-{os.urandom(RANDOM_BYTES).hex()}.{extension}"
 
 
 def new_staged_stem(created_at: datetime, *, prefix: str) -> str:
