@@ -215,7 +215,9 @@ def test_photos_in_another_bucket_are_left_alone(render: Run, service: Service, 
         ({"RENDITION_URL": "https://img.test/{size}/{key}"}, "RENDITION_URL is set, so another service makes"),
     ],
 )
-def test_without_renditions_of_its_own_it_is_rejected(render: Run, setting: dict[str, str], complaint: str) -> None:
+def test_it_is_rejected_unless_this_service_makes_renditions(
+    render: Run, setting: dict[str, str], complaint: str
+) -> None:
     done = render(**setting)
 
     assert (done.returncode, done.stdout) == (2, "")

@@ -123,7 +123,7 @@ def test_a_size_that_is_not_offered_leads_to_the_next_larger_one(service: Servic
 
 
 @pytest.mark.parametrize("size", ["0", "4097", "-1", "large", "1.5"])
-def test_a_size_that_is_none_is_rejected(service: Service, size: str) -> None:
+def test_an_invalid_size_is_rejected(service: Service, size: str) -> None:
     with service.client() as client:
         recipe = post(client, photo=PHOTO).json()
         assert_problem(client.get(f"/recipe/{recipe['id']}/photo/{size}"), 422, "invalid-parameter", field="size")

@@ -202,7 +202,7 @@ def test_a_failed_statement_does_not_count_as_an_attempt(studio: Studio, positio
 
 @pytest.mark.parametrize("fault", OF_STATEMENTS, ids=lambda fault: f"{fault} for ever")
 @pytest.mark.parametrize("position", positions(STATEMENTS), ids=str)
-def test_a_database_that_stays_away_costs_one_attempt_at_most(studio: Studio, position: Position, fault: Fault) -> None:
+def test_a_lasting_database_outage_costs_at_most_one_attempt(studio: Studio, position: Position, fault: Fault) -> None:
     recipe_id = studio.uploaded()
     studio.database.script.follow(
         Plan(call=position.call, nth=position.nth, fault=fault),
@@ -239,7 +239,7 @@ def test_a_failed_call_to_the_store_does_not_count_as_an_attempt(
 
 @pytest.mark.parametrize("fault", OF_CALLS, ids=lambda fault: f"{fault} for ever")
 @pytest.mark.parametrize("position", positions(CALLS), ids=str)
-def test_a_store_that_stays_away_costs_no_attempt(studio: Studio, position: Position, fault: Fault) -> None:
+def test_a_lasting_store_outage_costs_no_attempt(studio: Studio, position: Position, fault: Fault) -> None:
     recipe_id = studio.uploaded()
     plan = Plan(call=position.call, nth=position.nth, fault=fault, forever=True)
     studio.store.script.follow(plan)

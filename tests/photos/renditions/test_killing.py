@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def renderers_of(parent: int) -> list[psutil.Process]:
-    """Return the renderers that this process has started, whoever their parent is now."""
+    """Return the renderers that this process has started, whatever their parent process is now."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess):  # it has ended

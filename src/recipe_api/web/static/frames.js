@@ -1,4 +1,4 @@
-// Photos in their frames: a blur at first, then the first source that the browser can show.
+// Shows photos in their frames: a blurred placeholder first, then the first source that the browser can display.
 
 import { RECIPES } from "./api.js";
 import { blurOf } from "./blurs.js";
