@@ -137,11 +137,26 @@ async def test_an_error_of_the_photo_is_not_mistaken_for_one_of_the_child(error:
         await render(failing(), JPEG, limits=LIMITS)
 
 
-async def test_a_photo_that_does_not_arrive_in_time_is_a_failure() -> None:
-    photo = Photo()
-    with pytest.raises(RendererFailed, match=r"longer than 0\.3 s"):
+@pytest.mark.parametrize("stop", [0, 1000])
+async def test_a_photo_that_does_not_arrive_in_time_is_not_a_failure_of_the_child(stop: int) -> None:
+    photo = Photo(stop=stop)
+    with pytest.raises(TimeoutError):
         await render(photo.stream(), JPEG, limits=Limits(wall_seconds=0.3))
     assert photo.is_closed
+
+
+async def test_a_child_that_takes_too_long_is_a_failure() -> None:
+    photo = Photo()
+
+    async def stopped() -> AsyncIterator[bytes]:
+        async for data in photo.stream():
+            yield data
+            (child,) = renderers()
+            child.suspend()
+            photo.go_on.set()
+
+    with pytest.raises(RendererFailed, match=r"longer than 0\.3 s"):
+        await render(stopped(), JPEG, limits=Limits(wall_seconds=0.3))
 
 
 @asynccontextmanager

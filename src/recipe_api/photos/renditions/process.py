@@ -53,7 +53,7 @@ class Limits:
     """Its address space. Photos that need more are not rendered: a PNG of more than 80 megapixels, for example."""
     cpu_seconds: int = 30
     """Several times what the largest photo within the memory limit takes."""
-    wall_seconds: float = 120
+    wall_seconds: float = 60
     """Includes reading the photo from the store, and waiting for CPU time on a busy server."""
     pixels: int = 220_000_000
     """The largest photo. The largest phone sensors have 200 megapixels."""
@@ -72,10 +72,12 @@ async def render(photo: AsyncIterable[bytes], job: Job, *, limits: Limits, lock:
     Raises:
         PhotoUnrenderable: The photo cannot be decoded, or exceeds a limit that is checked before decoding.
         RendererFailed: The child process crashed, exceeded a limit or sent an invalid result.
+        TimeoutError: The photo did not arrive within the wall-clock limit.
         OSError: The child process cannot be started, for a reason that is unrelated to the photo.
     """
     child = await _start(job, limits=limits, lock=lock)
-    feeding = asyncio.create_task(_feed(child, photo))
+    feed = _Feed(photo, cast("asyncio.StreamWriter", child.stdin))
+    feeding = asyncio.create_task(feed.run())
     reading = asyncio.create_task(read_result(cast("asyncio.StreamReader", child.stdout), job.sizes))
     log = asyncio.create_task(_end_of(cast("asyncio.StreamReader", child.stderr)))
     deadline = asyncio.timeout(limits.wall_seconds)
@@ -85,7 +87,7 @@ async def render(photo: AsyncIterable[bytes], job: Job, *, limits: Limits, lock:
     except RendererFailed as error:
         raise RendererFailed(f"{error} {await _fate(child, log)}") from error
     except TimeoutError as error:
-        if not deadline.expired():  # raised by the source of the photo
+        if feed.is_waiting or not deadline.expired():  # caused or raised by the source of the photo
             raise
         raise RendererFailed(f"The renderer took longer than {limits.wall_seconds} s.") from error
     finally:
@@ -117,20 +119,30 @@ async def _start(job: Job, *, limits: Limits, lock: int | None) -> Process:
     )
 
 
-async def _feed(child: Process, photo: AsyncIterable[bytes]) -> None:
-    """Write the photo to the child until the child stops reading."""
-    stdin = cast("asyncio.StreamWriter", child.stdin)
-    try:
-        async for data in photo:
-            try:
-                stdin.write(data)
-                await stdin.drain()
-            except (BrokenPipeError, ConnectionResetError):
-                return  # it has read what it needs, or has ended
-        stdin.close()
-    finally:
-        if isinstance(photo, AsyncGenerator):
-            await photo.aclose()
+class _Feed:
+    """Writes a photo to the child until the child stops reading."""
+
+    def __init__(self, photo: AsyncIterable[bytes], stdin: asyncio.StreamWriter) -> None:
+        self._photo = photo
+        self._stdin = stdin
+        self.is_waiting = True
+        """Whether the child is waiting for the photo, rather than the photo for the child."""
+
+    async def run(self) -> None:
+        try:
+            async for data in self._photo:
+                self.is_waiting = False
+                try:
+                    self._stdin.write(data)
+                    await self._stdin.drain()
+                except (BrokenPipeError, ConnectionResetError):
+                    return  # it has read what it needs, or has ended
+                self.is_waiting = True
+            self.is_waiting = False
+            self._stdin.close()
+        finally:
+            if isinstance(self._photo, AsyncGenerator):
+                await self._photo.aclose()
 
 
 async def _result(feeding: asyncio.Task[None], reading: asyncio.Task[Rendered]) -> Rendered:
