@@ -331,6 +331,22 @@ class TestPermission:
             assert stranger.get(f"/uploads/{upload['id']}").status_code == 200
             assert complete(stranger, upload).status_code == 201
 
+    def test_of_the_visitors_of_a_page_is_limited_by_their_addresses(
+        self, start_service: Callable[..., Service], backstage: Backstage
+    ) -> None:
+        service = start_service(API_TOKENS=f"page:{API_TOKEN}:upload", FORWARDED_ALLOW_IPS="*")
+        with service.client(API_TOKEN) as client:
+            for address in ("192.0.2.1", "192.0.2.2"):
+                response = client.post(
+                    "/uploads",
+                    json={"filename": "a.jpg", "size": 5},
+                    headers={"X-Forwarded-For": address, "X-Forwarded-Proto": "https"},
+                )
+                assert response.status_code == 201, response.text
+
+        owners = {row["owner"] for row in backstage.sql("SELECT owner FROM staged_upload")}
+        assert owners == {"address 192.0.2.1", "address 192.0.2.2"}
+
     def test_is_not_logged_with_the_id(self, service: Service, log: Lines) -> None:
         with service.client() as client:
             upload = begin(client)

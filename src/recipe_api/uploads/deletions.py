@@ -54,8 +54,11 @@ class Deletions:
         Raises:
             DatabaseUnavailable: The objects may be gone, but their deletions are still pending.
         """
-        gone = await asyncio.gather(*(self._is_gone(ref) for ref in refs))
-        keys = [ref.key for ref, is_gone in zip(refs, gone, strict=True) if is_gone]
+        keys: list[str] = []
+        for start in range(0, len(refs), BATCH):
+            batch = refs[start : start + BATCH]
+            gone = await asyncio.gather(*(self._is_gone(ref) for ref in batch))
+            keys += [ref.key for ref, is_gone in zip(batch, gone, strict=True) if is_gone]
         if keys:
             await self.pending.remove(keys)
         return keys

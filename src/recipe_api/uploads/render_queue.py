@@ -29,6 +29,7 @@ class RenderQueue:
         self._renderer = renderer
         self._waiting: OrderedDict[UUID, asyncio.Future[Outcome]] = OrderedDict()
         self._is_filled = asyncio.Event()
+        self._is_closed = False
 
     def offer(self, recipe_id: UUID) -> bool:
         """Append a photo unless the queue is full. Return whether the photo is in the queue."""
@@ -50,6 +51,7 @@ class RenderQueue:
         try:
             yield
         finally:
+            self._is_closed = True  # a rendering that fails while it is cancelled raises its failure instead
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
@@ -63,7 +65,7 @@ class RenderQueue:
         return self._waiting[recipe_id]
 
     async def _run(self) -> None:
-        while True:
+        while not self._is_closed:
             await self._is_filled.wait()
             recipe_id = next(iter(self._waiting))
             try:

@@ -101,8 +101,13 @@ async def delete_upload(upload_id: UploadId, services: AppServices) -> Response:
 
 
 def _owner(request: Request, caller: Caller) -> str:
-    """Return the owner of an upload, whose limits it counts against: the caller's token, or else its address."""
-    return next(reversed(holders(request.scope, token=caller.name)), "unknown")
+    """Return the owner of an upload, whose limits it counts against.
+
+    That is the caller's token, or its address if it has none. A token for uploads alone may be in a public page, whose
+    visitors share it, so they are counted by their addresses as well.
+    """
+    token = caller.name if caller.manages_all else None
+    return next(reversed(holders(request.scope, token=token)), "unknown")
 
 
 def _response(upload: StagedUploadOut, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
