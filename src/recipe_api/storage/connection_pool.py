@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import cast
 
 import httptools
@@ -151,13 +152,18 @@ def _head(method: str, target: str, headers: Mapping[str, str], *, length: int) 
     text = "".join(lines)
     if (
         not (text.isascii() and text.isprintable())  # so that no line ends early (RFC 9110 §5.5)
-        or not _HEADER_NAMES.fullmatch("\n".join(headers))
+        or not _are_header_names(tuple(headers))
         or not target
         or " " in target
         or headers.get("content-length") != str(length)
     ):
         raise ValueError("the request head has invalid characters, or another length than the body")
     return "\r\n".join([*lines, "", ""]).encode("ascii")
+
+
+@lru_cache(maxsize=16)  # requests of the same kind have the same ones
+def _are_header_names(names: tuple[str, ...]) -> bool:
+    return _HEADER_NAMES.fullmatch("\n".join(names)) is not None
 
 
 class _Connection(asyncio.Protocol):
