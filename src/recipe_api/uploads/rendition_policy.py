@@ -4,7 +4,7 @@ A rendition is a smaller WebP image of a photo. It has a link from the beginning
 been made, and its public address from then on. The path keeps working, so no link ever breaks.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -37,7 +37,7 @@ class Link:
 class RenditionPolicy:
     """The renditions that are configured."""
 
-    sizes: Sequence[int]
+    sizes: tuple[int, ...]
     """Longest sides in pixels, ascending."""
     url_template: str | None
     """The address of a rendition that another service makes, with `{size}` and `{key}`; None if this one makes them."""

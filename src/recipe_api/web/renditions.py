@@ -24,14 +24,16 @@ _SIZE = Path(ge=1, le=MAX_RENDITION_SIZE, description="The longest side in pixel
 
 def renditions_of(request: Request, recipe: RecipeBase) -> list[RenditionOut]:
     """Return the renditions of a recipe as they appear in its JSON."""
+    links = services_of(request).uploads.policy.renditions.links(recipe)
+    path = address(request.scope, f"/recipe/{recipe.id}/photo") if links else ""
     return [
         RenditionOut(
             width=link.width,
             height=link.height,
             content_type=link.content_type,
-            location=link.address or address(request.scope, f"/recipe/{recipe.id}/photo/{link.size}"),
+            location=link.address or f"{path}/{link.size}",
         )
-        for link in services_of(request).uploads.policy.renditions.links(recipe)
+        for link in links
     ]
 
 

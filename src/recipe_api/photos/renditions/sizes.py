@@ -4,7 +4,7 @@ The size of a rendition is the length of its longest side in pixels, as configur
 configured size is not enlarged: its rendition has the photo's dimensions.
 """
 
-from collections.abc import Iterable
+from functools import lru_cache
 
 from recipe_api.photos.filtering import Dimensions
 
@@ -12,7 +12,8 @@ RENDERABLE = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp", "i
 """Content types of photos that can have renditions."""
 
 
-def offered(dimensions: Dimensions, sizes: Iterable[int]) -> tuple[int, ...]:
+@lru_cache(maxsize=128)  # cameras and screens have few different dimensions
+def offered(dimensions: Dimensions, sizes: tuple[int, ...]) -> tuple[int, ...]:
     """Return which of the configured sizes a photo has, in ascending order.
 
     These are all sizes below its longest side, and the next one, whose rendition has the photo's dimensions. Renditions
@@ -24,6 +25,7 @@ def offered(dimensions: Dimensions, sizes: Iterable[int]) -> tuple[int, ...]:
     return tuple(ascending[: len(below) + 1]) if min(dimensions) > 0 else ()
 
 
+@lru_cache(maxsize=512)
 def scaled(dimensions: Dimensions, size: int) -> Dimensions:
     """Return the dimensions of the rendition of this size: same aspect ratio, and no larger than the photo."""
     longest = max(dimensions)
