@@ -31,6 +31,7 @@ docstring.
     │   ├── UnmetExpectation           417
     │   ├── IdempotencyKeyReused       422
     │   ├── TooManyRequests            429
+    │   │   └── TooManyUnfinishedUploads  429
     │   ├── HeadersTooLarge            431
     │   └── InvalidField               422
     │       └── FieldMissing · FieldEmpty · FieldRepeated · FieldUnexpected · InvalidText · InvalidParameter
@@ -283,6 +284,14 @@ class TooManyRequests(RequestRefused):
     code = "too-many-requests"
     title = "Too many requests at once"
     retry_after = 5
+
+
+class TooManyUnfinishedUploads(TooManyRequests):
+    """This client has as many unfinished uploads in pieces as it may have. Complete or delete one of them."""
+
+    code = "too-many-unfinished-uploads"
+    title = "Too many unfinished uploads"
+    retry_after = 60
 
 
 class HeadersTooLarge(RequestRefused):

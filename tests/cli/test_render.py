@@ -211,7 +211,7 @@ def test_photos_in_another_bucket_are_left_alone(render: Run, service: Service, 
 @pytest.mark.parametrize(
     ("setting", "complaint"),
     [
-        ({"RENDITIONS": "none"}, "RENDITIONS is empty, so photos have no renditions"),
+        ({"RENDITIONS": "none"}, "RENDITIONS turns renditions off"),
         ({"RENDITION_URL": "https://img.test/{size}/{key}"}, "RENDITION_URL is set, so another service makes"),
     ],
 )

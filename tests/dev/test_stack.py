@@ -22,6 +22,7 @@ from sqlalchemy import text
 from recipe_api.database.connection import migration_engine
 from recipe_api.dev.errors import DevError
 from recipe_api.dev.stack import Stack, embedded_stack
+from recipe_api.storage.keys import new_key, new_staged_stem, now, piece_key, rendition_key
 
 OWNER = """
 import sys
@@ -33,13 +34,14 @@ with embedded_stack(Path(sys.argv[1]), durable=False):
     sys.stdin.read()
 """
 BOUND = 20  # seconds for servers to end; it usually takes about one
+PHOTO = new_key(now(), prefix="", extension="jpg")
 
 
 def test_data_survives_a_graceful_stop_a_killed_owner_and_occupied_ports(tmp_path: Path) -> None:
     folder = tmp_path / ("long" * 40)  # longer than the path of a Unix socket may be
     with embedded_stack(folder, durable=False) as first:
         asyncio.run(_fetch(first, "CREATE TABLE kept AS SELECT 'one' AS word"))
-        _put(first, "photo", b"bytes")
+        _put(first, PHOTO, b"bytes")
         with pytest.raises(DevError, match=f"in use by process {os.getpid()};"):
             embedded_stack(folder).__enter__()
 
@@ -52,7 +54,7 @@ def test_data_survives_a_graceful_stop_a_killed_owner_and_occupied_ports(tmp_pat
     ):
         assert again.s3_endpoint_url != first.s3_endpoint_url
         assert asyncio.run(_fetch(again, "SELECT word FROM kept")) == "one"
-        assert _read(again, "photo") == b"bytes"
+        assert _read(again, PHOTO) == b"bytes"
 
 
 def test_the_secrets_of_the_stack_are_only_in_the_environment(stack: Stack) -> None:
@@ -70,19 +72,31 @@ async def test_the_database_url_is_valid_for_sqlalchemy(stack: Stack) -> None:
         await engine.dispose()
 
 
-def test_anyone_may_read_an_object_but_not_list_or_write_unsigned(stack: Stack) -> None:
-    _put(stack, "public", b"bytes")
-    assert _read(stack, "public") == b"bytes"
+@pytest.mark.parametrize("prefix", ["", "public/"])
+def test_anyone_may_read_a_photo_or_rendition_but_not_list_or_write_unsigned(stack: Stack, prefix: str) -> None:
+    photo, rendition = f"{prefix}{PHOTO}", f"{prefix}{rendition_key(PHOTO, 320)}"
+    for key in (photo, rendition):
+        _put(stack, key, b"bytes")
+        assert _read(stack, key) == b"bytes"
     bucket = f"{stack.s3_endpoint_url}/{stack.s3_bucket}"
     for refused in (
         urllib.request.Request(f"{bucket}?list-type=2"),
-        urllib.request.Request(f"{bucket}/public", data=b"other", method="PUT"),
-        urllib.request.Request(f"{bucket}/public", method="DELETE"),
+        urllib.request.Request(f"{bucket}/{photo}", data=b"other", method="PUT"),
+        urllib.request.Request(f"{bucket}/{photo}", method="DELETE"),
     ):
         with pytest.raises(urllib.error.HTTPError, match="403") as response:
             urllib.request.urlopen(refused, timeout=BOUND)
         response.value.close()
-    assert _read(stack, "public") == b"bytes"
+    assert _read(stack, photo) == b"bytes"
+
+
+def test_nobody_may_read_a_piece_unsigned(stack: Stack) -> None:
+    key = piece_key(new_staged_stem(now(), prefix="staged/"), 1)
+    _put(stack, key, b"bytes")
+
+    with pytest.raises(urllib.error.HTTPError, match="403") as response:
+        _read(stack, key)
+    response.value.close()
 
 
 def _run_an_owner_and_kill_it(folder: Path) -> None:

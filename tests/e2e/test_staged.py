@@ -288,7 +288,7 @@ class TestAnAnnouncement:
         with start_service(MAX_STAGED_UPLOADS_PER_CLIENT="2").client() as client:
             first, _ = begin(client), begin(client)
             response = client.post("/uploads", json={"filename": "a.jpg", "size": 5})
-            assert_problem(response, 429, "too-many-requests")
+            assert_problem(response, 429, "too-many-unfinished-uploads")
             assert int(response.headers["Retry-After"]) > 0
             client.delete(f"/uploads/{first['id']}")
             begin(client)
@@ -300,7 +300,7 @@ class TestAnAnnouncement:
             begin(client)
             begin(client)
             response = client.post("/uploads", json={"filename": "a.jpg", "size": 1})
-            assert "1,000 bytes" in assert_problem(response, 429, "too-many-requests")["detail"]
+            assert "1,000 bytes" in assert_problem(response, 429, "too-many-unfinished-uploads")["detail"]
             backstage.sql("UPDATE staged_upload SET expires_at = now()")
             begin(client)
 

@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     """Make the missing renditions and return the exit code."""
     settings = Settings.from_environment(os.environ)
     if not settings.renditions:
-        raise SettingsError("RENDITIONS is empty, so photos have no renditions")
+        raise SettingsError("RENDITIONS turns renditions off; unset it for the default sizes, or name others")
     if settings.rendition_url is not None:
         raise SettingsError("RENDITION_URL is set, so another service makes the renditions")
     configure_logging("warning", stream=sys.stderr)

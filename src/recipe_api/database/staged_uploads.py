@@ -14,7 +14,7 @@ from sqlmodel import col, delete, select
 from recipe_api.database.deletions import ObjectRef, request_deletion
 from recipe_api.database.models import NewStagedUpload, StagedUpload
 from recipe_api.database.session import session
-from recipe_api.errors import TooManyRequests, UploadExpired, UploadNotFound
+from recipe_api.errors import TooManyUnfinishedUploads, UploadExpired, UploadNotFound
 from recipe_api.units import size_in_words
 
 # The lock makes the counts exact. It is released when the transaction ends, so it works through a pooler.
@@ -48,7 +48,7 @@ class StagedUploads:
         """Insert an upload and return its row.
 
         Raises:
-            TooManyRequests: Its owner has too many open uploads, or their total size is too large.
+            TooManyUnfinishedUploads: Its owner has too many open uploads, or their total size is too large.
         """
         async with session(self._engine) as opened:
             connection = await opened.connection()
@@ -63,11 +63,11 @@ class StagedUploads:
 
     def _check_limits(self, *, count: int, size: int) -> None:
         if count > self._limits.max_uploads:
-            raise TooManyRequests(
+            raise TooManyUnfinishedUploads(
                 f"One client may have {self._limits.max_uploads} unfinished uploads. Complete or delete one first."
             )
         if size > self._limits.max_bytes:
-            raise TooManyRequests(
+            raise TooManyUnfinishedUploads(
                 f"The unfinished uploads of one client may have {size_in_words(self._limits.max_bytes)} in total. "
                 "Complete or delete one first."
             )

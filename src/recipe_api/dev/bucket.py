@@ -1,4 +1,4 @@
-"""Sets up the development bucket: it exists, and anyone can read its objects.
+"""Sets up the development bucket: it exists, and anyone can read its photos.
 
 The calls are signed, like those of the service, but synchronous, because they run before there is an event loop.
 """
@@ -48,14 +48,18 @@ class Bucket:
         return bool(found == _PROBE)
 
     def make_public(self) -> None:
-        """Create the bucket if it is missing, and let anyone read its objects, but not list them."""
+        """Create the bucket if it is missing, and let anyone read photos and renditions, whatever their prefix.
+
+        Nobody else can list them, or read the pieces of staged uploads.
+        """
         self._create(self._name)
+        keys = f"arn:aws:s3:::{self._name}/*{'?' * 13}-{'?' * 32}"
         statement = {
             "Sid": "AnyoneReadsPhotos",
             "Effect": "Allow",
             "Principal": "*",
             "Action": "s3:GetObject",
-            "Resource": f"arn:aws:s3:::{self._name}/*",
+            "Resource": [f"{keys}.*", f"{keys}_*.webp"],
         }
         policy = {"Version": "2012-10-17", "Statement": [statement]}
         self._client.put_bucket_policy(Bucket=self._name, Policy=json.dumps(policy))

@@ -16,7 +16,7 @@ PAGE = SOURCE_TREE / "docs" / "settings.md"
 _INTRODUCTION = """# Settings
 
 All settings are environment variables. If one is missing or invalid, the service exits at startup with a one-line
-message that names it. An empty value counts as unset.
+message that names it. An empty value counts as unset, unless its explanation gives it a meaning.
 
 [.env.example](../.env.example) has the same explanations with example values, ready to copy. This page is generated
 from it and from [settings.py](../src/recipe_api/settings.py) by `python -m recipe_api.dev.settings_page`.

@@ -116,7 +116,7 @@ class Staging:
 
         Raises:
             RequestRefused: The label or the size is invalid.
-            TooManyRequests: The owner has too many open uploads.
+            TooManyUnfinishedUploads: The owner has too many open uploads.
         """
         self._check_size(announcement.size)
         created_at = keys.now()

@@ -55,7 +55,7 @@ _UNAVAILABLE = (errors.StorageUnavailable, errors.DatabaseUnavailable)
         errors.UnsupportedEncoding,
         *TEXT_ERRORS,
         errors.InvalidField,
-        errors.TooManyRequests,
+        errors.TooManyUnfinishedUploads,
         *_UNAVAILABLE,
     ),
     openapi_extra=_BODY,
