@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,9 +15,17 @@ import pytest
 import uvloop
 from PIL import Image
 
-from recipe_api.photos.renditions.process import Job, Limits, PhotoUnrenderable, Rendered, RendererFailed, render
+from recipe_api.photos.renditions.process import (
+    Job,
+    Limits,
+    PhotoUnrenderable,
+    Rendered,
+    RendererFailed,
+    command,
+    render,
+)
 from recipe_api.photos.renditions.slot import Slot
-from tests.photos.renditions.streams import rendered, renderers
+from tests.photos.renditions.streams import rendered, renderers, streamed
 from tests.support.samples import sample
 
 pytestmark = pytest.mark.slow
@@ -199,12 +208,24 @@ def assert_confined(child: psutil.Process) -> None:
     assert child.rlimit(psutil.RLIMIT_AS) == (LIMITS.memory_bytes,) * 2
     assert child.rlimit(psutil.RLIMIT_CPU) == (LIMITS.cpu_seconds,) * 2
     assert child.rlimit(psutil.RLIMIT_FSIZE) == child.rlimit(psutil.RLIMIT_CORE) == (0, 0)
+    assert child.rlimit(psutil.RLIMIT_NPROC) == (0, 0)
     assert max(child.rlimit(psutil.RLIMIT_NOFILE)) <= 16
     assert open_files_of(child) == {"0", "1", "2"}
     assert child.num_threads() == 1
     process = Path(f"/proc/{child.pid}")
     assert (process / "oom_score_adj").read_text() == "1000\n"
     assert "NoNewPrivs:\t1\n" in (process / "status").read_text()
+
+
+async def test_a_limit_that_is_lower_already_stays() -> None:
+    line = shlex.join(command(Job(content_type="image/png", sizes=(320,)), limits=Limits(memory_bytes=10**9)))
+    shell = await asyncio.create_subprocess_shell(
+        f"ulimit -v 300000; exec {line}", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    file = io.BytesIO()
+    Image.new("RGB", (9000, 9000)).save(file, "PNG")
+    output, _ = await shell.communicate(file.getvalue())
+    assert b"MemoryError" in output
 
 
 async def test_the_child_inherits_the_lock(tmp_path: Path) -> None:
@@ -312,7 +333,7 @@ def in_uvloop(work: Callable[[], Coroutine[None, None, None]]) -> None:
         runner.run(work())
 
 
-def test_the_event_loop_of_the_server_runs_it_too() -> None:
+def test_the_event_loop_of_the_server_runs_it_too(tmp_path: Path) -> None:
     async def work() -> None:
         assert (await rendered(HOPPER, "image/jpeg")).width == 128
         with pytest.raises(PhotoUnrenderable):
@@ -321,6 +342,9 @@ def test_the_event_loop_of_the_server_runs_it_too() -> None:
             child.kill()
             with pytest.raises(RendererFailed, match="SIGKILL"):
                 await rendering
+        async with Slot(tmp_path / "lock").taken() as lock:
+            result = await render(streamed(HOPPER), JPEG, limits=LIMITS, lock=lock)
+            assert result.width == 128
         for steps in range(40):
             cancelled = asyncio.create_task(rendered(HOPPER, "image/jpeg"))
             for _ in range(steps):

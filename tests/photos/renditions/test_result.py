@@ -75,6 +75,13 @@ async def test_a_rejected_photo_is_unrenderable() -> None:
         await read(frame({"unrenderable": "It is too large."}))
 
 
+async def test_a_reason_is_short_and_printable() -> None:
+    with pytest.raises(PhotoUnrenderable) as raised:
+        await read(frame({"unrenderable": "chunk \x1b[2J\n\r\u2028 " + "x" * 1000}))
+    assert str(raised.value).startswith("chunk ?[2J??? xxx")
+    assert len(str(raised.value)) == 300
+
+
 @pytest.mark.parametrize(
     "output",
     [

@@ -20,7 +20,14 @@ from dataclasses import dataclass
 from subprocess import PIPE
 from typing import Any, cast
 
-from recipe_api.photos.renditions.result import PhotoUnrenderable, Rendered, RendererFailed, Rendition, read_result
+from recipe_api.photos.renditions.result import (
+    PhotoUnrenderable,
+    Rendered,
+    RendererFailed,
+    Rendition,
+    legible,
+    read_result,
+)
 from recipe_api.units import MIB
 
 __all__ = ["Job", "Limits", "PhotoUnrenderable", "Rendered", "RendererFailed", "Rendition", "command", "render"]
@@ -163,15 +170,17 @@ async def _end_of(stderr: asyncio.StreamReader) -> str:
 
 async def _fate(child: Process, log: asyncio.Task[str]) -> str:
     """Return a sentence that describes how the child ended."""
+    error = ""
     with suppress(TimeoutError):
         async with asyncio.timeout(_EXIT_SECONDS):
             await child.wait()
+            error = await log
     code = child.returncode
     if code is None:
         return "The renderer was still running."
     if code < 0:
         return f"The renderer was killed by {_SIGNALS.get(-code, -code)}."
-    return f"The renderer exited with code {code}: {await log}"
+    return f"The renderer exited with code {code}: {legible(error)}"
 
 
 async def _end(child: Process, *tasks: asyncio.Task[Any]) -> None:

@@ -23,6 +23,8 @@ MAX_HEADER_BYTES = 8 * 1024
 MAX_SIDE = 16_383
 """The limit of WebP, for each side in pixels."""
 _MAX_PHOTO_SIDE = 2**31
+_MAX_TEXT = 300
+"""Characters of an error that are logged."""
 _LENGTH_BYTES = 4
 _MAX_PLACEHOLDER_BYTES = 25
 """A ThumbHash with alpha has at most 6 + 19 bytes."""
@@ -60,6 +62,11 @@ class Rendered:
     renditions: tuple[Rendition, ...]
 
 
+def legible(text: str) -> str:
+    """Return a text from the child as it may be logged: short, and without control characters."""
+    return "".join(character if character.isprintable() else "?" for character in text[:_MAX_TEXT])
+
+
 async def read_result(output: asyncio.StreamReader, sizes: Sequence[int]) -> Rendered:
     """Read and validate the result for these sizes.
 
@@ -70,7 +77,7 @@ async def read_result(output: asyncio.StreamReader, sizes: Sequence[int]) -> Ren
     try:
         header = await _read_header(output)
         if isinstance(reason := header.get("unrenderable"), str):
-            raise PhotoUnrenderable(reason)
+            raise PhotoUnrenderable(legible(reason))
         photo, placeholder = _dimensions(header), _placeholder(header)
         entries = _entries(header, sizes, photo)
         renditions = [await _read_rendition(output, size, entry) for size, entry in entries]

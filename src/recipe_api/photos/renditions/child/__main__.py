@@ -11,11 +11,21 @@ from typing import Any
 
 from recipe_api.photos.renditions.child.confinement import confine
 
+_MAX_REASON = 500
+"""Characters of an error, which may quote the photo."""
+THREADED = {"image/heic", "image/heif"}
+"""libde265 decodes in a thread, even if it is the only one."""
+
 
 def main() -> None:
     """Apply the limits, render the photo, and write the result."""
     job = json.loads(sys.argv[1])
-    confine(memory_bytes=job["memory_bytes"], cpu_seconds=job["cpu_seconds"], parent=job["parent"])
+    confine(
+        memory_bytes=job["memory_bytes"],
+        cpu_seconds=job["cpu_seconds"],
+        may_start_threads=job["content_type"] in THREADED,
+        parent=job["parent"],
+    )
 
     # Imported only after the limits are in effect.
     from PIL import Image  # noqa: PLC0415
@@ -34,7 +44,7 @@ def main() -> None:
             memory_bytes=job["memory_bytes"],
         )
     except Unrenderable as error:
-        header, files = {"unrenderable": str(error)}, []
+        header, files = {"unrenderable": str(error)[:_MAX_REASON]}, []
     _write(header, files)
 
 

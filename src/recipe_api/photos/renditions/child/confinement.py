@@ -17,8 +17,10 @@ _M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3  # malloc.h
 _LARGE_BYTES = 1024 * 1024
 
 
-def confine(*, memory_bytes: int, cpu_seconds: int, parent: int) -> None:
+def confine(*, memory_bytes: int, cpu_seconds: int, may_start_threads: bool, parent: int) -> None:
     """Apply the limits to this process, and make the kernel kill it when its parent dies.
+
+    Unless it needs threads, it can start neither threads nor processes. That limit does not apply to root.
 
     SIGINT and SIGTERM are ignored, and the parent handles them: a terminal and Heroku send them to all processes, and
     the parent must not mistake their effect for a crash that the photo caused.
@@ -36,12 +38,21 @@ def confine(*, memory_bytes: int, cpu_seconds: int, parent: int) -> None:
         (resource.RLIMIT_NOFILE, _MAX_FILES),
         (resource.RLIMIT_CPU, cpu_seconds),
     ):
-        resource.setrlimit(limit, (value, value))
+        _limit(limit, value)
+    if not may_start_threads:
+        _limit(resource.RLIMIT_NPROC, 0)
+
+
+def _limit(limit: int, value: int) -> None:
+    """Set a limit, unless the present one is lower."""
+    _, present = resource.getrlimit(limit)
+    lowest = value if present == resource.RLIM_INFINITY else min(value, present)
+    resource.setrlimit(limit, (lowest, lowest))
 
 
 def _confine_linux(memory_bytes: int) -> None:
     """Apply the limits that only Linux has. On macOS, no memory limit works."""
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    _limit(resource.RLIMIT_AS, memory_bytes)
     library = ctypes.CDLL(None)
     library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     library.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
