@@ -185,8 +185,9 @@ async def _fate(child: Process, log: asyncio.Task[str]) -> str:
 
 async def _end(child: Process, *tasks: asyncio.Task[Any]) -> None:
     """End the child and the tasks that communicate with it."""
-    with suppress(ProcessLookupError):  # it has ended
-        child.kill()
+    if child.returncode is None:
+        with suppress(ProcessLookupError):  # it has just ended
+            os.kill(child.pid, signal.SIGKILL)  # child.kill() might reap it, which asyncio then logs as a surprise
     for task in tasks:
         task.cancel()
     cast("asyncio.StreamWriter", child.stdin).close()

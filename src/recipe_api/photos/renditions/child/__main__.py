@@ -5,6 +5,7 @@ JOB is a JSON object, which `process` builds. `result` documents the output.
 
 import io
 import json
+import os
 import sys
 import warnings
 from typing import Any
@@ -53,6 +54,7 @@ def _write(header: dict[str, Any], files: list[bytes]) -> None:
     for data in (len(encoded).to_bytes(4, "big"), encoded, *files):
         sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
+    os._exit(0)  # there is nothing to clean up
 
 
 if __name__ == "__main__":
