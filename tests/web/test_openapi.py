@@ -99,6 +99,8 @@ def test_it_documents_the_headers_that_clients_need(document: dict[str, Any]) ->
     answers = document["paths"]["/recipe"]["post"]["responses"]
 
     assert set(answers["201"]["headers"]) == {"Location", "Idempotency-Replayed"}
+    redirect = document["paths"]["/recipe/{recipe_id}/photo/{size}"]["get"]["responses"]["302"]
+    assert set(redirect["headers"]) == {"Location", "Cache-Control"}
     assert {status for status, answer in answers.items() if "Retry-After" in answer.get("headers", {})} == {
         "409",
         "429",

@@ -1,6 +1,6 @@
 """The links to a photo's renditions, and the route that they lead to until a rendition has been made."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Request
@@ -19,6 +19,13 @@ router = APIRouter(prefix="/recipe", tags=["recipes"])
 _CACHED = "public, max-age=3600"
 """For redirects that stay valid. If the photo is deleted, their target no longer exists."""
 
+_RESPONSE_HEADERS: dict[str, Any] = {
+    "Location": {"description": "URL of the image.", "required": True, "schema": {"type": "string", "format": "uri"}},
+    "Cache-Control": {
+        "description": "`no-store` if the redirect is to the photo itself because the rendition does not exist yet.",
+        "schema": {"type": "string"},
+    },
+}
 _SIZE = Path(ge=1, le=MAX_RENDITION_SIZE, description="The longest side in pixels, as in the rendition's `location`.")
 
 
@@ -43,13 +50,16 @@ def renditions_of(request: Request, recipe: RecipeBase) -> list[RenditionOut]:
     summary="Fetch a rendition of a photo",
     status_code=302,
     response_class=Response,
-    response_description="The address of the rendition, or of the photo itself.",
-    responses=responses(
-        errors.RecipeNotFound, errors.InvalidParameter, errors.RenditionPending, errors.DatabaseUnavailable
-    ),
+    response_description="A redirect to the rendition, or to the photo itself.",
+    responses={
+        302: {"headers": _RESPONSE_HEADERS},
+        **responses(
+            errors.RecipeNotFound, errors.InvalidParameter, errors.RenditionPending, errors.DatabaseUnavailable
+        ),
+    },
 )
 async def get_rendition(recipe_id: UUID, size: Annotated[int, _SIZE], services: AppServices) -> Response:
-    """Redirect to a rendition. If it does not exist yet, it is made first, which takes a second or two.
+    """Redirect to a rendition. If it does not exist yet, it is made first: a second or two, and 8 s at most.
 
     A size that is not offered redirects to the next larger one. While the service is busy with other photos, the
     response is a redirect to the photo itself, or 503 if browsers cannot display that. Anyone who knows the recipe's id
