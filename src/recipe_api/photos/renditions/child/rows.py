@@ -11,7 +11,6 @@ from PIL import Image
 
 from recipe_api.photos.filtering import Dimensions
 
-_HIGH_BYTES = [value >> 8 for value in range(65536)]
 Box = tuple[int, int, int, int]
 """Left, upper, right and lower edge; the right and lower edges are exclusive."""
 _PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
@@ -82,7 +81,7 @@ def in_plain_mode(image: Image.Image) -> Image.Image:
     """Return the image in one of the modes L, LA, RGB, RGBA and CMYK."""
     mode = image.mode
     if mode in {"I", "I;16"}:  # 16 bits of grey, which convert() would clip to 8
-        plain = image.convert("I").point(_HIGH_BYTES, "L")
+        plain = image.convert("I").point([value >> 8 for value in range(65536)], "L")
         plain.info.pop("transparency", None)
         return plain
     if mode in {"LA", "RGBA", "CMYK"} or (mode in {"L", "RGB"} and not image.has_transparency_data):
