@@ -145,6 +145,7 @@ def start_dyno(stack: Stack, database_url: str, tmp_path: Path) -> Iterator[Call
             log = running.enter_context((tmp_path / "log").open("w"))
             ours = {name: os.environ[name] for name in INHERITED if name in os.environ}
             ours |= stack.environment() | {"DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY, "PORT": str(port)}
+            ours["RENDITIONS"] = "none"
             process = running.enter_context(
                 subprocess.Popen(
                     [sys.executable, "-m", "recipe_api.cli", "serve", "--host", HOST],

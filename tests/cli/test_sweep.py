@@ -80,7 +80,7 @@ def test_it_exits_with_0_if_there_are_no_findings(sweep: Run) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (
         "Swept 0 objects, 0 of them renditions, and 0 rows: 0 orphans, 0 rows without a photo, 0 lost renditions, "
-        "0 dangling uploads, 0 pending deletions.\n"
+        "0 dangling uploads, 0 expired uploads, 0 pending deletions.\n"
     )
 
 
@@ -99,7 +99,7 @@ def test_it_exits_with_1_and_lists_the_findings(sweep: Run, backstage: Backstage
     assert rest == [
         (
             "Swept 2 objects, 0 of them renditions, and 1 rows: 1 orphans, 1 rows without a photo, 0 lost renditions, "
-            "1 dangling uploads, 0 pending deletions."
+            "1 dangling uploads, 0 expired uploads, 0 pending deletions."
         ),
         "1 objects do not have this service's key format; they were left alone.",
         "Run it again with --fix to fix this.",
@@ -160,7 +160,8 @@ def test_with_json_every_line_is_a_json_object(sweep: Run, backstage: Backstage)
     assert datetime.fromisoformat(by_kind["orphan"]["since"]).tzinfo
     assert (by_kind["missing"]["key"], by_kind["missing"]["size"]) == (missing, None)
     counts = {"objects": 1, "renditions": 0, "rows": 1, "foreign": 0, "pairs": 0, "other_bucket": 0}
-    counts |= {"orphans": 1, "orphan_renditions": 0, "missing": 1, "lost": 0, "dangling": 0, "pending": 0}
+    counts |= {"orphans": 1, "orphan_renditions": 0, "orphan_pieces": 0, "missing": 1, "lost": 0, "dangling": 0}
+    counts |= {"pending": 0, "expired": 0}
     assert last == {"sum": counts, "fix": False}
 
 

@@ -38,7 +38,13 @@ class Stage:
 
     def environment(self, **variables: str) -> dict[str, str]:
         """The settings of a server or a command."""
-        return {**self.stack.environment(), "SECRET_KEY": SECRET_KEY, "LOG_LEVEL": "warning", **variables}
+        return {
+            **self.stack.environment(),
+            "SECRET_KEY": SECRET_KEY,
+            "LOG_LEVEL": "warning",
+            "RENDITIONS": "none",
+            **variables,
+        }
 
     def serving(
         self, variables: Mapping[str, str] | None = None, *, workers: int = 1, port: int | None = None

@@ -202,7 +202,9 @@ def test_of_two_concurrent_sweeps_one_runs_and_both_end(stack: Stack, pooled_url
     assert backstage.nothing_is_left()
     for number in range(5):
         backstage.s3.put_object(Bucket=backstage.bucket, Key=f"175379217000{number}-{number:032x}.jpg", Body=b"orphan")
-    variables = os.environ | stack.environment() | {"DATABASE_URL": pooled_url, "SECRET_KEY": SECRET_KEY}
+    variables = (
+        os.environ | stack.environment() | {"DATABASE_URL": pooled_url, "SECRET_KEY": SECRET_KEY, "RENDITIONS": "none"}
+    )
     sweep = [sys.executable, "-m", "recipe_api.cli", "sweep", "--grace", "0", "--fix", "--force"]
 
     both = [subprocess.Popen(sweep, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]

@@ -28,6 +28,7 @@ def start(stack: Stack, database_url: str, tmp_path: Path) -> Callable[[int], Ab
     """Start an instance with two workers on this port."""
     environment = {
         **stack.environment(),
+        "RENDITIONS": "none",
         "DATABASE_URL": database_url,
         "SECRET_KEY": SECRET_KEY,
         "LOG_LEVEL": "warning",

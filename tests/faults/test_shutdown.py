@@ -35,7 +35,13 @@ def server(
     backstage: Backstage,  # noqa: ARG001 - as usefixtures, which fixtures cannot have
     tmp_path: Path,
 ) -> Iterator[ServerProcess]:
-    environment = {**stack.environment(), "DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY, "LOG_LEVEL": "info"}
+    environment = {
+        **stack.environment(),
+        "DATABASE_URL": database_url,
+        "SECRET_KEY": SECRET_KEY,
+        "LOG_LEVEL": "info",
+        "RENDITIONS": "none",
+    }
     with serving(environment, workers=request.param, port=free_port(), log=tmp_path / "log") as running:
         assert eventually(lambda: running.log.read_text().count("Application startup complete") == request.param)
         yield running

@@ -30,7 +30,13 @@ UPLOAD = request("/recipe", recipe_form(jpeg(PART_SIZE + 500_000)), HEADER)
 
 @pytest.fixture
 def environment(stack: Stack, database_url: str) -> dict[str, str]:
-    return {**stack.environment(), "DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY, "LOG_LEVEL": "info"}
+    return {
+        **stack.environment(),
+        "DATABASE_URL": database_url,
+        "SECRET_KEY": SECRET_KEY,
+        "LOG_LEVEL": "info",
+        "RENDITIONS": "none",
+    }
 
 
 @pytest.fixture(params=[1, 2], ids=["one process", "two processes"])

@@ -35,7 +35,13 @@ either = pytest.mark.parametrize("workers", [1, 2], ids=["one process", "two wor
 
 @pytest.fixture
 def environment(stack: Stack, database_url: str) -> dict[str, str]:
-    return {**stack.environment(), "DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY, "LOG_LEVEL": "info"}
+    return {
+        **stack.environment(),
+        "DATABASE_URL": database_url,
+        "SECRET_KEY": SECRET_KEY,
+        "LOG_LEVEL": "info",
+        "RENDITIONS": "none",
+    }
 
 
 @pytest.fixture

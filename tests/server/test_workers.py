@@ -48,6 +48,7 @@ def server(stack: Stack, database_url: str, backstage: Backstage, tmp_path: Path
     assert backstage.rows() == []
     environment = {
         **stack.environment(),
+        "RENDITIONS": "none",
         "DATABASE_URL": database_url,
         "SECRET_KEY": SECRET_KEY,
         "LOG_LEVEL": "warning",
