@@ -63,7 +63,11 @@ def main() -> None:
         DatabaseProxy.before(stack.database_url).running() as database,
     ):
         migrate(stack.database_url)
-        ours = {"SECRET_KEY": "nothing-here-is-secret-nothing-here-is-secret", "LOG_LEVEL": "error"}
+        ours = {
+            "SECRET_KEY": "nothing-here-is-secret-nothing-here-is-secret",
+            "LOG_LEVEL": "error",
+            "RENDITIONS": "none",
+        }
         settings = Settings.from_environment(
             {**stack.environment(), **ours, "S3_ENDPOINT_URL": store.url, "DATABASE_URL": database.url}
         )
