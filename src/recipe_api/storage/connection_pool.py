@@ -76,7 +76,8 @@ class ConnectionPool:
         self._address = host, port
         self._tls, self._limits = tls, limits
         self._slots = asyncio.Semaphore(limits.connections)
-        self._idle: deque[_Connection] = deque()
+        self._idle: deque[_Connection] = deque()  # the one that has been idle the longest is first
+        self._expiry: asyncio.TimerHandle | None = None  # of that one
         self._closed = False
 
     async def put(self, target: str, headers: Mapping[str, str], body: Body) -> Response:
@@ -112,12 +113,15 @@ class ConnectionPool:
     def close(self) -> None:
         """Close idle connections now and those in use after their requests."""
         self._closed = True
+        if self._expiry is not None:
+            self._expiry.cancel()
         while self._idle:
             self._idle.pop().close()
 
     def _take_idle(self) -> "_Connection | None":
         while self._idle:
-            if (connection := self._idle.pop()).take():  # the one used last, so that surplus connections expire
+            connection = self._idle.pop()  # the one used last, so that surplus connections expire
+            if connection.is_unchanged():
                 return connection
             connection.close()
         return None
@@ -140,11 +144,27 @@ class ConnectionPool:
         except BaseException:
             connection.close()
             raise
-        if self._closed or not connection.keep():
+        if self._closed or not connection.is_reusable:
             connection.close()
         else:
-            self._idle.append(connection)
+            self._keep(connection)
         return response
+
+    def _keep(self, connection: "_Connection") -> None:
+        loop = asyncio.get_running_loop()
+        connection.idle_since = loop.time()
+        self._idle.append(connection)
+        if self._expiry is None:
+            self._expiry = loop.call_later(IDLE_SECONDS, self._close_expired)
+
+    def _close_expired(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._idle and self._idle[0].idle_since + IDLE_SECONDS <= loop.time():
+            self._idle.popleft().close()
+        if self._idle:
+            self._expiry = loop.call_at(self._idle[0].idle_since + IDLE_SECONDS, self._close_expired)
+        else:
+            self._expiry = None
 
 
 def _head(method: str, target: str, headers: Mapping[str, str], *, length: int) -> bytes:
@@ -170,7 +190,8 @@ class _Connection(asyncio.Protocol):
     """One connection. `_fault` is why it cannot be reused: an exception's traceback would keep a body in memory."""
 
     _transport: asyncio.Transport
-    _expiry: asyncio.TimerHandle
+    idle_since: float
+    """The event loop's time at the end of the last response."""
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
@@ -230,16 +251,13 @@ class _Connection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def keep(self) -> bool:
-        """Start the idle timer; return False if the connection cannot be reused."""
-        if self._fault:
-            return False
-        self._expiry = self._loop.call_later(IDLE_SECONDS, self.close)
-        return True
+    @property
+    def is_reusable(self) -> bool:
+        """Whether the last response was complete and the server keeps the connection open."""
+        return not self._fault
 
-    def take(self) -> bool:
-        """Stop the idle timer; return False if the connection is closed or has unexpected data."""
-        self._expiry.cancel()
+    def is_unchanged(self) -> bool:
+        """Return whether the connection is still open and has no unexpected data."""
         return not (self._fault or self._readable.poll(0))
 
     def close(self) -> None:

@@ -108,10 +108,10 @@ class TestIdleConnections:
             assert len(server.peers) == 1
 
     @on_both_loops
-    async def test_that_have_just_expired_are_not_reused(self) -> None:
+    async def test_that_have_just_been_closed_are_not_reused(self) -> None:
         async with pooled(obliging) as (pool, server):
             await put(pool)
-            pool._idle[0].close()  # as its timer does; the loop tells of it a turn later
+            pool._idle[0].close()  # the loop reports it one iteration later
 
             assert (await put(pool)).status == 200
             assert len(server.peers) == 2
