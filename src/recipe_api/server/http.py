@@ -307,5 +307,5 @@ class BoundedHttp(HttpToolsProtocol):
         return False
 
     def _is_serving(self) -> bool:
-        cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first request
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first request
         return cycle is not None and not cycle.response_complete

@@ -11,7 +11,7 @@ Up to the limit nothing waits for the app. Beyond it, reading pauses as in uvico
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -45,7 +45,7 @@ class RequestBody(asyncio.BufferedProtocol):
         self._receive_from_uvicorn = self._cycle.receive
         self._cycle.receive = self.receive  # type: ignore[method-assign]  # what the app is given
         self._extensions = {READ_AHEAD: self}
-        cast("dict[str, Any]", http.scope)["extensions"] = self._extensions
+        http.scope["extensions"] = self._extensions  # type: ignore[typeddict-item]  # stricter than ASGI
         self._chunks: deque[bytes | bytearray | memoryview] = deque()
         self._unread = 0
         self._received = 0

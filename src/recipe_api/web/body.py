@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from recipe_api.asgi import content_length, header_values
+from recipe_api.asgi import content_length, header_value, header_values
 from recipe_api.errors import (
     BodyStalled,
     BodyTooLarge,
@@ -266,8 +266,8 @@ async def read_body(
 
 def is_json(request: Request) -> bool:
     """Return whether the content type declares a JSON body."""
-    types = header_values(request.scope["headers"], b"content-type")
-    return bool(types) and types[0].partition(b";")[0].strip().lower() == b"application/json"
+    declared = header_value(request.scope["headers"], b"content-type") or b""
+    return declared.partition(b";")[0].strip().lower() == b"application/json"
 
 
 async def read_json(request: Request, model: type[Model], *, timeouts: BodyTimeouts) -> Model:
