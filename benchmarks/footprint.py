@@ -31,12 +31,12 @@ class Footprint:
 
 
 @contextmanager
-def watched(pid: int) -> Iterator[Footprint]:
+def watched(pid: int, *, every_seconds: float = SAMPLE_SECONDS) -> Iterator[Footprint]:
     """Sample the process tree of `pid` until the block ends."""
     tree = psutil.Process(pid)
     footprint = Footprint(idle=_pss(tree))
     done = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(tree, footprint, done))
+    watcher = threading.Thread(target=_watch, args=(tree, footprint, done, every_seconds))
     watcher.start()
     try:
         yield footprint
@@ -50,15 +50,23 @@ def written_bytes(pid: int) -> int:
     return sum(process.io_counters().write_bytes for process in _tree(psutil.Process(pid)))
 
 
-def _watch(tree: psutil.Process, footprint: Footprint, done: threading.Event) -> None:
-    while not done.wait(SAMPLE_SECONDS):
+def _watch(tree: psutil.Process, footprint: Footprint, done: threading.Event, every_seconds: float) -> None:
+    while not done.wait(every_seconds):
         footprint.at_peak = max(footprint.at_peak, _pss(tree), key=lambda pss: sum(pss.values()))
-        footprint.peak_rss = max(footprint.peak_rss, sum(process.memory_info().rss for process in _tree(tree)))
-        footprint.files |= {found.path for process in _tree(tree) for found in process.open_files()}
+        for process in _tree(tree):
+            with suppress(psutil.NoSuchProcess):
+                footprint.files |= {found.path for found in process.open_files()}
+        footprint.peak_rss = max(footprint.peak_rss, sum(_rss_of(process) for process in _tree(tree)))
 
 
 def _pss(tree: psutil.Process) -> dict[int, int]:
     return {process.pid: _pss_of(process.pid) for process in _tree(tree)}
+
+
+def _rss_of(process: psutil.Process) -> int:
+    with suppress(psutil.NoSuchProcess):
+        return int(process.memory_info().rss)
+    return 0
 
 
 def _pss_of(pid: int) -> int:

@@ -76,13 +76,13 @@ class Simulated:
         self._count = count
 
     async def objects(self, *, prefix: str, after: str, until: str | None) -> AsyncIterator[Listed]:
-        for number in range(self._count):
+        for number in range(0 if prefix else self._count):  # no pieces of uploads are staged
             if is_object(number):
                 key = key_of(number)
                 yield Listed(key, 50_000, WRITTEN)
                 for rendition in sorted(rendition_key(key, size) for size in DEFAULT_RENDITIONS):
                     yield Listed(rendition, 20_000, WRITTEN)
-        assert (prefix, after, until) == ("", "", None)  # noqa: S101 - nothing else is simulated
+        assert (after, until) == (prefix, None)  # noqa: S101 - nothing else is simulated
 
     async def uploads(self, *, prefix: str) -> AsyncIterator[ListedUpload]:
         for _ in prefix:
@@ -154,12 +154,12 @@ async def _sweep(count: int) -> None:
                 prefix="", staging_prefix="staged/", rendition_sizes=DEFAULT_RENDITIONS, grace=timedelta(days=1)
             ),
         )
-        before, began = _highest_memory(), time.perf_counter()
+        before, began, cpu = _highest_memory(), time.perf_counter(), time.process_time()
         findings = 0
         async for _ in sweep.run(TimeRange(), fix=False):
             findings += 1
-        took = time.perf_counter() - began
-    print(f"{count:>9,} recipes: {took:.1f} s, {count / took:,.0f} a second")
+        took, cpu = time.perf_counter() - began, time.process_time() - cpu
+    print(f"{count:>9,} recipes: {took:.1f} s, of which {cpu:.1f} s CPU time; {count / took:,.0f} a second")
     print(f"          memory: {before / 1e6:.0f} MB before, {_highest_memory() / 1e6:.0f} MB at its highest")
     print(f"          {findings} findings of {json.dumps(asdict(sweep.tally))}")
 
