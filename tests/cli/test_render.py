@@ -275,6 +275,14 @@ def test_photos_that_a_working_store_does_not_return_are_skipped_until_there_are
     assert [json.loads(line)["result"] for line in always.stdout.splitlines()] == ["failed", "failed"]
 
 
+_IN_THE_FOREGROUND = """
+import signal, sys
+from recipe_api.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for commands in the background
+sys.exit(main(["render"]))
+"""
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
 @pytest.mark.parametrize("call", ["GetObject", "PutObject"])
 def test_a_signal_ends_the_child_and_releases_the_photo(
@@ -291,7 +299,11 @@ def test_a_signal_ends_the_child_and_releases_the_photo(
         held = Plan(call=call, fault=Fault.HELD)
         store.script.follow(held)
         with subprocess.Popen(
-            command(), env=ours, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", _IN_THE_FOREGROUND],
+            env=ours,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         ) as process:
             assert held.reached.wait(SECONDS)
             children = psutil.Process(process.pid).children(recursive=True)
