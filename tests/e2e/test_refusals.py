@@ -150,7 +150,7 @@ class TestContentTypes:
     @pytest.mark.parametrize(
         "content_type",
         [
-            *("application/json", "application/x-www-form-urlencoded", "multipart/mixed; boundary=x", "image/jpeg"),
+            *("application/x-www-form-urlencoded", "multipart/mixed; boundary=x", "image/jpeg", "application/json-seq"),
             *("multipart/form-data", "multipart/form-data; boundary=", f"multipart/form-data; boundary={'x' * 300}"),
             *("", "multipart", "multipart/form-data-x; boundary=x", ";boundary=x"),
         ],
@@ -159,6 +159,16 @@ class TestContentTypes:
         response = send(service, recipe_form(PHOTO), f"Content-Type: {content_type}")
 
         assert_problem(response, 415, "not-multipart")
+        assert backstage.nothing_is_left()
+
+    def test_of_json_announces_a_completion_and_not_a_photo(self, service: Service, backstage: Backstage) -> None:
+        response = send(service, recipe_form(PHOTO), "Content-Type: application/json")
+        assert_problem(response, 400, "malformed-body")
+
+        response = send(
+            service, b'{"label": "Pancakes", "photo": "/9j/4AAQSkZJRg=="}', "Content-Type: application/json"
+        )
+        assert_problem(response, 422, "invalid-field", field="upload")
         assert backstage.nothing_is_left()
 
     def test_must_not_be_missing(self, service: Service, backstage: Backstage) -> None:
