@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 CHEAP = Limits(cpu_seconds=1)
 """Enough to start and to read a header."""
-OFTEN, ALWAYS = 40, 300
+OFTEN, ALWAYS = 15, 60
 """How many damaged photos of each format scripts/test renders, and how many scripts/test --all does."""
 
 
