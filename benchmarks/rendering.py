@@ -1,8 +1,10 @@
 """What renditions cost: memory, the time until they are there, and the latency of uploads meanwhile.
 
-    python benchmarks/rendering.py [memory] [delay] [uploads]
+    python benchmarks/rendering.py [memory] [crowd] [delay] [uploads]
 
 - memory: PSS of `recipe-api serve` with two workers and the child process, at its peak, for several photos
+- crowd: the same while photos of 24 megapixels are rendered one after another, and the clients of `soak.py` upload 30
+  photos of 64 MiB at once, and small photos all the time; needs 4 GB of disk
 - delay: from the 201 of a photo of 12 megapixels until all of its renditions are there, while nothing else happens
 - uploads: the median latency of uploads of 50 kB while the renderer is busy, and while it is suspended, in turns
 
@@ -14,6 +16,7 @@ import http.client
 import io
 import json
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -27,11 +30,11 @@ from urllib.parse import urlsplit
 
 import camera
 import psutil
-from footprint import settled, watched
+from footprint import Footprint, settled, watched
 from jpeg import END, START, noise
 from PIL import Image
 from pillow_heif import register_heif_opener
-from soak import serving
+from soak import MIB, serving
 
 SERVER = str(Path(sys.executable).parent / "recipe-api")
 BOUNDARY = "rendering-benchmark"
@@ -39,6 +42,7 @@ SAMPLE_SECONDS = 0.02
 RENDER_SECONDS = 120
 """How long one photo may take."""
 PHOTOS = 5
+LARGE_MIB = 64
 SMALL = START + noise(50_000) + END
 QUEUED = 60
 """Photos that keep the renderer busy for a round."""
@@ -64,6 +68,7 @@ def _memory() -> None:
         "JPEG, 12 MP": jpeg,
         "HEIC, 12 MP": _photo((4032, 3024), "HEIF", quality=60),
         "HEIC, 24 MP": _photo((5712, 4284), "HEIF", quality=60),
+        "HEIC, 48 MP": _photo((8064, 6048), "HEIF", quality=60),
         "JPEG, 48 MP": _photo((8064, 6048), "JPEG", quality=90),
         "PNG, 12 MP": _photo((4032, 3024), "PNG", compress_level=1),
     }
@@ -72,14 +77,35 @@ def _memory() -> None:
             settled(server.pid)
             with watched(server.pid, every_seconds=SAMPLE_SECONDS) as footprint:
                 is_rendered = server.rendered(server.upload(photo))
-            workers = {process.pid for process in psutil.Process(server.pid).children(recursive=True)} | {server.pid}
-            child = sum(pss for pid, pss in footprint.at_peak.items() if pid not in workers)
-            print(
-                f"{name:<12} {len(photo) / 1e6:5.1f} MB: PSS {sum(footprint.idle.values()) / 1e6:.0f} MB before, "
-                f"{sum(footprint.at_peak.values()) / 1e6:.0f} MB at its peak, of which the child {child / 1e6:.0f} MB"
-                f"{'' if is_rendered else '; NOT RENDERED'}",
-                flush=True,
-            )
+            missing = "" if is_rendered else "; NOT RENDERED"
+            print(f"{name}, {len(photo) / 1e6:.1f} MB: {_peak(footprint)}{missing}", flush=True)
+
+
+def _crowd() -> None:
+    photo = _photo((5712, 4284), "HEIF", quality=60)
+    with tempfile.NamedTemporaryFile() as shared, _server(MAX_UPLOADS_PER_CLIENT="400") as server:
+        for seed in range(LARGE_MIB):
+            shared.write(noise(MIB, seed=seed))
+        shared.flush()
+        command = [sys.executable, str(Path(__file__).parent / "soak_clients.py"), server.url, "--shared", shared.name]
+        command += ["--large", "30", "--large-bytes", str(LARGE_MIB * MIB), "--slow", "0"]
+        settled(server.pid)
+        rendered, form = 0, _form(photo)
+        with (
+            watched(server.pid, every_seconds=SAMPLE_SECONDS) as footprint,
+            subprocess.Popen(command, stdout=subprocess.DEVNULL) as clients,  # noqa: S603 - a script of ours
+        ):
+            while clients.poll() is None:
+                status, body = _post(server.connect(), form)
+                if status == 201:
+                    rendered += server.rendered(json.loads(body))
+        print(f"crowd, and {rendered} times HEIC, 24 MP: {_peak(footprint)}")
+
+
+def _peak(footprint: Footprint) -> str:
+    idle, peak = (sum(pss.values()) / 1e6 for pss in (footprint.idle, footprint.at_peak))
+    child = sum(pss for pid, pss in footprint.at_peak.items() if pid not in footprint.idle) / 1e6
+    return f"PSS {idle:.0f} MB before, {peak:.0f} MB at its peak, of which the child {child:.0f} MB"
 
 
 def _delay() -> None:
@@ -121,7 +147,7 @@ def _uploads() -> None:
         )
 
 
-MEASUREMENTS = {"memory": _memory, "delay": _delay, "uploads": _uploads}
+MEASUREMENTS = {"memory": _memory, "crowd": _crowd, "delay": _delay, "uploads": _uploads}
 
 
 @dataclass(slots=True)
