@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from recipe_api.storage.keys import (
     new_staged_stem,
     now,
     piece_key,
+    piece_stem,
     rendition_key,
     rendition_size,
     stem,
@@ -40,6 +42,9 @@ def test_the_key_of_a_piece_consists_of_its_uploads_stem_and_its_number() -> Non
     assert re.fullmatch(r"staged/1795332567934-[0-9a-f]{32}", stem)
     assert piece_key(stem, 12) == f"{stem}_00012.part"
     assert creation_time(piece_key(stem, 12), prefix="staged/") is None  # it is not the key of a photo
+    assert piece_key(stem, 12, claim=UUID(int=10)) == f"{stem}_00012-{10:032x}.part"
+    for claim in (None, UUID(int=10)):
+        assert piece_stem(piece_key(stem, 12, claim=claim), prefix="staged/") == stem
 
 
 @given(time=times, prefix=prefixes, extension=extensions)

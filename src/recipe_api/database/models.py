@@ -97,7 +97,16 @@ class Rendering(SQLModel, table=True):
 
 
 class NewStagedUpload(SQLModel):
-    """A staged upload, whose client sends the photo to the object store in pieces; see `uploads.staged`."""
+    """A staged upload, whose photo arrives in pieces; see `uploads.staged`.
+
+    Its shape depends on who writes the pieces:
+
+    - The client writes announced pieces to the object store: `size` and `piece_size` are known.
+    - The client writes pieces of its own choice to the object store: `piece_size` is None, and `size` may be.
+    - The service writes what the client appends: `piece_sizes` and `piece_claims` record the pieces.
+
+    In the first two shapes, the object store's listing shows which pieces have arrived.
+    """
 
     id: str = Field(sa_column=Column(Text, primary_key=True))
     """128 random bits in base64url. Anyone who knows the id may continue, complete and delete the upload."""
@@ -106,11 +115,17 @@ class NewStagedUpload(SQLModel):
     stem: str = Field(sa_column=Column(Text(collation="C"), nullable=False, unique=True))
     """The common beginning of the keys of its pieces."""
     filename: str = Field(sa_column=Column(Text, nullable=False))
-    size: int = Field(sa_column=Column(BigInteger, nullable=False))
-    """The announced size of the photo in bytes."""
-    piece_size: int = Field(sa_column=Column(Integer, nullable=False))
-    """The size of each piece except the last, in bytes."""
+    size: int | None = Field(default=None, sa_column=Column(BigInteger))
+    """The size of the photo in bytes; None as long as the client has not declared it."""
+    piece_size: int | None = Field(default=None, sa_column=Column(Integer))
+    """The size of each announced piece except the last, in bytes; None if the pieces were not announced."""
+    piece_sizes: list[int] | None = Field(default=None, sa_column=Column(ARRAY(Integer)))
+    """The sizes of the pieces that the service has received, in order; None if clients write the pieces."""
+    piece_claims: list[UUID] | None = Field(default=None, sa_column=Column(ARRAY(Uuid)))
+    """The claims under which these pieces were written. They are part of the keys."""
     label: str | None = Field(default=None, sa_column=Column(Text))
+    upload_metadata: str | None = Field(default=None, sa_column=Column(Text))
+    """The `Upload-Metadata` header that a tus client sent, which it gets back unchanged."""
     created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
     """The time in the keys of its pieces, to the millisecond."""
 
@@ -121,6 +136,12 @@ class StagedUpload(NewStagedUpload, table=True):
     __tablename__ = "staged_upload"
 
     expires_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, index=True))
+    claim: UUID | None = Field(default=None, sa_column=Column(Uuid))
+    """Identifies the request that may append to the upload or complete it; None or expired if there is none."""
+    claimed_until: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    """When the claim expires unless it is renewed."""
+    release_requested_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    """When another request last asked the holder of the claim to release it."""
 
 
 class Lease(SQLModel, table=True):

@@ -10,6 +10,7 @@ pixels. In a listing it follows its original, because the underscore sorts after
 import os
 import re
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 RANDOM_BYTES = 16
 """128 bits: keys of the same millisecond do not collide, and one key reveals nothing about another."""
@@ -20,7 +21,7 @@ _LAST = 10**13 - 1  # in the year 2286
 _KEY = re.compile(r"(?P<milliseconds>[0-9]{13})-[0-9a-f]{32}(\.[a-z0-9]{1,8}|_[1-9][0-9]{1,3}\.webp)", re.ASCII)
 _RENDITION = re.compile(r"(?P<stem>.*[0-9]{13}-[0-9a-f]{32})_(?P<size>[1-9][0-9]{1,3})\.webp", re.ASCII)
 
-_PIECE = re.compile(r"(?P<stem>[0-9]{13}-[0-9a-f]{32})_[0-9]{5}\.part", re.ASCII)
+_PIECE = re.compile(r"(?P<stem>[0-9]{13}-[0-9a-f]{32})_[0-9]{5}(-[0-9a-f]{32})?\.part", re.ASCII)
 
 
 def new_key(created_at: datetime, *, prefix: str, extension: str) -> str:
@@ -40,9 +41,17 @@ def piece_stem(key: str, *, prefix: str) -> str | None:
     return prefix + match["stem"] if match else None
 
 
-def piece_key(stem: str, number: int) -> str:
-    """Return the key of a piece, numbered from 1. The keys of an upload sort in the order of the numbers."""
-    return f"{stem}_{number:05d}.part"
+def piece_key(stem: str, number: int, *, claim: UUID | None = None) -> str:
+    """Return the key of a piece. The keys of an upload sort in the order of the numbers.
+
+    Args:
+        stem: The stem of the upload.
+        number: The number of the piece, from 1.
+        claim: The claim under which the service writes the piece; None if a client writes it. With it, a writer that
+            has lost its claim cannot write to the key of another one.
+    """
+    writer = f"-{claim.hex}" if claim else ""
+    return f"{stem}_{number:05d}{writer}.part"
 
 
 def stem(key: str) -> str:

@@ -1,6 +1,7 @@
 """The pieces of a staged upload: complete, ordinary objects that are never public.
 
-All pieces have the same size, except for the last one. A piece has arrived when an object of its size exists.
+Announced pieces all have the same size, except for the last one; such a piece has arrived when an object of its size
+exists. Pieces that the service has received have any size, and the row of the upload records them.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -23,7 +24,7 @@ PIECE_BYTES = 8 * MIB
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of an announced photo."""
+    """A piece of a photo."""
 
     number: int
     """From 1."""
@@ -32,11 +33,20 @@ class Piece:
 
 
 def pieces_of(upload: NewStagedUpload) -> list[Piece]:
-    """Return all pieces of an upload, in order."""
-    starts = range(0, upload.size, upload.piece_size)
+    """Return the pieces of an upload, in order: all that were announced, or those that were received so far."""
+    if upload.size is not None and upload.piece_size is not None:
+        return _announced(upload.stem, upload.size, upload.piece_size)
+    received = zip(upload.piece_sizes or (), upload.piece_claims or (), strict=True)
     return [
-        Piece(number, min(upload.piece_size, upload.size - start), piece_key(upload.stem, number))
-        for number, start in enumerate(starts, start=1)
+        Piece(number, size, piece_key(upload.stem, number, claim=claim))
+        for number, (size, claim) in enumerate(received, start=1)
+    ]
+
+
+def _announced(stem: str, size: int, piece_size: int) -> list[Piece]:
+    return [
+        Piece(number, min(piece_size, size - start), piece_key(stem, number))
+        for number, start in enumerate(range(0, size, piece_size), start=1)
     ]
 
 

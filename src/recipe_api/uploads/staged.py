@@ -182,6 +182,8 @@ class Staging:
 
     async def _open(self, upload_id: str) -> OpenedUpload:
         upload = await self._staged_uploads.get(upload_id)
+        if upload.size is None:
+            raise UploadIncomplete("Declare the size of the photo first.", field="upload")
         self._check_size(upload.size)  # the limit may have been lowered since
         pieces = pieces_of(upload)
         have = await arrived(self._inventory, upload)
