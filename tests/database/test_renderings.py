@@ -105,11 +105,14 @@ async def test_a_photo_that_was_given_up_can_be_retried(
     renderings: Renderings, recipe: Recipe, engine: AsyncEngine
 ) -> None:
     await renderings.claim(recipe.id, HOLDER)
+    assert not await renderings.has_given_up(recipe.id)
     await renderings.give_up(recipe.id, HOLDER)
+    assert await renderings.has_given_up(recipe.id)
     assert await renderings.claim(recipe.id, HOLDER) is Claim.GIVEN_UP
 
     await renderings.allow_retry(recipe.id)
 
+    assert not await renderings.has_given_up(recipe.id)
     assert await renderings.claim(recipe.id, HOLDER) is Claim.HELD
     assert [attempts for attempts, _ in await state(engine)] == [1]
 

@@ -20,6 +20,10 @@ class Held:
         self.has_begun = asyncio.Event()
         self.release = asyncio.Event()
         self.failure = failure
+        self.given_up: set[UUID] = set()
+
+    async def has_given_up(self, recipe_id: UUID) -> bool:
+        return recipe_id in self.given_up
 
     async def render(self, recipe_id: UUID) -> Outcome:
         self.rendered.append(recipe_id)
@@ -66,6 +70,20 @@ async def test_a_photo_that_somebody_wants_to_see_comes_first() -> None:
 
     assert renderer.rendered[0] == first
     assert set(renderer.rendered) == {first, second, wanted}
+
+
+async def test_a_photo_that_was_given_up_does_not_wait_for_others() -> None:
+    renderer, given_up = Held(), uuid4()
+    renderer.given_up.add(given_up)
+    queue = queue_of(renderer)
+
+    async with queue.running():
+        queue.offer(uuid4())
+        await renderer.has_begun.wait()
+
+        assert await queue.render_now(given_up) is Outcome.GIVEN_UP
+
+    assert given_up not in renderer.rendered
 
 
 async def test_a_full_queue_drops_new_photos_and_sends_viewers_away() -> None:

@@ -93,6 +93,12 @@ class Renderings:
         """Record that a photo cannot be rendered, and end this holder's claim."""
         await self._run(_GIVE_UP, {"id": recipe_id, "holder": holder, "most": MAX_ATTEMPTS})
 
+    async def has_given_up(self, recipe_id: UUID) -> bool:
+        """Return whether a photo has no attempts left."""
+        async with session(self._engine) as opened:
+            connection = await opened.connection()
+            return await connection.scalar(_STATE, {"id": recipe_id, "most": MAX_ATTEMPTS}) is False
+
     async def allow_retry(self, recipe_id: UUID) -> None:
         """Reset the attempts of a photo that was given up."""
         await self._run(_RETRY, {"id": recipe_id, "most": MAX_ATTEMPTS})

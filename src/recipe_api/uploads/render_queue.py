@@ -36,7 +36,15 @@ class RenderQueue:
         return self._append(recipe_id) is not None
 
     async def render_now(self, recipe_id: UUID) -> Outcome:
-        """Put a photo at the head of the queue and wait until it has been rendered."""
+        """Put a photo at the head of the queue and wait until it has been rendered.
+
+        A photo that was given up does not wait for the others.
+
+        Raises:
+            DatabaseUnavailable: The attempts at this photo could not be read.
+        """
+        if recipe_id not in self._waiting and await self._renderer.has_given_up(recipe_id):
+            return Outcome.GIVEN_UP
         rendering = self._append(recipe_id)
         if rendering is None:
             return Outcome.BUSY

@@ -95,6 +95,10 @@ class Renderer:
             _log.warning("renderer cannot be started", recipe=str(recipe_id), error=str(error))
             return Outcome.FAILED
 
+    async def has_given_up(self, recipe_id: UUID) -> bool:
+        """Return whether a photo failed too often."""
+        return await self._renderings.has_given_up(recipe_id)
+
     async def allow_retry(self, recipe_id: UUID) -> None:
         """Allow new attempts at a photo that was given up."""
         await self._renderings.allow_retry(recipe_id)
