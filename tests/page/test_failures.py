@@ -83,7 +83,7 @@ class TestABrokenConnection:
         self, page: Page, proxy: ServiceProxy, service: Service
     ) -> None:
         keys = await lose(page, proxy, Fault.RESPONSE_LOST)
-        await expect(page.get_by_label("Label")).not_to_be_editable()
+        await expect(page.get_by_role("form", name="pancakes.jpg").get_by_label("Label")).not_to_be_editable()
         await page.get_by_role("button", name="Try again").click()
 
         await expect(page.locator("#tiles h3")).to_have_text("pancakes")
@@ -102,7 +102,7 @@ class TestABrokenConnection:
         await expect(page.locator(".state")).to_contain_text("403")
         await page.unroute("**/recipe")
 
-        await expect(page.get_by_label("Label")).not_to_be_editable()
+        await expect(page.get_by_role("form", name="pancakes.jpg").get_by_label("Label")).not_to_be_editable()
         await page.get_by_role("button", name="Try again").click()
         await expect(page.locator("#tiles h3")).to_have_text("pancakes")
         assert labels(service) == ["pancakes"]
@@ -183,7 +183,7 @@ class TestAnEarlierTryThatStillGoesOn:
         await page.get_by_role("button", name="Cancel").click()
 
         await expect(page.locator(".state")).to_have_text("Cancelled, maybe too late. Upload it again to be sure.")
-        await expect(page.get_by_label("Label")).not_to_be_editable()
+        await expect(page.get_by_role("form", name="pancakes.jpg").get_by_label("Label")).not_to_be_editable()
         await page.clock.fast_forward(60_000)
         await page.evaluate("fetch('/healthz')")
         assert len(keys) == 1
@@ -305,7 +305,7 @@ class TestARefusal:
 
         await expect(page.locator(".state")).to_contain_text("Something went wrong on this page")
         await expect(page.get_by_role("button", name="Try again")).to_be_visible()
-        await expect(page.get_by_label("Label")).not_to_be_editable()
+        await expect(page.get_by_role("form", name="pancakes.jpg").get_by_label("Label")).not_to_be_editable()
 
 
 class TestSentences:

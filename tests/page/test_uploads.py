@@ -299,7 +299,8 @@ class TestSending:
         await page.get_by_role("button", name="Cancel").click()
 
         await expect(page.locator(".state")).to_have_text("Cancelled.")
-        await expect(page.get_by_label("Label")).not_to_be_editable()  # for all that the page knows, it was sent
+        # For all that the page knows, it was sent.
+        await expect(page.get_by_role("form", name="pancakes.jpg").get_by_label("Label")).not_to_be_editable()
         proxy.script.follow()
         assert labels(service) == []
         await page.get_by_role("button", name="Upload").press("Enter")
@@ -319,7 +320,7 @@ class TestSending:
         await page.get_by_role("button", name="Cancel").click()
 
         await expect(page.locator(".state")).to_have_text("Cancelled, maybe too late. Upload it again to be sure.")
-        await expect(page.get_by_label("Label")).not_to_be_editable()
+        await expect(page.get_by_role("form", name="pancakes.jpg").get_by_label("Label")).not_to_be_editable()
         proxy.script.follow()
         await page.get_by_role("button", name="Upload").click()
         await expect(page.locator("#tiles h3")).to_have_text("pancakes")

@@ -13,8 +13,8 @@ uvicorn replaces a worker that has died. Four things are added here:
 Used here beyond uvicorn's documentation: of `Multiprocess` the attributes `processes`, `sockets`, `should_exit` and
 `signal_queue` and the methods `keep_subprocess_alive`, `terminate_all`, `handle_signals` and `handle_hup`; the name
 `Process` in its module, from which it makes workers; and that class's `process`, `parent_conn`, `target`, `start`,
-`is_alive`, `wait_until_ready` and `server`. `tests/server/test_running.py`, `tests/server/test_workers.py` and
-`tests/server/test_stopping.py` fail when one of these changes.
+`is_alive`, `is_ready`, `wait_until_ready` and `server`. `tests/server/test_running.py`, `tests/server/test_workers.py`
+and `tests/server/test_stopping.py` fail when one of these changes.
 """
 
 import multiprocessing
@@ -152,6 +152,13 @@ class Worker(multiprocess.Process):
         alive: bool = super().is_alive(timeout)
         self.is_hung = not alive and self.process.is_alive()
         return alive
+
+    def is_ready(self, timeout: float = 5) -> bool:
+        """Return whether the worker serves and says so within `timeout` seconds."""
+        ready: bool = super().is_ready(timeout)
+        if ready:
+            self._must_start_by = None  # this may have been the response that `start` asked for
+        return ready
 
     def wait_until_ready(self, timeout: float, should_exit: threading.Event | None = None) -> bool:
         """Return whether the worker serves within `START_SECONDS`, or `timeout` if that is longer."""
