@@ -26,6 +26,7 @@ from recipe_api.storage.protocol import Inventory, ObjectStore
 from recipe_api.undo import Undo
 from recipe_api.uploads.current_bucket import CurrentBucket
 from recipe_api.uploads.deletions import Deletions
+from recipe_api.uploads.pieces import WRITABLE_SECONDS
 from recipe_api.uploads.policy import cache_control
 from recipe_api.uploads.renderer import Renderer
 from recipe_api.uploads.rendition_objects import RenditionObjects
@@ -88,6 +89,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                         lifetime_seconds=settings.upload_seconds,
                         max_uploads=settings.max_staged_uploads_per_client,
                         max_bytes=settings.max_staged_bytes_per_client,
+                        writable_seconds=WRITABLE_SECONDS,
                     ),
                 ),
                 undo=undo,

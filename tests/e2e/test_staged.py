@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -14,13 +15,15 @@ from recipe_api.storage.presigner import Presigner
 from recipe_api.uploads.pieces import PIECE_BYTES
 from recipe_api.uploads.sweep import SUSPICIOUS
 from tests.support.calls import uploaded
-from tests.support.forms import jpeg
+from tests.support.forms import HEADER, jpeg, recipe_form
+from tests.support.idempotency import key_of
 from tests.support.log import Lines
 from tests.support.problems import assert_problem
 from tests.support.recipes import assert_stored
 from tests.support.service import API_TOKEN, NO_TLS, Service
 from tests.support.sweeping import swept
-from tests.support.traces import Backstage
+from tests.support.traces import Backstage, eventually
+from tests.support.wire import request
 
 PHOTO = jpeg(500)
 LARGE = jpeg(2 * PIECE_BYTES + 1000)
@@ -56,6 +59,18 @@ def send(upload: dict[str, Any], photo: bytes = PHOTO, *, numbers: set[int] | No
             assert put(piece, photo[start : start + piece["size"]]) == 200
 
 
+def unended(backstage: Backstage) -> list[str]:
+    """Return the ids of the uploads whose pieces are not due to be deleted."""
+    return [row["id"] for row in backstage.sql("SELECT id FROM staged_upload WHERE ended_at IS NULL")]
+
+
+def let_urls_expire(backstage: Backstage) -> None:
+    """Change the rows as if all presigned URLs had been issued hours ago."""
+    backstage.sql("UPDATE pending_deletion SET requested_at = now(), next_attempt_at = now()")
+    backstage.sql("UPDATE staged_upload SET ended_at = ended_at - interval '2 hours'")
+    backstage.sql("UPDATE staged_upload SET expires_at = expires_at - interval '23 hours'")
+
+
 def complete(client: httpx.Client, upload: dict[str, Any], *, label: str | None = None) -> httpx.Response:
     completion = {"upload": upload["id"]} | ({} if label is None else {"label": label})
     return client.post("/recipe", json=completion)
@@ -74,7 +89,7 @@ class TestAnUploadInPieces:
         assert (response.json()["label"], len(response.json()["manage_token"])) == ("Pancakes", 43)
         assert_stored(response.json(), LARGE, backstage)
         assert backstage.objects() == [response.json()["key"]], "the pieces are gone"
-        assert backstage.sql("SELECT * FROM staged_upload") == []
+        assert unended(backstage) == []
 
     def test_announces_its_pieces(self, service: Service) -> None:
         with service.client() as client:
@@ -154,13 +169,32 @@ class TestAnUploadInPieces:
             upload = begin(client)
             send(upload)
             with monkeypatch.context() as patched:
-                patched.setattr(StagedUploads, "remove", fail)
+                patched.setattr(StagedUploads, "end", fail)
                 first = complete(client, upload)
             second = complete(client, upload)
 
         assert (first.status_code, second.status_code) == (201, 201)
         assert second.json() == first.json()
         assert backstage.objects() == [first.json()["key"]], "the second attempt has deleted the pieces"
+
+    def test_never_becomes_a_second_recipe(
+        self, service: Service, backstage: Backstage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def fail(*_: object, **__: object) -> None:
+            raise DatabaseUnavailable("The database does not respond.")
+
+        with service.client() as client:
+            upload = begin(client)
+            send(upload)
+            with monkeypatch.context() as patched:
+                patched.setattr(StagedUploads, "end", fail)
+                recipe = complete(client, upload).json()
+            with service.client(recipe["manage_token"]) as owner:
+                assert owner.delete(f"/recipe/{recipe['id']}").status_code == 204
+            assert len(backstage.objects()) == 1, "the piece is still there"
+            assert_problem(complete(client, upload), 404, "recipe-not-found")
+
+        assert backstage.rows() == []
 
 
 class TestThePieces:
@@ -223,10 +257,30 @@ class TestARejectedPhoto:
             assert_problem(complete(client, upload), 404, "upload-not-found")
 
         assert backstage.nothing_is_left()
-        assert backstage.sql("SELECT * FROM staged_upload") == []
+        assert unended(backstage) == []
 
 
 class TestTheEndOfAnUpload:
+    @pytest.mark.parametrize("end", ["completion", "deletion"])
+    def test_leaves_pieces_that_can_be_written_until_their_urls_expire(
+        self, service: Service, backstage: Backstage, end: str
+    ) -> None:
+        with service.client() as client:
+            upload = begin(client)
+            send(upload)
+            if end == "completion":
+                complete(client, upload)
+            else:
+                client.delete(f"/uploads/{upload['id']}")
+        kept = backstage.objects()
+        send(upload)
+        assert swept(service.settings) == {}, "the piece could be written again"
+
+        let_urls_expire(backstage)
+        assert swept(service.settings) == {"pending": 1}
+        assert backstage.objects() == kept
+        assert backstage.sql("SELECT * FROM staged_upload") == []
+
     def test_may_be_its_deletion(self, service: Service, backstage: Backstage) -> None:
         with service.client() as client:
             upload = begin(client, LARGE)
@@ -249,6 +303,28 @@ class TestTheEndOfAnUpload:
             for response in (client.get(f"/uploads/{upload['id']}"), complete(client, upload)):
                 assert_problem(response, 410, "upload-expired")
         assert backstage.rows() == []
+
+    def test_comes_with_a_change_of_the_bucket(self, service: Service, backstage: Backstage) -> None:
+        with service.client() as client:
+            upload = begin(client)
+            send(upload)
+            backstage.sql("UPDATE staged_upload SET bucket = 'https://s3.example.com/former'")
+            for response in (client.get(f"/uploads/{upload['id']}"), complete(client, upload)):
+                assert_problem(response, 410, "upload-expired")
+        assert len(backstage.objects()) == 1, "pieces of another bucket are not deleted from this one"
+        assert backstage.rows() == []
+
+    @pytest.mark.parametrize("unknown", ["A" * 22, "short", "A" * 23, "ä" * 22, "%00" * 22, "a.b"])
+    def test_is_that_of_all_unknown_ids(self, service: Service, backstage: Backstage, unknown: str) -> None:
+        with service.client() as client:
+            for response in (
+                client.get(f"/uploads/{unknown}"),
+                client.delete(f"/uploads/{unknown}"),
+                client.post("/recipe", json={"upload": unquote(unknown)}),
+            ):
+                problem = assert_problem(response, 404, "upload-not-found")
+                assert "pattern" not in problem["detail"]
+        assert backstage.sql("SELECT * FROM idempotency_key") == []
 
 
 class TestAnAnnouncement:
@@ -297,11 +373,14 @@ class TestAnAnnouncement:
         self, start_service: Callable[..., Service], backstage: Backstage
     ) -> None:
         with start_service(MAX_STAGED_BYTES_PER_CLIENT="1000").client() as client:
-            begin(client)
-            begin(client)
+            for _ in range(2):
+                upload = begin(client)
+                client.delete(f"/uploads/{upload['id']}")
             response = client.post("/uploads", json={"filename": "a.jpg", "size": 1})
-            assert "1,000 bytes" in assert_problem(response, 429, "too-many-unfinished-uploads")["detail"]
-            backstage.sql("UPDATE staged_upload SET expires_at = now()")
+            problem = assert_problem(response, 429, "too-many-unfinished-uploads")
+            assert "1,000 bytes" in problem["detail"], "pieces of a deleted upload can still be written"
+            assert "75 minutes after its end" in problem["detail"]
+            let_urls_expire(backstage)
             begin(client)
 
     def test_that_gets_no_addresses_does_not_count(
@@ -347,6 +426,19 @@ class TestPermission:
         owners = {row["owner"] for row in backstage.sql("SELECT owner FROM staged_upload")}
         assert owners == {"address 192.0.2.1", "address 192.0.2.2"}
 
+    def test_to_look_at_uploads_is_limited_like_that_to_send_forms(
+        self, start_service: Callable[..., Service], backstage: Backstage
+    ) -> None:
+        service = start_service(MAX_UPLOADS_PER_CLIENT="1")
+        form, key = recipe_form(PHOTO), key_of("slow")
+        with service.client() as client, service.connect() as slow:
+            upload = begin(client)
+            slow.send(request("/recipe", form[:100], HEADER, f"Idempotency-Key: {key}", length=len(form)))
+            assert eventually(lambda: bool(backstage.sql("SELECT FROM idempotency_key WHERE key = $1", key)))
+            response = client.get(f"/uploads/{upload['id']}")
+            assert_problem(response, 429, "too-many-requests")
+            assert int(response.headers["Retry-After"]) > 0
+
     def test_is_not_logged_with_the_id(self, service: Service, log: Lines) -> None:
         with service.client() as client:
             upload = begin(client)
@@ -374,17 +466,21 @@ class TestTheSweep:
         with service.client() as client:
             send(begin(client, LARGE), LARGE, numbers={1, 3})
         backstage.sql("UPDATE staged_upload SET expires_at = now()")
+        assert swept(service.settings) == {}, "a completion may be in progress, and pieces can still be written"
+        let_urls_expire(backstage)
 
         assert swept(service.settings, fix=False) == {"expired": 1}
         assert swept(service.settings) == {"expired": 1}
         assert backstage.nothing_is_left()
         assert swept(service.settings) == {}
 
-    def test_deletes_pieces_that_arrive_after_the_completion(self, service: Service, backstage: Backstage) -> None:
+    def test_deletes_pieces_without_an_upload(self, service: Service, backstage: Backstage) -> None:
         with service.client() as client:
             upload = begin(client)
             send(upload)
             recipe = complete(client, upload).json()
+        backstage.sql("DELETE FROM staged_upload")
+        backstage.sql("DELETE FROM pending_deletion")
         send(upload)
 
         assert swept(service.settings, fix=False) == {"orphan": 1}

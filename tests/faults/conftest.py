@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from recipe_api import undo
-from recipe_api.database import idempotency, recipe_writer, session
+from recipe_api.database import completions, idempotency, recipe_writer, session
 from recipe_api.dev.stack import Stack
 from recipe_api.settings import Settings
 from recipe_api.storage import connection, retries, s3
@@ -85,6 +85,7 @@ def short_patience() -> Iterator[None]:
         patch.setattr(recipe_writer, "POOL_SECONDS", 2)
         patch.setattr(session, "POOL_SECONDS", 2)
         patch.setattr(idempotency, "CLAIM_SECONDS", 2)
+        patch.setattr(completions, "CLAIM_SECONDS", 2)
         patch.setattr(clock, "RESPONSE_SECONDS", 15)
         patch.setattr(undo, "WAIT_SECONDS", 1)
         yield

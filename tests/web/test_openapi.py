@@ -35,7 +35,7 @@ OPERATIONS = {
         "post",
         {"201", "400", "401", "403", "408", "413", "415", "422", "429", "503"},
     ),
-    "getUpload": ("/uploads/{upload_id}", "get", {"200", "404", "410", "422", "503"}),
+    "getUpload": ("/uploads/{upload_id}", "get", {"200", "404", "410", "422", "429", "503"}),
     "deleteUpload": ("/uploads/{upload_id}", "delete", {"204", "404", "410", "422", "503"}),
     "getRendition": ("/recipe/{recipe_id}/photo/{size}", "get", {"302", "404", "422", "503"}),
     "healthz": ("/healthz", "get", {"200"}),

@@ -92,8 +92,12 @@ class PendingDeletions:
         return seconds
 
     async def list_after(self, key: str, *, limit: int) -> Sequence[PendingDeletion]:
-        """Return the pending deletions of all buckets whose keys follow `key`, in order, due or not."""
-        statement = select(PendingDeletion).where(col(PendingDeletion.key) > key)
+        """Return the pending deletions of all buckets whose keys follow `key`, in order, due or not.
+
+        Those of objects that clients may still write are left out.
+        """
+        is_final = col(PendingDeletion.requested_at) <= func.now()
+        statement = select(PendingDeletion).where(col(PendingDeletion.key) > key, is_final)
         async with session(self._engine) as opened:
             return (await opened.exec(statement.order_by(col(PendingDeletion.key)).limit(limit))).all()
 
@@ -116,16 +120,24 @@ class PendingDeletions:
         return found
 
 
-async def request_deletion(opened: AsyncSession, refs: Sequence[ObjectRef]) -> None:
-    """Record pending deletions, in the transaction that deletes the rows."""
+async def request_deletion(opened: AsyncSession, refs: Sequence[ObjectRef], *, writable_seconds: float = 0) -> None:
+    """Record pending deletions, in the transaction that deletes or ends the rows.
+
+    Args:
+        opened: The session of the transaction.
+        refs: The objects.
+        writable_seconds: How long clients may still write the objects. Until then, no process attempts to delete them.
+    """
+    requested_at = func.now() + text(f"interval '{writable_seconds:g} seconds'")
+    wait = text(f"interval '{0 if writable_seconds else FIRST_WAIT_SECONDS:d} seconds'")
     values = [
         {
             "key": ref.key,
             "bucket": ref.bucket,
             "location": ref.location,
-            "requested_at": func.now(),
+            "requested_at": requested_at,
             "attempts": 0,
-            "next_attempt_at": func.now() + text(f"interval '{FIRST_WAIT_SECONDS:d} seconds'"),
+            "next_attempt_at": requested_at + wait,
         }
         for ref in refs
     ]

@@ -10,10 +10,9 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from recipe_api.database.models import IdempotencyKey, Recipe
+from recipe_api.database.models import IdempotencyKey
 from recipe_api.database.session import session, translate_commit_errors
 from recipe_api.errors import CommitInDoubt, IdempotencyKeyInUse
 
@@ -81,7 +80,7 @@ class Done:
     """The result of a finished key."""
 
     fingerprint: bytes
-    recipe: Recipe
+    recipe_id: UUID
 
 
 class IdempotencyKeys:
@@ -94,7 +93,7 @@ class IdempotencyKeys:
 
     def __init__(self, engine: AsyncEngine, *, kept_seconds: float) -> None:
         self._engine = engine
-        self.kept_seconds = kept_seconds
+        self._kept_seconds = kept_seconds
 
     async def claim(self, scope: str, key: str) -> Claim | Done:
         """Claim a key, or return its result if it is finished.
@@ -134,6 +133,10 @@ class IdempotencyKeys:
         """Delete keys and claims that have expired."""
         await self._run(_FORGET, {})
 
+    def finished(self, claim: Claim, fingerprint: bytes) -> Finished:
+        """Return what finishes the key, to be written together with the row."""
+        return Finished(claim, fingerprint, self._kept_seconds)
+
     async def _run(self, statement: TextClause, values: dict[str, object]) -> None:
         async with session(self._engine) as opened:
             await (await opened.connection()).execute(statement, values)
@@ -145,12 +148,12 @@ class IdempotencyKeys:
             "key": claim.key,
             "claim": claim.id,
             "lasts": CLAIM_SECONDS,
-            "kept": self.kept_seconds,
+            "kept": self._kept_seconds,
         }
 
 
 async def _done(opened: AsyncSession, claim: Claim) -> Done | None:
-    statement = select(IdempotencyKey.fingerprint, Recipe).join(Recipe)
-    statement = statement.where(IdempotencyKey.scope == claim.scope, IdempotencyKey.key == claim.key)
-    found = (await opened.exec(statement)).one_or_none()
-    return Done(found[0], found[1]) if found and found[0] is not None else None
+    found = await opened.get(IdempotencyKey, (claim.scope, claim.key))
+    if found is None or found.fingerprint is None or found.recipe_id is None:
+        return None
+    return Done(found.fingerprint, found.recipe_id)

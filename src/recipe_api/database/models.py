@@ -78,6 +78,7 @@ class PendingDeletion(SQLModel, table=True):
     location: str = Field(sa_column=Column(Text, nullable=False))
     """As in the row of the recipe; the address to purge from a CDN."""
     requested_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+    """In the future, if clients may still write the object until then."""
     attempts: int = Field(sa_column=Column(Integer, nullable=False))
     """The number of retries, not counting the first attempt of the process that accepted the deletion."""
     next_attempt_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, index=True))
@@ -126,6 +127,8 @@ class NewStagedUpload(SQLModel):
     label: str | None = Field(default=None, sa_column=Column(Text))
     upload_metadata: str | None = Field(default=None, sa_column=Column(Text))
     """The `Upload-Metadata` header that a tus client sent, which it gets back unchanged."""
+    bucket: str | None = Field(default=None, sa_column=Column(Text))
+    """The address of the bucket of its pieces; None in rows of older releases."""
     created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
     """The time in the keys of its pieces, to the millisecond."""
 
@@ -142,6 +145,10 @@ class StagedUpload(NewStagedUpload, table=True):
     """When the claim expires unless it is renewed."""
     release_requested_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
     """When another request last asked the holder of the claim to release it."""
+    recipe_id: UUID | None = Field(default=None, sa_column=Column(Uuid))
+    """The recipe that was made from it, which may have been deleted since."""
+    ended_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    """When the deletion of its pieces became pending, because it was completed, rejected or deleted."""
 
 
 class Lease(SQLModel, table=True):

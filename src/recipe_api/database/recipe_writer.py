@@ -9,6 +9,7 @@ statement is sent again on a new one, whether or not the first attempt succeeded
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -18,9 +19,10 @@ from sqlalchemy.dialects.postgresql import asyncpg as driver
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql import ClauseElement
 
+from recipe_api.database.completions import Completed
 from recipe_api.database.group_commit import GroupCommit
 from recipe_api.database.idempotency import Finished
-from recipe_api.database.inserts import CLAIMED, ROWS, ROWS_WITH_KEYS
+from recipe_api.database.inserts import CLAIMED, ROWS, ROWS_OF_UPLOADS, ROWS_WITH_KEYS
 from recipe_api.database.models import RecipeBase
 from recipe_api.database.session import (
     POOL_SECONDS,
@@ -30,7 +32,7 @@ from recipe_api.database.session import (
     writer_connections,
 )
 from recipe_api.database.shared_pool import RowConnection, RowPool, SharedPool
-from recipe_api.errors import CommitInDoubt, IdempotencyKeyInUse
+from recipe_api.errors import CommitInDoubt, IdempotencyKeyInUse, UploadInProgress
 from recipe_api.settings import DatabaseSettings
 
 _log = structlog.get_logger(__name__)
@@ -39,24 +41,33 @@ STATEMENT_SECONDS = 8
 """Timeout of a statement. Two of them and a new connection fit into the time that a response may take."""
 
 
+Finishing = Finished | Completed
+"""What is finished by the statement that inserts the row: an idempotency key, or a staged upload."""
+
+
 class RecipeWriter:
     """Inserts uploaded rows; see `open_recipe_writer`."""
 
     def __init__(self, pool: RowPool) -> None:
         self._pool = pool
         self._plain = GroupCommit(self._write)
-        self._keyed = GroupCommit(self._write_keyed)
+        self._keyed = GroupCommit(partial(self._write_claimed, _ROWS_WITH_KEYS))
+        self._staged = GroupCommit(partial(self._write_claimed, _ROWS_OF_UPLOADS))
 
-    async def add(self, recipe: RecipeBase, finished: Finished | None = None) -> None:
-        """Insert a row and finish its idempotency key, if it has one. Both are committed when this returns.
+    async def add(self, recipe: RecipeBase, finished: Finishing | None = None) -> None:
+        """Insert a row and finish its idempotency key or staged upload, if any. Both are committed when this returns.
 
         Raises:
             DatabaseUnavailable: The row was not inserted, and will not be.
             CommitInDoubt: The row may exist. After `settle`, `Recipes.is_committed` returns whether it does.
             IdempotencyKeyInUse: Another request has claimed the idempotency key; the row was not inserted.
+            UploadInProgress: Another request has claimed or ended the staged upload; the row was not inserted.
         """
         if finished is None:
             await self._plain.add(recipe)
+        elif isinstance(finished, Completed):
+            if not await self._staged.add((recipe, finished)):
+                raise UploadInProgress("Another request took over this upload, or deleted it. Try again in a moment.")
         elif not await self._keyed.add((recipe, finished)):
             raise IdempotencyKeyInUse("Another upload took over this Idempotency-Key. Try again in a moment.")
 
@@ -72,21 +83,23 @@ class RecipeWriter:
 
     async def settle(self) -> None:
         """Wait until no statement can still insert a row whose `add` has ended."""
-        await self._plain.settle()
-        await self._keyed.settle()
+        for group in (self._plain, self._keyed, self._staged):
+            await group.settle()
 
     async def close(self) -> None:
         """Cancel the statements in progress."""
-        await self._plain.close()
-        await self._keyed.close()
+        for group in (self._plain, self._keyed, self._staged):
+            await group.close()
 
     async def _write(self, recipes: Sequence[RecipeBase]) -> Sequence[bool]:
         await self._run_with_retry(_ROWS, [vars(recipe) for recipe in recipes])
         return [True] * len(recipes)
 
-    async def _write_keyed(self, rows: Sequence[tuple[RecipeBase, Finished]]) -> Sequence[bool]:
+    async def _write_claimed(
+        self, statement: "_Statement", rows: Sequence[tuple[RecipeBase, Finishing]]
+    ) -> Sequence[bool]:
         values = [vars(recipe) | finished.values() for recipe, finished in rows]
-        taken = {found[CLAIMED] for found in await self._run_with_retry(_ROWS_WITH_KEYS, values)}
+        taken = {found[CLAIMED] for found in await self._run_with_retry(statement, values)}
         return [recipe.id in taken for recipe, _ in rows]
 
     async def _run_with_retry(self, statement: "_Statement", rows: Sequence[dict[str, Any]]) -> "list[asyncpg.Record]":
@@ -163,4 +176,4 @@ class _Statement:
         return list(zip(*map(self._values, rows), strict=True))
 
 
-_ROWS, _ROWS_WITH_KEYS = _Statement(ROWS), _Statement(ROWS_WITH_KEYS)
+_ROWS, _ROWS_WITH_KEYS, _ROWS_OF_UPLOADS = map(_Statement, (ROWS, ROWS_WITH_KEYS, ROWS_OF_UPLOADS))

@@ -1,28 +1,45 @@
 """The table of staged uploads: their owners, what was announced, and when they expire.
 
 It does not record which pieces have arrived; the object store's listing shows that. Expiry uses the database's clock.
+
+The row of an upload that was completed, rejected or deleted stays until it would have expired. So the upload cannot
+become a second recipe, and it counts against its owner's limits as long as its presigned URLs are valid.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import text
+from sqlalchemy import func, text
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlmodel import col, delete, select
+from sqlmodel import col, delete, select, update
 
+from recipe_api.database.completions import Completions, check_is_open
 from recipe_api.database.deletions import ObjectRef, request_deletion
 from recipe_api.database.models import NewStagedUpload, StagedUpload
-from recipe_api.database.session import session
-from recipe_api.errors import TooManyUnfinishedUploads, UploadExpired, UploadNotFound
+from recipe_api.database.session import session, translate_commit_errors
+from recipe_api.errors import CommitInDoubt, TooManyUnfinishedUploads, UploadNotFound
 from recipe_api.units import size_in_words
 
 # The lock makes the counts exact. It is released when the transaction ends, so it works through a pooler.
 _LOCK_OWNER = text("SELECT pg_advisory_xact_lock(hashtextextended(:owner, 0))")
-_TAKEN = text("SELECT count(*), coalesce(sum(size), 0) FROM staged_upload WHERE owner = :owner AND expires_at > now()")
+_TAKEN = text(
+    """
+    SELECT count(*) FILTER (WHERE ended_at IS NULL AND recipe_id IS NULL AND expires_at > now()),
+        coalesce(sum(size), 0)
+    FROM staged_upload
+    WHERE owner = :owner
+        AND coalesce(ended_at, expires_at) > now()
+            - CASE WHEN piece_sizes IS NULL THEN :writable * interval '1 second' ELSE interval '0' END
+    """
+)
 _EXPIRY = text("SELECT now() + :seconds * interval '1 second'")
 _NOW = text("SELECT now()")
 _KNOWN = text("SELECT stem FROM staged_upload WHERE stem = ANY(:stems)")
+_DELETE_ENDED = text(
+    "DELETE FROM staged_upload WHERE ended_at IS NOT NULL AND expires_at < now() - :writable * interval '1 second'"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +51,9 @@ class StagingLimits:
     max_uploads: int
     """Maximum number of open uploads of one owner."""
     max_bytes: int
-    """Maximum total size of the open uploads of one owner."""
+    """Maximum total size of the uploads of one owner whose pieces can still be written."""
+    writable_seconds: float
+    """How long pieces can still be written after an upload has ended or expired, by means of its presigned URLs."""
 
 
 class StagedUploads:
@@ -42,6 +61,7 @@ class StagedUploads:
 
     def __init__(self, engine: AsyncEngine, *, limits: StagingLimits) -> None:
         self._engine = engine
+        self.completions = Completions(engine)
         self._limits = limits
 
     async def add(self, new: NewStagedUpload) -> StagedUpload:
@@ -50,15 +70,26 @@ class StagedUploads:
         Raises:
             TooManyUnfinishedUploads: Its owner has too many open uploads, or their total size is too large.
         """
+        try:
+            return await self._add(new)
+        except CommitInDoubt:
+            with suppress(UploadNotFound):
+                return await self.get(new.id)
+            raise
+
+    async def _add(self, new: NewStagedUpload) -> StagedUpload:
         async with session(self._engine) as opened:
             connection = await opened.connection()
             await connection.execute(_LOCK_OWNER, {"owner": new.owner})
-            count, size = (await connection.execute(_TAKEN, {"owner": new.owner})).one()
+            taken = {"owner": new.owner, "writable": self._limits.writable_seconds}
+            count, size = (await connection.execute(_TAKEN, taken)).one()
             self._check_limits(count=count + 1, size=size + new.size)
             expires_at = await connection.scalar(_EXPIRY, {"seconds": self._limits.lifetime_seconds})
             upload = StagedUpload(**new.model_dump(), expires_at=expires_at)
             opened.add(upload)
-            await opened.commit()
+            await opened.flush()
+            with translate_commit_errors():
+                await opened.commit()
         return upload
 
     def _check_limits(self, *, count: int, size: int) -> None:
@@ -68,30 +99,51 @@ class StagedUploads:
             )
         if size > self._limits.max_bytes:
             raise TooManyUnfinishedUploads(
-                f"The unfinished uploads of one client may have {size_in_words(self._limits.max_bytes)} in total. "
-                "Complete or delete one first."
+                f"The uploads of one client may have {size_in_words(self._limits.max_bytes)} in total. An upload "
+                f"counts until its URLs have expired, {self._limits.writable_seconds / 60:.0f} minutes after its end."
             )
 
     async def get(self, upload_id: str) -> StagedUpload:
         """Return an open upload.
 
         Raises:
-            UploadNotFound: No upload has this id.
+            UploadNotFound: No upload has this id, or it has ended.
             UploadExpired: It has expired.
         """
         async with session(self._engine) as opened:
             upload = await opened.get(StagedUpload, upload_id)
             now: datetime = await (await opened.connection()).scalar(_NOW)
-        if upload is None:
-            raise UploadNotFound("There is no such upload; it may have been completed or deleted.")
-        if upload.expires_at <= now:
-            raise UploadExpired("This upload has expired. Start a new one.")
+        return check_is_open(upload, now=now)
+
+    async def end(
+        self, upload_id: str, *, pieces_of: Callable[[StagedUpload], Sequence[ObjectRef]]
+    ) -> StagedUpload | None:
+        """End an upload and return its row. If it does not exist, or has ended already, nothing changes.
+
+        In the same commit, the deletion of the pieces becomes pending. If clients write the pieces, it is due when they
+        no longer can.
+
+        Args:
+            upload_id: The upload.
+            pieces_of: Returns the objects of all pieces that an upload may have.
+        """
+        is_open = (col(StagedUpload.id) == upload_id, col(StagedUpload.ended_at).is_(None))
+        statement = update(StagedUpload).where(*is_open).values(ended_at=func.now()).returning(StagedUpload)
+        async with session(self._engine) as opened:
+            upload: StagedUpload | None = (await opened.exec(statement)).scalar_one_or_none()
+            if upload is None:
+                return None
+            if refs := pieces_of(upload):
+                is_writable = upload.piece_sizes is None
+                writable_seconds = self._limits.writable_seconds if is_writable else 0
+                await request_deletion(opened, refs, writable_seconds=writable_seconds)
+            await opened.commit()
         return upload
 
     async def remove(
         self, upload_id: str, *, pieces_of: Callable[[StagedUpload], Sequence[ObjectRef]]
     ) -> Sequence[ObjectRef]:
-        """Delete an upload and return its pieces, whose deletion becomes pending in the same commit.
+        """Delete an expired upload and return its pieces, whose deletion becomes pending in the same commit.
 
         If no upload has this id, nothing is deleted, and the result is empty.
 
@@ -110,13 +162,27 @@ class StagedUploads:
         return refs
 
     async def list_expired(self, *, after: str, limit: int) -> Sequence[StagedUpload]:
-        """Return up to `limit` expired uploads whose stems sort after `after`, in order."""
-        stem, expires_at = col(StagedUpload.stem), col(StagedUpload.expires_at)
-        statement = select(StagedUpload).where(stem > after, expires_at <= text("now()")).order_by(stem).limit(limit)
+        """Return up to `limit` expired uploads whose stems sort after `after`, in order.
+
+        Those whose pieces can still be written are left out.
+        """
+        stem = col(StagedUpload.stem)
+        due = func.now() - text(f"interval '{self._limits.writable_seconds:g} seconds'")
+        statement = select(StagedUpload).where(
+            stem > after, col(StagedUpload.expires_at) <= due, col(StagedUpload.ended_at).is_(None)
+        )
+        statement = statement.order_by(stem).limit(limit)
         async with session(self._engine) as opened:
             return (await opened.exec(statement)).all()
 
     async def known_stems(self, stems: Sequence[str]) -> set[str]:
-        """Return the stems that belong to an upload, expired or not."""
+        """Return the stems that belong to an upload, open or not."""
         async with session(self._engine) as opened:
             return set((await (await opened.connection()).scalars(_KNOWN, {"stems": list(stems)})).all())
+
+    async def delete_ended(self) -> None:
+        """Delete the uploads that have ended and would have expired by now."""
+        async with session(self._engine) as opened:
+            writable = {"writable": self._limits.writable_seconds}
+            await (await opened.connection()).execute(_DELETE_ENDED, writable)
+            await opened.commit()

@@ -54,13 +54,21 @@ class Deletions:
         Raises:
             DatabaseUnavailable: The objects may be gone, but their deletions are still pending.
         """
+        keys = await self.delete_for_now(refs)
+        if keys:
+            await self.pending.remove(keys)
+        return keys
+
+    async def delete_for_now(self, refs: Sequence[ObjectRef]) -> list[str]:
+        """Try to delete objects, and return the keys of those that are gone.
+
+        All deletions stay pending: clients may still write the objects, so they are deleted again when that ends.
+        """
         keys: list[str] = []
         for start in range(0, len(refs), BATCH):
             batch = refs[start : start + BATCH]
             gone = await asyncio.gather(*(self._is_gone(ref) for ref in batch))
             keys += [ref.key for ref, is_gone in zip(batch, gone, strict=True) if is_gone]
-        if keys:
-            await self.pending.remove(keys)
         return keys
 
     async def delete_now(self, refs: Sequence[ObjectRef]) -> None:

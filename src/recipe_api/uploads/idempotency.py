@@ -10,11 +10,13 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
 
 import structlog
 
-from recipe_api.database.idempotency import CLAIM_SECONDS, Claim, Done, Finished, IdempotencyKeys
-from recipe_api.database.models import Recipe
+from recipe_api.database.idempotency import CLAIM_SECONDS, Claim, Done
+from recipe_api.database.recipe_writer import Finishing
 from recipe_api.errors import DatabaseUnavailable, IdempotencyKeyReused
 from recipe_api.undo import Undo
 from recipe_api.uploads.fingerprint import Fingerprint
@@ -58,25 +60,48 @@ def is_unguessable(key: str) -> bool:
     return bool(_BASE64.fullmatch(key)) and len(set(key)) >= _MIN_DISTINCT_BASE64
 
 
+class Claims(Protocol):
+    """A table of what only one request at a time may work on: idempotency keys, or staged uploads.
+
+    Every method may raise `DatabaseUnavailable`.
+    """
+
+    async def claim(self, scope: str, key: str) -> Claim | Done:
+        """Claim a key, or return its result if it is finished.
+
+        Raises:
+            RequestRefused: Another request has claimed the key, or nobody can.
+        """
+
+    async def renew(self, claim: Claim) -> None:
+        """Extend a claim by `CLAIM_SECONDS` from now."""
+
+    async def release(self, claim: Claim) -> None:
+        """Release a claim without finishing its key."""
+
+    def finished(self, claim: Claim, fingerprint: bytes) -> Finishing:
+        """Return what finishes the key, to be written together with the row."""
+
+
 class Attempt:
     """A request that has claimed a key."""
 
-    def __init__(self, claim: Claim, *, kept_seconds: float) -> None:
+    def __init__(self, claims: Claims, claim: Claim) -> None:
+        self._claims = claims
         self._claim = claim
-        self._kept_seconds = kept_seconds
         self.fingerprint = Fingerprint()
 
-    def finished(self, label: str) -> Finished:
+    def finished(self, label: str) -> Finishing:
         """Return what finishes the key, to be written together with the row."""
-        return Finished(self._claim, self.fingerprint.digest(label), self._kept_seconds)
+        return self._claims.finished(self._claim, self.fingerprint.digest(label))
 
 
 @asynccontextmanager
-async def attempt(keys: IdempotencyKeys, key: UploadKey, *, undo: Undo) -> AsyncIterator[Attempt | Done]:
+async def attempt(keys: Claims, key: UploadKey, *, undo: Undo) -> AsyncIterator[Attempt | Done]:
     """Claim `key` for as long as the block lasts. If it is already finished, yield its result instead.
 
     Raises:
-        IdempotencyKeyInUse: Another request has claimed the key.
+        RequestRefused: Another request has claimed the key, or nobody can.
         DatabaseUnavailable: The key could not be claimed.
     """
     claim = await keys.claim(key.scope, key.key)
@@ -85,16 +110,16 @@ async def attempt(keys: IdempotencyKeys, key: UploadKey, *, undo: Undo) -> Async
         return
     renewal = asyncio.create_task(_keep_renewing(keys, claim))
     try:
-        yield Attempt(claim, kept_seconds=keys.kept_seconds)
+        yield Attempt(keys, claim)
     except BaseException:
-        await undo.run(_release(keys, claim), what="releasing an idempotency key")
+        await undo.run(_release(keys, claim), what="releasing a claim")
         raise
     finally:
         renewal.cancel()
 
 
-async def replay(source: UploadSource, done: Done) -> Recipe:
-    """Return the recipe of the first upload, if this is the same one.
+async def replay(source: UploadSource, done: Done) -> UUID:
+    """Return the id of the first upload's recipe, if this is the same upload.
 
     Raises:
         IdempotencyKeyReused: This is another upload.
@@ -104,18 +129,18 @@ async def replay(source: UploadSource, done: Done) -> Recipe:
         raise IdempotencyKeyReused(
             "This Idempotency-Key was used for another label or photo. Send a new key with each upload."
         )
-    return done.recipe
+    return done.recipe_id
 
 
-async def _release(keys: IdempotencyKeys, claim: Claim) -> None:
+async def _release(keys: Claims, claim: Claim) -> None:
     with suppress(DatabaseUnavailable):  # already logged; the claim expires by itself
         await keys.release(claim)
 
 
-async def _keep_renewing(keys: IdempotencyKeys, claim: Claim) -> None:
+async def _keep_renewing(keys: Claims, claim: Claim) -> None:
     while True:
         await asyncio.sleep(CLAIM_SECONDS / 3)
         try:
             await keys.renew(claim)
         except DatabaseUnavailable:
-            _log.warning("could not renew the claim on an idempotency key; retrying")
+            _log.warning("could not renew the claim on an upload; retrying")

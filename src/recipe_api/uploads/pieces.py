@@ -20,6 +20,10 @@ from recipe_api.uploads.current_bucket import CurrentBucket
 
 PIECE_BYTES = 8 * MIB
 """The most that a client has to send again after its connection was lost: a few seconds on a phone."""
+URL_SECONDS = 3600
+"""How long a presigned URL is valid. `Staging.get` returns new ones."""
+WRITABLE_SECONDS = URL_SECONDS + 15 * 60
+"""How long pieces can be written after the end of their upload: a store accepts a PUT that began in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +55,10 @@ def _announced(stem: str, size: int, piece_size: int) -> list[Piece]:
 
 
 def piece_refs(upload: StagedUpload, *, bucket: CurrentBucket) -> list[ObjectRef]:
-    """Return the objects that an upload may have in this bucket."""
+    """Return the objects that an upload may have. Those of older releases are in this bucket."""
     base_url, *_ = bucket.base_urls
     return [
-        ObjectRef(key=piece.key, bucket=bucket.url, location=object_url(piece.key, base_url=base_url))
+        ObjectRef(key=piece.key, bucket=upload.bucket or bucket.url, location=object_url(piece.key, base_url=base_url))
         for piece in pieces_of(upload)
     ]
 

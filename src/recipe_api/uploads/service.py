@@ -9,13 +9,14 @@ too, the sweep resolves it later.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from uuid import UUID
 
 from recipe_api.database.deletions import ObjectRef
-from recipe_api.database.idempotency import Done, Finished, IdempotencyKeys
+from recipe_api.database.idempotency import Done, IdempotencyKeys
 from recipe_api.database.models import Recipe, RecipeBase
-from recipe_api.database.recipe_writer import RecipeWriter
+from recipe_api.database.recipe_writer import Finishing, RecipeWriter
 from recipe_api.database.repository import Page, Position, Recipes
 from recipe_api.errors import CommitInDoubt, DatabaseUnavailable, RecipeNotFound
 from recipe_api.photos.kinds import HEAD_BYTES
@@ -27,7 +28,7 @@ from recipe_api.undo import Undo
 from recipe_api.uploads.admission import Admission, ClientContext
 from recipe_api.uploads.deletions import Deletions
 from recipe_api.uploads.draft import RecipeDraft
-from recipe_api.uploads.idempotency import Attempt, UploadKey, attempt, replay
+from recipe_api.uploads.idempotency import Attempt, Claims, UploadKey, attempt, replay
 from recipe_api.uploads.policy import UploadPolicy
 from recipe_api.uploads.rendition_policy import objects_of
 from recipe_api.uploads.source import UploadSource
@@ -71,8 +72,16 @@ class Uploads:
         self.policy = policy
         self.form_rules = policy.form_rules()
 
-    async def create(self, source: UploadSource, *, key: UploadKey | None = None, client: ClientContext) -> Created:
+    async def create(
+        self, source: UploadSource, *, key: UploadKey | None = None, claims: Claims | None = None, client: ClientContext
+    ) -> Created:
         """Store a photo while it is read from its source, and insert its row. Both are committed when this returns.
+
+        Args:
+            source: The photo and its label.
+            key: Identifies the upload if it is sent again.
+            claims: The table in which the key is claimed; by default, that of idempotency keys.
+            client: Who sends the upload.
 
         Raises:
             RequestRefused: The upload is invalid; nothing of it is kept.
@@ -83,11 +92,20 @@ class Uploads:
         with self._admission.slot(client):
             if key is None:
                 return Created(await self._create(source, client, None))
-            async with attempt(self._keys, key, undo=self._undo) as begun:
+            async with attempt(claims or self._keys, key, undo=self._undo) as begun:
                 if isinstance(begun, Done):
-                    recipe = await replay(source, begun)
-                    return Created(await self._recipes.get(recipe.id), replayed=True)  # deleted meanwhile: 404
+                    recipe_id = await replay(source, begun)
+                    return Created(await self._recipes.get(recipe_id), replayed=True)  # deleted meanwhile: 404
                 return Created(await self._create(source, client, begun))
+
+    def slot(self, client: ClientContext) -> AbstractContextManager[None]:
+        """Count a request like an upload in progress, for as long as the block lasts.
+
+        Raises:
+            TooManyRequests: This client already has as many in progress as it may have.
+            ServiceFull: Too many uploads are in progress.
+        """
+        return self._admission.slot(client)
 
     async def get(self, recipe_id: UUID) -> Recipe:
         """Return a recipe.
@@ -173,7 +191,7 @@ class Uploads:
             parts_in_flight=self.policy.parts_in_flight,
         )
 
-    async def _insert(self, recipe: RecipeBase, finished: Finished | None, *, deadline: float) -> None:
+    async def _insert(self, recipe: RecipeBase, finished: Finishing | None, *, deadline: float) -> None:
         """Insert the row of a stored object. If that fails, delete the object."""
         try:
             async with asyncio.timeout_at(deadline):

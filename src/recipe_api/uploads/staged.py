@@ -6,8 +6,12 @@ object is a new one, made from the verified bytes, even if the client replaces p
 
 Completion uses the mechanism of idempotency keys, with the id of the upload as the key: one request at a time completes
 an upload, a repeated request gets the same recipe, and the row is inserted only while the claim is held.
+
+When an upload ends, its pieces are deleted at once. Clients can write them again until the last presigned URL has
+expired, so their deletion stays pending until then, and the upload counts against its owner's limit.
 """
 
+import re
 import secrets
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
@@ -19,12 +23,12 @@ from recipe_api.database.staged_uploads import StagedUploads
 from recipe_api.errors import (
     DatabaseUnavailable,
     FileTooLarge,
-    IdempotencyKeyInUse,
     InvalidField,
     PhotoMalformed,
     UnsupportedFile,
+    UploadExpired,
     UploadIncomplete,
-    UploadInProgress,
+    UploadNotFound,
 )
 from recipe_api.storage import keys
 from recipe_api.storage.protocol import Inventory, ObjectStore
@@ -33,17 +37,13 @@ from recipe_api.units import size_in_words
 from recipe_api.uploads.admission import ClientContext
 from recipe_api.uploads.deletions import Deletions
 from recipe_api.uploads.idempotency import UploadKey
-from recipe_api.uploads.pieces import PIECE_BYTES, Piece, arrived, piece_refs, pieces_of, read_pieces
+from recipe_api.uploads.pieces import PIECE_BYTES, URL_SECONDS, Piece, arrived, piece_refs, pieces_of, read_pieces
 from recipe_api.uploads.service import Created, Uploads
 from recipe_api.uploads.staged_source import OpenedUpload, StagedSource
 
 ID_BYTES = 16
 """128 bits, because the id is a secret."""
-URL_SECONDS = 3600
-"""How long a presigned URL is valid. `Staging.get` returns new ones."""
-
-_SCOPE = "staged:upload"
-"""The scope of completions' idempotency keys. It differs from all names of API tokens, which contain no colon."""
+_ID = re.compile(r"[A-Za-z0-9_-]{22}")
 _SHOWN_NUMBERS = 20
 _REJECTED_PHOTO = (UnsupportedFile, PhotoMalformed, FileTooLarge)
 
@@ -128,20 +128,23 @@ class Staging:
             size=announcement.size,
             piece_size=PIECE_BYTES,
             label=None if announcement.label is None else self._policy.check_label(announcement.label),
+            bucket=self._deletions.bucket.url,
             created_at=created_at,
         )
         targets = await self._targets(upload, have=set())  # first, so that a failure leaves no row that counts
         return StagedState(await self._staged_uploads.add(upload), targets)
 
-    async def get(self, upload_id: str) -> StagedState:
+    async def get(self, upload_id: str, *, client: ClientContext) -> StagedState:
         """Return an upload, with new URLs for the pieces that have not arrived.
 
         Raises:
             UploadNotFound: No upload has this id.
             UploadExpired: It has expired.
+            TooManyRequests, ServiceFull: Too many requests are in progress. This one would list objects in the bucket.
         """
-        upload = await self._staged_uploads.get(upload_id)
-        return StagedState(upload, await self._targets(upload, have=await arrived(self._inventory, upload)))
+        with self._uploads.slot(client):
+            upload = await self._get(upload_id)
+            return StagedState(upload, await self._targets(upload, have=await arrived(self._inventory, upload)))
 
     async def delete(self, upload_id: str) -> None:
         """Delete an upload and its pieces.
@@ -150,8 +153,8 @@ class Staging:
             UploadNotFound: No upload has this id.
             UploadExpired: It has expired.
         """
-        await self._staged_uploads.get(upload_id)
-        await self._discard(upload_id)
+        await self._get(upload_id)
+        await self._end(upload_id)
 
     async def complete(self, upload_id: str, *, label: str | None, client: ClientContext) -> Created:
         """Make a recipe from an upload, or return the recipe that was already made from it.
@@ -166,22 +169,31 @@ class Staging:
             UploadExpired: It has expired.
             UploadIncomplete: Pieces are missing.
             UploadInProgress: Another request is completing it.
+            RecipeNotFound: It was completed, and the recipe has been deleted.
             RequestRefused: The photo or the label is invalid. If the photo is, the upload has been deleted.
         """
+        _check_id(upload_id)
         open_upload = partial(self._open, upload_id)
         async with aclosing(StagedSource(open_upload, label=label, check_label=self._policy.check_label)) as source:
             try:
-                created = await self._uploads.create(source, key=UploadKey(_SCOPE, upload_id), client=client)
-            except IdempotencyKeyInUse as error:
-                raise UploadInProgress("Another request is completing this upload. Try again in a moment.") from error
+                key = UploadKey("", upload_id)
+                claims = self._staged_uploads.completions
+                created = await self._uploads.create(source, key=key, claims=claims, client=client)
             except _REJECTED_PHOTO:
-                await self._discard_if_possible(upload_id)
+                await self._end_if_possible(upload_id)
                 raise
-        await self._discard_if_possible(upload_id)
+        await self._end_if_possible(upload_id)
         return created
 
-    async def _open(self, upload_id: str) -> OpenedUpload:
+    async def _get(self, upload_id: str) -> StagedUpload:
+        _check_id(upload_id)
         upload = await self._staged_uploads.get(upload_id)
+        if upload.bucket not in {None, self._deletions.bucket.url}:
+            raise UploadExpired("The service stores photos in another bucket now. Start a new upload.")
+        return upload
+
+    async def _open(self, upload_id: str) -> OpenedUpload:
+        upload = await self._get(upload_id)
         if upload.size is None:
             raise UploadIncomplete("Declare the size of the photo first.", field="upload")
         self._check_size(upload.size)  # the limit may have been lowered since
@@ -202,20 +214,19 @@ class Staging:
             for piece in pieces_of(upload)
         ]
 
-    async def _discard_if_possible(self, upload_id: str) -> None:
-        """Delete an upload that is completed or rejected. If the database is unavailable, it expires instead."""
+    async def _end_if_possible(self, upload_id: str) -> None:
+        """End an upload that is completed or rejected. If the database is unavailable, it expires instead."""
         with suppress(DatabaseUnavailable):  # already logged; the outcome of the upload does not depend on it
-            await self._discard(upload_id)
+            await self._end(upload_id)
 
-    async def _discard(self, upload_id: str) -> None:
-        try:
-            refs = await self._staged_uploads.remove(
-                upload_id, pieces_of=partial(piece_refs, bucket=self._deletions.bucket)
-            )
-        except BaseException:
-            self._deletions.retry_soon()  # the deletions of the pieces may have become pending
-            raise
-        await self._undo.run(self._deletions.delete_now(refs), what="deleting the pieces of an upload")
+    async def _end(self, upload_id: str) -> None:
+        pieces = partial(piece_refs, bucket=self._deletions.bucket)
+        upload = await self._staged_uploads.end(upload_id, pieces_of=pieces)
+        if upload is None:
+            return
+        is_writable = upload.piece_sizes is None
+        delete = self._deletions.delete_for_now if is_writable else self._deletions.delete_now
+        await self._undo.run(delete(pieces(upload)), what="deleting the pieces of an upload")
 
     def _check_size(self, size: int) -> None:
         if size < 1:
@@ -225,6 +236,11 @@ class Staging:
                 f"A photo in pieces may have at most {size_in_words(self._max_bytes)}. Send a smaller one.",
                 field="size",
             )
+
+
+def _check_id(upload_id: str) -> None:
+    if not _ID.fullmatch(upload_id):
+        raise UploadNotFound("There is no such upload. The id of an upload has 22 characters of base64url.")
 
 
 def _listed(numbers: Sequence[int]) -> str:

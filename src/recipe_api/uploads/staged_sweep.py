@@ -1,8 +1,7 @@
 """The part of the sweep for staged uploads: finds expired uploads and orphaned pieces.
 
-The row of an upload is inserted before its first piece can be written, and deleted in the commit that makes the
-deletion of its pieces pending. So a piece without a row is an orphan, for example because the client sent it after
-completion.
+The row of an upload is inserted before its first piece can be written. It is deleted when the last presigned URL has
+expired, together with its pieces or after their deletion became pending. So a piece without a row is an orphan.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -69,6 +68,8 @@ class StagedSweep:
                 batch = []
         async for finding in self._orphans(batch, fix=fix, confirm=confirm):
             yield finding
+        if fix:
+            await self._staged_uploads.delete_ended()
 
     async def _expired(self, *, fix: bool, confirm: Callable[[], Awaitable[None]]) -> AsyncIterator[Finding]:
         pieces = partial(piece_refs, bucket=self._deletions.bucket)

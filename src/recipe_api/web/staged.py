@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request, Response
 
 from recipe_api import errors
+from recipe_api.uploads.admission import ClientContext
 from recipe_api.uploads.staged import Announcement
 from recipe_api.web.body import read_json
 from recipe_api.web.clients import holders
@@ -23,7 +24,8 @@ router = APIRouter(prefix="/uploads", tags=["staged uploads"])
 
 ApiCaller = Annotated[Caller, Depends(api_token)]
 
-UploadId = Annotated[str, Path(pattern=UPLOAD_ID)]
+UploadId = Annotated[str, Path(json_schema_extra={"pattern": UPLOAD_ID})]
+"""Not validated here: the message would quote the pattern. An id of another form is not found."""
 
 _PRIVATE = {"Cache-Control": "no-store"}
 _BODY: dict[str, Any] = {
@@ -80,11 +82,19 @@ async def begin_upload(request: Request, services: AppServices, caller: ApiCalle
     operation_id="getUpload",
     summary="Get the state of an upload",
     response_model=StagedUploadOut,
-    responses=responses(errors.UploadNotFound, errors.UploadExpired, errors.InvalidParameter, *_UNAVAILABLE),
+    responses=responses(
+        errors.UploadNotFound,
+        errors.UploadExpired,
+        errors.InvalidParameter,
+        errors.TooManyRequests,
+        errors.ServiceFull,
+        *_UNAVAILABLE,
+    ),
 )
-async def get_upload(upload_id: UploadId, services: AppServices) -> Response:
+async def get_upload(upload_id: UploadId, request: Request, services: AppServices) -> Response:
     """Return the upload, with new URLs for the pieces that have not arrived."""
-    return _response(StagedUploadOut.of(await services.staging.get(upload_id)))
+    client = ClientContext(identities=holders(request.scope, token=None))
+    return _response(StagedUploadOut.of(await services.staging.get(upload_id, client=client)))
 
 
 @router.delete(

@@ -133,6 +133,7 @@ _ERRORS = (
     errors.UnknownToken,
     errors.HttpsRequired,
     errors.CrossSiteForm,
+    errors.RecipeNotFound,
     errors.UploadNotFound,
     errors.BodyStalled,
     errors.IdempotencyKeyInUse,

@@ -1,0 +1,124 @@
+"""Claims on staged uploads: of the requests that append to an upload or complete it, one at a time may use it.
+
+Those of completions work like those on idempotency keys: a claim lasts for a minute unless it is renewed, and the statement that
+inserts the recipe also marks the upload as completed, provided that the claim is still valid. An upload that has ended,
+or was completed, cannot be claimed again, so that it never becomes a second recipe. All times are those of the
+database.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from recipe_api.database.idempotency import CLAIM_SECONDS, Claim, Done
+from recipe_api.database.models import StagedUpload
+from recipe_api.database.session import session, translate_commit_errors
+from recipe_api.errors import CommitInDoubt, UploadExpired, UploadInProgress, UploadNotFound
+
+_CLAIM = text(
+    """
+    UPDATE staged_upload
+    SET claim = :claim, claimed_until = now() + :lasts * interval '1 second', release_requested_at = NULL
+    WHERE id = :id AND recipe_id IS NULL AND ended_at IS NULL AND expires_at > now()
+        AND (claim IS NULL OR claim = :claim OR claimed_until < now())
+    RETURNING 1
+    """
+)
+_RENEW = text(
+    """
+    UPDATE staged_upload SET claimed_until = now() + :lasts * interval '1 second'
+    WHERE id = :id AND claim = :claim AND recipe_id IS NULL
+    """
+)
+_RELEASE = text(
+    "UPDATE staged_upload SET claim = NULL, claimed_until = NULL"
+    " WHERE id = :id AND claim = :claim AND recipe_id IS NULL"
+)
+_NOW = text("SELECT now()")
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A claim, which completes its upload together with inserting the recipe."""
+
+    claim: Claim
+
+    def values(self) -> dict[str, object]:
+        """Return the parameters of the statement that completes the upload."""
+        return {"upload_id": self.claim.key, "upload_claim": self.claim.id}
+
+
+class Completions:
+    """The claims on staged uploads. Every method may raise `DatabaseUnavailable`.
+
+    The ids of uploads are unique, so the scope of a claim is not used.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def claim(self, scope: str, key: str) -> Claim | Done:
+        """Claim an upload, or return its result if it was completed.
+
+        Raises:
+            UploadNotFound: No upload has this id, or it has ended without a recipe.
+            UploadExpired: It has expired.
+            UploadInProgress: Another request has claimed it.
+        """
+        claim = Claim(scope, key, uuid4())
+        try:
+            return await self._try_claim(claim)
+        except CommitInDoubt:  # the second attempt recognizes a claim that the first one has committed
+            return await self._try_claim(claim)
+
+    async def _try_claim(self, claim: Claim) -> Claim | Done:
+        async with session(self._engine) as opened:
+            connection = await opened.connection()
+            if (await connection.execute(_CLAIM, _values(claim))).one_or_none() is not None:
+                with translate_commit_errors():
+                    await opened.commit()
+                return claim
+            upload = await opened.get(StagedUpload, claim.key)
+            now = await connection.scalar(_NOW)
+        if upload is not None and upload.recipe_id is not None:
+            return Done(b"", upload.recipe_id)
+        check_is_open(upload, now=now)
+        raise UploadInProgress("Another request is completing this upload. Try again in a moment.")
+
+    async def renew(self, claim: Claim) -> None:
+        """Extend a claim by `CLAIM_SECONDS` from now."""
+        await self._run(_RENEW, claim)
+
+    async def release(self, claim: Claim) -> None:
+        """Release a claim without completing the upload."""
+        await self._run(_RELEASE, claim)
+
+    def finished(self, claim: Claim, fingerprint: bytes) -> Completed:  # noqa: ARG002 - its bytes do not identify it
+        """Return what completes the upload, to be written together with the row."""
+        return Completed(claim)
+
+    async def _run(self, statement: TextClause, claim: Claim) -> None:
+        async with session(self._engine) as opened:
+            await (await opened.connection()).execute(statement, _values(claim))
+            await opened.commit()
+
+
+def _values(claim: Claim) -> dict[str, str | UUID | int]:
+    return {"id": claim.key, "claim": claim.id, "lasts": CLAIM_SECONDS}
+
+
+def check_is_open(upload: StagedUpload | None, *, now: datetime) -> StagedUpload:
+    """Return the upload if it can be continued.
+
+    Raises:
+        UploadNotFound: It does not exist, or it has ended.
+        UploadExpired: It has expired.
+    """
+    if upload is None or upload.ended_at is not None or upload.recipe_id is not None:
+        raise UploadNotFound("There is no such upload; it may have been completed or deleted.")
+    if upload.expires_at <= now:
+        raise UploadExpired("This upload has expired. Start a new one.")
+    return upload
