@@ -1,6 +1,7 @@
 """Uploads in pieces while the store or the database fails: one recipe or none, and the response comes in time."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import httpx
 import pytest
@@ -99,6 +100,10 @@ def completed(client: httpx.Client, upload_id: str) -> httpx.Response:
     return client.post("/recipe", json={"upload": upload_id})
 
 
+def is_completed(client: httpx.Client, upload_id: str) -> bool:
+    return completed(client, upload_id).status_code == 201
+
+
 def plans(calls: list[str], fault: Fault, *, forever: bool = False) -> list[Plan]:
     """Return a plan for each call that reads or changes something."""
     places = [(call, calls[: i + 1].count(call)) for i, call in enumerate(calls)]
@@ -165,7 +170,7 @@ class TestAFaultOfTheDatabase:
                 connected.heal()
 
                 # A claim that could not be released expires after a while.
-                assert eventually(lambda upload_id=upload_id: completed(client, upload_id).status_code == 201), plan
+                assert eventually(partial(is_completed, client, upload_id)), plan
                 again = completed(client, upload_id)
                 assert again.headers["Idempotency-Replayed"] == "true"
                 assert first.status_code == 503 or first.json() == again.json()

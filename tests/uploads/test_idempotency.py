@@ -407,7 +407,7 @@ async def test_a_renewal_that_fails_is_retried(monkeypatch: pytest.MonkeyPatch) 
             assert isinstance(begun, Attempt)
             await unreliable.renewed_again.wait()
 
-    assert lines.events("could not renew the claim on an idempotency key; retrying")
+    assert lines.events("could not renew the claim on an upload; retrying")
     assert not unreliable.released
 
 

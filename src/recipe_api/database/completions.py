@@ -1,9 +1,9 @@
 """Claims on staged uploads: of the requests that append to an upload or complete it, one at a time may use it.
 
-Those of completions work like those on idempotency keys: a claim lasts for a minute unless it is renewed, and the statement that
-inserts the recipe also marks the upload as completed, provided that the claim is still valid. An upload that has ended,
-or was completed, cannot be claimed again, so that it never becomes a second recipe. All times are those of the
-database.
+The claims of completions work like those on idempotency keys: a claim lasts for a minute unless it is renewed, and the
+statement that inserts the recipe also marks the upload as completed, provided that the claim is still valid. An upload
+that has ended, or was completed, cannot be claimed again, so that it never becomes a second recipe. All times are those
+of the database.
 """
 
 from dataclasses import dataclass
