@@ -79,7 +79,13 @@ def test_errors_that_may_pass_say_when_to_come_again() -> None:
     for error in ALL:
         passing = issubclass(
             error,
-            (errors.Unavailable, errors.IdempotencyKeyInUse, errors.UploadInProgress, errors.TooManyRequests),
+            (
+                errors.Unavailable,
+                errors.IdempotencyKeyInUse,
+                errors.UploadInProgress,
+                errors.UploadLocked,
+                errors.TooManyRequests,
+            ),
         )
         seconds = error.retry_after
         assert passing == (seconds is not None), error

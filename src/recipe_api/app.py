@@ -20,12 +20,13 @@ from recipe_api.resources import Resources, open_resources
 from recipe_api.settings import PART_SIZE, Settings
 from recipe_api.storage.addresses import base_urls, object_url
 from recipe_api.storage.budget import BufferBudget
+from recipe_api.uploads.appending import Appending
 from recipe_api.uploads.policy import UploadPolicy, cache_control
 from recipe_api.uploads.render_queue import RenderQueue
 from recipe_api.uploads.renditions import Renditions
 from recipe_api.uploads.service import Uploads
 from recipe_api.uploads.staged import Staging
-from recipe_api.web import health, openapi, pages, problems, recipes, renditions, staged, upload
+from recipe_api.web import health, openapi, pages, problems, recipes, renditions, staged, tus, tus_headers, upload
 from recipe_api.web.body import BodyTimeouts
 from recipe_api.web.cors import Cors, origin_regex
 from recipe_api.web.cross_site import CrossSiteForms
@@ -36,6 +37,7 @@ from recipe_api.web.readiness import Readiness
 from recipe_api.web.root_path import RootPath
 from recipe_api.web.tokens import Tokens
 from recipe_api.web.transport import HttpsPages
+from recipe_api.web.tus_requests import TusRequests
 
 RATE_SECONDS = 60
 """Waiting time over which a client's rate is averaged: long enough for a phone in a tunnel."""
@@ -98,6 +100,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.page = pages.Page(settings, photo_base_urls=base_urls(settings))
     app.include_router(recipes.router)
     app.include_router(renditions.router)
+    app.include_router(tus.router)  # before `staged`, whose paths it shares
     app.include_router(staged.router)
     app.include_router(health.router)
     app.include_router(pages.router)
@@ -132,18 +135,28 @@ def _services(settings: Settings, resources: Resources) -> Services:
         budget=BufferBudget(total=settings.upload_buffer_bytes, part_size=PART_SIZE),
         undo=resources.undo,
     )
+    staging = Staging(
+        uploads,
+        resources.staged_uploads,
+        store=resources.store,
+        inventory=resources.inventory,
+        deletions=resources.deletions,
+        undo=resources.undo,
+        prefix=settings.s3_staging_prefix,
+        max_bytes=settings.max_staged_bytes,
+    )
     return Services(
         resources=resources,
         renditions=Renditions(resources.recipes, RenderQueue(resources.renderer), policy.renditions),
         uploads=uploads,
-        staging=Staging(
+        staging=staging,
+        appending=Appending(
             uploads,
+            staging,
             resources.staged_uploads,
+            resources.staged_appends,
             store=resources.store,
-            inventory=resources.inventory,
-            deletions=resources.deletions,
             undo=resources.undo,
-            prefix=settings.s3_staging_prefix,
             max_bytes=settings.max_staged_bytes,
         ),
         tokens=Tokens(secret_keys=settings.secret_keys, api_tokens=settings.api_tokens),
@@ -168,7 +181,14 @@ def _middleware(settings: Settings) -> list[Middleware]:
         allow_origin_regex=origin_regex(settings.cors_origins),
         allow_methods=problems.CORS_METHODS,
         allow_headers=["*"],  # without cookies, headers give a page no rights; Starlette echoes those requested
-        expose_headers=["Idempotency-Replayed", "Location", "Retry-After", "WWW-Authenticate", "X-Request-ID"],
+        expose_headers=[
+            "Idempotency-Replayed",
+            "Location",
+            "Retry-After",
+            "WWW-Authenticate",
+            "X-Request-ID",
+            *tus_headers.EXPOSED,
+        ],
         max_age=3600,
     )
     trusts_every_proxy = settings.forwarded_allow_ips.strip() == "*"
@@ -180,6 +200,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
         Middleware(SecurityHeaders),
         *([cors] if settings.cors_origins else []),
         *([] if settings.allow_insecure_tokens else [Middleware(HttpsPages)]),
+        Middleware(TusRequests),
         Middleware(HeadAsGet),
         Middleware(InternalErrors),
     ]

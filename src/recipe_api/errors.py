@@ -19,17 +19,21 @@ docstring.
     │   ├── IdempotencyKeyInUse        409
     │   ├── UploadIncomplete           409
     │   ├── UploadInProgress           409
+    │   ├── WrongOffset                409
     │   ├── UploadExpired              410
+    │   ├── UnsupportedTusVersion      412
     │   ├── TooLarge                   413
-    │   │   ├── FileTooLarge · TextTooLarge · TooManyParts · BodyTooLarge
+    │   │   ├── FileTooLarge · TextTooLarge · TooManyParts · TooManyPieces · BodyTooLarge
     │   ├── TargetTooLong              414
     │   ├── NotMultipart               415
     │   ├── NotJson                    415
     │   ├── UnsupportedEncoding        415
+    │   ├── NotOffsetOctets            415
     │   ├── UnsupportedFile            415
     │   ├── PhotoMalformed             422
     │   ├── UnmetExpectation           417
     │   ├── IdempotencyKeyReused       422
+    │   ├── UploadLocked               423
     │   ├── TooManyRequests            429
     │   │   └── TooManyUnfinishedUploads  429
     │   ├── HeadersTooLarge            431
@@ -160,6 +164,27 @@ class UploadInProgress(RequestRefused):
     retry_after = 5
 
 
+class WrongOffset(RequestRefused):
+    """The tus upload does not end at this `Upload-Offset`. Continue where the response's `Upload-Offset` says."""
+
+    status = 409
+    code = "wrong-offset"
+    title = "Wrong upload offset"
+
+    def __init__(self, detail: str, *, offset: int) -> None:
+        super().__init__(detail, field="Upload-Offset")
+        self.offset = offset
+        """Where the upload ends."""
+
+
+class UnsupportedTusVersion(RequestRefused):
+    """`Tus-Resumable` is missing or names another version of the tus protocol than 1.0.0."""
+
+    status = 412
+    code = "unsupported-tus-version"
+    title = "Unsupported version of tus"
+
+
 class BodyStalled(RequestRefused):
     """The client stopped sending the request body, or sent it too slowly. Retry on a faster connection."""
 
@@ -206,6 +231,13 @@ class TooManyParts(TooLarge):
     title = "Too many form parts"
 
 
+class TooManyPieces(TooLarge):
+    """This upload was sent in too many requests. Start a new one, and send larger chunks."""
+
+    code = "too-many-pieces"
+    title = "Too many pieces"
+
+
 class BodyTooLarge(TooLarge):
     """The request body is larger than any valid form or JSON document. Send a smaller photo."""
 
@@ -235,6 +267,14 @@ class NotJson(RequestRefused):
     status = 415
     code = "not-json"
     title = "The request body is not JSON"
+
+
+class NotOffsetOctets(RequestRefused):
+    """The `Content-Type` of a request with bytes of a tus upload is not `application/offset+octet-stream`."""
+
+    status = 415
+    code = "not-offset-octets"
+    title = "Wrong content type for tus"
 
 
 class UnsupportedEncoding(RequestRefused):
@@ -275,6 +315,15 @@ class IdempotencyKeyReused(RequestRefused):
     status = 422
     code = "idempotency-key-reused"
     title = "Idempotency key used for another upload"
+
+
+class UploadLocked(RequestRefused):
+    """Another request appends to this upload or completes it. Retry in a moment, and ask for the offset first."""
+
+    status = 423
+    code = "upload-locked"
+    title = "The upload is locked"
+    retry_after = 2
 
 
 class TooManyRequests(RequestRefused):

@@ -15,3 +15,20 @@ class ReadAhead(Protocol):
 
     def stop(self) -> None:
         """Discard the bytes that are unread, and read no further than asked. Later bytes of the body still arrive."""
+
+
+class KeptReadAhead:
+    """A read-ahead that several leases of memory use one after another, none of which may stop it at its end.
+
+    Args:
+        read_ahead: Of the request body, which must be stopped at the end of all leases.
+    """
+
+    def __init__(self, read_ahead: ReadAhead) -> None:
+        self._read_ahead = read_ahead
+
+    def allow(self, size: int) -> None:
+        self._read_ahead.allow(size)
+
+    def stop(self) -> None:
+        """Do nothing: the bytes that are unread belong to the next lease."""

@@ -15,6 +15,7 @@ from recipe_api.database.renderings import Renderings
 from recipe_api.database.repository import Recipes
 from recipe_api.database.schema import Schema
 from recipe_api.database.session import open_engine
+from recipe_api.database.staged_appends import StagedAppends
 from recipe_api.database.staged_uploads import StagedUploads, StagingLimits
 from recipe_api.photos.renditions.process import Limits
 from recipe_api.photos.renditions.slot import Slot, default_path
@@ -47,6 +48,7 @@ class Resources:
     deletions: Deletions
     renderer: Renderer
     staged_uploads: StagedUploads
+    staged_appends: StagedAppends
     undo: Undo
 
 
@@ -90,8 +92,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                         max_uploads=settings.max_staged_uploads_per_client,
                         max_bytes=settings.max_staged_bytes_per_client,
                         writable_seconds=WRITABLE_SECONDS,
+                        max_upload_bytes=settings.max_staged_bytes,
                     ),
                 ),
+                staged_appends=StagedAppends(engine),
                 undo=undo,
             )
         finally:

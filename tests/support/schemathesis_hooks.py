@@ -17,6 +17,8 @@ _SAMPLES = st.sampled_from(["pil136.png", "hopper.gif", "hopper.webp", "hopper.a
 for media_type in ("image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/heic", "image/heif"):
     schemathesis.openapi.media_type(media_type, _NOISE | _SAMPLES)
 
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
+
 
 @schemathesis.hook
 def map_body(_context: object, body: object) -> object:

@@ -1,6 +1,7 @@
 """The table of staged uploads: their owners, what was announced, and when they expire.
 
-It does not record which pieces have arrived; the object store's listing shows that. Expiry uses the database's clock.
+Which pieces have arrived, it records for uploads that clients append to (`staged_appends`); for the others, the object
+store's listing shows that. Expiry uses the database's clock.
 
 The row of an upload that was completed, rejected or deleted stays until it would have expired. So the upload cannot
 become a second recipe, and it counts against its owner's limits as long as its presigned URLs are valid.
@@ -27,7 +28,7 @@ _LOCK_OWNER = text("SELECT pg_advisory_xact_lock(hashtextextended(:owner, 0))")
 _TAKEN = text(
     """
     SELECT count(*) FILTER (WHERE ended_at IS NULL AND recipe_id IS NULL AND expires_at > now()),
-        coalesce(sum(size), 0)
+        coalesce(sum(coalesce(size, :unknown)), 0)
     FROM staged_upload
     WHERE owner = :owner
         AND coalesce(ended_at, expires_at) > now()
@@ -54,6 +55,8 @@ class StagingLimits:
     """Maximum total size of the uploads of one owner whose pieces can still be written."""
     writable_seconds: float
     """How long pieces can still be written after an upload has ended or expired, by means of its presigned URLs."""
+    max_upload_bytes: int
+    """Maximum size of one upload, as which an upload of unknown size counts."""
 
 
 class StagedUploads:
@@ -81,9 +84,10 @@ class StagedUploads:
         async with session(self._engine) as opened:
             connection = await opened.connection()
             await connection.execute(_LOCK_OWNER, {"owner": new.owner})
-            taken = {"owner": new.owner, "writable": self._limits.writable_seconds}
+            unknown, writable = self._limits.max_upload_bytes, self._limits.writable_seconds
+            taken = {"owner": new.owner, "unknown": unknown, "writable": writable}
             count, size = (await connection.execute(_TAKEN, taken)).one()
-            self._check_limits(count=count + 1, size=size + new.size)
+            self._check_limits(count=count + 1, size=size + (unknown if new.size is None else new.size))
             expires_at = await connection.scalar(_EXPIRY, {"seconds": self._limits.lifetime_seconds})
             upload = StagedUpload(**new.model_dump(), expires_at=expires_at)
             opened.add(upload)
@@ -114,6 +118,14 @@ class StagedUploads:
             upload = await opened.get(StagedUpload, upload_id)
             now: datetime = await (await opened.connection()).scalar(_NOW)
         return check_is_open(upload, now=now)
+
+    async def find_completed(self, upload_id: str) -> StagedUpload | None:
+        """Return an upload from which a recipe was made; None if there is none with this id."""
+        statement = select(StagedUpload).where(
+            col(StagedUpload.id) == upload_id, col(StagedUpload.recipe_id).is_not(None)
+        )
+        async with session(self._engine) as opened:
+            return (await opened.exec(statement)).one_or_none()
 
     async def end(
         self, upload_id: str, *, pieces_of: Callable[[StagedUpload], Sequence[ObjectRef]]

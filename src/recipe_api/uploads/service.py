@@ -21,7 +21,8 @@ from recipe_api.database.repository import Page, Position, Recipes
 from recipe_api.errors import CommitInDoubt, DatabaseUnavailable, RecipeNotFound
 from recipe_api.photos.kinds import HEAD_BYTES
 from recipe_api.photos.metadata import stream_of
-from recipe_api.storage.budget import BufferBudget
+from recipe_api.read_ahead import ReadAhead
+from recipe_api.storage.budget import BufferBudget, Lease
 from recipe_api.storage.protocol import ObjectStore
 from recipe_api.storage.writer import ObjectWriter
 from recipe_api.undo import Undo
@@ -107,6 +108,15 @@ class Uploads:
         """
         return self._admission.slot(client)
 
+    def lease(self, client: ClientContext, at_most: int | None, *, read_ahead: ReadAhead | None) -> Lease:
+        """Return a lease of upload memory, which counts towards the share of its client; see `BufferBudget.lease`."""
+        return self._budget.lease(
+            at_most=at_most,
+            read_ahead=read_ahead,
+            clients=client.identities if self.policy.max_uploads_per_client < self.policy.max_uploads else (),
+            arrival=client.arrival,
+        )
+
     async def get(self, recipe_id: UUID) -> Recipe:
         """Return a recipe.
 
@@ -175,17 +185,11 @@ class Uploads:
         return recipe
 
     def _writer(self, draft: RecipeDraft, source: UploadSource, client: ClientContext) -> ObjectWriter:
-        lease = self._budget.lease(
-            at_most=source.size,
-            read_ahead=source.read_ahead,
-            clients=client.identities if self.policy.max_uploads_per_client < self.policy.max_uploads else (),
-            arrival=client.arrival,
-        )
         return ObjectWriter(
             self._store,
             draft.key,
             draft.attributes(cache_control=self.policy.cache_control),
-            lease=lease,
+            lease=self.lease(client, source.size, read_ahead=source.read_ahead),
             undo=self._undo,
             part_size=self.policy.part_size,
             parts_in_flight=self.policy.parts_in_flight,

@@ -109,7 +109,7 @@ class Staging:
         self._deletions = deletions
         self._undo = undo
         self._prefix = prefix
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
 
     async def begin(self, announcement: Announcement, *, owner: str) -> StagedState:
         """Start an upload.
@@ -134,6 +134,40 @@ class Staging:
         targets = await self._targets(upload, have=set())  # first, so that a failure leaves no row that counts
         return StagedState(await self._staged_uploads.add(upload), targets)
 
+    async def begin_appended(
+        self, *, filename: str, size: int | None, label: str | None, upload_metadata: str | None, owner: str
+    ) -> StagedUpload:
+        """Start an upload to which the client appends bytes.
+
+        Args:
+            filename: The name of the file.
+            size: The size of the photo in bytes; None if the client declares it later.
+            label: The label; None if it is sent when the upload is completed.
+            upload_metadata: What the client gets back unchanged.
+            owner: The caller whose limits the upload counts against.
+
+        Raises:
+            RequestRefused: The label or the size is invalid.
+            TooManyUnfinishedUploads: The owner has too many open uploads.
+        """
+        if size is not None:
+            self._check_size(size)
+        created_at = keys.now()
+        upload = NewStagedUpload(
+            id=secrets.token_urlsafe(ID_BYTES),
+            owner=owner,
+            stem=keys.new_staged_stem(created_at, prefix=self._prefix),
+            filename=filename,
+            size=size,
+            piece_sizes=[],
+            piece_claims=[],
+            label=None if label is None else self._policy.check_label(label),
+            upload_metadata=upload_metadata,
+            bucket=self._deletions.bucket.url,
+            created_at=created_at,
+        )
+        return await self._staged_uploads.add(upload)
+
     async def get(self, upload_id: str, *, client: ClientContext) -> StagedState:
         """Return an upload, with new URLs for the pieces that have not arrived.
 
@@ -143,7 +177,7 @@ class Staging:
             TooManyRequests, ServiceFull: Too many requests are in progress. This one would list objects in the bucket.
         """
         with self._uploads.slot(client):
-            upload = await self._get(upload_id)
+            upload = await self.find(upload_id)
             return StagedState(upload, await self._targets(upload, have=await arrived(self._inventory, upload)))
 
     async def delete(self, upload_id: str) -> None:
@@ -153,16 +187,23 @@ class Staging:
             UploadNotFound: No upload has this id.
             UploadExpired: It has expired.
         """
-        await self._get(upload_id)
+        await self.find(upload_id)
         await self._end(upload_id)
 
-    async def complete(self, upload_id: str, *, label: str | None, client: ClientContext) -> Created:
+    async def discard(self, upload_id: str) -> None:
+        """Delete an upload that its client does not know, even if the caller was cancelled."""
+        await self._undo.run(self._end(upload_id), what="discarding a staged upload")
+
+    async def complete(
+        self, upload_id: str, *, label: str | None, client: ClientContext, until: float | None = None
+    ) -> Created:
         """Make a recipe from an upload, or return the recipe that was already made from it.
 
         Args:
             upload_id: The upload.
             label: The label; by default, that of the announcement.
             client: The client that completes it.
+            until: When the response is due, in the event loop's time; by default, as `StagedSource` has it.
 
         Raises:
             UploadNotFound: No upload has this id.
@@ -174,7 +215,8 @@ class Staging:
         """
         _check_id(upload_id)
         open_upload = partial(self._open, upload_id)
-        async with aclosing(StagedSource(open_upload, label=label, check_label=self._policy.check_label)) as source:
+        staged_source = StagedSource(open_upload, label=label, check_label=self._policy.check_label, deadline=until)
+        async with aclosing(staged_source) as source:
             try:
                 key = UploadKey("", upload_id)
                 claims = self._staged_uploads.completions
@@ -185,7 +227,13 @@ class Staging:
         await self._end_if_possible(upload_id)
         return created
 
-    async def _get(self, upload_id: str) -> StagedUpload:
+    async def find(self, upload_id: str) -> StagedUpload:
+        """Return an open upload.
+
+        Raises:
+            UploadNotFound: No upload has this id, or it has ended.
+            UploadExpired: It has expired, or its pieces are in another bucket.
+        """
         _check_id(upload_id)
         upload = await self._staged_uploads.get(upload_id)
         if upload.bucket not in {None, self._deletions.bucket.url}:
@@ -193,9 +241,9 @@ class Staging:
         return upload
 
     async def _open(self, upload_id: str) -> OpenedUpload:
-        upload = await self._get(upload_id)
-        if upload.size is None:
-            raise UploadIncomplete("Declare the size of the photo first.", field="upload")
+        upload = await self.find(upload_id)
+        if upload.size is None or (upload.piece_sizes is not None and sum(upload.piece_sizes) < upload.size):
+            raise UploadIncomplete("Append the rest of the photo first.", field="upload")
         self._check_size(upload.size)  # the limit may have been lowered since
         pieces = pieces_of(upload)
         have = await arrived(self._inventory, upload)
@@ -231,9 +279,9 @@ class Staging:
     def _check_size(self, size: int) -> None:
         if size < 1:
             raise InvalidField("size: The photo is empty.", field="size")
-        if size > self._max_bytes:
+        if size > self.max_bytes:
             raise FileTooLarge(
-                f"A photo in pieces may have at most {size_in_words(self._max_bytes)}. Send a smaller one.",
+                f"A photo in pieces may have at most {size_in_words(self.max_bytes)}. Send a smaller one.",
                 field="size",
             )
 

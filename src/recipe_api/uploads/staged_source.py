@@ -30,6 +30,7 @@ class StagedSource:
         open_upload: Returns the upload and its bytes.
         label: The label; by default, that of the announcement.
         check_label: Returns the label if it is valid.
+        deadline: When the response is due, in the event loop's time; by default, in `RESPONSE_SECONDS` from now.
     """
 
     read_ahead: ReadAhead | None = None
@@ -40,12 +41,13 @@ class StagedSource:
         *,
         label: str | None,
         check_label: Callable[[str], str],
+        deadline: float | None = None,
     ) -> None:
         self._open_upload = open_upload
         self._label = label
         self._check_label = check_label
         self._opened: OpenedUpload | None = None
-        self.deadline = asyncio.get_running_loop().time() + RESPONSE_SECONDS
+        self.deadline = asyncio.get_running_loop().time() + RESPONSE_SECONDS if deadline is None else deadline
 
     @property
     def size(self) -> int | None:

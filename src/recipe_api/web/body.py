@@ -17,6 +17,7 @@ from recipe_api.errors import (
     InvalidField,
     MalformedBody,
     NotJson,
+    RecipeApiError,
     RequestRefused,
     UnsupportedEncoding,
 )
@@ -186,13 +187,14 @@ class Arrival:
         self.timeouts = timeouts
         self.rate = _Rate(timeouts)
         self.idle_timer = _IdleTimer(timeouts.idle_seconds)
-        self.is_given_up = False
+        self.interruption: RecipeApiError | None = None
+        """What the reader of the body raises instead of waiting for more bytes."""
 
     @property
     def is_slow(self) -> bool:
         """Whether the process is waiting for the client, and the client has been slow for `slow_seconds`."""
         waiting = self.idle_timer.waiting_seconds
-        if waiting is None or self.is_given_up:
+        if waiting is None or self.interruption:
             return False
         waited, received = self.rate.totals(waiting)
         return waited >= self.timeouts.slow_seconds and received < self.timeouts.slow_bytes_per_second * waited
@@ -205,14 +207,20 @@ class Arrival:
 
     def give_up(self) -> None:
         """Make the reader of the body raise `BodyStalled`."""
-        self.is_given_up = True
+        self.interrupt(
+            BodyStalled("The service is full, and this upload was its slowest. Send it on a faster connection.")
+        )
+
+    def interrupt(self, error: RecipeApiError) -> None:
+        """Make the reader of the body raise this error."""
+        self.interruption = error
         self.idle_timer.expire()
 
-    def stalled(self) -> BodyStalled:
-        """Return the error for a wait that timed out."""
-        if self.is_given_up:
-            return BodyStalled("The service is full, and this upload was its slowest. Send it on a faster connection.")
-        return BodyStalled(f"Nothing arrived for {self.timeouts.idle_seconds:g} seconds. Send it again.")
+    def timed_out(self) -> RecipeApiError:
+        """Return the error for a wait that has ended early."""
+        return self.interruption or BodyStalled(
+            f"Nothing arrived for {self.timeouts.idle_seconds:g} seconds. Send it again."
+        )
 
 
 async def read_body(
@@ -235,6 +243,7 @@ async def read_body(
     Raises:
         BodyTooLarge: More than `limit` bytes arrived.
         BodyStalled: The client was too slow, or the upload was given up.
+        RecipeApiError: The error of an interruption.
         ClientDisconnected: The client closed the connection.
     """
     received = 0
@@ -243,6 +252,8 @@ async def read_body(
     more = True
     try:
         while more:
+            if arrival.interruption:
+                raise arrival.interruption
             began = time()
             message = await idle_timer.limit(request.receive())
             if message["type"] == "http.disconnect":
@@ -259,7 +270,7 @@ async def read_body(
                     clock.count(len(chunk), waited=now - began, now=now)
                 yield chunk
     except TimeoutError:
-        raise arrival.stalled() from None
+        raise arrival.timed_out() from None
     finally:
         idle_timer.close()
 

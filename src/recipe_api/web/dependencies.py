@@ -9,6 +9,7 @@ from fastapi.security import HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
 from recipe_api.resources import Resources
+from recipe_api.uploads.appending import Appending
 from recipe_api.uploads.renditions import Renditions
 from recipe_api.uploads.service import Uploads
 from recipe_api.uploads.staged import Staging
@@ -29,6 +30,7 @@ class Services:
     uploads: Uploads
     renditions: Renditions
     staging: Staging
+    appending: Appending
     tokens: Tokens
     allow_insecure_tokens: bool
     cross_site_forms: CrossSiteForms

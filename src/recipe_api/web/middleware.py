@@ -2,8 +2,8 @@
 
 `RequestLog` assigns the request id and writes a log line. `LingeringClose` delivers a response that is sent before the
 body has been read. `SecurityHeaders` adds headers that restrict browsers. `Cors` is in `cors.py`. `HttpsPages`, in
-`transport.py`, redirects pages to HTTPS. `HeadAsGet` handles HEAD. `InternalErrors` is the innermost, so that its
-problem documents pass through all the others.
+`transport.py`, redirects pages to HTTPS. `TusRequests` is in `tus_requests.py`. `HeadAsGet` handles HEAD.
+`InternalErrors` is the innermost, so that its problem documents pass through all the others.
 
 All of them are plain ASGI, which adds only function calls between the socket and the reader of a body. Where nothing
 follows the app behind it, a middleware returns that app's coroutine instead of awaiting it in another one.
@@ -23,6 +23,7 @@ from recipe_api.units import MIB
 from recipe_api.web.peers import client_address
 from recipe_api.web.problems import internal_error, stopping
 from recipe_api.web.transport import HSTS, is_encrypted
+from recipe_api.web.tus_requests import is_tus_request
 
 LINGER_BYTES = 64 * MIB
 LINGER_SECONDS = 10
@@ -188,13 +189,16 @@ class SecurityHeaders:
 
 
 class HeadAsGet:
-    """Handles HEAD as GET without the body (RFC 9110 §9.3.2), because FastAPI's GET routes do not accept HEAD."""
+    """Handles HEAD as GET without the body (RFC 9110 §9.3.2), because FastAPI's GET routes do not accept HEAD.
+
+    In tus, HEAD is a request of its own.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if scope["type"] != "http" or scope["method"] != "HEAD":
+        if scope["type"] != "http" or scope["method"] != "HEAD" or is_tus_request(scope):
             return self._app(scope, receive, send)
 
         async def bodiless_send(message: Message) -> None:

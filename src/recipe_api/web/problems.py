@@ -28,11 +28,14 @@ from recipe_api.errors import (
     TokenRequired,
     UnknownToken,
     UnsupportedEncoding,
+    UnsupportedTusVersion,
+    WrongOffset,
 )
 from recipe_api.observability import request_id
 from recipe_api.web import plain_form
 from recipe_api.web.root_path import address, root_path
 from recipe_api.web.schemas import Problem
+from recipe_api.web.tus_headers import VERSION
 
 MEDIA_TYPE = "application/problem+json"
 INTERNAL_ERROR_DETAIL = "The service failed unexpectedly. The error is in its log under this request_id."
@@ -47,7 +50,7 @@ _RETRY_AFTER: dict[str, Any] = {
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}
 }
 
-CORS_METHODS = ("GET", "POST", "PATCH", "DELETE")
+CORS_METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE")
 """The methods that pages of other origins may use."""
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -153,6 +156,10 @@ def _rendered(scope: Scope, error: RecipeApiError) -> Response:
         headers["Connection"] = "close"
     if isinstance(error, UnsupportedEncoding):
         headers["Accept-Encoding"] = "identity"  # RFC 9110 §12.5.3
+    if isinstance(error, WrongOffset):
+        headers["Upload-Offset"] = str(error.offset)
+    if isinstance(error, UnsupportedTusVersion):
+        headers["Tus-Version"] = VERSION
     for kind, challenge in _CHALLENGES.items():
         if isinstance(error, kind):
             headers["WWW-Authenticate"] = challenge

@@ -192,9 +192,11 @@ class StagedUploadOut(BaseModel):
 
     id: str = Field(description="Identifies the upload. Keep it secret: it permits completing and deleting it.")
     filename: str
-    size: int = Field(description="The size of the photo in bytes.")
+    size: int | None = Field(description="The size of the photo in bytes; null until the client has declared it.")
     label: str | None
-    piece_size: int = Field(description="The size of each piece except the last, in bytes.")
+    piece_size: int | None = Field(
+        description="The size of each piece except the last, in bytes; null if the pieces were not announced."
+    )
     created_at: Timestamp
     expires_at: Timestamp = Field(description="When the upload and its pieces are deleted unless it is completed.")
     pieces: list[PieceOut]

@@ -27,7 +27,7 @@ ApiCaller = Annotated[Caller, Depends(api_token)]
 UploadId = Annotated[str, Path(json_schema_extra={"pattern": UPLOAD_ID})]
 """Not validated here: the message would quote the pattern. An id of another form is not found."""
 
-_PRIVATE = {"Cache-Control": "no-store"}
+PRIVATE = {"Cache-Control": "no-store"}
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -71,7 +71,7 @@ async def begin_upload(request: Request, services: AppServices, caller: ApiCalle
     announcement = await read_json(request, UploadAnnouncement, timeouts=services.body_timeouts)
     state = await services.staging.begin(
         Announcement(filename=announcement.filename, size=announcement.size, label=announcement.label),
-        owner=_owner(request, caller),
+        owner=owner_of(request, caller),
     )
     headers = {"Location": address(request.scope, f"/uploads/{state.upload.id}")}
     return _response(StagedUploadOut.of(state), status=201, headers=headers)
@@ -110,7 +110,7 @@ async def delete_upload(upload_id: UploadId, services: AppServices) -> Response:
     return Response(status_code=204)
 
 
-def _owner(request: Request, caller: Caller) -> str:
+def owner_of(request: Request, caller: Caller) -> str:
     """Return the owner of an upload, whose limits it counts against.
 
     That is the caller's token, or its address if it has none. A token for uploads alone may be in a public page, whose
@@ -121,4 +121,4 @@ def _owner(request: Request, caller: Caller) -> str:
 
 
 def _response(upload: StagedUploadOut, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(upload.model_dump_json(), status, {**_PRIVATE, **(headers or {})}, "application/json")
+    return Response(upload.model_dump_json(), status, {**PRIVATE, **(headers or {})}, "application/json")

@@ -1,0 +1,56 @@
+"""Recognizes requests that use tus, and adds to their responses what the protocol requires.
+
+They have the same paths as the JSON API of staged uploads, and `Tus-Resumable` distinguishes them.
+"""
+
+from collections.abc import Awaitable, Mapping, MutableMapping
+from typing import Any
+
+from fastapi.routing import APIRoute
+from starlette.routing import Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from recipe_api.asgi import header_value
+from recipe_api.web.root_path import route_path
+from recipe_api.web.tus_headers import VERSION, is_tus
+
+_OVERRIDABLE = frozenset({"HEAD", "PATCH", "DELETE"})
+_VERSION_HEADER = (b"tus-resumable", VERSION.encode("ascii"))
+
+
+class TusRequests:
+    """Applies `X-HTTP-Method-Override` to tus requests, and adds `Tus-Resumable` to their responses."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] != "http" or not is_tus_request(scope):
+            return self._app(scope, receive, send)
+
+        async def versioned_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), _VERSION_HEADER]
+            await send(message)
+
+        override = (header_value(scope["headers"], b"x-http-method-override") or b"").decode("latin-1").upper()
+        method = override if scope["method"] == "POST" and override in _OVERRIDABLE else scope["method"]
+        return self._app({**scope, "method": method}, receive, versioned_send)
+
+
+def is_tus_request(scope: Mapping[str, Any]) -> bool:
+    """Return whether a request uses tus on a staged upload."""
+    return is_tus(scope["headers"]) and route_path(dict(scope)).startswith("/uploads")
+
+
+class TusRoute(APIRoute):
+    """A route for tus requests only. Other requests with its path and method are left to the routes after it.
+
+    `PATCH` exists in tus only, so a request without `Tus-Resumable` is told what it lacks.
+    """
+
+    def matches(self, scope: MutableMapping[str, Any]) -> tuple[Match, Scope]:
+        """Return whether the route has the path and the method of a request, and whether it uses tus."""
+        if scope["type"] == "http" and scope["method"] not in {"PATCH", "OPTIONS"} and not is_tus(scope["headers"]):
+            return Match.NONE, {}
+        return super().matches(scope)
