@@ -36,6 +36,18 @@ _SERVICES = 8
 """How many services with other settings run at once. PostgreSQL allows 100 connections, and each holds some."""
 
 
+def pytest_configure() -> None:
+    """Collect no garbage while tests are collected: nearly everything made then lives as long as the session."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Exclude the half million objects of the collected tests from each garbage collection to come."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
 _SLOW_FOLDERS = {"bucket", "cli", "clients", "crash", "dev", "faults", "page"}
 """Nearly all tests here start processes or browsers, wait for timeouts, or open dozens of clients."""
 
@@ -137,15 +149,6 @@ def shared_service(shared_services: Callable[[str], Service]) -> Service:
 def http_protocol() -> str:
     """Return the HTTP protocol of the services that a test gets. Where tests run with each, a conftest overrides it."""
     return "recipe_api"
-
-
-@pytest.fixture(scope="module")
-def existing_objects_uncollected() -> Iterator[None]:
-    """Exclude what exists from garbage collection, for tests that collect often: each would look at all of it."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

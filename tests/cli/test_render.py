@@ -20,6 +20,7 @@ from recipe_api.database.renderings import MAX_ATTEMPTS
 from recipe_api.dev.stack import Stack
 from recipe_api.storage.keys import rendition_key
 from tests.support.calls import uploaded
+from tests.support.commands import Done, run_command
 from tests.support.fault_proxy import StoreProxy
 from tests.support.proxy import Fault, Plan
 from tests.support.samples import sample
@@ -27,6 +28,8 @@ from tests.support.service import HOST, Service, closed_port
 from tests.support.traces import Backstage, eventually
 
 SECONDS = 60
+COMMAND = [sys.executable, "-m", "recipe_api.cli", "render"]
+"""The command in a process of its own, for a terminal, for signals, and to run beside another one."""
 SIZES = (64, 320)
 
 
@@ -38,7 +41,7 @@ PHOTO = sample("hopper.jpg")
 HUGE = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)) + chunk(b"IDAT")
 """A photo that would need gigabytes to decode."""
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+Run = Callable[..., Done]
 
 
 @pytest.fixture
@@ -49,22 +52,7 @@ def environment(environment: dict[str, str]) -> dict[str, str]:
 @pytest.fixture
 def render(environment: dict[str, str], service: Service) -> Run:  # noqa: ARG001 - empties bucket and table
     """Return a function that runs the command; bucket and table are empty before the test."""
-
-    def run(*arguments: str, **other: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command(*arguments),
-            env=environment | other,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=SECONDS,
-        )
-
-    return run
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "recipe_api.cli", "render", *arguments]
+    return lambda *arguments, **other: run_command(environment | other, "render", *arguments)
 
 
 def objects_of(recipe: dict[str, Any]) -> list[str]:
@@ -72,7 +60,7 @@ def objects_of(recipe: dict[str, Any]) -> list[str]:
     return sorted([recipe["key"], *(rendition_key(recipe["key"], size) for size in SIZES)])
 
 
-def totals(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+def totals(done: Done) -> dict[str, Any]:
     """Return the totals on the last line of JSON."""
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])["sum"]
     return found
@@ -186,7 +174,7 @@ def test_several_at_once_make_one_set(
 ) -> None:
     recipes = [uploaded(service, photo=PHOTO) for _ in range(4)]
 
-    with subprocess.Popen(command("--json"), env=environment, stdout=subprocess.PIPE, text=True) as other:
+    with subprocess.Popen([*COMMAND, "--json"], env=environment, stdout=subprocess.PIPE, text=True) as other:
         ours = render("--json")
         theirs, _ = other.communicate(timeout=SECONDS)
 
@@ -321,7 +309,7 @@ def test_progress_is_shown_only_on_a_terminal(environment: dict[str, str], rende
     ours, terminal = pty.openpty()
     try:
         done = subprocess.run(
-            command(), env=environment, stdout=subprocess.PIPE, stderr=terminal, check=False, timeout=SECONDS
+            COMMAND, env=environment, stdout=subprocess.PIPE, stderr=terminal, check=False, timeout=SECONDS
         )
         shown = os.read(ours, 10_000).decode()
     finally:

@@ -17,34 +17,22 @@ import pytest
 from recipe_api.cli import main
 from recipe_api.database.leases import LEASE_SECONDS
 from recipe_api.storage import keys
+from tests.support.commands import Done, run_command
 from tests.support.rows import row
 from tests.support.service import HOST, closed_port
 from tests.support.traces import Backstage
 
 SECONDS = 60
+COMMAND = [sys.executable, "-m", "recipe_api.cli", "sweep"]
+"""The command in a process of its own, for a terminal and for signals."""
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+Run = Callable[..., Done]
 
 
 @pytest.fixture
 def sweep(environment: dict[str, str], backstage: Backstage) -> Run:  # noqa: ARG001 - empties bucket and table
     """Return a function that runs the command; bucket and table are empty before the test."""
-
-    def run(*arguments: str, **other: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command(*arguments),
-            env=environment | other,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=SECONDS,
-        )
-
-    return run
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "recipe_api.cli", "sweep", *arguments]
+    return lambda *arguments, **other: run_command(environment | other, "sweep", *arguments)
 
 
 def put(backstage: Backstage, number: int = 1) -> str:
@@ -225,7 +213,7 @@ def sweeping(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
         silent.listen()
         silent.settimeout(SECONDS)
         ours = environment | {"S3_ENDPOINT_URL": f"http://{HOST}:{silent.getsockname()[1]}"}
-        with subprocess.Popen(command(), env=ours, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        with subprocess.Popen(COMMAND, env=ours, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:
                 call, _ = silent.accept()
                 with call:
@@ -283,7 +271,7 @@ def test_progress_is_shown_only_on_a_terminal(environment: dict[str, str], sweep
     ours, terminal = pty.openpty()
     try:
         done = subprocess.run(
-            command(), env=environment, stdout=subprocess.PIPE, stderr=terminal, check=False, timeout=SECONDS
+            COMMAND, env=environment, stdout=subprocess.PIPE, stderr=terminal, check=False, timeout=SECONDS
         )
         shown = os.read(ours, 10_000).decode()
     finally:

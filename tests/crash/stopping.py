@@ -17,7 +17,6 @@ from tests.support.traces import Backstage, eventually
 from tests.support.wire import Wire, request
 
 UPLOADS = 4
-_WHOLE = request("/recipe", recipe_form(jpeg(20 * MIB)), HEADER)
 _AT_ONCE = 6 * MIB
 """Enough bytes for a multipart upload to begin."""
 _TRICKLE_SECONDS = 0.3
@@ -55,16 +54,17 @@ def stopped_under_load(environment: Mapping[str, str], *, workers: int, folder: 
 def _trickling(server: ServerProcess) -> Iterator[Wire]:
     """Send most of an upload, then continue byte by byte."""
     stop = threading.Event()
+    upload = request("/recipe", recipe_form(jpeg(20 * MIB)), HEADER)
     with socket.create_connection((HOST, server.port), timeout=60) as opened:
         wire = Wire(opened)
-        wire.send(_WHOLE[:_AT_ONCE])
+        wire.send(upload[:_AT_ONCE])
 
         def trickle() -> None:
-            for position in range(_AT_ONCE, len(_WHOLE)):
+            for position in range(_AT_ONCE, len(upload)):
                 if stop.wait(_TRICKLE_SECONDS):
                     return
                 try:
-                    wire.send(_WHOLE[position : position + 1])
+                    wire.send(upload[position : position + 1])
                 except OSError:
                     return
 

@@ -469,19 +469,25 @@ class TestResponsesBeforeTheBodyWasRead:
         assert backstage.traces() == NOTHING
 
     @pytest.mark.parametrize(
-        ("body", "status", "code", "field"),
+        ("make_body", "status", "code", "field"),
         [
-            (form(file_part(b"<html>" + b"x" * LARGE), LABEL), 415, "unsupported-photo", "photo"),
-            (form(text_part(""), file_part(jpeg(LARGE))), 422, "field-empty", "label"),
-            (b"no form" + b"x" * LARGE, 400, "malformed-body", None),
+            (lambda: form(file_part(b"<html>" + b"x" * LARGE), LABEL), 415, "unsupported-photo", "photo"),
+            (lambda: form(text_part(""), file_part(jpeg(LARGE))), 422, "field-empty", "label"),
+            (lambda: b"no form" + b"x" * LARGE, 400, "malformed-body", None),
         ],
         ids=["415", "422", "400"],
     )
     def test_reach_the_client_if_the_first_bytes_are_invalid(
-        self, service: Service, backstage: Backstage, body: bytes, status: int, code: str, field: str | None
+        self,
+        service: Service,
+        backstage: Backstage,
+        make_body: Callable[[], bytes],
+        status: int,
+        code: str,
+        field: str | None,
     ) -> None:
         with service.client() as client:
-            response = client.post("/recipe", content=body, headers={"Content-Type": CONTENT_TYPE})
+            response = client.post("/recipe", content=make_body(), headers={"Content-Type": CONTENT_TYPE})
 
         assert_problem(response, status, code, field=field)
         assert backstage.traces() == NOTHING

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass
+from functools import lru_cache
 
 BOUNDARY = b"----recipe-boundary-7MA4YWxkTrZu0gW"
 CONTENT_TYPE = f"multipart/form-data; boundary={BOUNDARY.decode()}"
@@ -18,6 +19,7 @@ JPEG_HEADER = bytes.fromhex(
 JPEG_END = bytes.fromhex("ffd9")
 
 
+@lru_cache(16)  # many tests use the same few, some of which have megabytes
 def jpeg(size: int, *, seed: int = 1) -> bytes:
     """Return a JPEG of `size` bytes without metadata: valid as far as its segments go, though it shows only noise.
 

@@ -30,7 +30,6 @@ Test = Callable[..., Coroutine[Any, Any, None]]
 def on_both_loops(test: Test) -> Callable[..., None]:
     """Run an async test on an asyncio loop and on uvloop; an error that the loop reports fails it."""
 
-    @pytest.mark.usefixtures("existing_objects_uncollected")
     @pytest.mark.parametrize("new_loop", LOOPS)
     @functools.wraps(test)
     def run(*self: object, new_loop: Callable[[], asyncio.AbstractEventLoop], **arguments: object) -> None:
