@@ -26,7 +26,8 @@ from recipe_api.uploads.render_queue import RenderQueue
 from recipe_api.uploads.renditions import Renditions
 from recipe_api.uploads.service import Uploads
 from recipe_api.uploads.staged import Staging
-from recipe_api.web import health, openapi, pages, problems, recipes, renditions, staged, tus, tus_headers, upload
+from recipe_api.uploads.staged_parts import StagedParts
+from recipe_api.web import health, openapi, pages, problems, recipes, renditions, staged, tus, tus_headers, upload, uppy
 from recipe_api.web.body import BodyTimeouts
 from recipe_api.web.cors import Cors, origin_regex
 from recipe_api.web.cross_site import CrossSiteForms
@@ -102,6 +103,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(renditions.router)
     app.include_router(tus.router)  # before `staged`, whose paths it shares
     app.include_router(staged.router)
+    app.include_router(uppy.router)
     app.include_router(health.router)
     app.include_router(pages.router)
     return app
@@ -157,6 +159,14 @@ def _services(settings: Settings, resources: Resources) -> Services:
             resources.staged_appends,
             store=resources.store,
             undo=resources.undo,
+            max_bytes=settings.max_staged_bytes,
+        ),
+        staged_parts=StagedParts(
+            staging,
+            uploads,
+            resources.staged_uploads,
+            store=resources.store,
+            inventory=resources.inventory,
             max_bytes=settings.max_staged_bytes,
         ),
         tokens=Tokens(secret_keys=settings.secret_keys, api_tokens=settings.api_tokens),

@@ -62,7 +62,10 @@ _WILDCARD_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9-]*\*[a-z0-9-]*(\.[a-
 """One `*`, in the leftmost label of a host with at least two more. S3's CORS rules also accept only one."""
 
 OWN_PATHS = frozenset(
-    {"/recipe", "/docs", "/openapi.json", "/static", "/swagger-ui", "/problems", "/healthz", "/readyz"}
+    {
+        *("/recipe", "/uploads", "/uppy"),
+        *("/docs", "/openapi.json", "/static", "/swagger-ui", "/problems", "/healthz", "/readyz"),
+    }
 )
 """First segments of the service's routes. With one of them as root path, a stripped path would be ambiguous."""
 

@@ -70,6 +70,8 @@ async def _choose_in_filepond(page: Page, task: Task) -> None:
 PAGES = (
     PageClient(name="plain HTML form", example="form.html", use=_fill_in_form, label=LABEL),
     PageClient(name="Uppy XHR upload", example="uppy.html", use=_choose_in_uppy, package="uppy"),
+    PageClient(name="Uppy S3", example="uppy-s3.html", use=_choose_in_uppy, package="uppy"),
+    PageClient(name="Uppy 5 S3", example="uppy-5-s3.html", use=_choose_in_uppy, package="uppy-5"),
     PageClient(name="Dropzone", example="dropzone.html", use=_choose_in_dropzone, package="dropzone"),
     PageClient(name="FilePond", example="filepond.html", use=_choose_in_filepond, package="filepond"),
 )

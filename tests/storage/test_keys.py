@@ -21,6 +21,7 @@ from recipe_api.storage.keys import (
     rendition_key,
     rendition_size,
     stem,
+    without_secret,
 )
 
 # From the first time of 13 digits (before it, zeros fill them up) to the last.
@@ -28,6 +29,23 @@ FIRST, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2286, 11, 20, 17, 46, 3
 times = st.datetimes(FIRST.replace(tzinfo=None), LAST.replace(tzinfo=None), timezones=st.just(UTC))
 prefixes = st.sampled_from(["", "public/", "a/b.c/", "2026-", "1795332567934-"])
 extensions = st.sampled_from(sorted(kind.extension for kind in KNOWN.values()))
+
+
+@pytest.mark.parametrize(
+    ("key", "logged"),
+    [
+        ("staged/1795332567934-4f9a1c2b7d3e8a605f9b1c2d3e4f5a6b_00001.part", "staged/1795332567934-4f9a…_00001.part"),
+        ("staged/1795332567934-4f9a1c2b7d3e8a605f9b1c2d3e4f5a6b_", "staged/1795332567934-4f9a…_"),
+        ("1795332567934-4f9a1c2b7d3e8a605f9b1c2d3e4f5a6b.jpg", "1795332567934-4f9a1c2b7d3e8a605f9b1c2d3e4f5a6b.jpg"),
+        (
+            "1795332567934-4f9a1c2b7d3e8a605f9b1c2d3e4f5a6b_320.webp",
+            "1795332567934-4f9a1c2b7d3e8a605f9b1c2d3e4f5a6b_320.webp",
+        ),
+    ],
+    ids=["piece", "pieces", "photo", "rendition"],
+)
+def test_the_log_shows_the_keys_of_pieces_only_in_part(key: str, logged: str) -> None:
+    assert without_secret(key) == logged
 
 
 def test_a_key_consists_of_milliseconds_random_digits_and_extension() -> None:

@@ -138,6 +138,48 @@ class TestAPresignedPut:
         assert await seen.body(PIECE) == b"a piece"
 
 
+class TestAPresignedPost:
+    """A form, as a browser sends it: the signed fields, then the file."""
+
+    @pytest.mark.parametrize("key", KEYS)
+    async def test_writes_an_object(self, presigning: S3Store, anyone: httpx.AsyncClient, seen: Seen, key: str) -> None:
+        post = await presigning.presigned_post(key, range(1, 8), expires_seconds=60)
+
+        response = await anyone.post(post.url, data=post.fields, files={"file": b"a photo"})
+
+        assert response.status_code == 204, response.text
+        assert await seen.body(key) == b"a photo"
+        assert response.headers["etag"] == (await seen.object(key))["ETag"]
+
+    @pytest.mark.parametrize("size", [0, 2, 8])
+    async def test_of_a_size_outside_the_range_is_rejected(
+        self, presigning: S3Store, anyone: httpx.AsyncClient, seen: Seen, size: int
+    ) -> None:
+        post = await presigning.presigned_post(PIECE, range(3, 8), expires_seconds=60)
+
+        response = await anyone.post(post.url, data=post.fields, files={"file": bytes(size)})
+
+        assert response.status_code in {400, 403}
+        assert await seen.nothing()
+
+    async def test_of_another_key_is_rejected(self, presigning: S3Store, anyone: httpx.AsyncClient, seen: Seen) -> None:
+        post = await presigning.presigned_post(PIECE, range(1, 8), expires_seconds=60)
+
+        fields = post.fields | {"key": PIECE.replace("00001", "00002")}
+        response = await anyone.post(post.url, data=fields, files={"file": b"a photo"})
+
+        assert response.status_code == 403
+        assert await seen.nothing()
+
+    async def test_is_rejected_once_it_has_expired(
+        self, presigning: S3Store, anyone: httpx.AsyncClient, seen: Seen
+    ) -> None:
+        post = await presigning.presigned_post(PIECE, range(1, 8), expires_seconds=-1)
+
+        assert (await anyone.post(post.url, data=post.fields, files={"file": b"a photo"})).status_code == 403
+        assert await seen.nothing()
+
+
 class TestPresigning:
     @pytest.fixture
     def without_credentials(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -184,7 +226,10 @@ class TestPresigning:
                 self.number += 1
                 return ReadOnlyCredentials(f"key-{self.number}", "a secret", f"token/{self.number}", None)
 
-        signer = Presigner(Endpoint(bucket_url="http://store.example/photos", region="x", credentials=Refreshed()))
+        endpoint = Endpoint(
+            bucket="photos", bucket_url="http://store.example/photos", region="x", credentials=Refreshed()
+        )
+        signer = Presigner(endpoint)
         queries = [parse_qs(urlsplit(await signer.put(PIECE, 7, expires_seconds=60)).query) for _ in range(2)]
 
         assert [query["X-Amz-Credential"][0].partition("/")[0] for query in queries] == ["key-1", "key-2"]

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
+from botocore.auth import S3SigV4Auth, S3SigV4PostAuth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import ReadOnlyCredentials
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from recipe_api.storage import signature
 from recipe_api.storage.addresses import SAFE
-from recipe_api.storage.signature import UNSIGNED, presign, sign
+from recipe_api.storage.signature import UNSIGNED, presign, sign, sign_policy
 
 REGION = "eu-central-1"
 KEYS = st.text(alphabet=st.characters(codec="utf-8"), min_size=1)
@@ -108,6 +108,28 @@ def test_of_a_presigned_url_equals_botocores(
 
     assert parameters["X-Amz-SignedHeaders"] == "content-length;host"
     assert dict(parse_qsl(ours, keep_blank_values=True)) == parameters
+
+
+@given(key=KEYS | ODD_KEYS, credentials=CREDENTIALS)
+def test_of_a_post_policy_equals_botocores(*, key: str, credentials: Any) -> None:  # noqa: ANN401 - as above
+    expiry = datetime(2999, 1, 1, tzinfo=UTC)
+    conditions = [{"bucket": "photos"}, {"key": key}, ["content-length-range", 1, 9]]
+    policy = {"expiration": "2999-01-01T00:00:00.000Z", "conditions": list(conditions)}
+    theirs = AWSRequest("POST", "https://store.example/photos")
+    theirs.context |= {"s3-presign-post-fields": {}, "s3-presign-post-policy": policy}
+    S3SigV4PostAuth(credentials, "s3", REGION).add_auth(theirs)
+    expected = theirs.context["s3-presign-post-fields"]
+    time = datetime.strptime(expected["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+
+    ours = sign_policy(
+        conditions,
+        region=REGION,
+        credentials=credentials,
+        time=time,
+        expires_seconds=int((expiry - time).total_seconds()),
+    )
+
+    assert ours == expected
 
 
 def authorization(secret: str, *, day: int = 1, region: str = REGION) -> str:

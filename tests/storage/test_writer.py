@@ -12,7 +12,7 @@ from recipe_api.errors import StorageUnavailable
 from recipe_api.settings import PART_SIZE
 from recipe_api.storage.body import Body
 from recipe_api.storage.budget import BufferBudget
-from recipe_api.storage.protocol import Attributes, ObjectStore, Part, Upload
+from recipe_api.storage.protocol import Attributes, ObjectStore, Part, PresignedPost, Upload
 from recipe_api.storage.s3 import S3Store
 from recipe_api.storage.writer import ObjectWriter
 from recipe_api.undo import Undo
@@ -81,6 +81,9 @@ class Gate:
 
     async def delete(self, key: str) -> None:
         await self._store.delete(key)
+
+    async def presigned_post(self, key: str, sizes: range, *, expires_seconds: int) -> PresignedPost:
+        return await self._store.presigned_post(key, sizes, expires_seconds=expires_seconds)
 
     async def presigned_put(self, key: str, size: int, *, expires_seconds: int) -> str:
         return await self._store.presigned_put(key, size, expires_seconds=expires_seconds)

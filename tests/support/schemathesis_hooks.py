@@ -27,11 +27,26 @@ def map_body(_context: object, body: object) -> object:
     No schema can express that they are rejected, the size with 413.
     """
     fields = getattr(body, "body", body)  # a form whose parts have content types is an object with one more attribute
-    if isinstance(fields, dict) and _is_rejected(fields.get("label")):
-        fields["label"] = "Pancakes"
-    if isinstance(fields, dict) and _is_too_large(fields.get("size")):
-        fields["size"] = 1000
+    if isinstance(fields, dict):
+        _make_acceptable(fields)
+        if isinstance(fields.get("metadata"), dict):
+            _make_acceptable(fields["metadata"])
     return body
+
+
+@schemathesis.hook
+def map_query(_context: object, query: object) -> object:
+    """Replace the same labels and sizes in a query."""
+    if isinstance(query, dict):
+        _make_acceptable(query, label="metadata[label]", size="metadata[size]")
+    return query
+
+
+def _make_acceptable(fields: dict[str, object], *, label: str = "label", size: str = "size") -> None:
+    if _is_rejected(fields.get(label)):
+        fields[label] = "Pancakes"
+    if _is_too_large(fields.get(size)):
+        fields[size] = 1000
 
 
 @schemathesis.hook
@@ -48,7 +63,8 @@ def _is_rejected(label: object) -> bool:
 
 
 def _is_too_large(size: object) -> bool:
-    return isinstance(size, int | float) and size > MAX_BYTES
+    number = int(size) if isinstance(size, str) and size.isdecimal() else size
+    return isinstance(number, int | float) and number > MAX_BYTES
 
 
 def _is_valid_key(key: object) -> bool:

@@ -55,5 +55,5 @@ class Seen:
 def sdk_store(client: "S3Client", bucket: str, *, checksums: bool = True, conditional: bool = True) -> S3Store:
     """A store that writes through aioboto3 alone. It has no credentials to presign with."""
     options = WriteOptions(bucket=bucket, checksums=checksums, conditional=conditional)
-    endpoint = Endpoint(bucket_url=f"{client.meta.endpoint_url}/{bucket}", region="", credentials=None)
+    endpoint = Endpoint(bucket=bucket, bucket_url=f"{client.meta.endpoint_url}/{bucket}", region="", credentials=None)
     return S3Store(client, Fallback(SdkWriter(client, options)), options, Presigner(endpoint))

@@ -42,6 +42,21 @@ OPERATIONS = {
     ),
     "deleteUpload": ("/uploads/{upload_id}", "delete", {"204", "404", "410", "422", "503"}),
     "getRendition": ("/recipe/{recipe_id}/photo/{size}", "get", {"302", "404", "422", "503"}),
+    "beginUppyForm": ("/uppy/s3/params", "get", {"200", "401", "403", "413", "422", "429", "503"}),
+    "beginUppyParts": (
+        "/uppy/s3/multipart",
+        "post",
+        {"200", "400", "401", "403", "408", "413", "415", "422", "429", "503"},
+    ),
+    "listUppyParts": ("/uppy/s3/multipart/{upload_id}", "get", {"200", "404", "410", "422", "429", "503"}),
+    "signUppyParts": ("/uppy/s3/multipart/{upload_id}/batch", "get", {"200", "404", "410", "422", "503"}),
+    "signUppyPart": ("/uppy/s3/multipart/{upload_id}/{part_number}", "get", {"200", "404", "410", "422", "503"}),
+    "completeUppyParts": (
+        "/uppy/s3/multipart/{upload_id}/complete",
+        "post",
+        {"200", "404", "409", "410", "422", "429", "503"},
+    ),
+    "abortUppyParts": ("/uppy/s3/multipart/{upload_id}", "delete", {"200", "404", "410", "422", "503"}),
     "healthz": ("/healthz", "get", {"200"}),
     "readyz": ("/readyz", "get", {"200", "503"}),
 }

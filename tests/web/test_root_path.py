@@ -11,7 +11,7 @@ from starlette.routing import Mount, Route
 
 from recipe_api.app import create_app
 from recipe_api.settings import OWN_PATHS, Settings
-from recipe_api.web import health, openapi, pages, recipes
+from recipe_api.web import health, openapi, pages, recipes, staged, uppy
 from tests.support.calls import PHOTO, post
 from tests.support.forms import HEADER, jpeg, recipe_form
 from tests.support.nginx import published
@@ -148,7 +148,10 @@ class TestOnTheWire:
 
 
 def test_a_route_of_the_service_is_not_accepted_as_root_path(make_settings: Callable[..., Settings]) -> None:
-    routers = (recipes.router, health.router, pages.router, openapi.router, create_app(make_settings()))
+    routers = (
+        *(recipes.router, staged.router, uppy.router),
+        *(health.router, pages.router, openapi.router, create_app(make_settings())),
+    )
     paths = {route.path for router in routers for route in router.routes if isinstance(route, Route | Mount)}
 
     assert {"/" + path.split("/")[1] for path in paths} - {"/"} == OWN_PATHS

@@ -127,6 +127,18 @@ class StagedUploads:
         async with session(self._engine) as opened:
             return (await opened.exec(statement)).one_or_none()
 
+    async def id_of(self, stem: str) -> str:
+        """Return the id of the upload whose pieces' keys begin with `stem`.
+
+        Raises:
+            UploadNotFound: There is none.
+        """
+        async with session(self._engine) as opened:
+            found = (await opened.exec(select(StagedUpload.id).where(StagedUpload.stem == stem))).one_or_none()
+        if found is None:
+            raise UploadNotFound("There is no upload with this key; it may have expired.")
+        return found
+
     async def end(
         self, upload_id: str, *, pieces_of: Callable[[StagedUpload], Sequence[ObjectRef]]
     ) -> StagedUpload | None:

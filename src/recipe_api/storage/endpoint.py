@@ -20,6 +20,8 @@ _PROBE = "probe"
 class Endpoint:
     """A bucket's address, region and credentials."""
 
+    bucket: str
+    """Its name."""
     bucket_url: str
     """Without a trailing slash."""
     region: str
@@ -31,6 +33,7 @@ class Endpoint:
 async def endpoint_of(session: "aioboto3.Session", client: "S3Client", bucket: str) -> Endpoint:
     """Return the endpoint that the client would use for a bucket, with the credentials of its session."""
     return Endpoint(
+        bucket=bucket,
         bucket_url=await _bucket_url(client, bucket),
         region=client.meta.region_name,
         credentials=await cast("Any", session.get_credentials()),  # the stubs do not know that it is awaited

@@ -18,6 +18,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from recipe_api.errors import StorageUnavailable
+from recipe_api.storage.keys import without_secret
 
 FAILURES = (BotoCoreError, ClientError, ResponseParserError, HttpError, OSError, TimeoutError)
 """Everything that a call to the store can raise."""
@@ -178,7 +179,7 @@ def translate_errors(operation: str, key: str, *, bucket: str) -> Iterator[None]
 
 def translated(error: BaseException, *, operation: str, key: str, bucket: str) -> StorageUnavailable:
     """Log one of the vendor's errors, and return ours for it."""
-    _log.warning("object store failed", operation=operation, key=key, error=describe(error))
+    _log.warning("object store failed", operation=operation, key=without_secret(key), error=describe(error))
     return StorageUnavailable(
         "The object store does not respond, or returned an error. Try again in a moment.",
         reason=reason_for(error, bucket=bucket),

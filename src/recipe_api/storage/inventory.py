@@ -33,7 +33,7 @@ class S3Inventory:
                 for found in page.get("Contents", []):
                     if until is not None and found["Key"] >= until:
                         return
-                    yield Listed(found["Key"], found["Size"], found["LastModified"])
+                    yield Listed(found["Key"], found["Size"], found["LastModified"], found["ETag"].strip('"'))
                     after = found["Key"]
                 if not page["IsTruncated"]:
                     return

@@ -21,6 +21,7 @@ _LAST = 10**13 - 1  # in the year 2286
 _KEY = re.compile(r"(?P<milliseconds>[0-9]{13})-[0-9a-f]{32}(\.[a-z0-9]{1,8}|_[1-9][0-9]{1,3}\.webp)", re.ASCII)
 _RENDITION = re.compile(r"(?P<stem>.*[0-9]{13}-[0-9a-f]{32})_(?P<size>[1-9][0-9]{1,3})\.webp", re.ASCII)
 
+_SECRET = re.compile(r"([0-9]{13}-[0-9a-f]{4})[0-9a-f]{28}(?=_(?:[0-9]{5}|$))", re.ASCII)
 _PIECE = re.compile(r"(?P<stem>[0-9]{13}-[0-9a-f]{32})_[0-9]{5}(-[0-9a-f]{32})?\.part", re.ASCII)
 
 
@@ -52,6 +53,11 @@ def piece_key(stem: str, number: int, *, claim: UUID | None = None) -> str:
     """
     writer = f"-{claim.hex}" if claim else ""
     return f"{stem}_{number:05d}{writer}.part"
+
+
+def without_secret(key: str) -> str:
+    """Return a key for the log. A piece's key permits completing its upload, so most of its random part is left out."""
+    return _SECRET.sub(r"\1…", key)
 
 
 def stem(key: str) -> str:

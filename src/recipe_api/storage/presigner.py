@@ -1,7 +1,7 @@
-"""Signs URLs to which clients without credentials can write single objects.
+"""Signs requests with which clients without credentials can write single objects.
 
-The length of the object is part of the signature, so the store rejects a body of any other length. Nothing else of the
-body is fixed: a client may write other bytes under the same key until the URL expires.
+The length of the object, or its range, is part of the signature, so the store rejects a body of any other length.
+Nothing else of the body is fixed: a client may write other bytes under the same key until the signature expires.
 """
 
 from datetime import UTC, datetime
@@ -9,13 +9,14 @@ from urllib.parse import quote, urlsplit
 
 from recipe_api.storage.addresses import SAFE
 from recipe_api.storage.endpoint import Endpoint
-from recipe_api.storage.signature import presign
+from recipe_api.storage.protocol import PresignedPost
+from recipe_api.storage.signature import presign, sign_policy
 
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 class Presigner:
-    """Signs URLs for one bucket.
+    """Signs requests for one bucket.
 
     Args:
         endpoint: The bucket, and the credentials to sign with.
@@ -46,3 +47,23 @@ class Presigner:
             expires_seconds=expires_seconds,
         )
         return f"{self._origin}{path}?{query}"
+
+    async def post(self, key: str, sizes: range, *, expires_seconds: int) -> PresignedPost:
+        """Return a form with which anyone may POST an object under `key` whose size is in this range.
+
+        Raises:
+            BotoCoreError: There are no valid credentials.
+        """
+        conditions = [
+            {"bucket": self._endpoint.bucket},
+            {"key": key},
+            ["content-length-range", sizes.start, sizes.stop - 1],
+        ]
+        fields = sign_policy(
+            conditions,
+            region=self._endpoint.region,
+            credentials=await self._endpoint.credentials.get_frozen_credentials(),
+            time=datetime.now(UTC),
+            expires_seconds=expires_seconds,
+        )
+        return PresignedPost(f"{self._origin}{self._path}", {"key": key, **fields})

@@ -1,4 +1,4 @@
-"""The interface of an object store: ten operations on one object, five on the whole bucket.
+"""The interface of an object store: eleven operations on one object, five on the whole bucket.
 
 `S3Store` and `S3Inventory` implement it. Every implementation guarantees:
 
@@ -47,6 +47,15 @@ class Part:
     """The part's CRC-32 in base64, where checksums are in use."""
 
 
+@dataclass(frozen=True, slots=True)
+class PresignedPost:
+    """A form with which a client without credentials can write an object."""
+
+    url: str
+    fields: dict[str, str]
+    """To be sent before the object, which is the last part of the form and has the name `file`."""
+
+
 class ObjectStore(Protocol):
     """One bucket of an S3-like store. Entity tags have no quotes."""
 
@@ -91,6 +100,13 @@ class ObjectStore(Protocol):
         """
         ...
 
+    async def presigned_post(self, key: str, sizes: range, *, expires_seconds: int) -> PresignedPost:
+        """Return a form with which anyone may POST an object under `key`, until it expires.
+
+        The store rejects an object whose size is not in the range. Otherwise, this is like `presigned_put`.
+        """
+        ...
+
     async def check(self) -> None:
         """Check that the bucket exists and can be reached, and that the store has not denied a write lately.
 
@@ -107,6 +123,8 @@ class Listed:
     key: str
     size: int
     modified: datetime
+    etag: str
+    """Without quotes."""
 
 
 @dataclass(frozen=True, slots=True)

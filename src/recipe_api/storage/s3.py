@@ -17,7 +17,7 @@ from recipe_api.errors import StorageUnavailable
 from recipe_api.storage.body import Body
 from recipe_api.storage.failures import FAILURES, code_of, is_denied, translate_errors, translated
 from recipe_api.storage.presigner import Presigner
-from recipe_api.storage.protocol import Attributes, Part, Upload
+from recipe_api.storage.protocol import Attributes, Part, PresignedPost, Upload
 from recipe_api.storage.retries import Effect, retry
 from recipe_api.storage.s3_writer import Fallback, S3Writer, WriteOptions
 from recipe_api.units import KIB
@@ -157,6 +157,10 @@ class S3Store:
     async def presigned_put(self, key: str, size: int, *, expires_seconds: int) -> str:
         with translate_errors("PutObject (presigned)", key, bucket=self._bucket):
             return await self._presigner.put(key, size, expires_seconds=expires_seconds)
+
+    async def presigned_post(self, key: str, sizes: range, *, expires_seconds: int) -> PresignedPost:
+        with translate_errors("PostObject (presigned)", key, bucket=self._bucket):
+            return await self._presigner.post(key, sizes, expires_seconds=expires_seconds)
 
     async def check(self) -> None:
         with self._translate_errors("HeadBucket", self._bucket):

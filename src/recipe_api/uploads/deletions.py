@@ -15,6 +15,7 @@ import structlog
 
 from recipe_api.database.deletions import ObjectRef, PendingDeletions
 from recipe_api.errors import DatabaseUnavailable, StorageUnavailable
+from recipe_api.storage.keys import without_secret
 from recipe_api.storage.protocol import Inventory, ObjectStore
 from recipe_api.uploads.current_bucket import CurrentBucket
 
@@ -76,7 +77,7 @@ class Deletions:
         with suppress(DatabaseUnavailable):  # already logged
             if len(await self.delete(refs)) == len(refs):
                 return
-        keys = [ref.key for ref in refs]
+        keys = [without_secret(ref.key) for ref in refs]
         if other_buckets := {ref.bucket for ref in refs if self.bucket.contains(ref) is False}:
             _log.warning("deletion pending in another bucket", keys=keys, buckets=sorted(map(str, other_buckets)))
             return

@@ -1,7 +1,8 @@
 """The pieces of a staged upload: complete, ordinary objects that are never public.
 
 Announced pieces all have the same size, except for the last one; such a piece has arrived when an object of its size
-exists. Pieces that the service has received have any size, and the row of the upload records them.
+exists. A photo of unknown size that a client writes to the object store is a single piece of any size. Pieces that the
+service has received have any size, and the row of the upload records them.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -57,10 +58,29 @@ def _announced(stem: str, size: int, piece_size: int) -> list[Piece]:
 def piece_refs(upload: StagedUpload, *, bucket: CurrentBucket) -> list[ObjectRef]:
     """Return the objects that an upload may have. Those of older releases are in this bucket."""
     base_url, *_ = bucket.base_urls
+    keys = [first_key(upload)] if is_of_unknown_size(upload) else [piece.key for piece in pieces_of(upload)]
     return [
-        ObjectRef(key=piece.key, bucket=upload.bucket or bucket.url, location=object_url(piece.key, base_url=base_url))
-        for piece in pieces_of(upload)
+        ObjectRef(key=key, bucket=upload.bucket or bucket.url, location=object_url(key, base_url=base_url))
+        for key in keys
     ]
+
+
+def first_key(upload: NewStagedUpload) -> str:
+    """Return the key of the first piece of an upload whose client writes the pieces."""
+    return piece_key(upload.stem, 1)
+
+
+def is_of_unknown_size(upload: NewStagedUpload) -> bool:
+    """Return whether the client writes the photo in one piece and has not declared its size."""
+    return upload.size is None and upload.piece_sizes is None
+
+
+async def single_piece(inventory: Inventory, upload: NewStagedUpload) -> Piece | None:
+    """Return the only piece of an upload of unknown size, as it is now; None if it has not arrived."""
+    async for listed in inventory.objects(prefix=f"{upload.stem}_", after=upload.stem, until=None):
+        if listed.key == first_key(upload):
+            return Piece(1, listed.size, listed.key)
+    return None
 
 
 async def arrived(inventory: Inventory, upload: StagedUpload) -> set[int]:

@@ -37,7 +37,17 @@ from recipe_api.units import size_in_words
 from recipe_api.uploads.admission import ClientContext
 from recipe_api.uploads.deletions import Deletions
 from recipe_api.uploads.idempotency import UploadKey
-from recipe_api.uploads.pieces import PIECE_BYTES, URL_SECONDS, Piece, arrived, piece_refs, pieces_of, read_pieces
+from recipe_api.uploads.pieces import (
+    PIECE_BYTES,
+    URL_SECONDS,
+    Piece,
+    arrived,
+    is_of_unknown_size,
+    piece_refs,
+    pieces_of,
+    read_pieces,
+    single_piece,
+)
 from recipe_api.uploads.service import Created, Uploads
 from recipe_api.uploads.staged_source import OpenedUpload, StagedSource
 
@@ -53,8 +63,8 @@ class Announcement:
     """A photo as the client announces it."""
 
     filename: str
-    size: int
-    """The size of the photo in bytes."""
+    size: int | None
+    """The size of the photo in bytes; None if the client did not declare it."""
     label: str | None
 
 
@@ -118,21 +128,30 @@ class Staging:
             RequestRefused: The label or the size is invalid.
             TooManyUnfinishedUploads: The owner has too many open uploads.
         """
-        self._check_size(announcement.size)
+        upload = self.draft(announcement, owner=owner, piece_size=PIECE_BYTES)
+        targets = await self._targets(upload, have=set())  # first, so that a failure leaves no row that counts
+        return StagedState(await self._staged_uploads.add(upload), targets)
+
+    def draft(self, announcement: Announcement, *, owner: str, piece_size: int | None) -> NewStagedUpload:
+        """Return a new upload, which is not in the table yet.
+
+        Raises:
+            RequestRefused: The label or the size is invalid.
+        """
+        if announcement.size is not None:
+            self._check_size(announcement.size)
         created_at = keys.now()
-        upload = NewStagedUpload(
+        return NewStagedUpload(
             id=secrets.token_urlsafe(ID_BYTES),
             owner=owner,
             stem=keys.new_staged_stem(created_at, prefix=self._prefix),
             filename=announcement.filename,
             size=announcement.size,
-            piece_size=PIECE_BYTES,
+            piece_size=piece_size,
             label=None if announcement.label is None else self._policy.check_label(announcement.label),
             bucket=self._deletions.bucket.url,
             created_at=created_at,
         )
-        targets = await self._targets(upload, have=set())  # first, so that a failure leaves no row that counts
-        return StagedState(await self._staged_uploads.add(upload), targets)
 
     async def begin_appended(
         self, *, filename: str, size: int | None, label: str | None, upload_metadata: str | None, owner: str
@@ -150,22 +169,9 @@ class Staging:
             RequestRefused: The label or the size is invalid.
             TooManyUnfinishedUploads: The owner has too many open uploads.
         """
-        if size is not None:
-            self._check_size(size)
-        created_at = keys.now()
-        upload = NewStagedUpload(
-            id=secrets.token_urlsafe(ID_BYTES),
-            owner=owner,
-            stem=keys.new_staged_stem(created_at, prefix=self._prefix),
-            filename=filename,
-            size=size,
-            piece_sizes=[],
-            piece_claims=[],
-            label=None if label is None else self._policy.check_label(label),
-            upload_metadata=upload_metadata,
-            bucket=self._deletions.bucket.url,
-            created_at=created_at,
-        )
+        announcement = Announcement(filename=filename, size=size, label=label)
+        upload = self.draft(announcement, owner=owner, piece_size=None)
+        upload.piece_sizes, upload.piece_claims, upload.upload_metadata = [], [], upload_metadata
         return await self._staged_uploads.add(upload)
 
     async def get(self, upload_id: str, *, client: ClientContext) -> StagedState:
@@ -195,12 +201,12 @@ class Staging:
         await self._undo.run(self._end(upload_id), what="discarding a staged upload")
 
     async def complete(
-        self, upload_id: str, *, label: str | None, client: ClientContext, until: float | None = None
+        self, upload: str, *, label: str | None, client: ClientContext, until: float | None = None
     ) -> Created:
         """Make a recipe from an upload, or return the recipe that was already made from it.
 
         Args:
-            upload_id: The upload.
+            upload: The id of the upload, or the key of one of its pieces, which is all that some clients know.
             label: The label; by default, that of the announcement.
             client: The client that completes it.
             until: When the response is due, in the event loop's time; by default, as `StagedSource` has it.
@@ -213,7 +219,7 @@ class Staging:
             RecipeNotFound: It was completed, and the recipe has been deleted.
             RequestRefused: The photo or the label is invalid. If the photo is, the upload has been deleted.
         """
-        _check_id(upload_id)
+        upload_id = await self._id_of(upload)
         open_upload = partial(self._open, upload_id)
         staged_source = StagedSource(open_upload, label=label, check_label=self._policy.check_label, deadline=until)
         async with aclosing(staged_source) as source:
@@ -240,16 +246,33 @@ class Staging:
             raise UploadExpired("The service stores photos in another bucket now. Start a new upload.")
         return upload
 
+    async def _id_of(self, upload: str) -> str:
+        stem = keys.piece_stem(upload, prefix=self._prefix)
+        if stem is not None:
+            return await self._staged_uploads.id_of(stem)
+        _check_id(upload)
+        return upload
+
     async def _open(self, upload_id: str) -> OpenedUpload:
         upload = await self.find(upload_id)
+        pieces = await self._single(upload) if is_of_unknown_size(upload) else await self._all(upload)
+        self._check_size(sum(piece.size for piece in pieces))  # the limit may have been lowered since
+        return OpenedUpload(upload, read_pieces(self._store, pieces))
+
+    async def _single(self, upload: StagedUpload) -> Sequence[Piece]:
+        piece = await single_piece(self._inventory, upload)
+        if piece is None:
+            raise UploadIncomplete("Send the photo first.", field="upload")
+        return [piece]
+
+    async def _all(self, upload: StagedUpload) -> Sequence[Piece]:
         if upload.size is None or (upload.piece_sizes is not None and sum(upload.piece_sizes) < upload.size):
             raise UploadIncomplete("Append the rest of the photo first.", field="upload")
-        self._check_size(upload.size)  # the limit may have been lowered since
         pieces = pieces_of(upload)
         have = await arrived(self._inventory, upload)
         if missing := [piece.number for piece in pieces if piece.number not in have]:
             raise UploadIncomplete(f"Send the missing pieces first: {_listed(missing)}.", field="upload")
-        return OpenedUpload(upload, read_pieces(self._store, pieces))
+        return pieces
 
     async def _targets(self, upload: NewStagedUpload, *, have: set[int]) -> list[Target]:
         return [

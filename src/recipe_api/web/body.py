@@ -303,8 +303,13 @@ async def read_json(request: Request, model: type[Model], *, timeouts: BodyTimeo
     try:
         return model.model_validate_json(bytes(body))
     except ValidationError as error:
-        first = error.errors()[0]
-        if first["type"] == "json_invalid":
+        if error.errors()[0]["type"] == "json_invalid":
             raise MalformedBody("The body is not valid JSON in UTF-8.") from None
-        field = ".".join(str(step) for step in first["loc"]) or None
-        raise InvalidField(f"{field or 'The body'}: {first['msg']}.", field=field) from None
+        raise invalid_field(error) from None
+
+
+def invalid_field(error: ValidationError) -> InvalidField:
+    """Return the error for data that does not match a model."""
+    first = error.errors()[0]
+    field = ".".join(str(step) for step in first["loc"]) or None
+    return InvalidField(f"{field or 'The body'}: {first['msg']}.", field=field)

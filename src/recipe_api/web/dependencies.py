@@ -13,6 +13,7 @@ from recipe_api.uploads.appending import Appending
 from recipe_api.uploads.renditions import Renditions
 from recipe_api.uploads.service import Uploads
 from recipe_api.uploads.staged import Staging
+from recipe_api.uploads.staged_parts import StagedParts
 from recipe_api.web.body import BodyTimeouts
 from recipe_api.web.cross_site import CrossSiteForms
 from recipe_api.web.readiness import Readiness
@@ -31,6 +32,7 @@ class Services:
     renditions: Renditions
     staging: Staging
     appending: Appending
+    staged_parts: StagedParts
     tokens: Tokens
     allow_insecure_tokens: bool
     cross_site_forms: CrossSiteForms

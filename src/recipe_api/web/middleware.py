@@ -31,12 +31,12 @@ LINGER_SECONDS = 10
 _log = structlog.get_logger("recipe_api.request")
 
 
-_SECRET_ID = re.compile(r"(/uploads/+[^/]{4})[^/]+")
+_SECRET_ID = re.compile(r"(/(?:uploads|s3/+multipart)/+[^/]{4})[^/]+")
 
 
 def _without_secret(path: str) -> str:
     """Return the path for the log, with the secret id of a staged upload cut after four characters."""
-    return _SECRET_ID.sub(r"\1…", path) if "/uploads/" in path else path
+    return _SECRET_ID.sub(r"\1…", path) if "/uploads/" in path or "/multipart/" in path else path
 
 
 class RequestLog:

@@ -55,7 +55,8 @@ def _complete(document: dict[str, Any], settings: Settings) -> None:
     form["encoding"] = {"photo": {"contentType": ", ".join(settings.photo_types)}}
     _name_body_schemas(document)
     if not settings.api_tokens:
-        for operation in (upload, listing, document["paths"]["/uploads"]["post"]):
+        starts = (("/uploads", "post"), ("/uppy/s3/params", "get"), ("/uppy/s3/multipart", "post"))
+        for operation in (upload, listing, *(document["paths"][path][method] for path, method in starts)):
             del operation["security"]
             del operation["responses"]["401"]
 

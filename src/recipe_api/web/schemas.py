@@ -225,7 +225,7 @@ class UploadCompletion(BaseModel):
         json_schema_extra={"examples": [{"upload": "xT2f9c0bQm3k1V7yE5aZ4w", "label": "Pancakes"}]},
     )
 
-    upload: str = Field(json_schema_extra={"pattern": UPLOAD_ID}, description="The id of the upload.")
+    upload: str = Field(description="The id of the upload; after an upload with Uppy, the `key` that it reports.")
     label: Label | None = Field(None, description="What the photo shows; by default, the label of the announcement.")
 
 
