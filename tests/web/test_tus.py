@@ -1,12 +1,10 @@
 """Uploads by tus 1.0.0: appended in any number of requests, and continued after each kind of break."""
 
-import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import pairwise
 
-import httpx
 import pytest
 
 from recipe_api.settings import PART_SIZE
@@ -15,45 +13,10 @@ from tests.support.problems import assert_problem
 from tests.support.recipes import assert_stored
 from tests.support.service import API_TOKEN, Service
 from tests.support.traces import Backstage
+from tests.support.tus import OCTETS, TUS, append, complete, create, metadata, offset_of
 
 PHOTO = jpeg(500)
 LARGE = jpeg(2 * PART_SIZE + 1000)
-TUS = {"Tus-Resumable": "1.0.0"}
-OCTETS = {**TUS, "Content-Type": "application/offset+octet-stream"}
-
-
-def metadata(**pairs: str) -> dict[str, str]:
-    """Return the header with this metadata."""
-    return {
-        "Upload-Metadata": ",".join(
-            f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in pairs.items()
-        )
-    }
-
-
-def create(client: httpx.Client, size: int | None = len(PHOTO), **pairs: str) -> str:
-    """Create an upload and return its path."""
-    length = {"Upload-Defer-Length": "1"} if size is None else {"Upload-Length": str(size)}
-    headers = {**TUS, **length, **metadata(**({"filename": "pancakes.jpg"} | pairs))}
-    response = client.post("/uploads", headers=headers)
-    assert response.status_code == 201, response.text
-    return response.headers["Location"]
-
-
-def append(
-    client: httpx.Client, path: str, data: bytes | Iterator[bytes], *, offset: int, **headers: str
-) -> httpx.Response:
-    return client.patch(path, content=data, headers={**OCTETS, "Upload-Offset": str(offset), **headers})
-
-
-def offset_of(client: httpx.Client, path: str) -> int:
-    response = client.head(path, headers=TUS)
-    assert response.status_code == 200, response.status_code
-    return int(response.headers["Upload-Offset"])
-
-
-def complete(client: httpx.Client, path: str, **label: str) -> httpx.Response:
-    return client.post("/recipe", json={"upload": path.rpartition("/")[2], **label})
 
 
 class TestAnUpload:
@@ -77,7 +40,7 @@ class TestAnUpload:
 
     def test_without_a_label_waits_for_one(self, service: Service, backstage: Backstage) -> None:
         with service.client() as client:
-            path = create(client)
+            path = create(client, len(PHOTO))
             response = append(client, path, PHOTO, offset=0)
             found = client.get(path).json()
             assert_problem(complete(client, path), 422, "field-missing", field="label")
@@ -127,7 +90,7 @@ class TestAnUpload:
 
     def test_may_be_deleted(self, service: Service, backstage: Backstage) -> None:
         with service.client() as client:
-            path = create(client)
+            path = create(client, len(PHOTO))
             append(client, path, PHOTO[:100], offset=0)
             assert client.delete(path, headers=TUS).status_code == 204
             assert client.head(path, headers=TUS).status_code == 404
@@ -137,7 +100,7 @@ class TestAnUpload:
 
     def test_expires(self, service: Service, backstage: Backstage) -> None:
         with service.client() as client:
-            path = create(client)
+            path = create(client, len(PHOTO))
             expires = client.head(path, headers=TUS).headers["Upload-Expires"]
             backstage.sql("UPDATE staged_upload SET expires_at = now()")
             assert client.head(path, headers=TUS).status_code == 410
@@ -165,7 +128,7 @@ class TestTheProtocol:
     @pytest.mark.parametrize("method", ["POST", "HEAD", "PATCH", "DELETE"])
     def test_rejects_other_versions(self, service: Service, method: str) -> None:
         with service.client() as client:
-            path = "/uploads" if method == "POST" else create(client)
+            path = "/uploads" if method == "POST" else create(client, len(PHOTO))
             response = client.request(method, path, headers={**OCTETS, "Tus-Resumable": "0.2.2"})
 
         assert (response.status_code, response.headers["Tus-Version"]) == (412, "1.0.0")
@@ -173,7 +136,7 @@ class TestTheProtocol:
 
     def test_is_named_by_every_response_and_nothing_is_cached(self, service: Service) -> None:
         with service.client() as client:
-            path = create(client)
+            path = create(client, len(PHOTO))
             responses = [
                 client.head(path, headers=TUS),
                 append(client, path, PHOTO, offset=7),
@@ -188,7 +151,7 @@ class TestTheProtocol:
             return {**OCTETS, "X-HTTP-Method-Override": method, **headers}
 
         with service.client() as client:
-            path = create(client)
+            path = create(client, len(PHOTO))
             patched = client.post(path, content=PHOTO[:9], headers=override("PATCH", **{"Upload-Offset": "0"}))
             asked = client.post(path, headers=override("HEAD"))
             deleted = client.post(path, headers=override("DELETE"))
@@ -219,7 +182,7 @@ class TestTheProtocol:
             for method in ("HEAD", "PATCH", "DELETE"):
                 asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": "tus-resumable"}
                 assert client.options("/uploads/x", headers={**origin, **asked}).status_code == 200
-            path = create(client)
+            path = create(client, len(PHOTO))
             exposed = client.head(path, headers={**TUS, **origin}).headers["Access-Control-Expose-Headers"]
             missing = client.head("/uploads/" + "x" * 22, headers={**TUS, **origin})
 
@@ -274,7 +237,7 @@ class TestARejectedRequest:
         self, service: Service, data: bytes, headers: dict[str, str], status: int, code: str, field: str | None
     ) -> None:
         with service.client() as client:
-            path = create(client)
+            path = create(client, len(PHOTO))
             response = client.patch(path, content=data, headers={**OCTETS, **headers})
             assert_problem(response, status, code, field=field)
             assert offset_of(client, path) == 0
@@ -283,7 +246,7 @@ class TestARejectedRequest:
 
     def test_keeps_what_fits_if_more_arrives_without_an_announced_length(self, service: Service) -> None:
         with service.client() as client:
-            path = create(client)
+            path = create(client, len(PHOTO))
             response = append(client, path, iter([PHOTO[:200], PHOTO]), offset=0)
             assert_problem(response, 413, "body-too-large")
             assert offset_of(client, path) in {0, 200}, "depending on how the chunks arrive"
@@ -310,7 +273,7 @@ class TestARejectedRequest:
         service = start_service(API_TOKENS=f"kitchen:{API_TOKEN}")
         with service.client() as stranger, service.client(API_TOKEN) as kitchen:
             assert_problem(stranger.post("/uploads", headers={**TUS, "Upload-Length": "5"}), 401, "token-wanted")
-            path = create(kitchen, label="Pancakes")
+            path = create(kitchen, len(PHOTO), label="Pancakes")
             assert append(stranger, path, PHOTO, offset=0).status_code == 204
 
     def test_of_too_many_open_uploads_counts_those_of_unknown_size_in_full(

@@ -37,7 +37,12 @@ _TAKEN = text(
 )
 _EXPIRY = text("SELECT now() + :seconds * interval '1 second'")
 _NOW = text("SELECT now()")
-_KNOWN = text("SELECT stem FROM staged_upload WHERE stem = ANY(:stems)")
+_KNOWN = text(
+    """
+    SELECT stem FROM staged_upload
+    WHERE stem = ANY(:stems) AND NOT (piece_sizes IS NOT NULL AND ended_at IS NOT NULL)
+    """
+)
 _DELETE_ENDED = text(
     "DELETE FROM staged_upload WHERE ended_at IS NOT NULL AND expires_at < now() - :writable * interval '1 second'"
 )
@@ -200,7 +205,11 @@ class StagedUploads:
             return (await opened.exec(statement)).all()
 
     async def known_stems(self, stems: Sequence[str]) -> set[str]:
-        """Return the stems that belong to an upload, open or not."""
+        """Return the stems of uploads that may have pieces.
+
+        When an upload has ended whose pieces the service writes, nobody writes any more. A piece that is left then was
+        never recorded, because its writer died. Clients may write pieces as long as their URLs are valid.
+        """
         async with session(self._engine) as opened:
             return set((await (await opened.connection()).scalars(_KNOWN, {"stems": list(stems)})).all())
 

@@ -74,7 +74,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._connections.remove(self)
         super().connection_lost(exc)
         self._unset_keepalive_if_required()  # uvicorn leaves it running when the client resets the connection
-        self._close_bodies()
+        while self._bodies:
+            self._bodies.pop().detach()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's always closes the connection
         """Keep the connection open for outstanding responses (RFC 9112 §9.6); with TLS that is impossible."""

@@ -99,7 +99,7 @@ class RequestBody(asyncio.BufferedProtocol):
         """Return the next chunk as an ASGI message, at once if there is one. Otherwise uvicorn waits and reads on."""
         if not self._chunks or self._cycle.response_complete:
             message = await self._receive_from_uvicorn()
-            if not self._chunks or message["type"] != "http.request":
+            if not self._chunks or self._cycle.response_complete:
                 if not message.get("more_body", False):
                     self.close()
                 return message
@@ -113,10 +113,17 @@ class RequestBody(asyncio.BufferedProtocol):
         return {"type": "http.request", "body": body, "more_body": more}
 
     def close(self) -> None:
-        """Release the chunks, and break the reference cycle with uvicorn's objects, which would need the collector."""
+        """Release the chunks, and detach from the cycle."""
+        self.detach()
+        self._chunks.clear()
+
+    def detach(self) -> None:
+        """Break the reference cycle with uvicorn's objects, which would need the collector.
+
+        An app that waits for the next chunk still gets those that arrived before the connection was lost.
+        """
         vars(self._cycle).pop("receive", None)
         self._extensions.clear()
-        self._chunks.clear()
         self._block = None
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the transport's guess

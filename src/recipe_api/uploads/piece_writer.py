@@ -109,13 +109,14 @@ class PieceWriter:
             await self._oldest()
 
     async def close(self) -> None:
-        """Discard what `finish` has not stored."""
+        """Discard the piece that is filling, and wait for those in transit, which end by themselves.
+
+        They are not cancelled: the store might write an object after it was deleted.
+        """
         filling, self._filling = self._filling, None
         if filling is not None:
             async with filling.writer:
                 pass
-        for task in self._sending:
-            task.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)
 
     def _begin(self) -> _Filling:
@@ -155,22 +156,30 @@ class PieceWriter:
     ) -> None:
         async with piece.writer as writer:
             await writer.commit(until=until)
+        if before is not None:
+            try:
+                await asyncio.shield(before)
+            except BaseException:
+                await self._delete(piece.key)
+                raise
+        await self._record(piece, number_before)
+        self.recorded += piece.size
+
+    async def _record(self, piece: _Filling, number_before: int) -> None:
+        """Record a piece, or delete it.
+
+        If it is unknown whether it was recorded, it stays: the upload may need it. If not, the sweep finds it.
+        """
         try:
-            if before is not None:
-                await before
-            recorded = await self._record(number_before, piece.size)
-        except CommitInDoubt:  # the upload may need the object
+            held = await self._appends.record(self._upload.id, self._claim, before=number_before, size=piece.size)
+        except CommitInDoubt:
             raise
         except RecipeApiError:
             await self._delete(piece.key)
             raise
-        if not recorded:
+        if not held:
             await self._delete(piece.key)
             raise UploadLocked("Another request has continued or deleted this upload. Ask for its offset again.")
-        self.recorded += piece.size
-
-    async def _record(self, number_before: int, size: int) -> bool:
-        return await self._appends.record(self._upload.id, self._claim, before=number_before, size=size)
 
     async def _delete(self, key: str) -> None:
         await self._undo.run(self._store.delete(key), what=f"deleting {key}")
