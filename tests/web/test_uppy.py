@@ -12,6 +12,7 @@ from tests.support.log import Lines
 from tests.support.problems import assert_problem
 from tests.support.recipes import assert_stored
 from tests.support.service import API_TOKEN, NO_TLS, Service
+from tests.support.sweeping import swept
 from tests.support.traces import Backstage
 
 PHOTO = jpeg(500)
@@ -108,6 +109,20 @@ class TestAForm:
             form = begin_form(client)
             send_form(form, b"<!doctype html><script>alert(1)</script>")
             assert_problem(complete(client, form["fields"]["key"], label="x"), 415, "unsupported-photo", field="photo")
+        assert backstage.nothing_is_left()
+
+    def test_is_not_begun_by_the_page_of_another_site(self, service: Service, backstage: Backstage) -> None:
+        with service.client() as client:
+            headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
+            assert_problem(client.get("/uppy/s3/params", headers=headers), 403, "cross-site-form")
+        assert backstage.sql("SELECT FROM staged_upload") == []
+
+    def test_that_nobody_completes_is_deleted_by_the_sweep(self, service: Service, backstage: Backstage) -> None:
+        with service.client() as client:
+            send_form(begin_form(client), PHOTO)
+        backstage.sql("UPDATE staged_upload SET expires_at = now() - interval '2 hours'")
+
+        assert swept(service.settings) == {"expired": 1}
         assert backstage.nothing_is_left()
 
 

@@ -25,6 +25,7 @@ from recipe_api.web.dependencies import AppServices
 from recipe_api.web.problems import TEXT_ERRORS, responses
 from recipe_api.web.schemas import UploadAnnouncement
 from recipe_api.web.staged import PRIVATE, ApiCaller, UploadId, owner_of
+from recipe_api.web.tokens import ANYONE
 
 router = APIRouter(prefix="/uppy/s3", tags=["Uppy"])
 
@@ -134,7 +135,7 @@ class Completed(BaseModel):
     operation_id="beginUppyForm",
     summary="Start an upload with one form",
     response_model=Form,
-    responses=responses(*_CREATION, errors.InvalidParameter),
+    responses=responses(*_CREATION, errors.CrossSiteForm, errors.InvalidParameter),
     openapi_extra={
         "parameters": [
             {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
@@ -156,6 +157,8 @@ async def begin_form(
     filename: Annotated[str, Query(description="The name of the file.", json_schema_extra=_NAME_SCHEMA)] = "",
 ) -> Response:
     """Return a form with which the photo can be sent directly to the object store, where it is not public."""
+    if caller is ANYONE:  # a browser sends a GET to any site, unlike JSON, for which it asks first
+        services.cross_site_forms.check(request)
     fields = ((_METADATA.fullmatch(name), value) for name, value in request.query_params.items())
     announcement = _announcement(filename, {found[1]: value for found, value in fields if found})
     post = await services.staged_parts.begin_form(announcement, owner=owner_of(request, caller))
