@@ -1,5 +1,7 @@
 """The proxy between a browser and the service: each request is a call with a name, such as `POST /recipe`.
 
+The name of a request for a staged upload has no id: `PATCH /uploads/{id}`.
+
 Bytes pass as they arrive. A fault happens after the first bytes of an upload, while the service is handling it.
 """
 
@@ -13,13 +15,18 @@ from tests.support.service import Service
 
 _BEFORE_FAULT = 256 * 1024  # bytes of a request that pass before a fault happens
 _CHUNK = 64 * 1024
-_METHODS = (b"GET ", b"POST ", b"PATCH ", b"DELETE ")
+_METHODS = (b"GET ", b"HEAD ", b"POST ", b"PATCH ", b"DELETE ")
 
 
 @dataclass(slots=True)
 class _Request:
     plan: Plan | None
     passed: int = 0
+
+
+def _call(head: bytes) -> str:
+    method, path, _ = head.decode("latin-1").split(" ", 2)
+    return f"{method} /uploads/{{id}}" if path.startswith("/uploads/") else f"{method} {path}"
 
 
 class ServiceProxy(Proxy):
@@ -47,8 +54,7 @@ class ServiceProxy(Proxy):
     async def _ask(self, client: Connection, upstream: Connection, request: _Request) -> None:
         while data := await client.reader.read(_CHUNK):
             if data.startswith(_METHODS):
-                method, path, _ = data.decode("latin-1").split(" ", 2)
-                request.plan, request.passed = self.script.next(f"{method} {path}"), 0
+                request.plan, request.passed = self.script.next(_call(data)), 0
             await upstream.send(data)
             request.passed += len(data)
             if request.plan and request.passed >= _BEFORE_FAULT and not await self._goes_on(client, request.plan):

@@ -124,6 +124,7 @@ def _rendered_html(settings: Settings) -> str:
         root=settings.root_path,
         accept=escape("" if accepts_anything else ",".join(settings.photo_types)),
         max_photo_bytes=settings.max_upload_bytes,
+        max_resumable_bytes=settings.max_staged_bytes,
         max_label_bytes=settings.max_label_bytes,
         metadata_note=_METADATA_NOTES[settings.photo_metadata],
     )

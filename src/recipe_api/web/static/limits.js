@@ -4,6 +4,7 @@ const form = document.getElementById("form");
 const SPELLINGS = { webp: "WebP", jxl: "JPEG XL" }; // other kinds are written in capitals
 
 export const maxPhotoBytes = Number(form.dataset.maxBytes);
+export const maxResumableBytes = Number(form.dataset.maxResumableBytes);
 export const maxLabelBytes = Number(form.dataset.maxLabelBytes);
 
 /** `JPEG, PNG or WebP`; empty where the service accepts any file. */

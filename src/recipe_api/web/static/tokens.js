@@ -1,5 +1,6 @@
 // The tokens of this browser: manage tokens by recipe id, each of which renames and deletes one recipe; and an API
-// token, if the service requires one, kept until the tab is closed.
+// token, if the service requires one, kept until the tab is closed. The address of an unfinished upload is as good as a
+// token for it.
 
 const memory = {}; // used where storage is full or switched off
 
@@ -25,6 +26,7 @@ const slot = (store, name) => ({
 
 export const apiToken = slot(storage("sessionStorage"), "recipe_api.token");
 export const manageToken = (id) => slot(storage("localStorage"), `recipe_api.manage.${id}`);
+export const unfinishedUpload = (name) => slot(storage("localStorage"), `recipe_api.upload.${name}`);
 
 /** Returns the token that renames and deletes this recipe, if there is one. */
 export const tokenFor = (id) => manageToken(id).get() ?? apiToken.get();

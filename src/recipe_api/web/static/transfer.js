@@ -9,8 +9,12 @@ export function newKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Sends the form and returns the recipe. The same `key` never creates a second one. */
-export async function transfer({ file, label, key, token, signal, onProgress, onSent }) {
+/**
+ * Sends the form and returns the recipe. The same `key` never creates a second one.
+ *
+ * After `onUncertain`, only a rejection is certain: browsers report progress later than they send.
+ */
+export async function transfer({ file, label, key, token, signal, onProgress, onUncertain, onSent }) {
   const form = new FormData();
   form.append("label", label); // before the photo, so that the service can reject it early
   form.append("photo", file);
@@ -23,7 +27,16 @@ export async function transfer({ file, label, key, token, signal, onProgress, on
     onProgress(event);
     if (event.loaded === event.total) onSent(); // upload.onload waits for the response in Firefox
   };
-  request.send(form);
+  onUncertain();
+  const { status, responseText: text } = await responseOf(request, form, { file, signal });
+  if (status === 201) return JSON.parse(text);
+  throw problemOf(status, text, request.getResponseHeader("Retry-After"));
+}
+
+/** Sends a request with bytes of the file, and returns it when the response has arrived. */
+export async function responseOf(request, body, { file, signal }) {
+  signal.throwIfAborted();
+  request.send(body);
   await new Promise((resolve, reject) => {
     request.onload = resolve;
     // A browser may abort by itself, as window.stop() does.
@@ -34,11 +47,8 @@ export async function transfer({ file, label, key, token, signal, onProgress, on
       request.abort();
     };
   });
-
-  const { status, responseText: text } = request;
-  if (status === 201) return JSON.parse(text);
-  throw problemOf(status, text, request.getResponseHeader("Retry-After"));
+  return request;
 }
 
 // A folder is not readable, nor is a file that has changed since it was chosen.
-const isReadable = (file) => file.slice(0, 1).arrayBuffer().then(() => true, () => false);
+export const isReadable = (file) => file.slice(0, 1).arrayBuffer().then(() => true, () => false);

@@ -3,7 +3,7 @@
 import { Pace, size, sizes } from "./figures.js";
 import { LabelField } from "./labels.js";
 import { fill } from "./frames.js";
-import { maxPhotoBytes } from "./limits.js";
+import { maxPhotoBytes, maxResumableBytes } from "./limits.js";
 import { announce, copyOf, describe, rest } from "./markup.js";
 import { sentenceOf } from "./problems.js";
 import { newKey, transfer } from "./transfer.js";
@@ -19,6 +19,7 @@ const BUTTONS = {
 };
 const UNDER_WAY = ["", "Cancel"];
 const TICK_MS = 500;
+const MIN_RESUMABLE_BYTES = 2 ** 21; // a smaller photo is sent again in some seconds, and by a single request
 const RETRY_DELAYS = [2, 4, 8, 16]; // seconds to wait, at least, for an earlier attempt
 
 export class Upload {
@@ -62,7 +63,8 @@ export class Upload {
 
   /** How many bytes of the photo have been sent, as far as the browser knows. */
   get sent() {
-    return this.file.size * ({ sending: this.bar.position, storing: 1, stored: 1 }[this.state] ?? 0);
+    if (this.state === "stored" || this.state === "storing") return this.file.size;
+    return this.isGoing ? this.file.size * this.bar.position : 0;
   }
 
   get hasFocus() {
@@ -126,6 +128,7 @@ export class Upload {
   }
 
   forget() {
+    if (this.#isResumable && this.state !== "stored" && !this.#isInDoubt) loaded().then(({ discard }) => discard(this.file));
     URL.revokeObjectURL(this.preview);
     this.row.remove();
   }
@@ -147,21 +150,31 @@ export class Upload {
     this.form.querySelector(".state").textContent = sentence;
   }
 
+  get #isResumable() {
+    return this.file.size >= MIN_RESUMABLE_BYTES && this.file.size <= maxResumableBytes;
+  }
+
   async #attempt(what) {
     const pace = new Pace();
     const onProgress = ({ loaded, total }) => {
       [this.bar.value, this.bar.max] = [loaded, total];
       this.onProgress();
     };
-    onProgress({ loaded: 0, total: this.file.size });
+    if (!this.#isResumable) onProgress({ loaded: 0, total: this.file.size });
     this.show("sending", "Starting …");
-    // From here on only a rejection is certain: browsers report progress later than they send.
-    [this.#wasInDoubt, this.#isInDoubt] = [this.#isInDoubt, true];
+    this.#wasInDoubt = this.#isInDoubt;
     const tick = () => this.state === "sending" && this.#say(pace.at(this.bar.value, this.bar.max));
     const ticks = setInterval(tick, TICK_MS);
     try {
+      const onUncertain = () => (this.#isInDoubt = true);
       const onSent = () => this.show("storing", "Storing …");
-      return await transfer({ ...what, ...this.#sent, file: this.file, onProgress, onSent });
+      const onWait = async (seconds) => {
+        await this.#pause(seconds, `The upload was interrupted. It continues in ${seconds} s.`);
+        what.signal.throwIfAborted();
+        this.show("sending", "Continuing …");
+      };
+      const send = this.#isResumable ? (await loaded()).resume : transfer;
+      return await send({ ...what, ...this.#sent, file: this.file, onProgress, onUncertain, onSent, onWait });
     } catch (error) {
       if (error.isRefusal) this.#isInDoubt = this.#wasInDoubt;
       throw error;
@@ -175,14 +188,23 @@ export class Upload {
     if (!seconds) return false;
     this.#isInDoubt = true;
     const wait = Math.max(error.retryAfter ?? 0, seconds);
-    this.show("waiting", `The first attempt is still in progress. Trying again in ${wait} seconds.`);
-    await new Promise((resolve) => {
-      setTimeout(resolve, wait * 1000);
-      this.#stop.signal.onabort = resolve;
-    });
+    await this.#pause(wait, `The first attempt is still in progress. Trying again in ${wait} seconds.`);
     return true;
   }
+
+  /** Waits, or until the upload is cancelled or the network is back. */
+  async #pause(seconds, sentence) {
+    this.show("waiting", sentence);
+    await new Promise((resolve) => {
+      setTimeout(resolve, seconds * 1000);
+      this.#stop.signal.onabort = resolve;
+      addEventListener("online", resolve, { once: true });
+    });
+  }
 }
+
+// Without it, a photo is sent by a single request.
+const loaded = () => import("./resumable.js").catch(() => ({ resume: transfer, discard() {} }));
 
 // Checked here because browsers read an early rejection only after they have sent the whole photo.
 function faultOf(file) {
