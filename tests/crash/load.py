@@ -1,4 +1,4 @@
-"""Clients that upload, look at renditions and delete continuously, and record the responses."""
+"""Clients that upload, by forms and by tus, look at renditions and delete continuously, and record the responses."""
 
 import io
 import random
@@ -16,17 +16,18 @@ import httpx
 from PIL import Image
 
 from recipe_api.units import KIB, MIB
+from tests.crash.resumable import Lost, ResumableUpload
 from tests.support.forms import CONTENT_TYPE, JPEG_HEADER, recipe_form
 from tests.support.idempotency import key_of
 from tests.support.service import bearer
 
 _WAITING = 10
-"""The most uploads with an idempotency key that one client has waiting to be sent again."""
+"""The most uploads with an idempotency key, or by tus, that one client has waiting to be continued."""
 PICTURE_SIDE = 200
 """The longest side of the photos that can be decoded, in pixels."""
 _DECODABLE = 0.45
-_EXPECTED = {201, 204, 302, 404, 409, 503}
-"""404: a photo that was deleted while somebody looked at it."""
+_EXPECTED = {200, 201, 204, 302, 404, 409, 423, 503}
+"""404: a photo that was deleted while somebody looked at it. 423: the server still writes what a client has lost."""
 _PAUSE_SECONDS = 0.05
 """The pause after a refused connection, while the server is starting."""
 
@@ -55,7 +56,11 @@ class Record:
     perhaps_deleted: dict[str, Promise] = field(default_factory=dict)
     """Deletions whose response was lost."""
     labels_with_key: set[str] = field(default_factory=set)
-    """Labels of uploads that were repeated with one idempotency key until they got a response."""
+    """Labels of uploads that were repeated with one idempotency key, or continued by tus, until they got a response."""
+    unfinished: list[ResumableUpload] = field(default_factory=list)
+    """Uploads by tus that were not complete when the clients were stopped."""
+    resumed: int = 0
+    """How often an upload by tus continued after a response was lost or negative."""
     statuses: dict[str, int] = field(default_factory=dict)
     """How often each status occurred; `broken off` if the server was killed during the request."""
     faults: list[str] = field(default_factory=list)
@@ -110,12 +115,14 @@ class Client:
         self._stop = stop
         self._unfinished: deque[tuple[str, bytes]] = deque()
         """Uploads with an idempotency key that must be sent again."""
+        self._resumable: deque[ResumableUpload] = deque()
+        """Uploads by tus that must be continued."""
 
     def run(self) -> None:
         with httpx.Client(base_url=self._url, timeout=40, trust_env=False) as client:
             for number in count():
                 if self._stop.is_set():
-                    return
+                    break
                 name = f"{self._seed}-{number}"
                 what = self._chance.random()
                 if what < 0.1:
@@ -126,8 +133,14 @@ class Client:
                     self._upload_with_key(client, *self._unfinished.popleft())
                 elif what < 0.4 and len(self._unfinished) < _WAITING:
                     self._upload_with_key(client, name, self._photos.next(self._chance))
+                elif what < 0.5 and self._resumable:
+                    self._resume(self._resumable.popleft())
+                elif what < 0.6 and len(self._resumable) < _WAITING:
+                    self._begin_resumable(client, name)
                 else:
                     self._upload(client, name, self._photos.next(self._chance), {})
+        with self._record.lock:
+            self._record.unfinished += self._resumable
 
     def _upload_with_key(self, client: httpx.Client, name: str, photo: bytes) -> None:
         """Send an upload, and repeat it later until it gets a response."""
@@ -136,6 +149,32 @@ class Client:
         if not self._upload(client, name, photo, {"Idempotency-Key": key_of(name)}):
             self._unfinished.append((name, photo))
 
+    def _begin_resumable(self, client: httpx.Client, name: str) -> None:
+        photo = self._photos.next(self._chance)
+        upload = ResumableUpload(client, self._request, self._chance, photo, label=name)
+        if upload.begin():
+            with self._record.lock:
+                self._record.labels_with_key.add(name)
+            self._advance(upload)
+
+    def _resume(self, upload: ResumableUpload) -> None:
+        with self._record.lock:
+            self._record.resumed += 1
+        self._advance(upload)
+
+    def _advance(self, upload: ResumableUpload) -> None:
+        """Continue an upload by tus, and keep it for later if it is not complete then."""
+        try:
+            recipe = upload.advance()
+        except Lost as loss:
+            with self._record.lock:
+                self._record.faults.append(str(loss))
+            return
+        if recipe is None:
+            self._resumable.append(upload)
+        else:
+            self._keep(recipe, upload.photo)
+
     def _upload(self, client: httpx.Client, label: str, photo: bytes, headers: dict[str, str]) -> bool:
         body = recipe_form(photo, label=label)
         response = self._request(
@@ -143,7 +182,10 @@ class Client:
         )
         if response is None or response.status_code != 201:
             return False
-        recipe: dict[str, Any] = response.json()
+        self._keep(response.json(), photo)
+        return True
+
+    def _keep(self, recipe: dict[str, Any], photo: bytes) -> None:
         promise = Promise(
             id=recipe["id"],
             key=recipe["key"],
@@ -154,7 +196,6 @@ class Client:
         )
         with self._record.lock:
             self._record.kept[promise.id] = promise
-        return True
 
     def _look(self, client: httpx.Client) -> None:
         """Request a rendition of the latest photo, which may be about to be made or deleted."""

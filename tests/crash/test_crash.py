@@ -19,3 +19,4 @@ def test_no_kill_loses_a_photo_or_leaves_something_that_the_sweep_does_not_find(
     assert result.fetched > 0
     assert not result.second_sweep
     assert result.renditions > 0
+    assert result.record.resumed > 0

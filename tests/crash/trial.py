@@ -3,12 +3,13 @@
     scripts/crash-test --kills 200 --seed 1
 
 A server process with one or two workers serves clients that upload small and large photos, some with an idempotency
-key, look at renditions, and delete some. Meanwhile it makes renditions. It is killed with SIGKILL: all processes, or
-one of two workers. At the end it is stopped, and
+key and some by tus, look at renditions, and delete some. Meanwhile it makes renditions. It is killed with SIGKILL: all
+processes, or one of two workers; or it is stopped with SIGTERM. At the end it is stopped, and
 
 - every photo whose upload got 201, and that was not deleted, is stored byte for byte and can be read by its id;
 - nothing whose deletion got 204 is stored; after a deletion without a response, a recipe is complete or gone;
-- no idempotency key has created two recipes;
+- no idempotency key and no upload by tus has created two recipes;
+- every upload by tus that is not complete can be continued, and has all the bytes that were acknowledged;
 - `recipe-api sweep --fix --grace 0` finds no row without its photo and no rendition lost, and after it a second one
   finds nothing at all;
 - renditions whose making was interrupted are made when somebody requests them; then every object is a photo with its
@@ -41,6 +42,7 @@ from recipe_api.dev.migrations import migrate
 from recipe_api.dev.stack import Stack, embedded_stack
 from recipe_api.storage.keys import rendition_key, rendition_size, stem
 from tests.crash.load import PICTURE_SIDE, Promise, Record, clients
+from tests.crash.resumable import Lost
 from tests.crash.stopping import stopped_under_load
 from tests.support.ports import free_port
 from tests.support.process import ServerProcess, serving
@@ -49,6 +51,8 @@ from tests.support.traces import Backstage, backstage_of, eventually
 CLIENTS = 8
 ON_DEMAND = 10
 """How many of the newest photos are requested in a smaller size at the end."""
+_STOPPED = 0.2
+"""The share of servers that are stopped with SIGTERM."""
 STOP_SECONDS = 25
 """Heroku kills after 30."""
 SECRET_KEY = "a-crash-test-has-no-secrets-a-crash-test"
@@ -92,6 +96,7 @@ class Trial:
             with self._serving(port, workers=2):
                 time.sleep(random.Random(self.seed).uniform(0, 1))  # noqa: S311 - some last uploads, all with a response
         with self._serving(port, workers=1) as server:
+            self._check_unfinished(server, result)
             self._sweep_twice(result)
             self._compare(server, result)
         result.faults += result.record.faults
@@ -122,8 +127,13 @@ class Trial:
                     _kill_one_worker(server, chance)
                     result.kills["one of two workers"] += 1
                 time.sleep(chance.uniform(0.05, 2))
-                server.kill()
-                result.kills[f"the server with {_workers(workers)}"] += 1
+                if chance.random() < _STOPPED:
+                    server.terminate()
+                    server.wait()
+                    result.kills["SIGTERM instead"] += 1
+                else:
+                    server.kill()
+                    result.kills[f"the server with {_workers(workers)}"] += 1
             progress(result)
 
     @contextmanager
@@ -134,6 +144,19 @@ class Trial:
             if server.process.poll() is None:
                 server.terminate()
                 server.wait()
+
+    def _check_unfinished(self, server: ServerProcess, result: Result) -> None:
+        """Check that the uploads that are not complete can be continued; then let them expire."""
+        with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client:
+            for upload in result.record.unfinished:
+                upload.client, upload.send = client, lambda send: send()
+                try:
+                    if not eventually(lambda upload=upload: upload.offset() is not None):  # type: ignore[misc]
+                        result.faults.append(f"{upload.label} cannot be continued")
+                except Lost as loss:
+                    result.faults.append(str(loss))
+        with backstage_of(self.stack) as backstage:
+            backstage.sql("UPDATE staged_upload SET expires_at = now() - interval '1 day'")
 
     def _sweep_twice(self, result: Result) -> None:
         code, result.first_sweep = self._sweep("--fix")
@@ -174,8 +197,8 @@ class Trial:
                 result.faults.append("multipart uploads are left")
         renditions = {key for key in objects if rendition_size(key) is not None}
         result.objects, result.rows, result.renditions = len(objects), len(rows), len(renditions)
-        if [key for key in objects if key not in renditions] != sorted(row["key"] for row in rows):
-            result.faults.append("photos and rows differ")
+        if differing := (set(objects) - renditions) ^ {row["key"] for row in rows}:
+            result.faults.append(f"photos and rows differ: {sorted(differing)[:10]}")
         if renditions != recorded_renditions(rows):
             result.faults.append("the renditions that exist are not those that rows mention")
         labels = Counter(row["label"] for row in rows)
@@ -262,6 +285,8 @@ def table(result: Result) -> str:
         *((f"killed: {what}", number) for what, number in sorted(result.kills.items())),
         *((f"responses: {status}", number) for status, number in sorted(record.statuses.items())),
         ("uploads with an idempotency key", len(record.labels_with_key)),
+        ("uploads by tus continued after a lost response", record.resumed),
+        ("uploads by tus not complete at the end, all can be continued", len(record.unfinished)),
         ("photos acknowledged, all fetched and compared", result.fetched),
         ("deleted, all gone", len(record.deleted)),
         ("deletion without a response: all whole or gone", len(record.perhaps_deleted)),

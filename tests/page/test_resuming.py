@@ -128,9 +128,7 @@ async def test_when_only_the_recipe_was_lost(page: Page, proxy: ServiceProxy, se
     await expect(page.get_by_role("button", name="Delete: pancakes")).to_be_visible()
 
 
-async def test_a_removed_one_leaves_nothing(
-    page: Page, proxy: ServiceProxy, backstage: Backstage, file: Path
-) -> None:
+async def test_a_removed_one_leaves_nothing(page: Page, proxy: ServiceProxy, backstage: Backstage, file: Path) -> None:
     await page.goto(proxy.url)
     proxy.script.follow(broken(fault=Fault.HELD))
     await send(page, file)
@@ -144,9 +142,7 @@ async def test_a_removed_one_leaves_nothing(
     assert await remembered(page) == []
 
 
-async def test_a_photo_that_was_chosen_twice_makes_two_recipes(
-    page: Page, service: Service, file: Path
-) -> None:
+async def test_a_photo_that_was_chosen_twice_makes_two_recipes(page: Page, service: Service, file: Path) -> None:
     await page.goto(service.url)
     await page.get_by_label("Choose a photo").set_input_files(file)
     await page.get_by_label("Choose a photo").set_input_files(file)
