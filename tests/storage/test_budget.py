@@ -189,6 +189,17 @@ async def test_the_upload_that_began_first_has_priority() -> None:
         assert not second.done()
 
 
+async def test_a_later_lease_of_an_upload_keeps_its_turn() -> None:
+    budget = BufferBudget(total=2 * PART, part_size=PART)
+    began = budget.lease()
+    first = await holding(budget)
+    async with asking(budget.lease()) as other, asking(budget.lease(turn=began.turn)) as continued:
+        first.close()
+        await turns()
+        assert continued.done()
+        assert not other.done()
+
+
 async def test_a_cancelled_wait_acquires_nothing() -> None:
     budget = BufferBudget(total=2 * PART, part_size=PART)
     holder = await holding(budget)

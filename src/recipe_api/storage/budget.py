@@ -93,6 +93,7 @@ class BufferBudget:
         read_ahead: ReadAhead | None = None,
         clients: Sequence[str] = (),
         arrival: Arrival | None = None,
+        turn: int | None = None,
     ) -> "Lease":
         """Return a lease without memory yet; the caller must close it.
 
@@ -101,9 +102,11 @@ class BufferBudget:
             read_ahead: Reads the bytes of the upload into this memory: each grant allows more, and `close` stops it.
             clients: Those whose share the memory counts towards.
             arrival: Of the upload's bytes; if None, the upload is never given up.
+            turn: That of an earlier lease of the same upload, which thus keeps its place among those that wait.
         """
-        self._leases += 1
-        return Lease(self, turn=self._leases, at_most=at_most, read_ahead=read_ahead, clients=clients, arrival=arrival)
+        if turn is None:
+            turn = self._leases = self._leases + 1
+        return Lease(self, turn=turn, at_most=at_most, read_ahead=read_ahead, clients=clients, arrival=arrival)
 
     async def acquire(self, lease: "Lease", size: int, *, until: float | None = None) -> None:
         """Acquire `size` bytes as soon as they are free and no earlier upload of the same class waits for any.

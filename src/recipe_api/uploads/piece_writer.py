@@ -8,8 +8,8 @@ at most three pieces are lost with a process that is killed.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID
 
 from recipe_api.database.models import StagedUpload
@@ -28,6 +28,12 @@ MAX_PIECES = 1000
 _ATTRIBUTES = Attributes(
     content_type="application/octet-stream", content_disposition="attachment", cache_control="no-store"
 )
+
+
+class OpenLease(Protocol):
+    """Returns a lease of memory for a piece of at most a size, and for a turn as `BufferBudget.lease` has it."""
+
+    def __call__(self, at_most: int | None, *, turn: int | None) -> Lease: ...
 
 
 @dataclass(slots=True)
@@ -49,7 +55,7 @@ class PieceWriter:
         appends: Records the pieces.
         store: The bucket.
         undo: Runs cleanup to its end.
-        lease: Returns the memory for a piece of at most this size.
+        lease: Returns the memory for a piece.
         piece_size: The size of a piece, in bytes; at most that of a part.
         size: How many bytes will be appended, if known.
     """
@@ -62,7 +68,7 @@ class PieceWriter:
         appends: StagedAppends,
         store: ObjectStore,
         undo: Undo,
-        lease: Callable[[int | None], Lease],
+        lease: OpenLease,
         piece_size: int,
         size: int | None,
     ) -> None:
@@ -71,7 +77,8 @@ class PieceWriter:
         self._appends = appends
         self._store = store
         self._undo = undo
-        self._lease = lease
+        self._open_lease = lease
+        self._turn: int | None = None
         self._piece_size = piece_size
         self._left = size
         self._begun = len(upload.piece_sizes or ())
@@ -125,11 +132,13 @@ class PieceWriter:
         self._begun += 1
         capacity = self._piece_size if self._left is None else min(self._left, self._piece_size)
         key = piece_key(self._upload.stem, self._begun, claim=self._claim)
+        lease = self._open_lease(None if self._left is None else capacity, turn=self._turn)
+        self._turn = lease.turn
         writer = ObjectWriter(
             self._store,
             key,
             _ATTRIBUTES,
-            lease=self._lease(None if self._left is None else capacity),
+            lease=lease,
             undo=self._undo,
             part_size=self._piece_size,
             parts_in_flight=1,

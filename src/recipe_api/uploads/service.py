@@ -108,13 +108,16 @@ class Uploads:
         """
         return self._admission.slot(client)
 
-    def lease(self, client: ClientContext, at_most: int | None, *, read_ahead: ReadAhead | None) -> Lease:
+    def lease(
+        self, client: ClientContext, at_most: int | None, *, read_ahead: ReadAhead | None, turn: int | None = None
+    ) -> Lease:
         """Return a lease of upload memory, which counts towards the share of its client; see `BufferBudget.lease`."""
         return self._budget.lease(
             at_most=at_most,
             read_ahead=read_ahead,
             clients=client.identities if self.policy.max_uploads_per_client < self.policy.max_uploads else (),
             arrival=client.arrival,
+            turn=turn,
         )
 
     async def get(self, recipe_id: UUID) -> Recipe:
