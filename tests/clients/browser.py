@@ -70,6 +70,7 @@ async def _choose_in_filepond(page: Page, task: Task) -> None:
 PAGES = (
     PageClient(name="plain HTML form", example="form.html", use=_fill_in_form, label=LABEL),
     PageClient(name="Uppy XHR upload", example="uppy.html", use=_choose_in_uppy, package="uppy"),
+    PageClient(name="Uppy Tus", example="uppy-tus.html", use=_choose_in_uppy, package="uppy"),
     PageClient(name="Uppy S3", example="uppy-s3.html", use=_choose_in_uppy, package="uppy"),
     PageClient(name="Uppy 5 S3", example="uppy-5-s3.html", use=_choose_in_uppy, package="uppy-5"),
     PageClient(name="Dropzone", example="dropzone.html", use=_choose_in_dropzone, package="dropzone"),

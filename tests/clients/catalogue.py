@@ -168,6 +168,13 @@ PROGRAMS = (
         keeps_name=False,
     ),
     Client(
+        name="tus-js-client",
+        example="tus.mjs",
+        command=("node", "tus.mjs"),
+        needs=(NODE, npm_package("tus-js-client")),
+        version=_node_version("tus-js-client"),
+    ),
+    Client(
         name="Java HttpClient",
         example="HttpClientUpload.java",
         command=("java", "HttpClientUpload.java"),
