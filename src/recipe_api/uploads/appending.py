@@ -204,8 +204,10 @@ class Appending:
                     body.interrupt(UploadLocked("Another request has continued or deleted this upload."))
 
     async def _release(self, upload_id: str, claim: UUID) -> None:
-        with suppress(DatabaseUnavailable):  # already logged; the claim expires by itself
-            await self._appends.release(upload_id, claim)
+        for _ in range(2):  # a lost connection is replaced by the next use
+            with suppress(DatabaseUnavailable):  # already logged; the claim expires by itself
+                await self._appends.release(upload_id, claim)
+                return
 
     async def _check(self, request: Append, held: _Held, body: AppendedBody) -> int:
         """Check that the body fits the upload, and return how many bytes the upload lacks."""

@@ -176,7 +176,10 @@ async def _complete(
     if recipe_id is None:
         if not appended.is_whole or upload.label is None:
             return {}
-        created = await services.staging.complete(upload.id, label=None, client=client, until=until)
+        try:
+            created = await services.staging.complete(upload.id, label=None, client=client, until=until)
+        except errors.UploadInProgress as error:  # as tus has it
+            raise errors.UploadLocked(error.detail) from error
         services.renditions.offer(created.recipe)
         recipe_id = created.recipe.id
     return {"Content-Location": address(request.scope, f"/recipe/{recipe_id}")}

@@ -8,7 +8,6 @@ from recipe_api.web.tus_headers import BODY_TYPE, VERSION
 
 _UPLOAD = (errors.UploadNotFound, errors.UploadExpired, errors.UnsupportedTusVersion, errors.UploadLocked)
 _COMPLETION = (
-    errors.UploadInProgress,
     errors.FileTooLarge,
     errors.UnsupportedFile,
     errors.PhotoMalformed,
