@@ -5,17 +5,13 @@ exists. A photo of unknown size that a client writes to the object store is a si
 service has received have any size, and the row of the upload records them.
 """
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 
 from recipe_api.database.deletions import ObjectRef
 from recipe_api.database.models import NewStagedUpload, StagedUpload
-from recipe_api.errors import UploadIncomplete
-from recipe_api.multipart.file import EMPTY
 from recipe_api.storage.addresses import object_url
 from recipe_api.storage.keys import piece_key
-from recipe_api.storage.protocol import Inventory, ObjectStore
+from recipe_api.storage.protocol import Inventory
 from recipe_api.units import MIB
 from recipe_api.uploads.current_bucket import CurrentBucket
 
@@ -94,26 +90,3 @@ async def arrived(inventory: Inventory, upload: StagedUpload) -> set[int]:
         if sizes.get(listed.key) == listed.size
     }
     return {piece.number for piece in pieces_of(upload) if piece.key in found}
-
-
-async def read_pieces(store: ObjectStore, pieces: Sequence[Piece]) -> AsyncGenerator[memoryview]:
-    """Yield the bytes of all pieces in order, and then empty views.
-
-    A client may replace a piece at any time. The pipeline stores only the bytes that are yielded here, and their total
-    size is the announced one.
-
-    Raises:
-        UploadIncomplete: A piece was replaced by one of another size.
-    """
-    for piece in pieces:
-        left = piece.size
-        async with aclosing(store.read(piece.key)) as chunks:
-            async for chunk in chunks:
-                left -= len(chunk)
-                if left < 0:
-                    break
-                yield memoryview(chunk)
-        if left:
-            raise UploadIncomplete(f"Piece {piece.number} no longer has {piece.size} bytes. Send it again.")
-    while True:  # a reader may read again after the end
-        yield EMPTY

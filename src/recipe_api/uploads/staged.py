@@ -37,6 +37,7 @@ from recipe_api.units import size_in_words
 from recipe_api.uploads.admission import ClientContext
 from recipe_api.uploads.deletions import Deletions
 from recipe_api.uploads.idempotency import UploadKey
+from recipe_api.uploads.piece_reader import read_pieces
 from recipe_api.uploads.pieces import (
     PIECE_BYTES,
     URL_SECONDS,
@@ -45,7 +46,6 @@ from recipe_api.uploads.pieces import (
     is_of_unknown_size,
     piece_refs,
     pieces_of,
-    read_pieces,
     single_piece,
 )
 from recipe_api.uploads.service import Created, Uploads
