@@ -23,6 +23,7 @@ from tests.support.recipes import assert_stored
 from tests.support.service import API_TOKEN, NO_TLS, Service
 from tests.support.sweeping import swept
 from tests.support.traces import Backstage, eventually
+from tests.support.tus import create
 from tests.support.wire import request
 
 PHOTO = jpeg(500)
@@ -472,6 +473,14 @@ class TestTheSweep:
         assert swept(service.settings) == {"expired": 1}
         assert backstage.nothing_is_left()
         assert swept(service.settings) == {}
+
+    def test_deletes_an_expired_upload_of_which_no_byte_arrived(self, service: Service, backstage: Backstage) -> None:
+        with service.client() as client:
+            create(client, len(PHOTO))
+        let_urls_expire(backstage)
+
+        assert swept(service.settings) == {"expired": 1}
+        assert backstage.sql("SELECT FROM staged_upload") == []
 
     def test_deletes_pieces_without_an_upload(self, service: Service, backstage: Backstage) -> None:
         with service.client() as client:

@@ -377,7 +377,7 @@ def test_a_request_renews_its_claim_while_it_works(
 class Unreliable:
     """Keys in a database that fails every other renewal."""
 
-    kept_seconds = 60.0
+    compares_uploads = True
 
     def __init__(self) -> None:
         self.renewals = 0

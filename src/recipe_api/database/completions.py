@@ -57,6 +57,8 @@ class Completions:
     The ids of uploads are unique, so the scope of a claim is not used.
     """
 
+    compares_uploads = False  # an id belongs to one upload
+
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 

@@ -125,9 +125,11 @@ async def request_deletion(opened: AsyncSession, refs: Sequence[ObjectRef], *, w
 
     Args:
         opened: The session of the transaction.
-        refs: The objects.
+        refs: The objects; there may be none.
         writable_seconds: How long clients may still write the objects. Until then, no process attempts to delete them.
     """
+    if not refs:
+        return
     requested_at = func.now() + text(f"interval '{writable_seconds:g} seconds'")
     wait = text(f"interval '{0 if writable_seconds else FIRST_WAIT_SECONDS:d} seconds'")
     values = [

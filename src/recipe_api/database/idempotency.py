@@ -91,6 +91,8 @@ class IdempotencyKeys:
         kept_seconds: How long a finished key is kept, in seconds.
     """
 
+    compares_uploads = True
+
     def __init__(self, engine: AsyncEngine, *, kept_seconds: float) -> None:
         self._engine = engine
         self._kept_seconds = kept_seconds

@@ -66,6 +66,9 @@ class Claims(Protocol):
     Every method may raise `DatabaseUnavailable`.
     """
 
+    compares_uploads: bool
+    """Whether a key may come with another upload than the first one, which its fingerprint reveals."""
+
     async def claim(self, scope: str, key: str) -> Claim | Done:
         """Claim a key, or return its result if it is finished.
 
@@ -89,11 +92,17 @@ class Attempt:
     def __init__(self, claims: Claims, claim: Claim) -> None:
         self._claims = claims
         self._claim = claim
-        self.fingerprint = Fingerprint()
+        self._fingerprint = Fingerprint() if claims.compares_uploads else None
+
+    def update(self, data: memoryview) -> None:
+        """Add a chunk of the photo to the fingerprint."""
+        if self._fingerprint:
+            self._fingerprint.update(data)
 
     def finished(self, label: str) -> Finishing:
         """Return what finishes the key, to be written together with the row."""
-        return self._claims.finished(self._claim, self.fingerprint.digest(label))
+        fingerprint = self._fingerprint.digest(label) if self._fingerprint else b""
+        return self._claims.finished(self._claim, fingerprint)
 
 
 @asynccontextmanager

@@ -175,7 +175,7 @@ class Uploads:
             with stream_of(draft.kind, self.policy.photo_metadata) as stream:
                 while chunk := await photo.read_view():
                     if begun:
-                        begun.fingerprint.update(chunk)
+                        begun.update(chunk)
                     for piece in stream.feed(chunk):
                         await writer.write(piece, until=source.deadline)
                 for piece in stream.close():
