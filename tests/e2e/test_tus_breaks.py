@@ -88,6 +88,16 @@ class TestABrokenConnection:
             assert continued(client, path, offset_of(client, path)) == 204
             assert_stored(complete(client, path).json(), PHOTO, backstage)
 
+    def test_or_one_on_which_nothing_arrives_any_more_keeps_what_did(
+        self, start_service: Callable[..., Service], http_protocol: str
+    ) -> None:
+        service = start_service(HTTP_PROTOCOL=http_protocol, BODY_IDLE_SECONDS="0.5")
+        with service.client() as client, service.connect() as wire:
+            path = create(client, len(PHOTO))
+            begun(wire, path, sent=300)
+            assert wire.read().status == 408
+            assert offset_of(client, path) == 300
+
 
 class TestADeadConnection:
     """Its client is gone, but the service has not noticed."""

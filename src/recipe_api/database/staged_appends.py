@@ -24,8 +24,12 @@ with it the bytes that it has not recorded yet."""
 _NOW = text("now()")
 _UNTIL = text(f"now() + interval '{CLAIM_SECONDS:d} seconds'")
 _IS_OPEN = "id = :id AND ended_at IS NULL AND recipe_id IS NULL"
+_IS_CLAIMED = text(f"SELECT 1 FROM staged_upload WHERE {_IS_OPEN} AND claimed_until > now()")  # noqa: S608 - contains no input
 _REQUEST_RELEASE = text(
-    f"UPDATE staged_upload SET release_requested_at = now() WHERE {_IS_OPEN} AND claimed_until > now()"  # noqa: S608 - contains no input
+    f"""
+    UPDATE staged_upload SET release_requested_at = now()
+    WHERE {_IS_OPEN} AND claimed_until > now() AND release_requested_at IS NULL
+    """  # noqa: S608 - contains no input
 )
 _RENEW = text(
     f"""
@@ -95,9 +99,12 @@ class StagedAppends:
     async def is_claimed(self, upload_id: str) -> bool:
         """Return whether an upload is claimed, and if so, ask the holder to release it."""
         async with session(self._engine) as opened:
-            requested = await (await opened.connection()).execute(_REQUEST_RELEASE, {"id": upload_id})
-            await opened.commit()
-        return requested.rowcount > 0
+            connection = await opened.connection()
+            is_claimed = await connection.scalar(_IS_CLAIMED, {"id": upload_id}) is not None
+            if is_claimed:
+                await connection.execute(_REQUEST_RELEASE, {"id": upload_id})
+                await opened.commit()
+        return is_claimed
 
     async def renew(self, upload_id: str, claim: UUID) -> Renewal:
         """Extend a claim by `CLAIM_SECONDS` from now."""

@@ -41,7 +41,7 @@ RENEW_SECONDS = 2
 """How often a request renews its claim, and checks whether it has to release it."""
 WAIT_SECONDS = 10
 """How long a request waits until another one releases the upload."""
-POLL_SECONDS = 0.25
+POLL_SECONDS = 0.5
 KEEP_SECONDS = 10
 """How long storing what has arrived may take when a request ends early."""
 
@@ -129,17 +129,19 @@ class Appending:
         self._undo = undo
         self._max_bytes = max_bytes
 
-    async def state(self, upload_id: str) -> Appended:
+    async def state(self, upload_id: str, *, client: ClientContext) -> Appended:
         """Return an upload when nobody appends to it any more, or one from which a recipe was made.
 
         Raises:
             UploadNotFound: No upload has this id.
             UploadExpired: It has expired.
             UploadLocked: Another request appends to it and has not released it in time.
+            TooManyRequests, ServiceFull: Too many requests are in progress.
         """
         deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
-        while await self._appends.is_claimed(upload_id):
-            await _wait_for_release(deadline)
+        with self._uploads.slot(client):
+            while await self._appends.is_claimed(upload_id):
+                await _wait_for_release(deadline)
         try:
             upload = await self._staging.find(upload_id)
         except UploadNotFound:

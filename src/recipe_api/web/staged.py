@@ -67,6 +67,9 @@ async def begin_upload(request: Request, services: AppServices, caller: ApiCalle
 
     PUT the pieces directly to the object store, in any order. They are not public. When all have arrived, complete the
     upload with `POST /recipe`.
+
+    With `Tus-Resumable: 1.0.0`, this creates an upload by tus instead: the client declares `Upload-Length` or
+    `Upload-Defer-Length`, and appends the bytes with `PATCH`.
     """
     announcement = await read_json(request, UploadAnnouncement, timeouts=services.body_timeouts)
     state = await services.staging.begin(

@@ -98,13 +98,13 @@ async def get_offset(upload_id: UploadId, request: Request, services: AppService
     If all bytes have arrived and the upload has a label, but no recipe has been made yet, this makes it: clients take
     an upload that is whole for a success.
     """
-    appended = await services.appending.state(upload_id)
+    client = ClientContext(identities=holders(request.scope, token=None))
+    appended = await services.appending.state(upload_id, client=client)
     upload = appended.upload
     headers = tus_headers.state_headers(appended)
     headers |= {"Upload-Defer-Length": "1"} if upload.size is None else {"Upload-Length": str(upload.size)}
     if upload.upload_metadata is not None:
         headers["Upload-Metadata"] = upload.upload_metadata
-    client = ClientContext(identities=holders(request.scope, token=None))
     headers |= await _complete(request, services, appended, client=client)
     return Response(headers={**PRIVATE, **headers})
 
