@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
+import botocore.httpsession
 import botocore.session
 import pytest
 
@@ -86,6 +87,19 @@ def parsed_once() -> Iterator[None]:
     """Let all of botocore's sessions share its parsed data files, since each client that a test opens has its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(botocore.session, "create_loader", cache(botocore.session.create_loader))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let TLS trust a single authority by default, that of no server.
+
+    Each client of a store makes several contexts, and reading the usual 140 certificates for each takes 20 ms.
+    """
+    bundle = str(Authority(tmp_path_factory.mktemp("trusted"), name="nobody's authority").bundle)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", bundle)
+        patch.setattr(botocore.httpsession, "where", lambda: bundle)
         yield
 
 

@@ -14,10 +14,10 @@ from cryptography.x509.oid import NameOID
 class Authority:
     """An authority whose certificate and server certificates are files in `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, name: str = "an authority of the tests") -> None:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = _named("an authority of the tests")
+        self._name = _named(name)
         builder = _certificate(self._name, self._name, self._key.public_key())
         certificate = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         self.bundle = folder / "authority.pem"

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from tests.support.service import HOST
+from tests.support.service import HOST, NO_TLS
 from tests.support.traces import eventually
 
 _READY_SECONDS = 60
@@ -58,7 +58,7 @@ class ServerProcess:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/healthz", timeout=5, trust_env=False).status_code == 200
+            return httpx.get(f"{self.url}/healthz", timeout=5, trust_env=False, verify=NO_TLS).status_code == 200
         except httpx.TransportError:
             return False
 
