@@ -271,8 +271,15 @@ sys.exit(main(["render"]))
 """
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
-@pytest.mark.parametrize("call", ["GetObject", "PutObject"])
+@pytest.mark.parametrize(
+    ("number", "code", "call"),
+    [
+        pytest.param(signal.SIGINT, 130, "GetObject", id="Ctrl-C, GetObject"),
+        pytest.param(signal.SIGTERM, 143, "PutObject", id="SIGTERM, PutObject"),
+        pytest.param(signal.SIGINT, 130, "PutObject", id="Ctrl-C, PutObject", marks=pytest.mark.exhaustive),
+        pytest.param(signal.SIGTERM, 143, "GetObject", id="SIGTERM, GetObject", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_a_signal_ends_the_child_and_releases_the_photo(
     stack: Stack,
     environment: dict[str, str],

@@ -163,7 +163,10 @@ def start_dyno(stack: Stack, database_url: str, tmp_path: Path) -> Iterator[Call
         yield start
 
 
-@pytest.mark.parametrize(("processes", "http_protocol"), [("1", "recipe_api"), ("2", "recipe_api"), ("2", "httptools")])
+@pytest.mark.parametrize(
+    ("processes", "http_protocol"),
+    [("1", "recipe_api"), pytest.param("2", "recipe_api", marks=pytest.mark.exhaustive), ("2", "httptools")],
+)
 def test_on_sigterm_a_dyno_finishes_the_upload_in_progress(
     start_dyno: Callable[..., Dyno], backstage: Backstage, processes: str, http_protocol: str
 ) -> None:
@@ -185,7 +188,7 @@ def test_on_sigterm_a_dyno_finishes_the_upload_in_progress(
     assert dyno.process.wait(30) in {0, -signal.SIGTERM}
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", [pytest.param("1", marks=pytest.mark.exhaustive), "2"])
 def test_every_log_line_of_a_dyno_is_json(
     start_dyno: Callable[..., Dyno], backstage: Backstage, processes: str
 ) -> None:

@@ -6,10 +6,10 @@ import pytest
 
 from tests.crash.trial import trial
 
-KILLS = 5
+KILLS = 3
 
 
-@pytest.mark.timeout(300)  # seconds: about eight starts of a server
+@pytest.mark.timeout(300)  # seconds: about six starts of a server
 def test_no_kill_loses_a_photo_or_leaves_something_that_the_sweep_does_not_find(tmp_path: Path) -> None:
     with trial(tmp_path, seed=1) as made:
         result = made.run(KILLS, progress=lambda _: None)

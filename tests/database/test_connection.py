@@ -54,6 +54,7 @@ class TestHosts:
 
         assert await value_of(connector(url), "SELECT 1") == 1
 
+    @pytest.mark.slow
     async def test_that_do_not_respond_leave_time_for_the_others(self, database_url: str, silent: str) -> None:
         url = uri(database_url, f"{silent},{{}}", sslmode="disable")
 

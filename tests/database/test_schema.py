@@ -21,6 +21,8 @@ from tests.support.problems import assert_problem
 from tests.support.service import running
 from tests.support.traces import Backstage
 
+pytestmark = pytest.mark.slow
+
 NAME = "schema_check"
 NEVER = "base"
 ROLE = "restricted_role"

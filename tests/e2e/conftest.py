@@ -1,8 +1,27 @@
 """Every test here that uses a service runs with each HTTP protocol, because the contract is the same."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.support.service import HTTP_PROTOCOLS
+
+_BEHIND_THE_PROTOCOL = {
+    "test_forms.py",
+    "test_idempotency.py",
+    "test_photos.py",
+    "test_renditions.py",
+    "test_staged.py",
+}
+"""What is tested here begins where a protocol has parsed the request, so the second one shows little more."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.name in _BEHIND_THE_PROTOCOL and item.path.parent == Path(__file__).parent:
+            callspec = getattr(item, "callspec", None)
+            if callspec and callspec.params.get("http_protocol") == HTTP_PROTOCOLS[1]:
+                item.add_marker(pytest.mark.exhaustive)
 
 
 @pytest.fixture(params=[HTTP_PROTOCOLS[0], pytest.param(HTTP_PROTOCOLS[1], marks=pytest.mark.slow)])

@@ -18,7 +18,7 @@ from tests.support.load import Load
 from tests.support.ports import free_port
 from tests.support.process import ServerProcess, serving
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]  # tests/server/test_stopping.py has its parts, one by one
 
 ROUNDS = 2
 
@@ -38,11 +38,7 @@ def start(stack: Stack, database_url: str, tmp_path: Path) -> Callable[[int], Ab
 
 
 @pytest.mark.timeout(600)  # six starts of two workers each, which compete with the load for the CPU
-@pytest.mark.parametrize(
-    "proxy",
-    # The stricter one always: nginx avoids for a while an instance that has refused a connection.
-    [pytest.param(nginx, id="nginx"), pytest.param(haproxy, id="HAProxy", marks=pytest.mark.exhaustive)],
-)
+@pytest.mark.parametrize("proxy", [pytest.param(nginx, id="nginx"), pytest.param(haproxy, id="HAProxy")])
 @pytest.mark.usefixtures("backstage")
 def test_loses_no_request(
     start: Callable[[int], AbstractContextManager[ServerProcess]], proxy: ModuleType, tmp_path: Path

@@ -186,7 +186,14 @@ def test_a_rendering_makes_exactly_these_calls(studio: Studio) -> None:
     [pytest.param(fault, marks=[pytest.mark.exhaustive] if fault in STALLED else []) for fault in OF_STATEMENTS],
     ids=str,
 )
-@pytest.mark.parametrize("position", positions(STATEMENTS), ids=str)
+@pytest.mark.parametrize(
+    "position",
+    [
+        pytest.param(position, marks=[pytest.mark.exhaustive] if position.call in {*_CHECK, "READ"} else [])
+        for position in positions(STATEMENTS)
+    ],
+    ids=str,
+)
 def test_a_failed_statement_does_not_count_as_an_attempt(studio: Studio, position: Position, fault: Fault) -> None:
     recipe_id = studio.uploaded()
     plan = Plan(call=position.call, nth=position.nth, fault=fault)
@@ -219,7 +226,14 @@ def test_a_lasting_database_outage_costs_at_most_one_attempt(studio: Studio, pos
 
 
 @pytest.mark.parametrize("fault", [*OF_CALLS, Fault.CONFLICT], ids=str)
-@pytest.mark.parametrize("position", positions(CALLS), ids=str)
+@pytest.mark.parametrize(
+    "position",
+    [
+        pytest.param(position, marks=[] if position.nth == 1 else [pytest.mark.exhaustive])
+        for position in positions(CALLS)
+    ],
+    ids=str,
+)
 def test_a_failed_call_to_the_store_does_not_count_as_an_attempt(
     studio: Studio, position: Position, fault: Fault
 ) -> None:

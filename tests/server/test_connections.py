@@ -20,6 +20,8 @@ from tests.support.service import HOST, Service, running
 from tests.support.traces import eventually
 from tests.support.wire import Wire, request
 
+pytestmark = pytest.mark.slow
+
 LARGE = "/swagger-ui/swagger-ui-bundle.js"
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
 

@@ -30,7 +30,16 @@ UPLOAD = request("/recipe", recipe_form(jpeg(50_000)), HEADER)
 READINESS = request("/readyz", method="GET")
 
 Start = Callable[[int], AbstractContextManager[ServerProcess]]
-either = pytest.mark.parametrize("workers", [1, 2], ids=["one process", "two workers"])
+either = pytest.mark.parametrize(
+    "workers",
+    [pytest.param(1, id="one process"), pytest.param(2, id="two workers", marks=pytest.mark.exhaustive)],
+)
+"""Two workers take three times as long to start, and each of them stops in the same way."""
+with_several = pytest.mark.parametrize(
+    "workers",
+    [pytest.param(1, id="one process", marks=pytest.mark.exhaustive), pytest.param(2, id="two workers")],
+)
+"""For what depends on the supervisor."""
 
 
 @pytest.fixture
@@ -125,7 +134,7 @@ def test_the_response_to_an_upload_in_progress_closes_the_connection(start: Star
         server.wait()
 
 
-@either
+@with_several
 def test_a_pending_connection_is_served(start: Start, workers: int) -> None:
     """The processes are suspended, so that they cannot accept the connection before the signal."""
     with start(workers) as server, ExitStack() as opened:
@@ -168,7 +177,7 @@ def test_sighup_does_not_end_a_single_process(start: Start) -> None:
             pass
 
 
-@either
+@with_several
 def test_an_upload_finishes_after_the_terminal_was_closed(
     environment: Mapping[str, str], workers: int, backstage: Backstage
 ) -> None:

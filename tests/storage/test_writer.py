@@ -140,6 +140,7 @@ async def writing(
 @example(sizes=[PART - 1, 1, PART, PART + 1])
 @example(sizes=[5 * PART])
 @given(sizes=st.lists(st.integers(1, 3 * PART), max_size=8))
+@pytest.mark.slow
 async def test_an_object_of_any_size_arrives_complete(lenient: Seen, sizes: list[int]) -> None:
     await lenient.clear()
     gate = Gate(sdk_store(lenient.client, lenient.bucket))

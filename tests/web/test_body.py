@@ -130,6 +130,7 @@ def key_rows(backstage: Backstage) -> int:
     return len(backstage.sql("SELECT FROM idempotency_key"))
 
 
+@pytest.mark.slow
 def test_a_stalled_upload_releases_its_resources(start_service: Callable[..., Service], backstage: Backstage) -> None:
     # Room for two parts: a lease that came not back would block the next.
     service = start_service(BODY_IDLE_SECONDS="0.5", UPLOAD_BUFFER_BYTES=str(10 * MIB))

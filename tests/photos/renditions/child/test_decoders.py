@@ -10,6 +10,8 @@ from recipe_api.photos.renditions.child.decoders import open_photo
 from tests.photos.renditions.making import CONTENT_TYPES, coffee, encoded, oriented
 from tests.support.samples import sample
 
+pytestmark = pytest.mark.slow
+
 LARGE = (4000, 3000)
 PIXELS = LARGE[0] * LARGE[1]
 

@@ -13,6 +13,8 @@ from tests.photos.renditions.making import CONTENT_TYPES, coffee, encoded, orien
 from tests.photos.renditions.profiles import SRGB
 from tests.photos.renditions.similarity import similarity
 
+pytestmark = pytest.mark.slow
+
 MIB = 1024 * 1024
 ALIKE = 0.92
 """Different quantizations of a photo are more similar than that. Ten more in all channels give 0.88, a turn 0.3."""
