@@ -297,9 +297,8 @@ def test_a_lock_that_cannot_be_opened_is_a_failed_attempt(
     studio: Studio, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     recipe_id = studio.uploaded()
-    with monkeypatch.context() as patch:
-        patch.setattr(studio.resources.renderer._slot, "_path", tmp_path / "no such folder" / "lock")
-        outcome = studio.render(recipe_id)
+    with on_another_machine(studio, monkeypatch, tmp_path / "no such folder") as lacking_a_folder:
+        outcome = lacking_a_folder.render(recipe_id)
 
     assert outcome is Outcome.FAILED
     assert studio.no_attempt_counts()
