@@ -26,8 +26,9 @@ _WAITING = 10
 PICTURE_SIDE = 200
 """The longest side of the photos that can be decoded, in pixels."""
 _DECODABLE = 0.45
-_EXPECTED = {200, 201, 204, 302, 404, 409, 423, 503}
-"""404: a photo that was deleted while somebody looked at it. 423: the server still writes what a client has lost."""
+_EXPECTED = {200, 201, 204, 302, 404, 409, 423, 429, 503}
+"""404: a photo that was deleted while somebody looked at it. 423: the server still writes what a client has lost. 429:
+the clients, which share an address, have too many requests that wait for that."""
 _PAUSE_SECONDS = 0.05
 """The pause after a refused connection, while the server is starting."""
 

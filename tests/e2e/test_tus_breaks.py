@@ -23,7 +23,7 @@ from tests.support.recipes import assert_stored
 from tests.support.service import HOST, Service, running
 from tests.support.sweeping import swept
 from tests.support.traces import Backstage, eventually
-from tests.support.tus import append, complete, create, offset_of, patch_request
+from tests.support.tus import TUS, append, complete, create, offset_of, patch_request
 from tests.support.wire import Wire
 
 PHOTO = jpeg(3 * PART_SIZE + 1000)
@@ -134,6 +134,20 @@ class TestADeadConnection:
 
         assert (response.status_code, offset) == (409, 300)
         assert_stored(recipe, PHOTO, backstage)
+
+    def test_does_not_make_a_client_with_too_many_uploads_start_over(
+        self, start_service: Callable[..., Service], backstage: Backstage
+    ) -> None:
+        """tus-js-client takes any other 4xx status of a HEAD for an upload that is gone."""
+        service = start_service(MAX_UPLOADS_PER_CLIENT="1")
+        with service.client() as client, service.connect() as dead:
+            path, other = create(client, len(PHOTO)), create(client, len(PHOTO))
+            begun(dead, path, sent=300)
+            assert eventually(lambda: is_claimed(backstage))
+            asked = client.head(path, headers=TUS)
+
+            assert (asked.status_code, asked.headers["Retry-After"]) == (423, "2")
+            assert offset_of(client, other) == 0
 
     def test_is_ended_by_a_deletion(self, service: Service, backstage: Backstage) -> None:
         with service.client() as client, service.connect() as dead:

@@ -22,7 +22,9 @@ from recipe_api.errors import (
     FileTooLarge,
     InvalidParameter,
     RecipeApiError,
+    ServiceFull,
     ServiceStopping,
+    TooManyRequests,
     UploadLocked,
     UploadNotFound,
     WrongOffset,
@@ -135,13 +137,11 @@ class Appending:
         Raises:
             UploadNotFound: No upload has this id.
             UploadExpired: It has expired.
-            UploadLocked: Another request appends to it and has not released it in time.
-            TooManyRequests, ServiceFull: Too many requests are in progress.
+            UploadLocked: Another request appends to it and has not released it in time, or too many requests are in
+                progress for this one to wait.
         """
-        deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
-        with self._uploads.slot(client):
-            while await self._appends.is_claimed(upload_id):
-                await _wait_for_release(deadline)
+        if await self._appends.is_claimed(upload_id):
+            await self._wait_while_claimed(upload_id, client)
         try:
             upload = await self._staging.find(upload_id)
         except UploadNotFound:
@@ -150,6 +150,15 @@ class Appending:
                 raise
             upload = completed
         return Appended(upload, _received(upload))
+
+    async def _wait_while_claimed(self, upload_id: str, client: ClientContext) -> None:
+        deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
+        try:
+            with self._uploads.slot(client):
+                while await self._appends.is_claimed(upload_id):
+                    await _wait_for_release(deadline)
+        except (TooManyRequests, ServiceFull) as error:  # at 429, tus-js-client would start over from the first byte
+            raise UploadLocked("Too many uploads are in progress. Try again in a moment.") from error
 
     async def append(self, request: Append, body: AppendedBody, *, client: ClientContext) -> Appended:
         """Append a body to an upload, and return the upload as it is then.
