@@ -85,7 +85,7 @@ CALLS = {
     "begin": ([], statements("LOCK OWNER", "COUNT UPLOADS", "OTHER", "ADD UPLOAD", "COMMIT")),
     "complete": (
         ["GetBucket", "GetObject", "PutObject", "DeleteObject"],
-        [*statements("CLAIM UPLOAD", "COMMIT"), *_LOOKUP, "ROW AND UPLOAD", *_END],
+        [*statements("CLAIM UPLOAD", "COMMIT"), "ROW AND UPLOAD", *_END],
     ),
     "delete": (["DeleteObject"], [*_LOOKUP, *_END]),
 }

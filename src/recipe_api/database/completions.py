@@ -10,23 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import TextClause, UpdateBase, func, or_, text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlmodel import col, update
 
 from recipe_api.database.idempotency import CLAIM_SECONDS, Claim, Done
 from recipe_api.database.models import StagedUpload
 from recipe_api.database.session import session, translate_commit_errors
 from recipe_api.errors import CommitInDoubt, UploadExpired, UploadInProgress, UploadNotFound
 
-_CLAIM = text(
-    """
-    UPDATE staged_upload
-    SET claim = :claim, claimed_until = now() + :lasts * interval '1 second', release_requested_at = NULL
-    WHERE id = :id AND recipe_id IS NULL AND ended_at IS NULL AND expires_at > now()
-        AND (claim IS NULL OR claim = :claim OR claimed_until < now())
-    RETURNING 1
-    """
-)
 _RENEW = text(
     """
     UPDATE staged_upload SET claimed_until = now() + :lasts * interval '1 second'
@@ -51,8 +43,8 @@ class Completed:
         return {"upload_id": self.claim.key, "upload_claim": self.claim.id}
 
 
-class Completions:
-    """The claims on staged uploads. Every method may raise `DatabaseUnavailable`.
+class Completion:
+    """The claim of one request on a staged upload. Every method may raise `DatabaseUnavailable`.
 
     The ids of uploads are unique, so the scope of a claim is not used.
     """
@@ -61,6 +53,8 @@ class Completions:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self.upload: StagedUpload | None = None
+        """The upload, once it was claimed."""
 
     async def claim(self, scope: str, key: str) -> Claim | Done:
         """Claim an upload, or return its result if it was completed.
@@ -78,13 +72,13 @@ class Completions:
 
     async def _try_claim(self, claim: Claim) -> Claim | Done:
         async with session(self._engine) as opened:
-            connection = await opened.connection()
-            if (await connection.execute(_CLAIM, _values(claim))).one_or_none() is not None:
+            self.upload = (await opened.exec(_claim(claim))).scalar_one_or_none()
+            if self.upload is not None:
                 with translate_commit_errors():
                     await opened.commit()
                 return claim
             upload = await opened.get(StagedUpload, claim.key)
-            now = await connection.scalar(_NOW)
+            now = await (await opened.connection()).scalar(_NOW)
         if upload is not None and upload.recipe_id is not None:
             return Done(b"", upload.recipe_id)
         check_is_open(upload, now=now)
@@ -106,6 +100,24 @@ class Completions:
         async with session(self._engine) as opened:
             await (await opened.connection()).execute(statement, _values(claim))
             await opened.commit()
+
+
+def _claim(claim: Claim) -> UpdateBase:
+    """Return the statement that claims an upload and returns its row."""
+    until = func.now() + text(f"interval '{CLAIM_SECONDS:g} seconds'")
+    is_open = (
+        col(StagedUpload.recipe_id).is_(None),
+        col(StagedUpload.ended_at).is_(None),
+        col(StagedUpload.expires_at) > func.now(),
+    )
+    is_free = or_(
+        col(StagedUpload.claim).is_(None),
+        col(StagedUpload.claim) == claim.id,
+        col(StagedUpload.claimed_until) < func.now(),
+    )
+    statement = update(StagedUpload).where(col(StagedUpload.id) == claim.key, *is_open, is_free)
+    statement = statement.values(claim=claim.id, claimed_until=until, release_requested_at=None)
+    return statement.returning(StagedUpload)
 
 
 def _values(claim: Claim) -> dict[str, str | UUID | int]:

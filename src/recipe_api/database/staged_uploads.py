@@ -16,7 +16,7 @@ from sqlalchemy import func, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col, delete, select, update
 
-from recipe_api.database.completions import Completions, check_is_open
+from recipe_api.database.completions import Completion, check_is_open
 from recipe_api.database.deletions import ObjectRef, request_deletion
 from recipe_api.database.models import NewStagedUpload, StagedUpload
 from recipe_api.database.session import session, translate_commit_errors
@@ -69,7 +69,6 @@ class StagedUploads:
 
     def __init__(self, engine: AsyncEngine, *, limits: StagingLimits) -> None:
         self._engine = engine
-        self.completions = Completions(engine)
         self._limits = limits
 
     async def add(self, new: NewStagedUpload) -> StagedUpload:
@@ -111,6 +110,10 @@ class StagedUploads:
                 f"The uploads of one client may have {size_in_words(self._limits.max_bytes)} in total. An upload "
                 f"counts until its URLs have expired, {self._limits.writable_seconds / 60:.0f} minutes after its end."
             )
+
+    def completion(self) -> Completion:
+        """Return the claim of a request that completes an upload."""
+        return Completion(self._engine)
 
     async def get(self, upload_id: str) -> StagedUpload:
         """Return an open upload.

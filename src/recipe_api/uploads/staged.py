@@ -18,6 +18,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
 
+from recipe_api.database.completions import Completion
 from recipe_api.database.models import NewStagedUpload, StagedUpload
 from recipe_api.database.staged_uploads import StagedUploads
 from recipe_api.errors import (
@@ -220,13 +221,13 @@ class Staging:
             RequestRefused: The photo or the label is invalid. If the photo is, the upload has been deleted.
         """
         upload_id = await self._id_of(upload)
-        open_upload = partial(self._open, upload_id)
+        completion = self._staged_uploads.completion()
+        open_upload = partial(self._open, completion)
         staged_source = StagedSource(open_upload, label=label, check_label=self._policy.check_label, deadline=until)
         async with aclosing(staged_source) as source:
             try:
                 key = UploadKey("", upload_id)
-                claims = self._staged_uploads.completions
-                created = await self._uploads.create(source, key=key, claims=claims, client=client)
+                created = await self._uploads.create(source, key=key, claims=completion, client=client)
             except _REJECTED_PHOTO:
                 await self._end_if_possible(upload_id)
                 raise
@@ -241,7 +242,9 @@ class Staging:
             UploadExpired: It has expired, or its pieces are in another bucket.
         """
         _check_id(upload_id)
-        upload = await self._staged_uploads.get(upload_id)
+        return self._checked_bucket(await self._staged_uploads.get(upload_id))
+
+    def _checked_bucket(self, upload: StagedUpload) -> StagedUpload:
         if upload.bucket not in {None, self._deletions.bucket.url}:
             raise UploadExpired("The service stores photos in another bucket now. Start a new upload.")
         return upload
@@ -253,8 +256,9 @@ class Staging:
         _check_id(upload)
         return upload
 
-    async def _open(self, upload_id: str) -> OpenedUpload:
-        upload = await self.find(upload_id)
+    async def _open(self, completion: Completion) -> OpenedUpload:
+        assert completion.upload is not None  # noqa: S101 - the pipeline claims an upload before it reads it
+        upload = self._checked_bucket(completion.upload)
         pieces = await self._single(upload) if is_of_unknown_size(upload) else await self._all(upload)
         self._check_size(sum(piece.size for piece in pieces))  # the limit may have been lowered since
         return OpenedUpload(upload, read_pieces(self._store, pieces))
