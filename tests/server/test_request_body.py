@@ -404,6 +404,32 @@ class TestEnd:
 
         assert types.count("http.disconnect") == 1
 
+    @pytest.mark.parametrize("size", [1, 1000, 300 * KIB])
+    @pytest.mark.parametrize("waits", [True, False], ids=["while the app waits", "before it asks"])
+    @on_both_loops
+    async def test_of_the_connection_loses_no_byte_that_has_arrived(self, *, size: int, waits: bool) -> None:
+        body = b""
+        ended, gone = asyncio.Event(), asyncio.Event()
+
+        async def app(scope: dict[str, Any], receive: Messages, _: Callable[..., Awaitable[None]]) -> None:
+            nonlocal body
+            read_ahead_of_server(scope).allow(100 * MIB)
+            if not waits:
+                await gone.wait()
+            while (message := await receive())["type"] == "http.request":
+                body += message["body"]
+            ended.set()
+
+        async with listening(app) as connect:
+            client = await connect()
+            await client.send(request("/", pattern(size), length=10 * MIB))
+            client.writer.close()
+            await client.writer.wait_closed()
+            gone.set()
+            await ended.wait()
+
+        assert body == pattern(size)
+
     @pytest.mark.parametrize("sizes", [[0], [1000], [300 * KIB], [5 * MIB], [1000, 0, 2000]])
     @pytest.mark.parametrize("allowed", [0, 100 * MIB])
     @on_both_loops
