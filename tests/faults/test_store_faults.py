@@ -34,6 +34,8 @@ FAULTS = [
 ]
 OF_LOOKING = [Fault.INTERNAL_ERROR, Fault.RESET, Fault.STALLED, Fault.RESPONSE_LOST, Fault.RESPONSE_STALLED]
 OF_UNDOING = [Fault.INTERNAL_ERROR, Fault.STALLED, Fault.RESPONSE_LOST]
+STALLS = {Fault.STALLED, Fault.RESPONSE_STALLED}
+"""These take several timeouts if they last, which `conftest` leaves to `--all` by their name."""
 OF_CONDITIONAL = [Fault.CONFLICT]
 OF_COMPLETE = [Fault.ERROR_IN_200, Fault.ERROR_IN_200_DONE]
 DONE = {
@@ -94,7 +96,7 @@ def test_an_upload_survives_a_transient_fault(faulty: Faulty, case: Case) -> Non
     assert_stored(response.json(), PHOTOS[case.size], faulty.backstage)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case} for ever" if case.fault in STALLS else str(case))
 def test_a_permanent_fault_leaves_nothing_unless_the_operation_was_performed(faulty: Faulty, case: Case) -> None:
     plan = Plan(call=case.call, fault=case.fault, forever=True)
     faulty.store.script.follow(plan)

@@ -12,6 +12,7 @@ from recipe_api.storage.bucket.reports import BucketSetupError, Outcome, Report
 from tests.support.amazon import REGION, Amazon, Refusal
 from tests.support.bucket import contents, s3_client, set_up
 from tests.support.scripted import serving
+from tests.support.service import NO_TLS
 from tests.support.web_server import NOT_S3_RESPONSES, saying_to_any, web_server
 
 ORIGIN = "https://app.example.com"
@@ -42,7 +43,7 @@ def unwell(reports: dict[str, Report]) -> dict[str, Outcome]:
 
 def anonymous(url: str, *, method: str = "GET", **headers: str) -> httpx.Response:
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
-    return httpx.request(method, url, headers=sent, timeout=10, trust_env=False)
+    return httpx.request(method, url, headers=sent, timeout=10, trust_env=False, verify=NO_TLS)
 
 
 class TestOnAmazon:
