@@ -165,7 +165,7 @@ class UploadInProgress(RequestRefused):
 
 
 class WrongOffset(RequestRefused):
-    """The tus upload does not end at this `Upload-Offset`. Continue where the response's `Upload-Offset` says."""
+    """The tus upload does not end at the `Upload-Offset` that was sent. Resume at the one in the response."""
 
     status = 409
     code = "wrong-offset"
@@ -178,11 +178,11 @@ class WrongOffset(RequestRefused):
 
 
 class UnsupportedTusVersion(RequestRefused):
-    """`Tus-Resumable` is missing or names another version of the tus protocol than 1.0.0."""
+    """`Tus-Resumable` is missing, or names a version of tus other than 1.0.0."""
 
     status = 412
     code = "unsupported-tus-version"
-    title = "Unsupported version of tus"
+    title = "Unsupported tus version"
 
 
 class BodyStalled(RequestRefused):
@@ -270,7 +270,7 @@ class NotJson(RequestRefused):
 
 
 class NotOffsetOctets(RequestRefused):
-    """The `Content-Type` of a request with bytes of a tus upload is not `application/offset+octet-stream`."""
+    """The body of a tus request has a `Content-Type` other than `application/offset+octet-stream`."""
 
     status = 415
     code = "not-offset-octets"
@@ -318,7 +318,7 @@ class IdempotencyKeyReused(RequestRefused):
 
 
 class UploadLocked(RequestRefused):
-    """Another request appends to this upload or completes it. Retry in a moment, and ask for the offset first."""
+    """Another request is appending to this upload or completing it. Wait a moment, then send `HEAD` for the offset."""
 
     status = 423
     code = "upload-locked"

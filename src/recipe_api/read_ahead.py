@@ -18,10 +18,10 @@ class ReadAhead(Protocol):
 
 
 class KeptReadAhead:
-    """A read-ahead that several leases of memory use one after another, none of which may stop it at its end.
+    """A read-ahead shared by consecutive leases of memory, none of which stops it.
 
     Args:
-        read_ahead: Of the request body, which must be stopped at the end of all leases.
+        read_ahead: The read-ahead of the request body. Stop it after the last lease.
     """
 
     def __init__(self, read_ahead: ReadAhead) -> None:
@@ -31,4 +31,4 @@ class KeptReadAhead:
         self._read_ahead.allow(size)
 
     def stop(self) -> None:
-        """Do nothing: the bytes that are unread belong to the next lease."""
+        """Do nothing: unread bytes belong to the next lease."""

@@ -1,4 +1,4 @@
-"""Claims on staged uploads: of the requests that append to an upload or complete it, one at a time may use it.
+"""Claims on staged uploads: one request at a time may append to an upload or complete it.
 
 The claims of completions work like those on idempotency keys: a claim lasts for a minute unless it is renewed, and the
 statement that inserts the recipe also marks the upload as completed, provided that the claim is still valid. An upload

@@ -103,7 +103,7 @@ class NewStagedUpload(SQLModel):
     Its shape depends on who writes the pieces:
 
     - The client writes announced pieces to the object store: `size` and `piece_size` are known.
-    - The client writes pieces of its own choice to the object store: `piece_size` is None, and `size` may be.
+    - The client writes a single piece of unknown size to the object store: `size` and `piece_size` are None.
     - The service writes what the client appends: `piece_sizes` and `piece_claims` record the pieces.
 
     In the first two shapes, the object store's listing shows which pieces have arrived.

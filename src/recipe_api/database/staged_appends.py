@@ -1,9 +1,9 @@
 """Claims on staged uploads that clients append to, and the record of the pieces that were received.
 
-One request at a time may append to an upload. Its claim lasts for `CLAIM_SECONDS` unless it is renewed, and takes no
-connection in between. Every record requires the claim, so that of two requests only the one that holds it can change
-the upload. A request that wants the claim asks its holder to release it, who sees that when renewing. All times are
-those of the database.
+One request at a time may append to an upload. Its claim lasts for `CLAIM_SECONDS` unless it is renewed, and holds no
+connection in between. Every UPDATE requires the claim, so only its holder can change the upload. A request that wants
+the claim asks the holder to release it; the holder sees this when it renews the claim. All times are those of the
+database.
 """
 
 from enum import StrEnum

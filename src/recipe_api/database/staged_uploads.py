@@ -1,7 +1,7 @@
 """The table of staged uploads: their owners, what was announced, and when they expire.
 
-Which pieces have arrived, it records for uploads that clients append to (`staged_appends`); for the others, the object
-store's listing shows that. Expiry uses the database's clock.
+For uploads that clients append to, it also records which pieces have arrived (`staged_appends`); for the others, the
+object store's listing shows that. Expiry uses the database's clock.
 
 The row of an upload that was completed, rejected or deleted stays until it would have expired. So the upload cannot
 become a second recipe, and it counts against its owner's limits as long as its presigned URLs are valid.
@@ -59,9 +59,9 @@ class StagingLimits:
     max_bytes: int
     """Maximum total size of the uploads of one owner whose pieces can still be written."""
     writable_seconds: float
-    """How long pieces can still be written after an upload has ended or expired, by means of its presigned URLs."""
+    """How long presigned URLs can still write pieces after their upload has ended or expired."""
     max_upload_bytes: int
-    """Maximum size of one upload, as which an upload of unknown size counts."""
+    """Maximum size of one upload. An upload of unknown size counts as this large."""
 
 
 class StagedUploads:
@@ -210,8 +210,8 @@ class StagedUploads:
     async def known_stems(self, stems: Sequence[str]) -> set[str]:
         """Return the stems of uploads that may have pieces.
 
-        When an upload has ended whose pieces the service writes, nobody writes any more. A piece that is left then was
-        never recorded, because its writer died. Clients may write pieces as long as their URLs are valid.
+        Clients may write pieces as long as their URLs are valid. If the service writes the pieces, an upload that has
+        ended gets no more of them. A piece that is left then was never recorded, because its writer died.
         """
         async with session(self._engine) as opened:
             return set((await (await opened.connection()).scalars(_KNOWN, {"stems": list(stems)})).all())

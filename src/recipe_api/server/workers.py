@@ -154,7 +154,7 @@ class Worker(multiprocess.Process):
         return alive
 
     def is_ready(self, timeout: float = 5) -> bool:
-        """Return whether the worker serves and says so within `timeout` seconds."""
+        """Return whether the worker confirms within `timeout` seconds that it serves."""
         ready: bool = super().is_ready(timeout)
         if ready:
             self._must_start_by = None  # this may have been the response that `start` asked for

@@ -102,7 +102,7 @@ class BufferBudget:
             read_ahead: Reads the bytes of the upload into this memory: each grant allows more, and `close` stops it.
             clients: Those whose share the memory counts towards.
             arrival: Of the upload's bytes; if None, the upload is never given up.
-            turn: That of an earlier lease of the same upload, which thus keeps its place among those that wait.
+            turn: That of an earlier lease of the same upload, which thus keeps its place in the queue.
         """
         if turn is None:
             turn = self._leases = self._leases + 1

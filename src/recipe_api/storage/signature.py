@@ -113,10 +113,10 @@ def presign(
 def sign_policy(
     conditions: Sequence[Any], *, region: str, credentials: Credentials, time: datetime, expires_seconds: int
 ) -> dict[str, str]:
-    """Return the fields of a form with which anyone can POST an object that fulfils these conditions.
+    """Return the fields of a form with which anyone can POST an object that meets these conditions.
 
     Args:
-        conditions: On the fields of the form and on the size of the object, as a POST policy has them.
+        conditions: On the fields of the form and on the size of the object, in the syntax of a POST policy.
         region: Where the bucket is.
         credentials: To sign with; if they are temporary, the policy expires with them at the latest.
         time: The current time, in UTC.

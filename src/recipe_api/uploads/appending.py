@@ -1,8 +1,8 @@
 """Appends bytes to staged uploads, as tus clients send them.
 
-A request claims the upload, renews its claim while it runs, and releases it at its end, however it ends. What has
-arrived by then is stored and recorded: when the client disconnects or is too slow, when the process is told to stop,
-and when another request asks for the claim. That is usually the same client, whose old connection is dead.
+Each request claims the upload, renews its claim while it runs, and releases it however it ends. What has arrived by
+then is stored and recorded, even if the client disconnects or is too slow, the process is told to stop, or another
+request asks for the claim. That other request usually comes from the same client, whose old connection is dead.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ from recipe_api.uploads.staged import Staging
 RENEW_SECONDS = 2
 """How often a request renews its claim, and checks whether it has to release it."""
 WAIT_SECONDS = 10
-"""How long a request waits until another one releases the upload."""
+"""How long a request waits for another one to release the upload."""
 POLL_SECONDS = 0.5
 KEEP_SECONDS = 10
 """How long storing what has arrived may take when a request ends early."""
@@ -72,7 +72,7 @@ class Append:
 
     upload_id: str
     offset: int
-    """Where the client believes the upload to end."""
+    """Where the upload ends, according to the client."""
     size: int | None
     """The size of the whole upload, if the client declares it with this request."""
 
@@ -132,13 +132,13 @@ class Appending:
         self._max_bytes = max_bytes
 
     async def state(self, upload_id: str, *, client: ClientContext) -> Appended:
-        """Return an upload when nobody appends to it any more, or one from which a recipe was made.
+        """Return an upload, even if a recipe was made from it, once no request appends to it or completes it.
 
         Raises:
             UploadNotFound: No upload has this id.
             UploadExpired: It has expired.
-            UploadLocked: Another request appends to it and has not released it in time, or too many requests are in
-                progress for this one to wait.
+            UploadLocked: Another request did not release it in time, or too many requests are in progress for this one
+                to wait.
         """
         if await self._appends.is_claimed(upload_id):
             await self._wait_while_claimed(upload_id, client)
@@ -161,16 +161,16 @@ class Appending:
             raise UploadLocked("Too many uploads are in progress. Try again in a moment.") from error
 
     async def append(self, request: Append, body: AppendedBody, *, client: ClientContext) -> Appended:
-        """Append a body to an upload, and return the upload as it is then.
+        """Append a body to an upload, and return the upload with its new offset.
 
         Raises:
             UploadNotFound: No upload has this id.
             UploadExpired: It has expired.
-            UploadLocked: Another request appends to it, or has asked for it.
-            WrongOffset: The upload ends elsewhere.
+            UploadLocked: Another request did not release it in time, or has taken it over.
+            WrongOffset: The upload does not end at the offset of the request.
             FileTooLarge, BodyTooLarge: The upload would be larger than declared, or than allowed.
-            TooManyPieces: It has as many pieces as it may have.
-            BodyStalled, ClientDisconnected, ServiceStopping: The body has ended early. What arrived of it is kept.
+            TooManyPieces: It already has the maximum number of pieces.
+            BodyStalled, ClientDisconnected, ServiceStopping: The body ended early. What arrived of it is kept.
             TooManyRequests, ServiceFull: Too many uploads are in progress.
         """
         with self._uploads.slot(client):
@@ -198,7 +198,7 @@ class Appending:
             with suppress(CommitInDoubt):  # the next attempt recognizes a claim that was committed
                 if upload := await self._appends.claim(upload_id, claim):
                     return upload
-            await self._staging.find(upload_id)  # raises if that is why
+            await self._staging.find(upload_id)  # raises if the upload does not exist or has ended
             await _wait_for_release(deadline)
 
     async def _watch(self, upload_id: str, claim: UUID, body: AppendedBody) -> None:
@@ -210,9 +210,9 @@ class Appending:
             with suppress(DatabaseUnavailable):  # already logged, and there is time to retry
                 renewal = await self._appends.renew(upload_id, claim)
                 if renewal is Renewal.RELEASE_REQUESTED:
-                    body.interrupt(UploadLocked("Another request continues this upload."))
+                    body.interrupt(UploadLocked("Another request is taking over this upload."))
                 elif renewal is Renewal.LOST:
-                    body.interrupt(UploadLocked("Another request has continued or deleted this upload."))
+                    body.interrupt(UploadLocked("Another request has taken over or deleted this upload."))
 
     async def _release(self, upload_id: str, claim: UUID) -> None:
         for _ in range(2):  # a lost connection is replaced by the next use
@@ -221,17 +221,17 @@ class Appending:
                 return
 
     async def _check(self, request: Append, held: _Held, body: AppendedBody) -> int:
-        """Check that the body fits the upload, and return how many bytes the upload lacks."""
+        """Check that the body fits the upload, and return how many bytes are left to send."""
         upload, received = held.upload, _received(held.upload)
         if request.offset != received:
-            raise WrongOffset(f"The upload ends at {received}. Continue there.", offset=received)
+            raise WrongOffset(f"The upload ends at {received}. Resume there.", offset=received)
         if request.size is not None and request.size != upload.size:
             if upload.size is not None:
-                raise InvalidParameter("Upload-Length: the upload has another one.", field="Upload-Length")
+                raise InvalidParameter("Upload-Length: another length was declared before.", field="Upload-Length")
             await self._declare_size(held, request.size, received=received)
         left = (self._max_bytes if upload.size is None else upload.size) - received
         if body.size is not None and body.size > left:
-            raise FileTooLarge(f"The upload lacks {left} bytes. Send no more than that.", field="Content-Length")
+            raise FileTooLarge(f"The upload has {left} bytes left. Send no more than that.", field="Content-Length")
         return left
 
     async def _declare_size(self, held: _Held, size: int, *, received: int) -> None:
@@ -276,10 +276,10 @@ def _received(upload: StagedUpload) -> int:
     """Return how many bytes of an upload have arrived.
 
     Raises:
-        UploadNotFound: Clients do not append to it.
+        UploadNotFound: Its client writes the pieces.
     """
     if upload.piece_sizes is None:
-        raise UploadNotFound("Nothing can be appended to this upload; its client sends pieces to the object store.")
+        raise UploadNotFound("This is not a tus upload. Send its pieces to the object store.")
     return sum(upload.piece_sizes)
 
 
@@ -293,5 +293,5 @@ async def _keep(pieces: PieceWriter) -> None:
 
 async def _wait_for_release(deadline: float) -> None:
     if asyncio.get_running_loop().time() >= deadline:
-        raise UploadLocked("Another request appends to this upload or completes it. Try again in a moment.")
+        raise UploadLocked("Another request is appending to this upload or completing it. Try again in a moment.")
     await asyncio.sleep(POLL_SECONDS)

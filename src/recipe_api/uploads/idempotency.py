@@ -61,13 +61,13 @@ def is_unguessable(key: str) -> bool:
 
 
 class Claims(Protocol):
-    """A table of what only one request at a time may work on: idempotency keys, or staged uploads.
+    """Claims on idempotency keys or on staged uploads, each of which only one request at a time may hold.
 
     Every method may raise `DatabaseUnavailable`.
     """
 
     compares_uploads: bool
-    """Whether a key may come with another upload than the first one, which its fingerprint reveals."""
+    """Whether a key may be reused for a different upload, which has a different fingerprint."""
 
     async def claim(self, scope: str, key: str) -> Claim | Done:
         """Claim a key, or return its result if it is finished.

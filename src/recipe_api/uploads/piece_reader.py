@@ -1,7 +1,7 @@
 """Reads the pieces of a staged upload in order.
 
-A large piece is read while it is used. Of small ones, several are read ahead: an upload may have a thousand of them,
-and the time until a store responds would add up to more than a completion may take.
+Large pieces are streamed. Small ones are read ahead, several at once: an upload may have a thousand of them, and read
+one by one, the store's latency would add up to more than a completion may take.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from recipe_api.uploads.pieces import Piece
 SMALL = 256 * KIB
 """The largest piece that is read ahead, in bytes."""
 PIECES_AHEAD = 8
-"""How many are read at once: 2 MiB in the worst case."""
+"""How many small pieces are read at once: 2 MiB in the worst case."""
 
 
 async def read_pieces(store: ObjectStore, pieces: Sequence[Piece]) -> AsyncGenerator[memoryview]:

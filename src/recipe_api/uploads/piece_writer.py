@@ -1,9 +1,9 @@
 """Writes the bytes that a client appends to a staged upload as pieces, and records them in order.
 
-A piece is an ordinary object of up to one part, so appending works as the parts of a form do: `PIECES_IN_FLIGHT` pieces
-are in transit while the next one fills, in memory of the same budget, and a slow store slows down the client. A piece
-is recorded when it and all pieces before it are stored. So what is recorded is always a beginning of the upload, and
-at most three pieces are lost with a process that is killed.
+A piece is an ordinary object, at most as large as a part, and pieces are written like the parts of a form:
+`PIECES_IN_FLIGHT` pieces are in transit while the next one fills, in memory from the same budget, and a slow store
+slows down the client. A piece is recorded once it and all pieces before it are stored. So the recorded pieces are
+always a prefix of the upload, and a process that is killed loses at most three pieces.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ _ATTRIBUTES = Attributes(
 
 
 class OpenLease(Protocol):
-    """Returns a lease of memory for a piece of at most a size, and for a turn as `BufferBudget.lease` has it."""
+    """Returns a lease of memory for a piece of at most this size; `turn` is that of `BufferBudget.lease`."""
 
     def __call__(self, at_most: int | None, *, turn: int | None) -> Lease: ...
 
@@ -94,7 +94,7 @@ class PieceWriter:
             StorageUnavailable: The store rejected a piece, or is too slow.
             ServiceFull: No memory became available.
             UploadLocked: Another request has claimed the upload.
-            TooManyPieces: The upload has as many pieces as it may have.
+            TooManyPieces: The upload already has the maximum number of pieces.
         """
         while data:
             filling = self._filling = self._filling or self._begin()
@@ -128,7 +128,7 @@ class PieceWriter:
 
     def _begin(self) -> _Filling:
         if self._begun == MAX_PIECES:
-            raise TooManyPieces(f"The upload has {MAX_PIECES} pieces. Start a new one, and send larger chunks.")
+            raise TooManyPieces(f"An upload may have {MAX_PIECES} pieces. Start a new one, and send larger chunks.")
         self._begun += 1
         capacity = self._piece_size if self._left is None else min(self._left, self._piece_size)
         key = piece_key(self._upload.stem, self._begun, claim=self._claim)
@@ -177,7 +177,7 @@ class PieceWriter:
     async def _record(self, piece: _Filling, number_before: int) -> None:
         """Record a piece, or delete it.
 
-        If it is unknown whether it was recorded, it stays: the upload may need it. If not, the sweep finds it.
+        If the commit is in doubt, the piece stays: the upload may need it, and otherwise the sweep finds it.
         """
         try:
             held = await self._appends.record(self._upload.id, self._claim, before=number_before, size=piece.size)
@@ -188,7 +188,7 @@ class PieceWriter:
             raise
         if not held:
             await self._delete(piece.key)
-            raise UploadLocked("Another request has continued or deleted this upload. Ask for its offset again.")
+            raise UploadLocked("Another request has taken over or deleted this upload. Send HEAD for its offset.")
 
     async def _delete(self, key: str) -> None:
         await self._undo.run(self._store.delete(key), what=f"deleting {key}")

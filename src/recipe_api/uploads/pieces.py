@@ -20,7 +20,7 @@ PIECE_BYTES = 8 * MIB
 URL_SECONDS = 3600
 """How long a presigned URL is valid. `Staging.get` returns new ones."""
 WRITABLE_SECONDS = URL_SECONDS + 15 * 60
-"""How long pieces can be written after the end of their upload: a store accepts a PUT that began in time."""
+"""How long pieces can be written after their upload ended: a PUT that began before its URL expired may still run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def _announced(stem: str, size: int, piece_size: int) -> list[Piece]:
 
 
 def piece_refs(upload: StagedUpload, *, bucket: CurrentBucket) -> list[ObjectRef]:
-    """Return the objects that an upload may have. Those of older releases are in this bucket."""
+    """Return the objects that an upload may have. If its row names no bucket, they are in this one."""
     base_url, *_ = bucket.base_urls
     keys = [first_key(upload)] if is_of_unknown_size(upload) else [piece.key for piece in pieces_of(upload)]
     return [

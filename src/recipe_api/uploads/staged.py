@@ -198,7 +198,7 @@ class Staging:
         await self._end(upload_id)
 
     async def discard(self, upload_id: str) -> None:
-        """Delete an upload that its client does not know, even if the caller was cancelled."""
+        """Delete an upload whose id no client knows, even if the caller is cancelled."""
         await self._undo.run(self._end(upload_id), what="discarding a staged upload")
 
     async def complete(
@@ -210,7 +210,7 @@ class Staging:
             upload: The id of the upload, or the key of one of its pieces, which is all that some clients know.
             label: The label; by default, that of the announcement.
             client: The client that completes it.
-            until: When the response is due, in the event loop's time; by default, as `StagedSource` has it.
+            until: When the response is due, in the event loop's time; by default, the deadline of `StagedSource`.
 
         Raises:
             UploadNotFound: No upload has this id.

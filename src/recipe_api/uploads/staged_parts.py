@@ -1,8 +1,8 @@
 """Staged uploads of clients that write to the object store as they would to S3, such as Uppy.
 
 Such a client either writes the photo with one form, whose size may be unknown, or asks for the URL of each part, writes
-the parts, and lists those that have arrived before it continues. Its parts are the pieces of the upload. It knows no
-pieces that were announced, so their size is fixed here: that of the client, which is S3's minimum.
+the parts, and lists those that have arrived before it resumes. Its parts are the pieces of the upload. The client is
+not told their size, but chooses it: S3's minimum. The size that is signed has to be the same.
 """
 
 from collections.abc import Sequence
@@ -95,8 +95,8 @@ class StagedParts:
         pieces = pieces_of(await self._staging.find(upload_id))
         if unknown := [number for number in numbers if not 1 <= number <= len(pieces)]:
             raise UploadNotFound(
-                f"The upload has no part {unknown[0]}, but {len(pieces)} parts of {PART_BYTES} bytes. The size in the "
-                "metadata must be that of the file, and getChunkSize must be the default."
+                f"The upload has no part {unknown[0]}: it has {len(pieces)} parts of {PART_BYTES} bytes. The size in "
+                "the metadata must be that of the file, and getChunkSize must be the default."
             )
         return {number: await self._url(pieces[number - 1]) for number in numbers}
 
@@ -122,7 +122,7 @@ class StagedParts:
             upload = await self._staging.find(upload_id)
             missing = len(pieces_of(upload)) - len(await self._arrived(upload))
         if missing:
-            raise UploadIncomplete(f"{missing} of the parts have not arrived. Send them first.", field="upload")
+            raise UploadIncomplete(f"Parts that have not arrived: {missing}. Send them first.", field="upload")
         return upload
 
     async def _arrived(self, upload: StagedUpload) -> list[ArrivedPart]:

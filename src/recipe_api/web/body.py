@@ -188,7 +188,7 @@ class Arrival:
         self.rate = _Rate(timeouts)
         self.idle_timer = _IdleTimer(timeouts.idle_seconds)
         self.interruption: RecipeApiError | None = None
-        """What the reader of the body raises instead of waiting for more bytes."""
+        """The error that the reader of the body raises instead of waiting for more bytes."""
 
     @property
     def is_slow(self) -> bool:
@@ -217,7 +217,7 @@ class Arrival:
         self.idle_timer.expire()
 
     def timed_out(self) -> RecipeApiError:
-        """Return the error for a wait that has ended early."""
+        """Return the error for a wait that timed out or was interrupted."""
         return self.interruption or BodyStalled(
             f"Nothing arrived for {self.timeouts.idle_seconds:g} seconds. Send it again."
         )
@@ -243,7 +243,7 @@ async def read_body(
     Raises:
         BodyTooLarge: More than `limit` bytes arrived.
         BodyStalled: The client was too slow, or the upload was given up.
-        RecipeApiError: The error of an interruption.
+        RecipeApiError: The arrival was interrupted with this error.
         ClientDisconnected: The client closed the connection.
     """
     received = 0

@@ -191,7 +191,7 @@ class SecurityHeaders:
 class HeadAsGet:
     """Handles HEAD as GET without the body (RFC 9110 §9.3.2), because FastAPI's GET routes do not accept HEAD.
 
-    In tus, HEAD is a request of its own.
+    tus defines HEAD itself, so its requests pass unchanged.
     """
 
     def __init__(self, app: ASGIApp) -> None:

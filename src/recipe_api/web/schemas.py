@@ -195,7 +195,7 @@ class StagedUploadOut(BaseModel):
     size: int | None = Field(description="The size of the photo in bytes; null until the client has declared it.")
     label: str | None
     piece_size: int | None = Field(
-        description="The size of each piece except the last, in bytes; null if the pieces were not announced."
+        description="The size of each piece except the last, in bytes; null if the pieces have no fixed size."
     )
     created_at: Timestamp
     expires_at: Timestamp = Field(description="When the upload and its pieces are deleted unless it is completed.")
@@ -225,7 +225,7 @@ class UploadCompletion(BaseModel):
         json_schema_extra={"examples": [{"upload": "xT2f9c0bQm3k1V7yE5aZ4w", "label": "Pancakes"}]},
     )
 
-    upload: str = Field(description="The id of the upload; after an upload with Uppy, the `key` that it reports.")
+    upload: str = Field(description="The id of the upload, or the `key` that Uppy reports.")
     label: Label | None = Field(None, description="What the photo shows; by default, the label of the announcement.")
 
 

@@ -25,7 +25,7 @@ router = APIRouter(prefix="/uploads", tags=["staged uploads"])
 ApiCaller = Annotated[Caller, Depends(api_token)]
 
 UploadId = Annotated[str, Path(json_schema_extra={"pattern": UPLOAD_ID})]
-"""Not validated here: the message would quote the pattern. An id of another form is not found."""
+"""Not validated here, because the message would quote the pattern. A malformed id gets 404."""
 
 PRIVATE = {"Cache-Control": "no-store"}
 _BODY: dict[str, Any] = {
@@ -68,7 +68,7 @@ async def begin_upload(request: Request, services: AppServices, caller: ApiCalle
     PUT the pieces directly to the object store, in any order. They are not public. When all have arrived, complete the
     upload with `POST /recipe`.
 
-    With `Tus-Resumable: 1.0.0`, this creates an upload by tus instead: the client declares `Upload-Length` or
+    With `Tus-Resumable: 1.0.0`, this creates a tus upload instead: the client declares `Upload-Length` or
     `Upload-Defer-Length`, and appends the bytes with `PATCH`.
     """
     announcement = await read_json(request, UploadAnnouncement, timeouts=services.body_timeouts)

@@ -1,4 +1,4 @@
-"""The routes of tus 1.0.0, by which clients append bytes to staged uploads and continue after a broken connection.
+"""The routes of tus 1.0.0, with which clients append bytes to staged uploads and resume after a lost connection.
 
 Creating an upload requires an API token if the service has any; after that, its id is all the permission needed, as in
 `staged`.
@@ -54,13 +54,13 @@ class _Body:
 
 
 def _too_large(left: int) -> errors.BodyTooLarge:
-    return errors.BodyTooLarge(f"The upload lacked {size_in_words(left)}. Send no more than that.")
+    return errors.BodyTooLarge(f"The upload had only {size_in_words(left)} left. Send no more than that.")
 
 
 @router.options("", include_in_schema=False)
 @router.options("/{_}", include_in_schema=False)
 async def describe(services: AppServices) -> Response:
-    """Describe what the service supports of tus."""
+    """List the version, the extensions and the maximum size that the service supports."""
     headers = {
         "Tus-Resumable": tus_headers.VERSION,
         "Tus-Version": tus_headers.VERSION,
@@ -93,10 +93,10 @@ async def create_upload(request: Request, services: AppServices, caller: ApiCall
 
 @router.head("/{upload_id}", include_in_schema=False, dependencies=_VERSIONED)
 async def get_offset(upload_id: UploadId, request: Request, services: AppServices) -> Response:
-    """Return the offset of an upload. If another request appends to it, that one has to end first.
+    """Return the offset of an upload, once no other request is appending to it.
 
-    If all bytes have arrived and the upload has a label, but no recipe has been made yet, this makes it: clients take
-    an upload that is whole for a success.
+    If all bytes have arrived and the upload has a label but no recipe yet, create the recipe: clients treat a complete
+    offset as success.
     """
     client = ClientContext(identities=holders(request.scope, token=None))
     appended = await services.appending.state(upload_id, client=client)
@@ -122,13 +122,13 @@ async def get_offset(upload_id: UploadId, request: Request, services: AppService
 async def append(upload_id: UploadId, request: Request, services: AppServices) -> Response:
     """Append the body to the upload at `Upload-Offset`.
 
-    If the request ends early, what has arrived of it is kept. If the upload has a label, its last byte makes the
-    recipe, and `Content-Location` is the recipe's path.
+    If the request ends early, the bytes that arrived are kept. If the upload has a label, the request with the last
+    byte creates the recipe, and its response has the recipe's path in `Content-Location`.
     """
     tus_headers.check_body_type(request)
     offset, size = tus_headers.number(request, "Upload-Offset"), tus_headers.number(request, "Upload-Length")
     if offset is None:
-        raise errors.InvalidParameter("Upload-Offset: send where the body belongs.", field="Upload-Offset")
+        raise errors.InvalidParameter("Upload-Offset: send the offset of the body.", field="Upload-Offset")
     headers = await _append(request, services, Append(upload_id=upload_id, offset=offset, size=size))
     return Response(status_code=204, headers={**PRIVATE, **headers})
 
@@ -146,7 +146,7 @@ def _has_body(request: Request) -> bool:
 
 
 async def _append(request: Request, services: Services, append: Append) -> dict[str, str]:
-    """Append the body of a request, and complete the upload if that was the rest. Return headers for the response."""
+    """Append the body of a request, and complete the upload if it is whole. Return headers for the response."""
     body = _Body(request, services)
     appended = await services.appending.append(append, body, client=body.client)
     headers = tus_headers.state_headers(appended)
@@ -154,7 +154,7 @@ async def _append(request: Request, services: Services, append: Append) -> dict[
 
 
 async def _append_or_discard(request: Request, services: Services, upload: StagedUpload) -> dict[str, str]:
-    """Append the body of the request that has created the upload. If that fails, nobody gets to know its address."""
+    """Append the body of the request that created the upload. If that fails, discard the upload: its id is unknown."""
     try:
         return await _append(request, services, Append(upload_id=upload.id, offset=0, size=None))
     except BaseException:
@@ -170,7 +170,7 @@ async def _complete(
     client: ClientContext,
     until: float | None = None,
 ) -> dict[str, str]:
-    """Make the recipe of an upload that is whole and has a label, unless it exists. Return headers for the response."""
+    """Create the recipe of a whole upload with a label, unless it exists. Return headers for the response."""
     upload = appended.upload
     recipe_id = upload.recipe_id
     if recipe_id is None:
@@ -178,7 +178,7 @@ async def _complete(
             return {}
         try:
             created = await services.staging.complete(upload.id, label=None, client=client, until=until)
-        except errors.UploadInProgress as error:  # as tus has it
+        except errors.UploadInProgress as error:  # the status that tus clients expect
             raise errors.UploadLocked(error.detail) from error
         services.renditions.offer(created.recipe)
         recipe_id = created.recipe.id

@@ -31,7 +31,7 @@ EXPOSED = (
 )
 """Response headers that scripts of other origins may read."""
 MAX_METADATA_BYTES = 12 * 1024
-"""Bytes of `Upload-Metadata`: enough for the longest file name and a label, and kept in the row of the upload."""
+"""Maximum size of `Upload-Metadata`, which is stored in the upload's row: the longest file name and a label fit."""
 MAX_FILENAME_LENGTH = 1024
 
 _DIGITS = re.compile(r"[0-9]{1,19}")
@@ -41,7 +41,7 @@ _KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """What a client says about its photo."""
+    """The metadata that a client sends with a new upload."""
 
     header: str | None
     filename: str
@@ -57,17 +57,17 @@ async def check_version(request: Request) -> None:
     """Check the version of the protocol.
 
     Raises:
-        UnsupportedTusVersion: It is missing, or is another one.
+        UnsupportedTusVersion: It is missing or unsupported.
     """
     if request.headers.get("tus-resumable") != VERSION:
         raise UnsupportedTusVersion(f"Send Tus-Resumable: {VERSION}.", field="Tus-Resumable")
 
 
 def check_body_type(request: Request) -> None:
-    """Check that the body has the content type of bytes to append.
+    """Check that a body to append has the content type `BODY_TYPE`.
 
     Raises:
-        NotOffsetOctets: It has another one.
+        NotOffsetOctets: It has another content type.
     """
     declared = (content_type(request) or "").partition(";")[0].strip().lower()
     if declared != BODY_TYPE:
@@ -92,7 +92,7 @@ def announced_size(request: Request) -> int | None:
     """Return the size of a new upload; None if the client declares it later.
 
     Raises:
-        InvalidParameter: Neither a size is declared, nor that it follows.
+        InvalidParameter: The headers must declare either a size or that it follows later.
     """
     size, deferred = number(request, "Upload-Length"), request.headers.get("upload-defer-length")
     if deferred not in {None, "1"}:
@@ -113,7 +113,7 @@ def metadata(request: Request) -> Metadata:
     if header is None:
         return Metadata(header=None, filename="", label=None)
     if len(header) > MAX_METADATA_BYTES:
-        raise HeadersTooLarge(f"Upload-Metadata may have {MAX_METADATA_BYTES} bytes. Send less.")
+        raise HeadersTooLarge(f"Upload-Metadata may have at most {MAX_METADATA_BYTES} bytes. Send less.")
     pairs = _pairs(header)
     filename = _text(pairs.get("filename", pairs.get("name", b"")))
     if len(filename) > MAX_FILENAME_LENGTH or "\0" in filename:

@@ -1,4 +1,4 @@
-"""What OpenAPI says about the routes of tus: headers and a body that FastAPI cannot derive from them."""
+"""The OpenAPI description of the tus routes: headers and a body that FastAPI cannot derive from the code."""
 
 from typing import Any
 
@@ -59,7 +59,7 @@ _APPEND_PARAMETERS: list[dict[str, Any]] = [
         "name": "Upload-Offset",
         "in": "header",
         "required": True,
-        "description": "Where the body belongs: the number of bytes that have arrived so far.",
+        "description": "The offset of the body: the number of bytes that have arrived so far.",
         "schema": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
     },
     {

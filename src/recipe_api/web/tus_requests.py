@@ -1,6 +1,6 @@
-"""Recognizes requests that use tus, and adds to their responses what the protocol requires.
+"""Recognizes tus requests, and adds the header that the protocol requires to their responses.
 
-They have the same paths as the JSON API of staged uploads, and `Tus-Resumable` distinguishes them.
+tus shares its paths with the JSON API of staged uploads; the header `Tus-Resumable` distinguishes them.
 """
 
 from collections.abc import Awaitable, Mapping, MutableMapping
@@ -46,11 +46,11 @@ def is_tus_request(scope: Mapping[str, Any]) -> bool:
 class TusRoute(APIRoute):
     """A route for tus requests only. Other requests with its path and method are left to the routes after it.
 
-    `PATCH` exists in tus only, so a request without `Tus-Resumable` is told what it lacks.
+    `PATCH` exists only in tus, so a `PATCH` without `Tus-Resumable` gets 412.
     """
 
     def matches(self, scope: MutableMapping[str, Any]) -> tuple[Match, Scope]:
-        """Return whether the route has the path and the method of a request, and whether it uses tus."""
+        """Match a tus request by its path and method; match no other request."""
         if scope["type"] == "http" and scope["method"] not in {"PATCH", "OPTIONS"} and not is_tus(scope["headers"]):
             return Match.NONE, {}
         return super().matches(scope)

@@ -1,8 +1,8 @@
 """The requests that Uppy's plugin `@uppy/aws-s3` sends to its companion, in versions 5 and 6.
 
-Uppy writes photos directly to the object store, with one form or in parts. Either is a staged upload, which becomes a
-recipe by `POST /recipe` with the `key` that Uppy reports. What the plugin sends in addition, such as the key of an
-upload and the tags of its parts, is not needed and therefore ignored.
+Uppy uploads photos directly to the object store, with one form or in parts. Either is a staged upload, which becomes a
+recipe by `POST /recipe` with the `key` that Uppy reports. Whatever else the plugin sends, such as the key of an upload
+and the entity tags of its parts, is ignored.
 
 Considerations: the plugin's requests, and the names in the responses, follow those of S3 and of Transloadit's
 companion. Version 5 expects JSON after a deletion; version 6 sends no headers besides the content type.
@@ -51,7 +51,7 @@ _KEY = Annotated[str, Query(description="Ignored; the id is sufficient.")]
 
 
 class Form(BaseModel):
-    """A form that writes the photo to the object store."""
+    """A form that uploads the photo to the object store."""
 
     model_config = ConfigDict(title="UppyForm")
 
@@ -72,7 +72,7 @@ class NewParts(BaseModel):
     filename: str | None = Field(default=None, description="The name of the file.", json_schema_extra=_NAME_SCHEMA)
     type: str | None = Field(None, description="Ignored; the photo's first bytes determine its type.")
     metadata: dict[str, Any] = Field(
-        description="About the file.",
+        description="The metadata of the file.",
         json_schema_extra={
             "required": ["size"],
             "properties": {
@@ -127,7 +127,7 @@ class Completed(BaseModel):
 
     model_config = ConfigDict(title="UppyCompleted")
 
-    key: str = Field(description="Make a recipe of it: `POST /recipe` with this as `upload`.")
+    key: str = Field(description="Send it as `upload` with `POST /recipe` to create the recipe.")
 
 
 @router.get(
@@ -143,7 +143,7 @@ class Completed(BaseModel):
                 (
                     "metadata[size]",
                     {"type": "integer", "minimum": 1},
-                    "The exact size of the photo; without it, the upload counts as the largest.",
+                    "The exact size of the photo; without it, the upload counts as the largest allowed.",
                 ),
                 ("metadata[label]", {"type": "string"}, "What the photo shows."),
             )
@@ -157,7 +157,7 @@ async def begin_form(
     filename: Annotated[str, Query(description="The name of the file.", json_schema_extra=_NAME_SCHEMA)] = "",
 ) -> Response:
     """Return a form with which the photo can be sent directly to the object store, where it is not public."""
-    if caller is ANYONE:  # a browser sends a GET to any site, unlike JSON, for which it asks first
+    if caller is ANYONE:  # browsers send a GET to other sites without a preflight request, unlike JSON
         services.cross_site_forms.check(request)
     fields = ((_METADATA.fullmatch(name), value) for name, value in request.query_params.items())
     announcement = _announcement(filename, {found[1]: value for found, value in fields if found})
@@ -249,7 +249,7 @@ async def sign_part(
     responses=responses(*_GONE, errors.UploadIncomplete, *_LISTING, *_UNAVAILABLE),
 )
 async def complete_parts(upload_id: UploadId, request: Request, services: AppServices, key: _KEY = "") -> Response:  # noqa: ARG001
-    """Confirm that all parts have arrived. This makes no recipe yet; `POST /recipe` does."""
+    """Confirm that all parts have arrived. This does not create the recipe; `POST /recipe` does."""
     upload = await services.staged_parts.check_complete(upload_id, client=_client(request))
     return _response(Completed(key=first_key(upload)))
 
@@ -284,7 +284,7 @@ def _announcement(filename: str, metadata: dict[str, Any]) -> Announcement:
 
 
 def _size(value: object) -> int | None:
-    """Return the size in the metadata of a file, which version 5 sends as text; None without one.
+    """Return the size from the metadata of a file, or None if it is missing. Version 5 of the plugin sends it as text.
 
     Raises:
         InvalidField: It is not a number of bytes.

@@ -1,4 +1,4 @@
-// Uploads that continue after a broken connection: by tus 1.0 (https://tus.io), and then one request for the recipe.
+// Uploads that resume after a lost connection: the bytes by tus 1.0 (https://tus.io), then one request for the recipe.
 // Loaded only for large photos.
 
 import { RECIPES } from "./api.js";
@@ -8,17 +8,17 @@ import { isReadable, responseOf, transfer } from "./transfer.js";
 
 const UPLOADS = new URL("../uploads", import.meta.url).href;
 const TUS = { "Tus-Resumable": "1.0.0" };
-const DELAYS = [1, 2, 4, 8, 15, 30, 30, 30]; // seconds to wait, as long as no byte arrives
+const DELAYS = [1, 2, 4, 8, 15, 30, 30, 30]; // seconds between attempts, as long as no byte arrives
 const TRANSIENT = [0, 409, 423, 502, 503, 504]; // 0: no response
 const GONE = [404, 410];
 
 const owners = new Map(); // the file that each remembered upload belongs to, on this page
 
 /**
- * Sends what has not arrived yet, as often as the connection breaks, and returns the recipe.
+ * Uploads a photo, resuming whenever the connection is lost, and returns the recipe.
  *
- * `onWait` shows that the upload is interrupted, and resolves after some seconds. Too many unfinished uploads leave the
- * photo to a form, which is not resumable.
+ * `onWait` shows that the upload was interrupted, and resolves when it is time to resume. If this client has too many
+ * unfinished uploads, the photo is sent as a form, which cannot be resumed.
  */
 export async function resume({ onWait, ...what }) {
   const upload = new Resumable(what);
@@ -129,7 +129,7 @@ class Resumable {
   }
 }
 
-// The same photo may be chosen twice. Then only the first one is remembered when the page is loaded again.
+// If the same photo is chosen twice, only the first of the two can resume after a reload.
 function memoryOf(file) {
   const name = `${file.name}.${file.size}.${file.lastModified}`;
   if (!owners.has(name)) owners.set(name, file);

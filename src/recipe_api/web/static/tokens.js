@@ -1,6 +1,6 @@
 // The tokens of this browser: manage tokens by recipe id, each of which renames and deletes one recipe; and an API
-// token, if the service requires one, kept until the tab is closed. The address of an unfinished upload is as good as a
-// token for it.
+// token, if the service requires one, kept until the tab is closed. The URL of an unfinished upload is a secret as well:
+// it permits completing and deleting the upload.
 
 const memory = {}; // used where storage is full or switched off
 

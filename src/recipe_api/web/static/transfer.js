@@ -12,7 +12,7 @@ export function newKey() {
 /**
  * Sends the form and returns the recipe. The same `key` never creates a second one.
  *
- * After `onUncertain`, only a rejection is certain: browsers report progress later than they send.
+ * After `onUncertain`, the recipe may exist unless the service rejects it: browsers send before they report progress.
  */
 export async function transfer({ file, label, key, token, signal, onProgress, onUncertain, onSent }) {
   const form = new FormData();
@@ -33,7 +33,7 @@ export async function transfer({ file, label, key, token, signal, onProgress, on
   throw problemOf(status, text, request.getResponseHeader("Retry-After"));
 }
 
-/** Sends a request with bytes of the file, and returns it when the response has arrived. */
+/** Sends a request that reads `file`, and returns the request once the response has arrived. */
 export async function responseOf(request, body, { file, signal }) {
   signal.throwIfAborted();
   request.send(body);

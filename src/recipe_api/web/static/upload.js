@@ -19,7 +19,7 @@ const BUTTONS = {
 };
 const UNDER_WAY = ["", "Cancel"];
 const TICK_MS = 500;
-const MIN_RESUMABLE_BYTES = 2 ** 21; // a smaller photo is sent again in some seconds, and by a single request
+const MIN_RESUMABLE_BYTES = 2 ** 21; // a smaller photo takes a single request, and only seconds to send again
 const RETRY_DELAYS = [2, 4, 8, 16]; // seconds to wait, at least, for an earlier attempt
 
 export class Upload {
@@ -169,9 +169,9 @@ export class Upload {
       const onUncertain = () => (this.#isInDoubt = true);
       const onSent = () => this.show("storing", "Storing …");
       const onWait = async (seconds) => {
-        await this.#pause(seconds, `The upload was interrupted. It continues in ${seconds} s.`);
+        await this.#pause(seconds, `The upload was interrupted. It resumes in ${seconds} s.`);
         what.signal.throwIfAborted();
-        this.show("sending", "Continuing …");
+        this.show("sending", "Resuming …");
       };
       const send = this.#isResumable ? (await loaded()).resume : transfer;
       return await send({ ...what, ...this.#sent, file: this.file, onProgress, onUncertain, onSent, onWait });
@@ -192,7 +192,7 @@ export class Upload {
     return true;
   }
 
-  /** Waits, or until the upload is cancelled or the network is back. */
+  /** Waits for some seconds, or until the upload is cancelled or the network is back. */
   async #pause(seconds, sentence) {
     this.show("waiting", sentence);
     await new Promise((resolve) => {
@@ -203,7 +203,7 @@ export class Upload {
   }
 }
 
-// Without it, a photo is sent by a single request.
+// If the module cannot be loaded, photos are sent as forms.
 const loaded = () => import("./resumable.js").catch(() => ({ resume: transfer, discard() {} }));
 
 // Checked here because browsers read an early rejection only after they have sent the whole photo.
