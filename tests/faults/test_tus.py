@@ -16,7 +16,6 @@ PHOTO = jpeg(PART_SIZE + 1000)
 """Two pieces."""
 
 STATEMENTS = [
-    ("READ UPLOAD", 1),
     ("CLAIM UPLOAD", 1),
     ("RECORD PIECE", 1),
     ("RECORD PIECE", 2),
