@@ -246,6 +246,7 @@ class TestTruncatedBodies:
 
     @settings(max_examples=80, deadline=None)
     @given(body=st.sampled_from([BODY, PHOTO_FIRST]), cut=st.integers(0, len(BODY) - len(b"--\r\n")))
+    @pytest.mark.slow
     def test_anywhere_are_rejected(self, kept_wire: Wire, shared_backstage: Backstage, body: bytes, cut: int) -> None:
         before = shared_backstage.traces()
 
@@ -440,7 +441,7 @@ class TestResponsesBeforeTheBodyWasRead:
             ),
         ],
     )
-    @pytest.mark.parametrize("client", ["http.client", "httpx"])
+    @pytest.mark.parametrize("client", ["http.client", pytest.param("httpx", marks=pytest.mark.exhaustive)])
     def test_reach_the_client(
         self,
         start_service: Callable[..., Service],

@@ -310,6 +310,7 @@ def wire(request: pytest.FixtureRequest, shared_services: Callable[[str], Servic
     photo_first=st.booleans(),
     filename=st.sampled_from(["pancakes.jpg", "crêpes 🥞.jpg"]),
 )
+@pytest.mark.slow
 def test_every_split_of_a_body_gives_the_same_record(
     wire: Wire, shared_backstage: Backstage, cuts: set[int], *, photo_first: bool, filename: str
 ) -> None:

@@ -452,5 +452,5 @@ class Schedules(RuleBasedStateMachine):
                 del self.asking[lease]
 
 
-TestSchedules = Schedules.TestCase
+TestSchedules = pytest.mark.slow(Schedules.TestCase)
 TestSchedules.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
