@@ -216,3 +216,19 @@ async def test_a_cancelled_photo_leaves_nothing(
         assert await asyncio.to_thread(eventually, lambda: len(backstage.sql(ended)) == 1)
 
     assert await asyncio.to_thread(backstage.nothing_is_left)
+
+
+@pytest.mark.parametrize("version", PAGES)
+async def test_the_page_says_why_a_photo_was_rejected(
+    browser: Browser, service: Service, backstage: Backstage, tmp_path: Path, version: str
+) -> None:
+    path = tmp_path / "pancakes.jpg"
+    path.write_text("<!doctype html><script>alert(1)</script>")
+    async with visiting(browser, service, version) as uppy:
+        await uppy.choose(path)
+        await uppy.begin()
+        await uppy.page.wait_for_function("() => uppy.getState().error", timeout=WAIT_MS)
+        assert "image/jpeg" in await uppy.page.evaluate("() => uppy.getState().error")
+        await uppy.page.get_by_text("Upload failed").first.wait_for()
+
+    assert await asyncio.to_thread(backstage.nothing_is_left)
