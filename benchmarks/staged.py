@@ -1,10 +1,10 @@
-"""What uploads by tus and their completion cost, beside forms with the same photos.
+"""The cost of tus uploads and of completing them, compared with forms.
 
     python benchmarks/staged.py [complete] [append] [crowd]
 
-- complete: CPU time of the process per photo of 5 MB and of 64 MiB, for a form, for the requests that append it, and
-  for its completion; and how long a completion takes, beside reading the pieces and writing one object with aioboto3
-- append: how long 256 MiB take by tus, without the completion, and by a form, in turns
+- complete: CPU time of the process per photo of 5 MB and of 64 MiB: to receive it as a form, to append it by tus, and
+  to complete it; and the duration of a completion, compared with reading the pieces and writing one object by aioboto3
+- append: time to upload 256 MiB by tus, without the completion, and as a form, alternately
 - crowd: peak memory with 64 photos of 64 MiB at once, as forms and by tus; needs 10 GB of disk
 
 Starts PostgreSQL, SeaweedFS and `recipe-api serve` with one process in a temporary folder. No renditions are made.
@@ -36,7 +36,7 @@ SERVER = str(Path(sys.executable).parent / "recipe-api")
 BOUNDARY = "staged-benchmark"
 TUS = {"Tus-Resumable": "1.0.0"}
 SIZES = {"5 MB": (5_000_000, 40), "64 MiB": (64 * MIB, 6)}
-"""The size of a photo, and how many are sent in each way."""
+"""The size of a photo, and how many are sent by each method."""
 LARGE = 256 * MIB
 ROUNDS = 5
 CROWD = 64
@@ -110,7 +110,7 @@ MEASUREMENTS = {"complete": _complete, "append": _append, "crowd": _crowd}
 
 @dataclass(slots=True)
 class Measured:
-    """What some requests cost."""
+    """The cost of some requests."""
 
     cpu_seconds: float = 0
 
@@ -160,7 +160,7 @@ class Server:
         return path.rpartition("/")[2]
 
     def complete(self, upload: str) -> None:
-        """Make the recipe of an upload."""
+        """Create the recipe of an upload."""
         body = json.dumps({"upload": upload, "label": "x"}).encode()
         headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
         self._request("POST", "/recipe", headers, body, expected=201)

@@ -38,12 +38,12 @@ _SERVICES = 8
 
 
 def pytest_configure() -> None:
-    """Collect no garbage while tests are collected: nearly everything made then lives as long as the session."""
+    """Collect no garbage while tests are collected: nearly every object created then lives as long as the session."""
     gc.disable()
 
 
 def pytest_collection_finish() -> None:
-    """Exclude the half million objects of the collected tests from each garbage collection to come."""
+    """Exclude the half million objects of the collected tests from later garbage collections."""
     gc.collect()
     gc.freeze()
     gc.enable()
@@ -92,9 +92,9 @@ def parsed_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let TLS trust a single authority by default, that of no server.
+    """Let TLS trust only one authority by default, which has signed no server's certificate.
 
-    Each client of a store makes several contexts, and reading the usual 140 certificates for each takes 20 ms.
+    Each client of a store makes several TLS contexts, and reading the usual 140 certificates for each takes 20 ms.
     """
     bundle = str(Authority(tmp_path_factory.mktemp("trusted"), name="nobody's authority").bundle)
     with pytest.MonkeyPatch.context() as patch:

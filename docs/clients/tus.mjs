@@ -1,5 +1,5 @@
 // usage: node tus.mjs http://127.0.0.1:8000 photo.jpg Pancakes
-// tus-js-client, which continues after a lost connection; in browsers the same, with a File in place of the bytes.
+// Resumes after a lost connection. In browsers, pass a File instead of the bytes.
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { Upload } from "tus-js-client";
@@ -10,7 +10,7 @@ const bytes = await readFile(photo);
 const upload = await new Promise((resolve, reject) => {
   const options = {
     endpoint: `${url}/uploads`,
-    metadata: { filename: basename(photo), label }, // with a label, the last byte makes the recipe
+    metadata: { filename: basename(photo), label }, // with a label, the last byte creates the recipe
     retryDelays: [0, 1000, 3000, 5000, 10000],
     onError: reject,
     onSuccess: () => resolve(started),
@@ -19,7 +19,7 @@ const upload = await new Promise((resolve, reject) => {
   started.start();
 });
 
-// Only for the recipe's JSON with its manage_token; the recipe itself exists already.
+// The recipe exists already; this returns its JSON, which includes the manage_token.
 const response = await fetch(`${url}/recipe`, {
   method: "POST",
   headers: { "Content-Type": "application/json" },

@@ -29,7 +29,7 @@ from tests.support.traces import Backstage, eventually
 
 SECONDS = 60
 COMMAND = [sys.executable, "-m", "recipe_api.cli", "render"]
-"""The command in a process of its own, for a terminal, for signals, and to run beside another one."""
+"""The command in a separate process, for a terminal, for signals, and to run beside another one."""
 SIZES = (64, 320)
 
 

@@ -24,7 +24,7 @@ from tests.support.traces import Backstage
 
 SECONDS = 60
 COMMAND = [sys.executable, "-m", "recipe_api.cli", "sweep"]
-"""The command in a process of its own, for a terminal and for signals."""
+"""The command in a separate process, for a terminal and for signals."""
 
 Run = Callable[..., Done]
 

@@ -40,7 +40,7 @@ REMEMBERED = """async () => {
   }
   return kept.some((each) => each?.includes("uploadId"));
 }"""
-"""Whether Uppy has stored the id of the upload, for the time after a reload. It does so within a second."""
+"""Whether Uppy has stored the id of the upload, which it needs after a reload. It does so within a second."""
 
 pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(300)]
 

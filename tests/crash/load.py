@@ -22,7 +22,7 @@ from tests.support.idempotency import key_of
 from tests.support.service import bearer
 
 _WAITING = 10
-"""The most uploads with an idempotency key, or by tus, that one client has waiting to be continued."""
+"""The maximum number of uploads with an idempotency key, or by tus, that one client keeps for later."""
 PICTURE_SIDE = 200
 """The longest side of the photos that can be decoded, in pixels."""
 _DECODABLE = 0.45
@@ -61,7 +61,7 @@ class Record:
     unfinished: list[ResumableUpload] = field(default_factory=list)
     """Uploads by tus that were not complete when the clients were stopped."""
     resumed: int = 0
-    """How often an upload by tus continued after a response was lost or negative."""
+    """How often a tus upload resumed after an error or a lost response."""
     statuses: dict[str, int] = field(default_factory=dict)
     """How often each status occurred; `broken off` if the server was killed during the request."""
     faults: list[str] = field(default_factory=list)
@@ -117,7 +117,7 @@ class Client:
         self._unfinished: deque[tuple[str, bytes]] = deque()
         """Uploads with an idempotency key that must be sent again."""
         self._resumable: deque[ResumableUpload] = deque()
-        """Uploads by tus that must be continued."""
+        """tus uploads to resume."""
 
     def run(self) -> None:
         with httpx.Client(base_url=self._url, timeout=40, trust_env=False) as client:
@@ -164,7 +164,7 @@ class Client:
         self._advance(upload)
 
     def _advance(self, upload: ResumableUpload) -> None:
-        """Continue an upload by tus, and keep it for later if it is not complete then."""
+        """Resume a tus upload, and keep it for later if it is still incomplete."""
         try:
             recipe = upload.advance()
         except Lost as loss:

@@ -1,4 +1,4 @@
-"""Uploads by tus that continue after each kill of the server, until their recipe exists."""
+"""tus uploads that resume after each kill of the server, until their recipe exists."""
 
 import random
 import time
@@ -28,7 +28,7 @@ class ResumableUpload:
     Args:
         client: Sends its requests.
         send: Sends a request, and counts its response.
-        chance: What the sizes of the chunks depend on.
+        chance: The source of the chunks' sizes.
         photo: The photo.
         label: Its label.
     """
@@ -41,10 +41,10 @@ class ResumableUpload:
     url: str = ""
     """Its address, once it has one."""
     acknowledged: int = 0
-    """How many bytes the server has said to have."""
+    """How many bytes the server has acknowledged."""
 
     def begin(self) -> bool:
-        """Create the upload; return False if the response was lost or negative."""
+        """Create the upload; return False if the response was lost or an error."""
         name = b64encode(b"photo.jpg").decode()
         headers = _TUS | {"Upload-Length": str(len(self.photo)), "Upload-Metadata": f"filename {name}"}
         response = self.send(lambda: self.client.post("/uploads", headers=headers))
@@ -70,12 +70,12 @@ class ResumableUpload:
         return self._complete()
 
     def offset(self) -> int | None:
-        """Return where to continue; None if there is no answer.
+        """Return the offset to resume at; None if there is no response.
 
         Raises:
             Lost: The upload is gone, or lacks bytes that it had.
         """
-        if self.acknowledged == len(self.photo):  # it may be complete already, and then it is gone
+        if self.acknowledged == len(self.photo):  # it may have been completed, and then it is gone
             return self.acknowledged
         response = self.send(lambda: self.client.head(self.url, headers=_TUS))
         if response is None or response.status_code in _LATER:

@@ -13,7 +13,7 @@ _BEHIND_THE_PROTOCOL = {
     "test_renditions.py",
     "test_staged.py",
 }
-"""What is tested here begins where a protocol has parsed the request, so the second one shows little more."""
+"""These tests begin after a protocol has parsed the request, so the second protocol would reveal little more."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -316,7 +316,7 @@ class TestTheEndOfAnUpload:
         assert backstage.rows() == []
 
     @pytest.mark.parametrize("unknown", ["A" * 22, "short", "A" * 23, "ä" * 22, "%00" * 22, "a.b"])
-    def test_is_that_of_all_unknown_ids(self, service: Service, backstage: Backstage, unknown: str) -> None:
+    def test_cannot_be_requested_with_an_unknown_id(self, service: Service, backstage: Backstage, unknown: str) -> None:
         with service.client() as client:
             for response in (
                 client.get(f"/uploads/{unknown}"),
@@ -427,7 +427,7 @@ class TestPermission:
         owners = {row["owner"] for row in backstage.sql("SELECT owner FROM staged_upload")}
         assert owners == {"address 192.0.2.1", "address 192.0.2.2"}
 
-    def test_to_look_at_uploads_is_limited_like_that_to_send_forms(
+    def test_to_read_uploads_counts_towards_the_same_limit_as_forms(
         self, start_service: Callable[..., Service], backstage: Backstage
     ) -> None:
         service = start_service(MAX_UPLOADS_PER_CLIENT="1")

@@ -1,4 +1,4 @@
-"""Uploads by tus whose requests end early: what has arrived is kept, and one request at a time appends."""
+"""tus uploads whose requests end early: what has arrived is kept, and one request at a time appends."""
 
 import random
 import signal
@@ -79,7 +79,7 @@ class TestABrokenConnection:
         assert_stored(recipe, PHOTO, backstage)
         assert backstage.objects() == [recipe["key"]]
 
-    def test_that_is_reset_leaves_an_upload_that_can_be_continued(self, service: Service, backstage: Backstage) -> None:
+    def test_that_is_reset_leaves_an_upload_that_can_be_resumed(self, service: Service, backstage: Backstage) -> None:
         with service.client() as client:
             path = create(client, len(PHOTO), label="Pancakes")
             with service.connect() as wire:
@@ -88,7 +88,7 @@ class TestABrokenConnection:
             assert continued(client, path, offset_of(client, path)) == 204
             assert_stored(complete(client, path).json(), PHOTO, backstage)
 
-    def test_or_one_on_which_nothing_arrives_any_more_keeps_what_did(
+    def test_or_a_stalled_one_keeps_what_has_arrived(
         self, start_service: Callable[..., Service], http_protocol: str
     ) -> None:
         service = start_service(HTTP_PROTOCOL=http_protocol, BODY_IDLE_SECONDS="0.5")
@@ -103,7 +103,7 @@ class TestADeadConnection:
     """Its client is gone, but the service has not noticed."""
 
     @pytest.mark.parametrize("sent", [300 * KIB, 2 * PART_SIZE + 70_000])
-    def test_is_ended_by_a_client_that_asks_where_to_continue(
+    def test_is_ended_by_a_client_that_asks_for_the_offset(
         self, service: Service, backstage: Backstage, sent: int
     ) -> None:
         with service.client() as client, service.connect() as dead:
@@ -122,7 +122,7 @@ class TestADeadConnection:
         assert response.headers["Retry-After"] == "2"
         assert_stored(recipe, PHOTO, backstage)
 
-    def test_is_ended_by_a_client_that_continues(self, service: Service, backstage: Backstage) -> None:
+    def test_is_ended_by_a_client_that_resumes(self, service: Service, backstage: Backstage) -> None:
         with service.client() as client, service.connect() as dead:
             path = create(client, len(PHOTO), label="Pancakes")
             begun(dead, path, sent=300)
@@ -176,7 +176,7 @@ class TestADeadConnection:
 
 
 class TestAClaim:
-    def test_is_refused_if_its_holder_does_not_let_go(
+    def test_is_refused_if_its_holder_does_not_release_it(
         self, service: Service, backstage: Backstage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(appending, "WAIT_SECONDS", 0.2)
@@ -241,7 +241,7 @@ def server(
     tmp_path: Path,
     backstage: Backstage,  # noqa: ARG001 - empties bucket and table
 ) -> Iterator[ServerProcess]:
-    """A server in a process of its own."""
+    """A server in a separate process."""
     environment = {
         **stack.environment(),
         "RENDITIONS": "none",
@@ -281,7 +281,7 @@ def test_a_process_that_ends_leaves_an_upload_that_another_continues(
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_any_cuts_and_breaks_make_the_photo_of_one_form(service: Service, backstage: Backstage, seed: int) -> None:
+def test_chunks_and_breaks_yield_the_same_photo_as_a_form(service: Service, backstage: Backstage, seed: int) -> None:
     random_ = random.Random(seed)  # noqa: S311 - no secret
     with service.client() as client:
         path = create(client, random_.choice([None, len(PHOTO)]), label="Pancakes")

@@ -1,4 +1,4 @@
-"""Uploads by tus while the store or the database fails: a client that continues loses nothing, and nothing is left."""
+"""tus uploads while the store or the database fails: a client that resumes loses nothing, and leaves no orphans."""
 
 import httpx
 import pytest
@@ -26,7 +26,7 @@ STATEMENTS = [
 
 
 def continued(faulty: Faulty, client: httpx.Client, path: str) -> dict[str, object]:
-    """Continue an upload as a client does, until it is complete, and return the recipe."""
+    """Resume an upload like a client until it is complete, and return the recipe."""
 
     def one_more_attempt() -> bool:
         # A claim whose release was lost expires after a while.

@@ -1,4 +1,4 @@
-"""Large photos continue where they stopped: after a broken connection, a reload, or a change of mind."""
+"""Uploads of large photos resume: after a lost connection, a reload, or a change of mind."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,12 +15,12 @@ from tests.support.service_proxy import ServiceProxy
 from tests.support.traces import Backstage, eventually
 
 SIZE = 24 * MIB
-"""More than lies in buffers on the way."""
+"""More than the buffers on the way can hold."""
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A file of 24 MiB, which has a time of modification, as a photo in a folder has."""
+    """A file of 24 MiB on disk, which has a modification time like any photo in a folder."""
     path = tmp_path / "pancakes.jpg"
     path.write_bytes(photo(size=SIZE)["buffer"])
     return path
@@ -28,7 +28,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def expected(visit: Visit) -> None:
-    # Chromium itself sends a request again if a connection breaks that it had used before. That is at the wrong offset.
+    # If a reused connection breaks, Chromium itself repeats the request, whose offset is wrong by then.
     visit.expect("ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE", "423 (Locked)", "409 (Conflict)")
 
 
@@ -60,11 +60,11 @@ async def remembered(page: Page) -> list[str]:
 
 
 async def nothing_is_left(backstage: Backstage, *, of: int = 0) -> bool:
-    """Wait until the bucket has no pieces, but this number of photos."""
+    """Wait until the bucket has this number of photos, and no pieces."""
     return await asyncio.to_thread(eventually, lambda: len(backstage.objects()) == of)
 
 
-async def test_after_a_broken_connection_by_itself(
+async def test_after_a_lost_connection_automatically(
     page: Page, proxy: ServiceProxy, service: Service, backstage: Backstage, file: Path
 ) -> None:
     await page.goto(proxy.url)

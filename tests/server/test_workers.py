@@ -71,7 +71,7 @@ def server(stack: Stack, database_url: str, backstage: Backstage, tmp_path: Path
 def lasting_server(
     stack: Stack, database_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:
-    """A service with two workers, for all tests after which it still has two: it takes three seconds to start."""
+    """A service with two workers, shared by the tests that leave it with two: it takes three seconds to start."""
     with two_workers(stack, database_url, tmp_path_factory.mktemp("lasting")) as running:
         yield running
 

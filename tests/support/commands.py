@@ -1,4 +1,4 @@
-"""`recipe-api` commands in this process, since a new one would spend a second on its imports."""
+"""Runs `recipe-api` commands in this process, because a new one would spend a second on its imports."""
 
 import io
 from collections.abc import Mapping

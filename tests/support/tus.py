@@ -1,4 +1,4 @@
-"""A client of tus: the requests, and the headers of raw ones."""
+"""A tus client: requests with httpx, and raw ones."""
 
 import base64
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ def metadata(**pairs: str) -> dict[str, str]:
 
 
 def create(client: httpx.Client, size: int | None, **pairs: str) -> str:
-    """Create an upload of a size, or of an unknown one, and return its path."""
+    """Create an upload of this size, or of unknown size, and return its path."""
     length = {"Upload-Defer-Length": "1"} if size is None else {"Upload-Length": str(size)}
     headers = {**TUS, **length, **metadata(**({"filename": "pancakes.jpg"} | pairs))}
     response = client.post("/uploads", headers=headers)
@@ -34,14 +34,14 @@ def append(
 
 
 def offset_of(client: httpx.Client, path: str) -> int:
-    """Ask where to continue an upload."""
+    """Return the offset of an upload, from `HEAD`."""
     response = client.head(path, headers=TUS)
     assert response.status_code == 200, response.status_code
     return int(response.headers["Upload-Offset"])
 
 
 def complete(client: httpx.Client, path: str, **label: str) -> httpx.Response:
-    """Complete an upload, or get the response to its completion again."""
+    """Complete an upload, or repeat its completion."""
     return client.post("/recipe", json={"upload": path.rpartition("/")[2], **label})
 
 

@@ -1,4 +1,4 @@
-"""Uploads by tus 1.0.0: appended in any number of requests, and continued after each kind of break."""
+"""tus 1.0.0: uploads in any number of requests, the protocol's headers, and rejected requests."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

@@ -25,7 +25,7 @@ TURNED = [(file_format, number) for file_format in ("JPEG", "PNG", "WEBP", "AVIF
 
 
 def unless_telling(file_format: str, orientation: int) -> list[pytest.MarkDecorator]:
-    """Leave to `--all` what differs little: of a type other than JPEG all orientations but one, a quarter turn."""
+    """Leave similar cases to `--all`: for types other than JPEG, all orientations except a quarter turn."""
     return [] if file_format == "JPEG" or orientation == 6 else [pytest.mark.exhaustive]
 
 
