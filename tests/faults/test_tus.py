@@ -97,3 +97,12 @@ class TestAFaultOfTheStore:
                 assert response.status_code == (503 if forever else 204), (plan, response.text)
                 faulty.heal()
                 check(faulty, client, path, plan)
+
+    def test_of_a_completion_leaves_it_to_the_next_request_for_the_offset(self, faulty: Faulty) -> None:
+        with faulty.service.client() as client:
+            path = create(client, len(PHOTO), label="Pancakes")
+            plan = Plan(call="GetObject", fault=Fault.INTERNAL_ERROR, forever=True)
+            faulty.store.script.follow(plan)
+            assert append(client, path, PHOTO, offset=0).status_code == 503
+            faulty.heal()
+            check(faulty, client, path, plan)

@@ -4,14 +4,18 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import pairwise
+from uuid import uuid4
 
 import pytest
 
 from recipe_api.settings import PART_SIZE
+from recipe_api.storage.keys import piece_key
+from recipe_api.uploads import piece_writer
 from tests.support.forms import jpeg
 from tests.support.problems import assert_problem
 from tests.support.recipes import assert_stored
 from tests.support.service import API_TOKEN, Service
+from tests.support.sweeping import swept
 from tests.support.traces import Backstage
 from tests.support.tus import OCTETS, TUS, append, complete, create, metadata, offset_of
 
@@ -269,6 +273,24 @@ class TestARejectedRequest:
 
         assert backstage.nothing_is_left()
 
+    @pytest.mark.parametrize("upload_id", ["x" * 22, "x", "%00" * 22, "%ff%fe"])
+    def test_for_an_unknown_upload_gets_404(self, service: Service, upload_id: str) -> None:
+        with service.client() as client:
+            assert client.head(f"/uploads/{upload_id}", headers=TUS).status_code == 404
+            assert client.delete(f"/uploads/{upload_id}", headers=TUS).status_code == 404
+            assert_problem(append(client, f"/uploads/{upload_id}", PHOTO, offset=0), 404, "upload-not-found")
+
+    def test_beyond_the_most_pieces_of_an_upload_appends_nothing(
+        self, service: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(piece_writer, "MAX_PIECES", 2)
+        with service.client() as client:
+            path = create(client, len(PHOTO))
+            for offset in (0, 1):
+                assert append(client, path, PHOTO[offset : offset + 1], offset=offset).status_code == 204
+            assert_problem(append(client, path, PHOTO[2:], offset=2), 413, "too-many-pieces")
+            assert offset_of(client, path) == 2
+
     def test_needs_a_token_to_create_an_upload_only(self, start_service: Callable[..., Service]) -> None:
         service = start_service(API_TOKENS=f"kitchen:{API_TOKEN}")
         with service.client() as stranger, service.client(API_TOKEN) as kitchen:
@@ -285,3 +307,33 @@ class TestARejectedRequest:
             assert_problem(response, 429, "too-many-unfinished-uploads")
             append(client, path, PHOTO, offset=0, **{"Upload-Length": "999"})
             create(client, None)
+
+
+class TestTheSweep:
+    def test_leaves_open_uploads_alone_and_deletes_expired_ones(self, service: Service, backstage: Backstage) -> None:
+        with service.client() as client:
+            path = create(client, len(LARGE), label="Pancakes")
+            append(client, path, LARGE[: PART_SIZE + 9], offset=0)
+            assert swept(service.settings) == {}
+            assert len(backstage.objects()) == 2
+            backstage.sql("UPDATE staged_upload SET expires_at = now() - interval '2 hours'")
+
+        assert swept(service.settings) == {"expired": 1}
+        assert backstage.nothing_is_left()
+
+    def test_deletes_what_a_dead_writer_has_left_when_the_upload_has_ended(
+        self, service: Service, backstage: Backstage
+    ) -> None:
+        with service.client() as client:
+            path = create(client, len(PHOTO), label="Pancakes")
+            [upload] = backstage.sql("SELECT stem FROM staged_upload")
+            backstage.s3.put_object(
+                Bucket=backstage.bucket, Key=piece_key(upload["stem"], 1, claim=uuid4()), Body=PHOTO[:9]
+            )
+            assert swept(service.settings) == {}
+            append(client, path, PHOTO, offset=0)
+            recipe = complete(client, path).json()
+
+        assert swept(service.settings) == {"orphan": 1}
+        assert_stored(recipe, PHOTO, backstage)
+        assert backstage.objects() == [recipe["key"]]

@@ -37,7 +37,7 @@ from recipe_api.uploads.admission import ClientContext
 from recipe_api.uploads.clock import UploadClock
 from recipe_api.uploads.piece_writer import PieceWriter
 from recipe_api.uploads.service import Uploads
-from recipe_api.uploads.staged import Staging
+from recipe_api.uploads.staged import Staging, check_id
 
 RENEW_SECONDS = 2
 """How often a request renews its claim, and checks whether it has to release it."""
@@ -140,6 +140,7 @@ class Appending:
             UploadLocked: Another request did not release it in time, or too many requests are in progress for this one
                 to wait.
         """
+        check_id(upload_id)
         if await self._appends.is_claimed(upload_id):
             await self._wait_while_claimed(upload_id, client)
         try:
@@ -173,6 +174,7 @@ class Appending:
             BodyStalled, ClientDisconnected, ServiceStopping: The body ended early. What arrived of it is kept.
             TooManyRequests, ServiceFull: Too many uploads are in progress.
         """
+        check_id(request.upload_id)
         with self._uploads.slot(client):
             async with self._held(request.upload_id, body) as held:
                 limit = await self._check(request, held, body)

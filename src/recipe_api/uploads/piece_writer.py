@@ -110,7 +110,7 @@ class PieceWriter:
 
         Raises the errors of `write`.
         """
-        if self._filling is not None:
+        if self._filling is not None and self._filling.size:
             await self._send(until=until)
         while self._sending:
             await self._oldest()

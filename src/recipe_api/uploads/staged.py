@@ -241,7 +241,7 @@ class Staging:
             UploadNotFound: No upload has this id, or it has ended.
             UploadExpired: It has expired, or its pieces are in another bucket.
         """
-        _check_id(upload_id)
+        check_id(upload_id)
         return self._checked_bucket(await self._staged_uploads.get(upload_id))
 
     def _checked_bucket(self, upload: StagedUpload) -> StagedUpload:
@@ -253,7 +253,7 @@ class Staging:
         stem = keys.piece_stem(upload, prefix=self._prefix)
         if stem is not None:
             return await self._staged_uploads.id_of(stem)
-        _check_id(upload)
+        check_id(upload)
         return upload
 
     async def _open(self, completion: Completion) -> OpenedUpload:
@@ -313,7 +313,12 @@ class Staging:
             )
 
 
-def _check_id(upload_id: str) -> None:
+def check_id(upload_id: str) -> None:
+    """Check that an id has the form of an upload's.
+
+    Raises:
+        UploadNotFound: It has another form.
+    """
     if not _ID.fullmatch(upload_id):
         raise UploadNotFound("There is no such upload. The id of an upload has 22 characters of base64url.")
 

@@ -178,7 +178,7 @@ async def _complete(
             return {}
         try:
             created = await services.staging.complete(upload.id, label=None, client=client, until=until)
-        except errors.UploadInProgress as error:  # the status that tus clients expect
+        except (errors.UploadInProgress, errors.TooManyRequests) as error:  # the status at which tus clients retry
             raise errors.UploadLocked(error.detail) from error
         services.renditions.offer(created.recipe)
         recipe_id = created.recipe.id
