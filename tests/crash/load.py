@@ -27,8 +27,8 @@ PICTURE_SIDE = 200
 """The longest side of the photos that can be decoded, in pixels."""
 _DECODABLE = 0.45
 _EXPECTED = {200, 201, 204, 302, 404, 409, 423, 429, 503}
-"""404: a photo that was deleted while somebody looked at it. 423: the server still writes what a client has lost. 429:
-the clients, which share an address, have too many requests that wait for that."""
+"""404: a photo that was deleted while somebody looked at it. 423: the server is still storing bytes of a lost request.
+429: too many requests wait for that, since the clients share an address."""
 _PAUSE_SECONDS = 0.05
 """The pause after a refused connection, while the server is starting."""
 
@@ -57,9 +57,9 @@ class Record:
     perhaps_deleted: dict[str, Promise] = field(default_factory=dict)
     """Deletions whose response was lost."""
     labels_with_key: set[str] = field(default_factory=set)
-    """Labels of uploads that were repeated with one idempotency key, or continued by tus, until they got a response."""
+    """Labels of uploads that were repeated with one idempotency key, or resumed by tus, until they got a response."""
     unfinished: list[ResumableUpload] = field(default_factory=list)
-    """Uploads by tus that were not complete when the clients were stopped."""
+    """tus uploads that were incomplete when the clients were stopped."""
     resumed: int = 0
     """How often a tus upload resumed after an error or a lost response."""
     statuses: dict[str, int] = field(default_factory=dict)

@@ -39,7 +39,7 @@ class ResumableUpload:
     photo: bytes
     label: str
     url: str = ""
-    """Its address, once it has one."""
+    """The upload's URL, once it was created."""
     acknowledged: int = 0
     """How many bytes the server has acknowledged."""
 

@@ -8,8 +8,8 @@ processes, or one of two workers; or it is stopped with SIGTERM. At the end it i
 
 - every photo whose upload got 201, and that was not deleted, is stored byte for byte and can be read by its id;
 - nothing whose deletion got 204 is stored; after a deletion without a response, a recipe is complete or gone;
-- no idempotency key and no upload by tus has created two recipes;
-- every upload by tus that is not complete can be continued, and has all the bytes that were acknowledged;
+- no idempotency key and no tus upload has created two recipes;
+- every incomplete tus upload can be resumed, and has all bytes that were acknowledged;
 - `recipe-api sweep --fix --grace 0` finds no row without its photo and no rendition lost, and after it a second one
   finds nothing at all;
 - renditions whose making was interrupted are made when somebody requests them; then every object is a photo with its
@@ -146,13 +146,13 @@ class Trial:
                 server.wait()
 
     def _check_unfinished(self, server: ServerProcess, result: Result) -> None:
-        """Check that the uploads that are not complete can be continued; then let them expire."""
+        """Check that incomplete uploads can be resumed; then let them expire."""
         with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client:
             for upload in result.record.unfinished:
                 upload.client, upload.send = client, lambda send: send()
                 try:
                     if not eventually(lambda upload=upload: upload.offset() is not None):  # type: ignore[misc]
-                        result.faults.append(f"{upload.label} cannot be continued")
+                        result.faults.append(f"{upload.label} cannot be resumed")
                 except Lost as loss:
                     result.faults.append(str(loss))
         with backstage_of(self.stack) as backstage:
@@ -285,8 +285,8 @@ def table(result: Result) -> str:
         *((f"killed: {what}", number) for what, number in sorted(result.kills.items())),
         *((f"responses: {status}", number) for status, number in sorted(record.statuses.items())),
         ("uploads with an idempotency key", len(record.labels_with_key)),
-        ("uploads by tus continued after a lost response", record.resumed),
-        ("uploads by tus not complete at the end, all can be continued", len(record.unfinished)),
+        ("tus uploads resumed after a lost response", record.resumed),
+        ("tus uploads incomplete at the end, all can be resumed", len(record.unfinished)),
         ("photos acknowledged, all fetched and compared", result.fetched),
         ("deleted, all gone", len(record.deleted)),
         ("deletion without a response: all whole or gone", len(record.perhaps_deleted)),

@@ -52,7 +52,7 @@ def missing_privilege(stage: Stage) -> str:
 
 
 def missing_migration(stage: Stage) -> str:
-    """A database that is some migrations behind makes /readyz and uploads 503, until it is migrated."""
+    """While the database is some migrations behind, /readyz and uploads return 503."""
     with _database(stage, "drills_behind") as url:
         command.downgrade(alembic_config(url), _OLD_REVISION)
         with stage.serving({"DATABASE_URL": url}) as server, client_of(server) as client:

@@ -52,7 +52,7 @@ def begun(wire: Wire, path: str, *, sent: int, offset: int = 0) -> None:
 def continued(client: httpx.Client, path: str, offset: int) -> int:
     """Send the rest of the photo, and return the status.
 
-    The broken request may still be arriving, so that the upload is longer by now than when its offset was asked for.
+    The service may still be storing the broken request, so the upload may have grown since its offset was requested.
     """
     while (response := append(client, path, PHOTO[offset:], offset=offset)).status_code == 409:
         offset = int(response.headers["Upload-Offset"])
@@ -138,7 +138,7 @@ class TestADeadConnection:
     def test_does_not_make_a_client_with_too_many_uploads_start_over(
         self, start_service: Callable[..., Service], backstage: Backstage
     ) -> None:
-        """tus-js-client takes any other 4xx status of a HEAD for an upload that is gone."""
+        """After any other 4xx response to HEAD, tus-js-client treats the upload as gone."""
         service = start_service(MAX_UPLOADS_PER_CLIENT="1")
         with service.client() as client, service.connect() as dead:
             path, other = create(client, len(PHOTO)), create(client, len(PHOTO))

@@ -35,7 +35,7 @@ FAULTS = [
 OF_LOOKING = [Fault.INTERNAL_ERROR, Fault.RESET, Fault.STALLED, Fault.RESPONSE_LOST, Fault.RESPONSE_STALLED]
 OF_UNDOING = [Fault.INTERNAL_ERROR, Fault.STALLED, Fault.RESPONSE_LOST]
 STALLS = {Fault.STALLED, Fault.RESPONSE_STALLED}
-"""These take several timeouts if they last, which `conftest` leaves to `--all` by their name."""
+"""If these last, a test takes several timeouts; `conftest` recognizes them by name and leaves them to `--all`."""
 OF_CONDITIONAL = [Fault.CONFLICT]
 OF_COMPLETE = [Fault.ERROR_IN_200, Fault.ERROR_IN_200_DONE]
 DONE = {

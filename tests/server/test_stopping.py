@@ -39,7 +39,7 @@ with_several = pytest.mark.parametrize(
     "workers",
     [pytest.param(1, id="one process", marks=pytest.mark.exhaustive), pytest.param(2, id="two workers")],
 )
-"""For what depends on the supervisor."""
+"""For tests of behaviour that depends on the supervisor."""
 
 
 @pytest.fixture

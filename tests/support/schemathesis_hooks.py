@@ -36,7 +36,7 @@ def map_body(_context: object, body: object) -> object:
 
 @schemathesis.hook
 def map_query(_context: object, query: object) -> object:
-    """Replace the same labels and sizes in a query."""
+    """Replace labels and sizes in a query, as in a body."""
     if isinstance(query, dict):
         _make_acceptable(query, label="metadata[label]", size="metadata[size]")
     return query
