@@ -4,6 +4,8 @@ import random
 import signal
 import socket
 import struct
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -301,3 +303,37 @@ def test_chunks_and_breaks_yield_the_same_photo_as_a_form(service: Service, back
 
     assert_stored(recipe, PHOTO, backstage)
     assert backstage.objects() == [recipe["key"]]
+
+
+def test_writers_on_two_servers_that_race_make_one_photo(
+    service: Service, make_settings: Callable[..., Settings], backstage: Backstage
+) -> None:
+    statuses: Counter[int] = Counter()
+
+    def write(server: Service, path: str, seed: int) -> None:
+        random_ = random.Random(seed)  # noqa: S311 - no secret
+        offset = 0
+        with server.client() as client:
+            while offset < len(PHOTO):
+                end = min(len(PHOTO), offset + int(2 ** random_.uniform(10, 23)))
+                response = append(client, path, PHOTO[offset:end], offset=offset)
+                statuses[response.status_code] += 1
+                asked = client.head(path, headers=TUS)
+                offset = int(asked.headers.get("Upload-Offset", offset))
+
+    with running(make_settings(WEB_CONCURRENCY="1")) as other, service.client() as client:
+        path = create(client, len(PHOTO))
+        writers = [
+            threading.Thread(target=write, args=(server, path, seed))
+            for seed, server in enumerate([service, other, service])
+        ]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        recipe = complete(client, path, label="Pancakes").json()
+
+    assert set(statuses) <= {204, 409, 423}
+    assert statuses[409] + statuses[423] > 0, "they did race"
+    assert_stored(recipe, PHOTO, backstage)
+    assert eventually(lambda: backstage.objects() == [recipe["key"]])
