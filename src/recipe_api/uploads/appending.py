@@ -208,7 +208,7 @@ class Appending:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             if body.is_stopping():
-                body.interrupt(ServiceStopping("This process is shutting down. Continue the upload in a moment."))
+                body.interrupt(ServiceStopping("This process is shutting down. Resume the upload in a moment."))
             with suppress(DatabaseUnavailable):  # already logged, and there is time to retry
                 renewal = await self._appends.renew(upload_id, claim)
                 if renewal is Renewal.RELEASE_REQUESTED:
@@ -233,7 +233,7 @@ class Appending:
             await self._declare_size(held, request.size, received=received)
         left = (self._max_bytes if upload.size is None else upload.size) - received
         if body.size is not None and body.size > left:
-            raise FileTooLarge(f"The upload has {left} bytes left. Send no more than that.", field="Content-Length")
+            raise FileTooLarge(f"Only {left} bytes are left to send. Send no more than that.", field="Content-Length")
         return left
 
     async def _declare_size(self, held: _Held, size: int, *, received: int) -> None:

@@ -54,7 +54,7 @@ class _Body:
 
 
 def _too_large(left: int) -> errors.BodyTooLarge:
-    return errors.BodyTooLarge(f"The upload had only {size_in_words(left)} left. Send no more than that.")
+    return errors.BodyTooLarge(f"Only {size_in_words(left)} were left to send. Send no more than that.")
 
 
 @router.options("", include_in_schema=False)
