@@ -140,13 +140,14 @@ class TestADeadConnection:
     def test_does_not_make_a_client_with_too_many_uploads_start_over(
         self, start_service: Callable[..., Service], backstage: Backstage
     ) -> None:
-        """After any other 4xx response to HEAD, tus-js-client treats the upload as gone."""
+        """At 429, tus-js-client gives up a PATCH, and after a HEAD it treats the upload as gone."""
         service = start_service(MAX_UPLOADS_PER_CLIENT="1")
         with service.client() as client, service.connect() as dead:
             path, other = create(client, len(PHOTO)), create(client, len(PHOTO))
             begun(dead, path, sent=300)
             assert eventually(lambda: is_claimed(backstage))
             asked = client.head(path, headers=TUS)
+            assert append(client, other, PHOTO, offset=0).status_code == 423
 
             assert (asked.status_code, asked.headers["Retry-After"]) == (423, "2")
             assert offset_of(client, other) == 0

@@ -129,7 +129,10 @@ async def append(upload_id: UploadId, request: Request, services: AppServices) -
     offset, size = tus_headers.number(request, "Upload-Offset"), tus_headers.number(request, "Upload-Length")
     if offset is None:
         raise errors.InvalidParameter("Upload-Offset: send the offset of the body.", field="Upload-Offset")
-    headers = await _append(request, services, Append(upload_id=upload_id, offset=offset, size=size))
+    try:
+        headers = await _append(request, services, Append(upload_id=upload_id, offset=offset, size=size))
+    except errors.TooManyRequests as error:  # at 429, tus clients give up
+        raise errors.UploadLocked(error.detail) from error
     return Response(status_code=204, headers={**PRIVATE, **headers})
 
 

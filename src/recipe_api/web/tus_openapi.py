@@ -13,7 +13,6 @@ _COMPLETION = (
     errors.PhotoMalformed,
     *TEXT_ERRORS,
     errors.InvalidParameter,
-    errors.TooManyRequests,
     errors.ServiceFull,
     errors.StorageUnavailable,
     errors.DatabaseUnavailable,
