@@ -26,9 +26,8 @@ _WAITING = 10
 PICTURE_SIDE = 200
 """The longest side of the photos that can be decoded, in pixels."""
 _DECODABLE = 0.45
-_EXPECTED = {200, 201, 204, 302, 404, 409, 423, 429, 503}
-"""404: a photo that was deleted while somebody looked at it. 423: the server is still storing bytes of a lost request.
-429: too many requests wait for that, since the clients share an address."""
+_EXPECTED = {200, 201, 204, 302, 404, 409, 423, 503}
+"""404: a photo that was deleted while somebody looked at it. 423: the server still stores bytes of a lost request."""
 _PAUSE_SECONDS = 0.05
 """The pause after a refused connection, while the server is starting."""
 

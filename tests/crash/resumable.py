@@ -11,7 +11,7 @@ import httpx
 
 _TUS = {"Tus-Resumable": "1.0.0"}
 _BODY = _TUS | {"Content-Type": "application/offset+octet-stream"}
-_LATER = {409, 423, 429, 503}
+_LATER = {409, 423, 503}
 _PAUSE_SECONDS = 0.05
 Send = Callable[[Callable[[], httpx.Response]], httpx.Response | None]
 """Sends a request, and returns its response or None if it was lost."""

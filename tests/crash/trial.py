@@ -319,6 +319,7 @@ def trial(folder: Path, *, seed: int) -> Iterator[Trial]:
             "SECRET_KEY": SECRET_KEY,
             "LOG_LEVEL": "warning",
             "RENDITIONS": "32,64",
+            "MAX_STAGED_UPLOADS_PER_CLIENT": "10000",  # an upload whose response was lost stays open
             "TMPDIR": str(folder),  # renderers do not wait for those of other services on this machine
         }
         yield Trial(stack=stack, environment=environment, folder=folder, seed=seed)
