@@ -138,7 +138,7 @@ def assert_made(photo: bytes, service: Service, backstage: Backstage) -> None:
 
 
 @pytest.mark.parametrize("version", PAGES)
-async def test_a_photo_of_40_mb_gets_through_two_cuts_of_the_network(
+async def test_a_photo_of_40_mb_survives_two_network_failures(
     browser: Browser,
     start_service: Callable[..., Service],
     stack: Stack,

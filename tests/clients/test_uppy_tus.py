@@ -68,7 +68,7 @@ def assert_made(service: Service, backstage: Backstage) -> None:
     assert eventually(lambda: backstage.objects() == [recipe["key"]])
 
 
-async def test_a_photo_of_40_mb_gets_through_two_cuts_of_the_network(
+async def test_a_photo_of_40_mb_survives_two_network_failures(
     browser: Browser, start_service: Callable[..., Service], backstage: Backstage, tmp_path: Path
 ) -> None:
     service = start_service(CORS_ORIGINS="*")

@@ -40,11 +40,11 @@ ENDING = [
 ]
 """Calls that are made when the client has sent everything."""
 STALLS = [Fault.STALLED, Fault.RESPONSE_STALLED]
-UNTELLING = {"UploadPart 1", "UploadPart 3"}
+REDUNDANT = {"UploadPart 1", "UploadPart 3"}
 """Stopping during these parts is like stopping during the second."""
 STOPPED = [
     *(
-        pytest.param("recipe_api", *at, fault, marks=[pytest.mark.exhaustive] if at[1] in UNTELLING else [])
+        pytest.param("recipe_api", *at, fault, marks=[pytest.mark.exhaustive] if at[1] in REDUNDANT else [])
         for at in [*(("large", call, 1) for call in UNDER_WAY), *ENDING]
         for fault in STALLS
     ),

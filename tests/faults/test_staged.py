@@ -148,7 +148,7 @@ def test_each_operation_makes_exactly_these_calls(connected: Faulty) -> None:
 
 
 class TestAFaultOfTheDatabase:
-    """At every statement. The fault that is hardest to handle is always tested: the response to a commit is lost."""
+    """At every statement. The hardest fault is always tested: the statement is executed, but its response is lost."""
 
     FAULTS = (
         pytest.param(Fault.RESPONSE_LOST, False, id="response lost"),

@@ -60,10 +60,10 @@ class Case:
         return f"{self.size}: {self.call} {self.fault}"
 
 
-UNTELLING = {"UploadPart 1", "UploadPart 3"}
+REDUNDANT = {"UploadPart 1", "UploadPart 3"}
 """Writing these parts fails like writing the second."""
 CASES = [
-    pytest.param(Case(size, call, fault), marks=[pytest.mark.exhaustive] if call in UNTELLING else [])
+    pytest.param(Case(size, call, fault), marks=[pytest.mark.exhaustive] if call in REDUNDANT else [])
     for size, calls in POSITIONS.items()
     for call in calls
     for fault in FAULTS

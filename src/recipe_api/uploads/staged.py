@@ -314,10 +314,10 @@ class Staging:
 
 
 def check_id(upload_id: str) -> None:
-    """Check that an id has the form of an upload's.
+    """Check that an id is well-formed.
 
     Raises:
-        UploadNotFound: It has another form.
+        UploadNotFound: It is malformed.
     """
     if not _ID.fullmatch(upload_id):
         raise UploadNotFound("There is no such upload. The id of an upload has 22 characters of base64url.")
