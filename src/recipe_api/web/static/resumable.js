@@ -133,7 +133,7 @@ class Resumable {
 function memoryOf(file) {
   const name = `${file.name}.${file.size}.${file.lastModified}`;
   if (!owners.has(name)) owners.set(name, file);
-  return owners.get(name) === file ? unfinishedUpload(name) : privateMemoryOf(file);
+  return owners.get(name) === file ? unfinishedUpload(file) : privateMemoryOf(file);
 }
 
 const privateMemories = new WeakMap();

@@ -26,7 +26,8 @@ const slot = (store, name) => ({
 
 export const apiToken = slot(storage("sessionStorage"), "recipe_api.token");
 export const manageToken = (id) => slot(storage("localStorage"), `recipe_api.manage.${id}`);
-export const unfinishedUpload = (name) => slot(storage("localStorage"), `recipe_api.upload.${name}`);
+export const unfinishedUpload = ({ name, size, lastModified }) =>
+  slot(storage("localStorage"), `recipe_api.upload.${name}.${size}.${lastModified}`);
 
 /** Returns the token that renames and deletes this recipe, if there is one. */
 export const tokenFor = (id) => manageToken(id).get() ?? apiToken.get();

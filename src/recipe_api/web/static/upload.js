@@ -6,6 +6,7 @@ import { fill } from "./frames.js";
 import { maxPhotoBytes, maxResumableBytes } from "./limits.js";
 import { announce, copyOf, describe, rest } from "./markup.js";
 import { sentenceOf } from "./problems.js";
+import { unfinishedUpload } from "./tokens.js";
 import { newKey, transfer } from "./transfer.js";
 
 // What the two buttons of a row do in each state; in all others the upload is under way.
@@ -50,7 +51,8 @@ export class Upload {
     this.preview = fault ? "" : URL.createObjectURL(file);
     const sources = fault ? [] : [{ src: this.preview }];
     fill(this.form.querySelector(".photo"), sources, file.name.split(".").at(-1).toUpperCase());
-    this.show(fault ? "refused" : "draft", fault || size(file.size));
+    const begun = unfinishedUpload(file).get() ? ", partly sent. The upload continues where it stopped." : "";
+    this.show(fault ? "refused" : "draft", fault || size(file.size) + begun);
   }
 
   get isReady() {
