@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from recipe_api.settings import PART_SIZE
-from tests.faults.conftest import Faulty
+from tests.faults.conftest import GAVE_UP, Faulty
 from tests.support.forms import jpeg
 from tests.support.proxy import Fault, Plan
 from tests.support.recipes import assert_stored
@@ -106,3 +106,29 @@ class TestAFaultOfTheStore:
             assert append(client, path, PHOTO, offset=0).status_code == 503
             faulty.heal()
             check(faulty, client, path, plan)
+
+    def test_that_lasts_tells_clients_to_ask_again_because_at_503_they_start_over(self, faulty: Faulty) -> None:
+        with faulty.service.client() as client:
+            path = create(client, len(PHOTO), label="Pancakes")
+            plan = Plan(call="GetObject", fault=Fault.INTERNAL_ERROR, forever=True)
+            faulty.store.script.follow(plan)
+            append(client, path, PHOTO, offset=0)
+            asked = client.head(path, headers=TUS)
+            assert (asked.status_code, asked.headers["Retry-After"]) == (423, "2")
+            faulty.heal()
+            check(faulty, client, path, plan)
+
+
+def test_the_log_of_a_failure_shows_no_whole_key(faulty: Faulty) -> None:
+    with faulty.service.client() as client:
+        path = create(client, len(PHOTO))
+        [upload] = faulty.backstage.sql("SELECT stem FROM staged_upload WHERE ended_at IS NULL")
+        faulty.store.script.follow(
+            Plan(call="PutObject", fault=Fault.RESET, forever=True),
+            Plan(call="DeleteObject", fault=Fault.RESET, forever=True),
+        )
+        append(client, path, PHOTO, offset=0)
+        assert eventually(lambda: bool(faulty.log.events(GAVE_UP)))
+    faulty.heal()
+
+    assert not [line for line in faulty.log.text if upload["stem"] in line]

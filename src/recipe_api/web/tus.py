@@ -98,14 +98,10 @@ async def get_offset(upload_id: UploadId, request: Request, services: AppService
     If all bytes have arrived and the upload has a label but no recipe yet, create the recipe: clients treat a complete
     offset as success.
     """
-    client = ClientContext(identities=holders(request.scope, token=None))
-    appended = await services.appending.state(upload_id, client=client)
-    upload = appended.upload
-    headers = tus_headers.state_headers(appended)
-    headers |= {"Upload-Defer-Length": "1"} if upload.size is None else {"Upload-Length": str(upload.size)}
-    if upload.upload_metadata is not None:
-        headers["Upload-Metadata"] = upload.upload_metadata
-    headers |= await _complete(request, services, appended, client=client)
+    try:
+        headers = await _state(upload_id, request, services)
+    except errors.Unavailable as error:  # at any status but 423, tus-js-client starts over from the first byte
+        raise errors.UploadLocked(error.detail) from error
     return Response(headers={**PRIVATE, **headers})
 
 
@@ -141,6 +137,18 @@ async def delete_upload(upload_id: UploadId, services: AppServices) -> Response:
     """Delete an upload."""
     await services.staging.delete(upload_id)
     return Response(status_code=204)
+
+
+async def _state(upload_id: str, request: Request, services: Services) -> dict[str, str]:
+    """Return the headers that describe an upload, and complete it if it is whole."""
+    client = ClientContext(identities=holders(request.scope, token=None))
+    appended = await services.appending.state(upload_id, client=client)
+    upload = appended.upload
+    headers = tus_headers.state_headers(appended)
+    headers |= {"Upload-Defer-Length": "1"} if upload.size is None else {"Upload-Length": str(upload.size)}
+    if upload.upload_metadata is not None:
+        headers["Upload-Metadata"] = upload.upload_metadata
+    return headers | await _complete(request, services, appended, client=client)
 
 
 def _has_body(request: Request) -> bool:
