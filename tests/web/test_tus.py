@@ -291,6 +291,13 @@ class TestARejectedRequest:
             assert_problem(append(client, path, PHOTO[2:], offset=2), 413, "too-many-pieces")
             assert offset_of(client, path) == 2
 
+    def test_gets_no_url_to_the_bucket(self, service: Service) -> None:
+        with service.client() as client:
+            path = create(client, len(PHOTO))
+            append(client, path, PHOTO[:100], offset=0)
+            response = client.get(f"/uppy/s3/multipart/{path.rpartition('/')[2]}/1")
+            assert_problem(response, 404, "upload-not-found")
+
     def test_needs_a_token_to_create_an_upload_only(self, start_service: Callable[..., Service]) -> None:
         service = start_service(API_TOKENS=f"kitchen:{API_TOKEN}")
         with service.client() as stranger, service.client(API_TOKEN) as kitchen:

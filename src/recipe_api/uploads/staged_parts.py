@@ -92,7 +92,10 @@ class StagedParts:
         Raises:
             UploadNotFound, UploadExpired: The upload does not exist, or has no such part.
         """
-        pieces = pieces_of(await self._staging.find(upload_id))
+        upload = await self._staging.find(upload_id)
+        if upload.piece_sizes is not None:  # a URL would outlive the upload, and what it wrote would count for nobody
+            raise UploadNotFound("This is a tus upload. Append its bytes with PATCH.")
+        pieces = pieces_of(upload)
         if unknown := [number for number in numbers if not 1 <= number <= len(pieces)]:
             raise UploadNotFound(
                 f"The upload has no part {unknown[0]}: it has {len(pieces)} parts of {PART_BYTES} bytes. The size in "
