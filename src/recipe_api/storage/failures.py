@@ -179,7 +179,8 @@ def translate_errors(operation: str, key: str, *, bucket: str) -> Iterator[None]
 
 def translated(error: BaseException, *, operation: str, key: str, bucket: str) -> StorageUnavailable:
     """Log one of the vendor's errors, and return ours for it."""
-    _log.warning("object store failed", operation=operation, key=without_secret(key), error=describe(error))
+    shown = without_secret(describe(error))  # some errors contain the URL
+    _log.warning("object store failed", operation=operation, key=without_secret(key), error=shown)
     return StorageUnavailable(
         "The object store does not respond, or returned an error. Try again in a moment.",
         reason=reason_for(error, bucket=bucket),

@@ -25,6 +25,7 @@ from botocore.exceptions import (
 )
 
 from recipe_api.storage.connection_pool import Unreachable
+from recipe_api.storage.keys import without_secret
 
 _RANDOM = random.SystemRandom()
 
@@ -101,7 +102,8 @@ async def retry(
             pause = wait + _RANDOM.uniform(0, policy.jitter_seconds)
             if not should_retry(error) or clock() + pause > latest:
                 raise
-            _log.warning("object store request failed; retrying", error=repr(error), wait_seconds=round(pause, 2))
+            shown = without_secret(repr(error))
+            _log.warning("object store request failed; retrying", error=shown, wait_seconds=round(pause, 2))
         await asyncio.sleep(pause)
     return await _attempt(call, policy)
 

@@ -25,6 +25,7 @@ from typing import Self, TypeVar
 from recipe_api.errors import StorageUnavailable
 from recipe_api.storage.body import Body
 from recipe_api.storage.budget import Lease
+from recipe_api.storage.keys import without_secret
 from recipe_api.storage.protocol import Attributes, ObjectStore, Part, Upload
 from recipe_api.undo import Undo
 
@@ -96,7 +97,7 @@ class ObjectWriter:
             self._body.clear()
             self._lease.close()
             if self._written is None:
-                await self._undo.run(self._discard(), what=f"discarding {self._key}")
+                await self._undo.run(self._discard(), what=f"discarding {without_secret(self._key)}")
 
     async def write(self, data: bytes | memoryview, *, until: float | None = None) -> None:
         """Append bytes to the object, and wait for memory and for the store as needed.

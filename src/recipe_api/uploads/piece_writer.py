@@ -16,7 +16,7 @@ from recipe_api.database.models import StagedUpload
 from recipe_api.database.staged_appends import StagedAppends
 from recipe_api.errors import CommitInDoubt, RecipeApiError, TooManyPieces, UploadLocked
 from recipe_api.storage.budget import Lease
-from recipe_api.storage.keys import piece_key
+from recipe_api.storage.keys import piece_key, without_secret
 from recipe_api.storage.protocol import Attributes, ObjectStore
 from recipe_api.storage.writer import ObjectWriter
 from recipe_api.undo import Undo
@@ -191,4 +191,4 @@ class PieceWriter:
             raise UploadLocked("Another request has taken over or deleted this upload. Send HEAD for its offset.")
 
     async def _delete(self, key: str) -> None:
-        await self._undo.run(self._store.delete(key), what=f"deleting {key}")
+        await self._undo.run(self._store.delete(key), what=f"deleting {without_secret(key)}")

@@ -230,5 +230,5 @@ class InternalErrors:
         except Exception:
             if scope["type"] != "http" or started:
                 raise
-            _log.exception("unexpected error", method=scope["method"], path=scope["path"])
+            _log.exception("unexpected error", method=scope["method"], path=_without_secret(scope["path"]))
             await internal_error(scope)(scope, receive, send)
