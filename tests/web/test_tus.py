@@ -102,6 +102,14 @@ class TestAnUpload:
 
         assert backstage.nothing_is_left()
 
+    def test_of_another_bucket_accepts_no_bytes(self, service: Service, backstage: Backstage) -> None:
+        with service.client() as client:
+            path = create(client, len(PHOTO))
+            backstage.sql("UPDATE staged_upload SET bucket = 'https://elsewhere.example/photos'")
+            assert_problem(append(client, path, PHOTO, offset=0), 410, "upload-expired")
+
+        assert backstage.objects() == []
+
     def test_expires(self, service: Service, backstage: Backstage) -> None:
         with service.client() as client:
             path = create(client, len(PHOTO))

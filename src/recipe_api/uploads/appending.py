@@ -224,7 +224,8 @@ class Appending:
 
     async def _check(self, request: Append, held: _Held, body: AppendedBody) -> int:
         """Check that the body fits the upload, and return how many bytes are left to send."""
-        upload, received = held.upload, _received(held.upload)
+        upload = self._staging.in_this_bucket(held.upload)
+        received = _received(upload)
         if request.offset != received:
             raise WrongOffset(f"The upload ends at {received}. Resume there.", offset=received)
         if request.size is not None and request.size != upload.size:

@@ -242,9 +242,14 @@ class Staging:
             UploadExpired: It has expired, or its pieces are in another bucket.
         """
         check_id(upload_id)
-        return self._checked_bucket(await self._staged_uploads.get(upload_id))
+        return self.in_this_bucket(await self._staged_uploads.get(upload_id))
 
-    def _checked_bucket(self, upload: StagedUpload) -> StagedUpload:
+    def in_this_bucket(self, upload: StagedUpload) -> StagedUpload:
+        """Return the upload if its pieces are in the bucket of this service.
+
+        Raises:
+            UploadExpired: They are in another bucket.
+        """
         if upload.bucket not in {None, self._deletions.bucket.url}:
             raise UploadExpired("The service stores photos in another bucket now. Start a new upload.")
         return upload
@@ -258,7 +263,7 @@ class Staging:
 
     async def _open(self, completion: Completion) -> OpenedUpload:
         assert completion.upload is not None  # noqa: S101 - the pipeline claims an upload before it reads it
-        upload = self._checked_bucket(completion.upload)
+        upload = self.in_this_bucket(completion.upload)
         pieces = await self._single(upload) if is_of_unknown_size(upload) else await self._all(upload)
         self._check_size(sum(piece.size for piece in pieces))  # the limit may have been lowered since
         return OpenedUpload(upload, read_pieces(self._store, pieces))

@@ -9,7 +9,7 @@ import { isReadable, responseOf, transfer } from "./transfer.js";
 const UPLOADS = new URL("../uploads", import.meta.url).href;
 const TUS = { "Tus-Resumable": "1.0.0" };
 const DELAYS = [1, 2, 4, 8, 15, 30, 30, 30]; // seconds between attempts, as long as no byte arrives
-const TRANSIENT = [0, 409, 423, 502, 503, 504]; // 0: no response
+const TRANSIENT = [0, 408, 409, 423, 502, 503, 504]; // 0: no response
 const GONE = [404, 410];
 
 const owners = new Map(); // the file that each remembered upload belongs to, on this page
@@ -29,6 +29,7 @@ export async function resume({ onWait, ...what }) {
     } catch (error) {
       what.signal.throwIfAborted();
       if (error.code === "too-many-unfinished-uploads") return transfer(what);
+      if (error.code === "too-many-pieces") upload.memory.drop(); // it cannot go on; the next attempt starts over
       if (upload.offset > offset || !navigator.onLine) failures = 0;
       if (!TRANSIENT.includes(error.status) || error.code === "photo-gone" || failures >= DELAYS.length) throw error;
       await onWait(Math.max(DELAYS[failures], error.retryAfter ?? 0));
