@@ -349,14 +349,15 @@ def test_white_space_may_follow_a_delimiter_up_to_its_limit(begun: bytes, over: 
     ],
 )
 def test_the_parser_buffers_at_most_one_header(opening: bytes, more: bytes) -> None:
-    chunk = more * 7
-    limit = MAX_HEADER_BYTES + (0 if opening else MAX_PREAMBLE_BYTES) + 4 * KIB  # for the objects themselves
+    chunk = more * 28
+    # What else the process allocates meanwhile is traced as well: for the measurement of coverage, or in other threads.
+    limit = MAX_HEADER_BYTES + (0 if opening else MAX_PREAMBLE_BYTES) + 64 * KIB
     tracemalloc.start()
     try:
         parser = FormParser(BOUNDARY)
         parser.feed(opening)
         before, _ = tracemalloc.get_traced_memory()
-        for _ in range(MAX_HEADER_BYTES):
+        for _ in range(2 * MAX_HEADER_BYTES):
             parser.feed(chunk)
             now, _ = tracemalloc.get_traced_memory()
             assert now - before < limit

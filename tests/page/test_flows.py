@@ -81,7 +81,7 @@ class TestSending:
         self, tab: Tab, choose: Choose, proxy: ServiceProxy, service: Service
     ) -> None:
         await tab.open(proxy.url)
-        proxy.script.follow(Plan(call="POST /recipe", fault=Fault.HELD, forever=True))
+        proxy.script.follow(Plan(call="PATCH /uploads/{id}", fault=Fault.HELD, forever=True))
         await choose("pancakes.jpg", size=32 * MIB)
         await tab.click(UPLOAD)
         await tab.until(f"/^[0-9.]+ MB of 33.6 MB/.test({STATE})")
