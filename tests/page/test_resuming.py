@@ -32,8 +32,8 @@ def expected(visit: Visit) -> None:
     visit.expect("ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE", "423 (Locked)", "409 (Conflict)")
 
 
-def broken(nth: int = 1, fault: Fault = Fault.RESET) -> Plan:
-    return Plan(call="PATCH /uploads/{id}", fault=fault, nth=nth)
+def held() -> Plan:
+    return Plan(call="PATCH /uploads/{id}", fault=Fault.HELD)
 
 
 def offsets_of(page: Page) -> list[int]:
@@ -69,8 +69,10 @@ async def test_after_a_lost_connection_automatically(
 ) -> None:
     await page.goto(proxy.url)
     offsets = offsets_of(page)
-    proxy.script.follow(broken(1), broken(2))
+    proxy.script.follow(Plan(call="PATCH /uploads/{id}", fault=Fault.RESET, forever=True))
     await send(page, file)
+    await expect(page.locator(".state")).to_contain_text("The upload was interrupted.")
+    proxy.script.follow()
 
     await expect(page.locator("#tiles h3")).to_have_text("pancakes")
     assert labels(service) == ["pancakes"]
@@ -85,10 +87,10 @@ async def test_after_a_reload_with_the_same_photo(
     page.on("dialog", lambda dialog: dialog.accept())
     await page.goto(proxy.url)
     offsets = offsets_of(page)
-    held = broken(fault=Fault.HELD)
-    proxy.script.follow(held)
+    plan = held()
+    proxy.script.follow(plan)
     await send(page, file)
-    assert eventually(held.reached.is_set)
+    assert eventually(plan.reached.is_set)
     await page.reload()
     proxy.script.follow()
     await page.get_by_label("Choose a photo").set_input_files(file)
@@ -103,10 +105,10 @@ async def test_after_a_reload_with_the_same_photo(
 async def test_after_it_was_cancelled(page: Page, proxy: ServiceProxy, service: Service, file: Path) -> None:
     await page.goto(proxy.url)
     offsets = offsets_of(page)
-    held = broken(fault=Fault.HELD)
-    proxy.script.follow(held)
+    plan = held()
+    proxy.script.follow(plan)
     await send(page, file)
-    assert eventually(held.reached.is_set)
+    assert eventually(plan.reached.is_set)
     await page.get_by_role("button", name="Cancel").click()
 
     await expect(page.locator(".state")).to_have_text("Cancelled.")
@@ -132,7 +134,7 @@ async def test_when_only_the_recipe_was_lost(page: Page, proxy: ServiceProxy, se
 
 async def test_a_removed_one_leaves_nothing(page: Page, proxy: ServiceProxy, backstage: Backstage, file: Path) -> None:
     await page.goto(proxy.url)
-    proxy.script.follow(broken(fault=Fault.HELD))
+    proxy.script.follow(held())
     await send(page, file)
     assert eventually(lambda: "PATCH /uploads/{id}" in proxy.script.calls)
     await page.get_by_role("button", name="Cancel").click()
