@@ -109,9 +109,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def _services(settings: Settings, resources: Resources) -> Services:
+def _policy(settings: Settings, resources: Resources) -> UploadPolicy:
     base_url, bucket = base_urls(settings)
-    policy = UploadPolicy(
+    return UploadPolicy(
         kinds=accepted(settings.photo_types),
         photo_metadata=settings.photo_metadata,
         key_prefix=settings.s3_key_prefix,
@@ -127,6 +127,23 @@ def _services(settings: Settings, resources: Resources) -> Services:
         part_size=PART_SIZE,
         parts_in_flight=settings.parts_in_flight,
     )
+
+
+def _staging(settings: Settings, resources: Resources, uploads: Uploads) -> Staging:
+    return Staging(
+        uploads,
+        resources.staged_uploads,
+        store=resources.store,
+        inventory=resources.inventory,
+        deletions=resources.deletions,
+        undo=resources.undo,
+        prefix=settings.s3_staging_prefix,
+        max_bytes=settings.max_staged_bytes,
+    )
+
+
+def _services(settings: Settings, resources: Resources) -> Services:
+    policy = _policy(settings, resources)
     uploads = Uploads(
         store=resources.store,
         recipes=resources.recipes,
@@ -137,16 +154,7 @@ def _services(settings: Settings, resources: Resources) -> Services:
         budget=BufferBudget(total=settings.upload_buffer_bytes, part_size=PART_SIZE),
         undo=resources.undo,
     )
-    staging = Staging(
-        uploads,
-        resources.staged_uploads,
-        store=resources.store,
-        inventory=resources.inventory,
-        deletions=resources.deletions,
-        undo=resources.undo,
-        prefix=settings.s3_staging_prefix,
-        max_bytes=settings.max_staged_bytes,
-    )
+    staging = _staging(settings, resources, uploads)
     return Services(
         resources=resources,
         renditions=Renditions(resources.recipes, RenderQueue(resources.renderer), policy.renditions),
@@ -174,13 +182,17 @@ def _services(settings: Settings, resources: Resources) -> Services:
         cross_site_forms=CrossSiteForms(
             refused=settings.refuse_cross_site_forms, allowed_origins=settings.cors_origins
         ),
-        body_timeouts=BodyTimeouts(
-            idle_seconds=settings.body_idle_seconds,
-            min_bytes_per_second=settings.body_min_bytes_per_second,
-            rate_seconds=RATE_SECONDS,
-            slow_seconds=SLOW_SECONDS,
-        ),
+        body_timeouts=_body_timeouts(settings),
         readiness=Readiness(partial(health.failures, resources)),
+    )
+
+
+def _body_timeouts(settings: Settings) -> BodyTimeouts:
+    return BodyTimeouts(
+        idle_seconds=settings.body_idle_seconds,
+        min_bytes_per_second=settings.body_min_bytes_per_second,
+        rate_seconds=RATE_SECONDS,
+        slow_seconds=SLOW_SECONDS,
     )
 
 
