@@ -57,6 +57,8 @@ class Uppy:
     """Set it to release the parts that are held."""
     arrived: list[str] = field(default_factory=list)
     """The parts that the store has accepted: the ends of their keys."""
+    accepted: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set whenever the store has accepted a part."""
     hold_after: int = 10_000
     """How many parts may pass before the others are held."""
     passed: int = 0
@@ -80,8 +82,9 @@ class Uppy:
     async def parts(self, number: int) -> None:
         """Wait until the store has accepted this number of parts."""
         async with asyncio.timeout(WAIT_MS / 1000):
-            while len(self.arrived) < number:  # noqa: ASYNC110 - events of the browser
-                await asyncio.sleep(0.02)
+            while len(self.arrived) < number:
+                self.accepted.clear()
+                await self.accepted.wait()
 
     async def _pass_on(self, route: Route) -> None:
         if route.request.method == "PUT":
@@ -93,6 +96,7 @@ class Uppy:
     def _note(self, request: Request) -> None:
         if request.method == "PUT":
             self.arrived.append(request.url.partition("?")[0][-10:-5])
+            self.accepted.set()
 
 
 @pytest.fixture(scope="module")
