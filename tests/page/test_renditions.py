@@ -280,7 +280,7 @@ class TestHeicThatIsBeingMade:
     async def pending(self, page: Page, service: Service, visit: Visit) -> list[Route]:
         """The requests for a rendition, all of which are rejected with 503."""
         visit.expect("503 (Service Unavailable)")
-        send(service, heic(), name="pie.heic")
+        made(service, send(service, heic(), name="pie.heic"))
         requests: list[Route] = []
 
         async def reject(route: Route) -> None:
