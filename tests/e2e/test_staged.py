@@ -23,7 +23,7 @@ from tests.support.recipes import assert_stored
 from tests.support.service import API_TOKEN, NO_TLS, Service
 from tests.support.sweeping import swept
 from tests.support.traces import Backstage, eventually
-from tests.support.tus import create
+from tests.support.tus import append, create
 from tests.support.wire import request
 
 PHOTO = jpeg(500)
@@ -115,6 +115,18 @@ class TestAnUploadInPieces:
         assert second.json() == first.json()
         assert second.headers["Idempotency-Replayed"] == "true"
         assert len(backstage.rows()) == 1
+
+    def test_gets_it_as_long_as_its_row_exists(self, service: Service, backstage: Backstage) -> None:
+        with service.client() as client:
+            upload = begin(client)
+            send(upload)
+            first = complete(client, upload)
+            backstage.sql("UPDATE staged_upload SET expires_at = now() - interval '1 day'")
+            second = complete(client, upload)
+            begin(client)  # which removes rows that are no longer needed
+            assert_problem(complete(client, upload), 404, "upload-not-found")
+
+        assert second.json() == first.json()
 
     def test_names_the_pieces_that_are_missing(self, service: Service, backstage: Backstage) -> None:
         with service.client() as client:
@@ -238,6 +250,19 @@ class TestThePieces:
             recipe = complete(client, upload).json()
 
         assert (recipe["metadata"], recipe["size"]) == ("removed", len(PHOTO))
+
+    def test_have_keys_that_give_no_access_to_the_upload(self, service: Service, backstage: Backstage) -> None:
+        with service.client() as client:
+            upload = begin(client)
+            send(upload)
+            path = create(client, len(PHOTO) + 1, label="Pancakes")
+            append(client, path, PHOTO, offset=0)
+            for key in backstage.objects():
+                assert_problem(client.post("/recipe", json={"upload": key}), 404, "upload-not-found")
+            assert complete(client, upload).status_code == 201
+            append(client, path, b"x", offset=len(PHOTO))
+
+        assert len(backstage.rows()) == 2
 
 
 class TestARejectedPhoto:

@@ -82,7 +82,10 @@ _INERT = {"BEGIN", "OTHER", "ROLLBACK"}
 _LOOKUP = statements("READ UPLOAD", "OTHER", "ROLLBACK")
 _END = statements("END UPLOAD", "REQUEST DELETION", "COMMIT")
 CALLS = {
-    "begin": ([], statements("LOCK OWNER", "COUNT UPLOADS", "OTHER", "ADD UPLOAD", "COMMIT")),
+    "begin": (
+        [],
+        statements("LOCK OWNER", "COUNT UPLOADS", "OTHER", "REMOVE ENDED UPLOADS", "ADD UPLOAD", "COMMIT"),
+    ),
     "complete": (
         ["GetBucket", "GetObject", "PutObject", "DeleteObject"],
         [*statements("CLAIM UPLOAD", "COMMIT"), "ROW AND UPLOAD", *_END],

@@ -120,6 +120,14 @@ class TestAnUpload:
 
         assert parsedate_to_datetime(expires) > datetime.now(UTC)
 
+    def test_that_is_complete_does_not_expire(self, service: Service, backstage: Backstage) -> None:
+        with service.client() as client:
+            path = create(client, len(PHOTO), label="Pancakes")
+            append(client, path, PHOTO, offset=0)
+            backstage.sql("UPDATE staged_upload SET expires_at = now()")
+            assert "Content-Location" in client.head(path, headers=TUS).headers
+            assert complete(client, path).status_code == 201
+
 
 class TestTheProtocol:
     def test_is_described_by_options(self, service: Service) -> None:

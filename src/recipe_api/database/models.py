@@ -3,7 +3,20 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, Column, DateTime, ForeignKey, Index, Integer, LargeBinary, Text, Uuid
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Text,
+    Uuid,
+    text,
+)
 from sqlmodel import Field, SQLModel
 
 
@@ -111,7 +124,7 @@ class NewStagedUpload(SQLModel):
 
     id: str = Field(sa_column=Column(Text, primary_key=True))
     """128 random bits in base64url. Anyone who knows the id may continue, complete and delete the upload."""
-    owner: str = Field(sa_column=Column(Text, nullable=False, index=True))
+    owner: str = Field(sa_column=Column(Text, nullable=False))
     """The caller that started the upload and whose limits it counts against."""
     stem: str = Field(sa_column=Column(Text(collation="C"), nullable=False, unique=True))
     """The common beginning of the keys of its pieces."""
@@ -127,6 +140,8 @@ class NewStagedUpload(SQLModel):
     label: str | None = Field(default=None, sa_column=Column(Text))
     upload_metadata: str | None = Field(default=None, sa_column=Column(Text))
     """The `Upload-Metadata` header that a tus client sent, which it gets back unchanged."""
+    found_by_key: bool | None = Field(default=None, sa_column=Column(Boolean))
+    """Whether the key of a piece may replace the id when it is completed; None in rows of older releases: yes."""
     bucket: str | None = Field(default=None, sa_column=Column(Text))
     """The address of the bucket of its pieces; None in rows of older releases."""
     created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
@@ -137,8 +152,19 @@ class StagedUpload(NewStagedUpload, table=True):
     """A row of the table of staged uploads."""
 
     __tablename__ = "staged_upload"
+    __table_args__ = (
+        # Those that may count against the limits of their owner.
+        Index(
+            "staged_upload_owner",
+            "owner",
+            text("COALESCE(ended_at, expires_at)"),
+            postgresql_where=text("ended_at IS NULL OR piece_sizes IS NULL"),
+        ),
+        # Those whose rows can be removed some day.
+        Index("staged_upload_ended", "expires_at", postgresql_where=text("ended_at IS NOT NULL")),
+    )
 
-    expires_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, index=True))
+    expires_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
     claim: UUID | None = Field(default=None, sa_column=Column(Uuid))
     """Identifies the request that may append to the upload or complete it; None or expired if there is none."""
     claimed_until: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))

@@ -9,7 +9,7 @@ from recipe_api.database.models import IdempotencyKey, Lease, PendingDeletion, R
 from recipe_api.database.session import FORBIDDEN, READ_ONLY, session
 from recipe_api.errors import DatabaseUnavailable
 
-REVISION = "0009"
+REVISION = "0010"
 """The newest migration in `alembic/versions`. Revisions are numbers of four digits, so they sort as text."""
 
 _TABLES: tuple[type[SQLModel], ...] = (Recipe, IdempotencyKey, PendingDeletion, Rendering, StagedUpload, Lease)

@@ -3,8 +3,9 @@
 For uploads that clients append to, it also records which pieces have arrived (`staged_appends`); for the others, the
 object store's listing shows that. Expiry uses the database's clock.
 
-The row of an upload that was completed, rejected or deleted stays until it would have expired. So the upload cannot
-become a second recipe, and it counts against its owner's limits as long as its presigned URLs are valid.
+The row of an upload that was completed, rejected or deleted stays until it would have expired, without what its client
+sent. So the upload cannot become a second recipe, and it counts against its owner's limits as long as its presigned
+URLs are valid. Each new upload removes a few rows that are no longer needed, so the table does not grow without bound.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,18 +24,24 @@ from recipe_api.database.session import session, translate_commit_errors
 from recipe_api.errors import CommitInDoubt, TooManyUnfinishedUploads, UploadNotFound
 from recipe_api.units import size_in_words
 
+REMOVED_PER_UPLOAD = 4
+"""How many rows a new upload removes: more than one, so that a table that has grown shrinks again."""
+
 # The lock makes the counts exact. It is released when the transaction ends, so it works through a pooler.
 _LOCK_OWNER = text("SELECT pg_advisory_xact_lock(hashtextextended(:owner, 0))")
-_TAKEN = text(
+TAKEN = text(
     """
     SELECT count(*) FILTER (WHERE ended_at IS NULL AND recipe_id IS NULL AND expires_at > now()),
         coalesce(sum(coalesce(size, :unknown)), 0)
     FROM staged_upload
     WHERE owner = :owner
-        AND coalesce(ended_at, expires_at) > now()
-            - CASE WHEN piece_sizes IS NULL THEN :writable * interval '1 second' ELSE interval '0' END
+        AND coalesce(ended_at, expires_at) > now() - :writable * interval '1 second'
+        AND (ended_at IS NULL OR piece_sizes IS NULL)
+        AND (piece_sizes IS NULL OR expires_at > now())
     """
 )
+"""The first three conditions are those of an index. An upload that its client appends to stops counting when it ends or
+expires; the others can be written for a while longer."""
 _EXPIRY = text("SELECT now() + :seconds * interval '1 second'")
 _NOW = text("SELECT now()")
 _KNOWN = text(
@@ -44,8 +51,18 @@ _KNOWN = text(
     """
 )
 _DELETE_ENDED = text(
-    "DELETE FROM staged_upload WHERE ended_at IS NOT NULL AND expires_at < now() - :writable * interval '1 second'"
+    """
+    DELETE FROM staged_upload WHERE id IN (
+        SELECT id FROM staged_upload
+        WHERE ended_at IS NOT NULL AND expires_at < now() - :writable * interval '1 second'
+        ORDER BY expires_at
+        LIMIT :limit
+        FOR UPDATE SKIP LOCKED
+    )
+    """
 )
+_FORGOTTEN = {"filename": "", "label": None, "upload_metadata": None}
+"""The columns of an upload that has ended: what its client sent, up to 12 KiB, serves no purpose any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +107,10 @@ class StagedUploads:
             await connection.execute(_LOCK_OWNER, {"owner": new.owner})
             unknown, writable = self._limits.max_upload_bytes, self._limits.writable_seconds
             taken = {"owner": new.owner, "unknown": unknown, "writable": writable}
-            count, size = (await connection.execute(_TAKEN, taken)).one()
+            count, size = (await connection.execute(TAKEN, taken)).one()
             self._check_limits(count=count + 1, size=size + (unknown if new.size is None else new.size))
             expires_at = await connection.scalar(_EXPIRY, {"seconds": self._limits.lifetime_seconds})
+            await connection.execute(_DELETE_ENDED, {"writable": writable, "limit": REMOVED_PER_UPLOAD})
             upload = StagedUpload(**new.model_dump(), expires_at=expires_at)
             opened.add(upload)
             await opened.flush()
@@ -139,10 +157,11 @@ class StagedUploads:
         """Return the id of the upload whose pieces' keys begin with `stem`.
 
         Raises:
-            UploadNotFound: There is none.
+            UploadNotFound: There is none, or its client has to know the id.
         """
+        is_named = (col(StagedUpload.stem) == stem, col(StagedUpload.found_by_key).is_not(False))
         async with session(self._engine) as opened:
-            found = (await opened.exec(select(StagedUpload.id).where(StagedUpload.stem == stem))).one_or_none()
+            found = (await opened.exec(select(StagedUpload.id).where(*is_named))).one_or_none()
         if found is None:
             raise UploadNotFound("There is no upload with this key; it may have expired.")
         return found
@@ -160,9 +179,9 @@ class StagedUploads:
             pieces_of: Returns the objects of all pieces that an upload may have.
         """
         is_open = (col(StagedUpload.id) == upload_id, col(StagedUpload.ended_at).is_(None))
-        statement = update(StagedUpload).where(*is_open).values(ended_at=func.now()).returning(StagedUpload)
+        statement = update(StagedUpload).where(*is_open).values(ended_at=func.now(), **_FORGOTTEN)
         async with session(self._engine) as opened:
-            upload: StagedUpload | None = (await opened.exec(statement)).scalar_one_or_none()
+            upload: StagedUpload | None = (await opened.exec(statement.returning(StagedUpload))).scalar_one_or_none()
             if upload is None:
                 return None
             if refs := pieces_of(upload):
@@ -219,6 +238,6 @@ class StagedUploads:
     async def delete_ended(self) -> None:
         """Delete the uploads that have ended and would have expired by now."""
         async with session(self._engine) as opened:
-            writable = {"writable": self._limits.writable_seconds}
-            await (await opened.connection()).execute(_DELETE_ENDED, writable)
+            values = {"writable": self._limits.writable_seconds, "limit": None}
+            await (await opened.connection()).execute(_DELETE_ENDED, values)
             await opened.commit()

@@ -67,6 +67,8 @@ class Announcement:
     size: int | None
     """The size of the photo in bytes; None if the client did not declare it."""
     label: str | None
+    found_by_key: bool = False
+    """Whether the client will complete the upload by the key of a piece, because it does not know the id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,7 @@ class Staging:
             size=announcement.size,
             piece_size=piece_size,
             label=None if announcement.label is None else self._policy.check_label(announcement.label),
+            found_by_key=announcement.found_by_key,
             bucket=self._deletions.bucket.url,
             created_at=created_at,
         )
@@ -207,7 +210,7 @@ class Staging:
         """Make a recipe from an upload, or return the recipe that was already made from it.
 
         Args:
-            upload: The id of the upload, or the key of one of its pieces, which is all that some clients know.
+            upload: The id of the upload, or the key of one of its pieces if it was announced that way.
             label: The label; by default, that of the announcement.
             client: The client that completes it.
             until: When the response is due, in the event loop's time; by default, the deadline of `StagedSource`.

@@ -280,7 +280,7 @@ def _announcement(filename: str, metadata: dict[str, Any]) -> Announcement:
         found = UploadAnnouncement(filename=filename, size=1 if size is None else size, label=label)
     except ValidationError as error:
         raise invalid_field(error) from None
-    return Announcement(filename=found.filename, size=size, label=found.label)
+    return Announcement(filename=found.filename, size=size, label=found.label, found_by_key=True)
 
 
 def _size(value: object) -> int | None:
