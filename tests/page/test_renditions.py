@@ -277,10 +277,16 @@ COUNT_FAILED_IMAGES = """
 
 class TestHeicThatIsBeingMade:
     @pytest.fixture
-    async def pending(self, page: Page, service: Service, visit: Visit) -> list[Route]:
-        """The requests for a rendition, all of which are rejected with 503."""
+    def rendition(self, service: Service) -> str:
+        """The URL of a rendition of a HEIC."""
+        recipe = made(service, send(service, heic(), name="pie.heic"))
+        location: str = recipe["renditions"][0]["location"]
+        return location
+
+    @pytest.fixture
+    async def pending(self, page: Page, service: Service, visit: Visit, rendition: str) -> list[Route]:
+        """The page's requests for the rendition, all of which are rejected with 503, as while it is being made."""
         visit.expect("503 (Service Unavailable)")
-        made(service, send(service, heic(), name="pie.heic"))
         requests: list[Route] = []
 
         async def reject(route: Route) -> None:
@@ -290,16 +296,18 @@ class TestHeicThatIsBeingMade:
         await page.add_init_script(COUNT_FAILED_IMAGES)
         await page.clock.install(time=0)
         await page.clock.pause_at(1000)
-        await page.route("**/photo/320", reject)
+        await page.route(rendition, reject)
         await page.goto(service.url)
         return requests
 
-    async def test_is_requested_again_after_longer_and_longer_breaks(self, page: Page, pending: list[Route]) -> None:
+    async def test_is_requested_again_after_longer_and_longer_breaks(
+        self, page: Page, pending: list[Route], rendition: str
+    ) -> None:
         for attempt, seconds in enumerate((2, 4, 8), start=1):
             await self.rejected(page, attempt)
             await self.advance(page, pending, seconds)
         await self.rejected(page, 4)
-        await page.unroute("**/photo/320")
+        await page.unroute(rendition)
         await self.advance(page, pending, 16)
 
         await expect_shown(page)
