@@ -318,7 +318,7 @@ class IdempotencyKeyReused(RequestRefused):
 
 
 class UploadLocked(RequestRefused):
-    """Another request is appending to this upload or completing it. Wait a moment, then send `HEAD` for the offset."""
+    """Nothing can be appended to this upload now. Wait a moment, then send `HEAD` for the offset."""
 
     status = 423
     code = "upload-locked"

@@ -25,8 +25,8 @@ from tests.support.recipes import assert_stored
 from tests.support.service import HOST, Service, running
 from tests.support.sweeping import swept
 from tests.support.traces import Backstage, eventually
-from tests.support.tus import TUS, append, complete, create, offset_of, patch_request
-from tests.support.wire import Wire
+from tests.support.tus import OCTETS, TUS, append, complete, create, offset_of, patch_request
+from tests.support.wire import Wire, request
 
 PHOTO = jpeg(3 * PART_SIZE + 1000)
 SENT = [0, 1, 300, 300 * KIB, PART_SIZE, 2 * PART_SIZE + 70_000]
@@ -97,8 +97,21 @@ class TestABrokenConnection:
         with service.client() as client, service.connect() as wire:
             path = create(client, len(PHOTO))
             begun(wire, path, sent=300)
-            assert wire.read().status == 408
+            response = wire.read()
+            assert (response.status, response.headers["Retry-After"]) == (423, "2"), "tus clients retry no 408"
             assert offset_of(client, path) == 300
+
+    def test_of_the_request_that_creates_the_upload_lets_the_client_create_another_one(
+        self, start_service: Callable[..., Service], backstage: Backstage
+    ) -> None:
+        service = start_service(BODY_IDLE_SECONDS="0.5")
+        headers = [f"{name}: {value}" for name, value in {**OCTETS, "Upload-Length": str(len(PHOTO))}.items()]
+        with service.connect() as wire:
+            wire.send(request("/uploads", PHOTO[:300], *headers, length=len(PHOTO)))
+            assert wire.read().status == 423
+
+        assert backstage.sql("SELECT 1 FROM staged_upload WHERE ended_at IS NULL") == []
+        assert backstage.nothing_is_left()
 
 
 class TestADeadConnection:

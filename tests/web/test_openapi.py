@@ -38,7 +38,7 @@ OPERATIONS = {
     "getUpload": ("/uploads/{upload_id}", "get", {"200", "404", "410", "422", "429", "503"}),
     "appendToUpload": (
         *("/uploads/{upload_id}", "patch"),
-        {"204", "400", "404", "408", "409", "410", "412", "413", "415", "422", "423", "503"},
+        {"204", "400", "404", "409", "410", "412", "413", "415", "422", "423", "503"},
     ),
     "deleteUpload": ("/uploads/{upload_id}", "delete", {"204", "404", "410", "422", "503"}),
     "getRendition": ("/recipe/{recipe_id}/photo/{size}", "get", {"302", "404", "422", "503"}),

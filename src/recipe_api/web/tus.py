@@ -125,10 +125,7 @@ async def append(upload_id: UploadId, request: Request, services: AppServices) -
     offset, size = tus_headers.number(request, "Upload-Offset"), tus_headers.number(request, "Upload-Length")
     if offset is None:
         raise errors.InvalidParameter("Upload-Offset: send the offset of the body.", field="Upload-Offset")
-    try:
-        headers = await _append(request, services, Append(upload_id=upload_id, offset=offset, size=size))
-    except errors.TooManyRequests as error:  # at 429, tus clients give up
-        raise errors.UploadLocked(error.detail) from error
+    headers = await _append(request, services, Append(upload_id=upload_id, offset=offset, size=size))
     return Response(status_code=204, headers={**PRIVATE, **headers})
 
 
@@ -159,7 +156,10 @@ def _has_body(request: Request) -> bool:
 async def _append(request: Request, services: Services, append: Append) -> dict[str, str]:
     """Append the body of a request, and complete the upload if it is whole. Return headers for the response."""
     body = _Body(request, services)
-    appended = await services.appending.append(append, body, client=body.client)
+    try:
+        appended = await services.appending.append(append, body, client=body.client)
+    except (errors.TooManyRequests, errors.BodyStalled) as error:  # at 429 and 408, tus clients give up
+        raise errors.UploadLocked(error.detail) from error
     headers = tus_headers.state_headers(appended)
     return headers | await _complete(request, services, appended, client=body.client, until=body.clock.stop())
 

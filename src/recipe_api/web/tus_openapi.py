@@ -19,7 +19,6 @@ _COMPLETION = (
 )
 _RECEIVED = (
     errors.RequestRefused,
-    errors.BodyStalled,
     errors.WrongOffset,
     errors.TooManyPieces,
     errors.BodyTooLarge,
