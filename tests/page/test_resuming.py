@@ -132,6 +132,27 @@ async def test_when_only_the_recipe_was_lost(page: Page, proxy: ServiceProxy, se
     await expect(page.get_by_role("button", name="Delete: pancakes")).to_be_visible()
 
 
+async def test_when_the_page_never_learned_that_it_was_complete_takes_the_label_entered_last(
+    page: Page, proxy: ServiceProxy, service: Service, file: Path
+) -> None:
+    page.on("dialog", lambda dialog: dialog.accept())
+    await page.goto(proxy.url)
+    proxy.script.follow(Plan(call="POST /recipe", fault=Fault.RESPONSE_LOST, forever=True))
+    await send(page, file)
+    await expect(page.locator(".state")).to_contain_text("The upload was interrupted.")
+    assert labels(service) == ["pancakes"]
+    await page.reload()
+    proxy.script.follow()
+    await page.get_by_label("Choose a photo").set_input_files(file)
+    await page.get_by_role("form", name="pancakes.jpg").get_by_label("Label").fill("Crêpes")
+    await page.get_by_role("button", name="Upload").click()
+
+    await expect(page.locator("#tiles h3")).to_have_text("Crêpes")
+    await expect(page.get_by_role("button", name="Delete: Crêpes")).to_be_visible()
+    assert labels(service) == ["Crêpes"]
+    assert await remembered(page) == []
+
+
 async def test_a_removed_one_leaves_nothing(page: Page, proxy: ServiceProxy, backstage: Backstage, file: Path) -> None:
     await page.goto(proxy.url)
     proxy.script.follow(held())

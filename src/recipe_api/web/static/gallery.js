@@ -51,9 +51,10 @@ export class Gallery {
   /**
    * Shows a stored recipe in its place, with a preview that it revokes later.
    *
-   * A repeated upload may return one that is already there.
+   * A repeated upload may return one that is already there, with another label.
    */
   add(recipe, preview) {
+    this.#tiles.get(recipe.id)?.refresh(recipe);
     if (this.#tiles.has(recipe.id)) return URL.revokeObjectURL(preview);
     const older = [...this.#list.children].find(({ dataset }) => dataset.time < recipe.created_at);
     this.#list.insertBefore(this.#tile(recipe, preview).row, older ?? null);

@@ -58,7 +58,7 @@ class Resumable {
     if (!this.#isSent) {
       const known = await this.#find();
       if (known) return known;
-      while (this.offset < this.file.size) await this.#send();
+      while (this.offset < this.file.size) await this.#append();
       this.#isSent = true;
     }
     this.onSent();
@@ -82,7 +82,7 @@ class Resumable {
 
   async #begin() {
     const headers = { ...TUS, "Upload-Length": this.file.size, "Upload-Metadata": `filename ${base64(this.file.name)}` };
-    const response = await this.#fetch(UPLOADS, { method: "POST", headers: this.#authorized(headers) });
+    const response = await this.#fetch(UPLOADS, { method: "POST", headers: authorized(headers, this.token) });
     if (!response.ok) throw await problemIn(response);
     this.memory.set(new URL(response.headers.get("Location"), UPLOADS).href);
     this.offset = 0;
@@ -93,7 +93,7 @@ class Resumable {
     this.onProgress({ loaded: this.offset, total: this.file.size });
   }
 
-  async #send() {
+  async #append() {
     const request = new XMLHttpRequest();
     request.open("PATCH", this.memory.get());
     const headers = { ...TUS, "Upload-Offset": this.offset, "Content-Type": "application/offset+octet-stream" };
@@ -107,17 +107,21 @@ class Resumable {
 
   async #complete() {
     this.onUncertain();
-    const body = JSON.stringify({ upload: this.memory.get().split("/").at(-1), label: this.label });
-    const headers = this.#authorized({ "Content-Type": "application/json" });
-    const response = await this.#fetch(RECIPES, { method: "POST", headers, body });
-    const problem = response.ok ? null : await problemIn(response);
-    if (!problem || problem.isFinal) this.memory.drop(); // a rejected photo has been deleted
-    if (problem) throw problem;
-    return response.json();
+    const { label } = this;
+    const recipe = await this.#send("POST", RECIPES, { upload: this.memory.get().split("/").at(-1), label }, this.token);
+    // If an attempt before a reload made the recipe, it has the label of that attempt.
+    if (recipe.label !== label) await this.#send("PATCH", `${RECIPES}/${recipe.id}`, { label }, recipe.manage_token);
+    this.memory.drop();
+    return { ...recipe, label };
   }
 
-  #authorized(headers) {
-    return this.token ? { ...headers, Authorization: `Bearer ${this.token}` } : headers;
+  async #send(method, url, content, token) {
+    const headers = authorized({ "Content-Type": "application/json" }, token);
+    const response = await this.#fetch(url, { method, headers, body: JSON.stringify(content) });
+    if (response.ok) return response.json();
+    const problem = await problemIn(response);
+    if (problem.isFinal) this.memory.drop(); // a rejected photo has been deleted
+    throw problem;
   }
 
   async #fetch(url, options) {
@@ -149,5 +153,7 @@ function privateMemoryOf(file) {
 
 const problemIn = async (response) =>
   problemOf(response.status, await response.text(), response.headers.get("Retry-After"));
+
+const authorized = (headers, token) => (token ? { ...headers, Authorization: `Bearer ${token}` } : headers);
 
 const base64 = (text) => btoa(String.fromCharCode(...new TextEncoder().encode(text)));

@@ -13,7 +13,6 @@ const COPIED_MS = 2000;
 export class Tile {
   /** `preview` is the address of the photo's local file, if it was uploaded from this page. */
   constructor(recipe, { preview, isEarly, onOpen, onDelete }) {
-    this.recipe = recipe;
     this.preview = preview;
     this.row = copyOf("tile");
     [this.photo, this.caption, this.form] = this.row.children;
@@ -42,18 +41,24 @@ export class Tile {
       event.preventDefault();
       if (!this.input.readOnly) this.#rename();
     };
-    this.#name();
     if (recipe.width) this.row.style.setProperty("--ratio", ratioOf(recipe));
     if (isEarly) Object.assign(this.photo.firstElementChild, { loading: "eager", fetchPriority: "high" });
     show(this.photo, recipe, { preview });
-    this.refresh();
+    this.refresh(recipe);
   }
 
-  /** Offers what this browser may do now. */
-  refresh() {
+  /** Shows the label, and offers what this browser may do now. */
+  refresh(recipe = this.recipe) {
+    const { id, label } = (this.recipe = recipe);
+    this.link.textContent = label;
+    for (const button of this.caption.querySelectorAll("button")) button.ariaLabel = `${button.title}: ${label}`;
+    const [save, cancel] = this.form.querySelectorAll("button");
+    this.input.ariaLabel = `New label: ${label}`;
+    save.ariaLabel = `Save: ${label}`;
+    cancel.ariaLabel = `Cancel: ${label}`;
     const buttons = [this.renameButton, this.deleteButton];
     const hadFocus = buttons.includes(document.activeElement);
-    buttons.forEach((button) => (button.hidden = !tokenFor(this.recipe.id)));
+    buttons.forEach((button) => (button.hidden = !tokenFor(id)));
     if (hadFocus && this.renameButton.hidden) this.focus();
   }
 
@@ -78,16 +83,6 @@ export class Tile {
 
   complain(sentence) {
     this.complaint.textContent = sentence;
-  }
-
-  #name() {
-    const { label } = this.recipe;
-    this.link.textContent = label;
-    for (const button of this.caption.querySelectorAll("button")) button.ariaLabel = `${button.title}: ${label}`;
-    const [save, cancel] = this.form.querySelectorAll("button");
-    this.input.ariaLabel = `New label: ${label}`;
-    save.ariaLabel = `Save: ${label}`;
-    cancel.ariaLabel = `Cancel: ${label}`;
   }
 
   // Browsers offer the clipboard on https and localhost only.
@@ -120,8 +115,7 @@ export class Tile {
     const label = this.input.value;
     this.input.readOnly = true;
     try {
-      this.recipe = await renameRecipe(this.recipe.id, label);
-      this.#name();
+      this.refresh(await renameRecipe(this.recipe.id, label));
       announce(`Renamed to ${label}.`);
       // Somebody who stopped waiting may be typing again.
       if (this.input.readOnly) this.#turn({ isRenaming: false, next: this.heading });
