@@ -380,6 +380,22 @@ class TestAnAnnouncement:
             assert_problem(client.post("/uploads", json=announcement), status, code, field=field)
         assert backstage.sql("SELECT * FROM staged_upload") == []
 
+    @pytest.mark.parametrize(
+        ("completion", "detail"),
+        [
+            ({"label": "Pancakes"}, "upload: This is missing. Add it."),
+            ({"upload": "x" * 22, "offset": 3}, "offset: This is unknown. Remove it."),
+        ],
+    )
+    def test_or_a_completion_with_a_wrong_member_gets_advice(
+        self, service: Service, completion: dict[str, object], detail: str
+    ) -> None:
+        with service.client() as client:
+            problem = assert_problem(
+                client.post("/recipe", json=completion), 422, "invalid-field", field=detail.partition(":")[0]
+            )
+        assert problem["detail"] == detail
+
     def test_is_limited_by_the_size_of_staged_uploads(self, start_service: Callable[..., Service]) -> None:
         with start_service(MAX_STAGED_UPLOAD_BYTES="499").client() as client:
             response = client.post("/uploads", json={"filename": "a.jpg", "size": 500})

@@ -59,7 +59,7 @@ def test_an_origin_that_does_not_match_is_rejected(frontend: httpx.Client, origi
     assert preflight.status_code == problem["status"] == 400
     assert preflight.headers["Content-Type"] == "application/problem+json"
     assert problem["type"] == "/problems/bad-request"
-    assert problem["detail"].startswith("Disallowed CORS origin. ")
+    assert problem["detail"].startswith(f"Disallowed CORS origin: the page is from {origin}. ")
     assert int(preflight.headers["Content-Length"]) == len(preflight.content)
     assert "Access-Control-Allow-Origin" not in preflight.headers
     assert "Access-Control-Allow-Origin" not in listed.headers

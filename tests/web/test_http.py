@@ -46,7 +46,7 @@ class TestPaths:
             wire.send(f"GET /nowhere HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
             problem = assert_problem(wire.read(method="GET"), 404, "not-found")
 
-        assert problem["detail"] == "GET /nowhere: Not Found. /docs describes the API."
+        assert problem["detail"] == "There is nothing at /nowhere. /docs describes the API."
 
     def test_an_upload_with_a_trailing_slash_is_not_redirected(self, service: Service, backstage: Backstage) -> None:
         with service.connect() as wire:
@@ -76,7 +76,7 @@ class TestPaths:
 
         problem = assert_problem(answer, 405, "method-not-allowed")
         assert set(answer.headers["Allow"].split(", ")) == allowed
-        assert problem["detail"] == f"{method} {path}: Method Not Allowed. Use one of {answer.headers['Allow']}."
+        assert problem["detail"] == f"{path} does not support {method}. Use one of {answer.headers['Allow']}."
 
     @pytest.mark.parametrize(
         "path", ["/", "/docs", "/openapi.json", "/healthz", "/readyz", "/recipe", "/static/page.css"]

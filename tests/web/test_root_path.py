@@ -96,7 +96,7 @@ class TestBehindAProxy:
     def test_allow_is_the_same_as_without_a_root_path(self, site: httpx.Client) -> None:
         assert site.put("/api/recipe").headers["Allow"] == "GET, POST, HEAD"
         assert site.put("/api/recipe").json()["detail"] == (
-            "PUT /api/recipe: Method Not Allowed. Use one of GET, POST, HEAD."
+            "/api/recipe does not support PUT. Use one of GET, POST, HEAD."
         )
 
 

@@ -83,7 +83,8 @@ class TestAnUpload:
             path = create(client, None, label="Pancakes")
             append(client, path, PHOTO[:100], offset=0)
             head = client.head(path, headers=TUS)
-            assert_problem(complete(client, path), 409, "upload-incomplete", field="upload")
+            problem = assert_problem(complete(client, path), 409, "upload-incomplete", field="upload")
+            assert problem["detail"] == "100 bytes have arrived. Append the rest first, and declare Upload-Length."
             response = append(client, path, PHOTO[100:], offset=100, **{"Upload-Length": str(len(PHOTO))})
             recipe = complete(client, path).json()
 
@@ -96,6 +97,8 @@ class TestAnUpload:
         with service.client() as client:
             path = create(client, len(PHOTO))
             append(client, path, PHOTO[:100], offset=0)
+            problem = assert_problem(complete(client, path), 409, "upload-incomplete", field="upload")
+            assert problem["detail"].startswith(f"100 of {len(PHOTO)} bytes have arrived.")
             assert client.delete(path, headers=TUS).status_code == 204
             assert client.head(path, headers=TUS).status_code == 404
             assert_problem(append(client, path, PHOTO[100:], offset=100), 404, "upload-not-found")

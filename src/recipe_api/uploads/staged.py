@@ -278,8 +278,12 @@ class Staging:
         return [piece]
 
     async def _all(self, upload: StagedUpload) -> Sequence[Piece]:
-        if upload.size is None or (upload.piece_sizes is not None and sum(upload.piece_sizes) < upload.size):
-            raise UploadIncomplete("Append the rest of the photo first.", field="upload")
+        received = None if upload.piece_sizes is None else sum(upload.piece_sizes)
+        if received is not None and received != upload.size:
+            arrived_bytes = f"{received} of {upload.size} bytes have arrived. Append the rest first."
+            if upload.size is None:
+                arrived_bytes = f"{received} bytes have arrived. Append the rest first, and declare Upload-Length."
+            raise UploadIncomplete(arrived_bytes, field="upload")
         pieces = pieces_of(upload)
         have = await arrived(self._inventory, upload)
         if missing := [piece.number for piece in pieces if piece.number not in have]:

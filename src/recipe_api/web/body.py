@@ -1,7 +1,7 @@
 """Reads request bodies in chunks, and limits their size and how slowly they may arrive."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import Any, TypeVar
@@ -29,6 +29,8 @@ Model = TypeVar("Model", bound=BaseModel)
 
 MAX_JSON_BYTES = 128 * KIB
 """Enough for the longest label that `MAX_LABEL_BYTES` allows, with every character escaped."""
+_FAULTS = {"missing": "This is missing. Add it.", "extra_forbidden": "This is unknown. Remove it."}
+"""By the type of the error."""
 
 
 def body_too_large(limit: int) -> BodyTooLarge:
@@ -312,4 +314,9 @@ def invalid_field(error: ValidationError) -> InvalidField:
     """Return the error for data that does not match a model."""
     first = error.errors()[0]
     field = ".".join(str(step) for step in first["loc"]) or None
-    return InvalidField(f"{field or 'The body'}: {first['msg']}.", field=field)
+    return InvalidField(f"{field or 'The body'}: {fault(first)}", field=field)
+
+
+def fault(error: Mapping[str, Any]) -> str:
+    """Return a sentence for one of Pydantic's errors. Its own texts do not say what to do about the common ones."""
+    return _FAULTS.get(error["type"], f"{error['msg']}.")

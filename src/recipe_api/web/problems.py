@@ -11,6 +11,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
@@ -33,6 +34,7 @@ from recipe_api.errors import (
 )
 from recipe_api.observability import request_id
 from recipe_api.web import plain_form
+from recipe_api.web.body import fault
 from recipe_api.web.root_path import address, root_path
 from recipe_api.web.schemas import Problem
 from recipe_api.web.tus_headers import VERSION
@@ -132,12 +134,14 @@ def stopping(scope: Scope) -> Response:
 def preflight_rejected(scope: Scope, *, reason: str, headers: dict[str, str]) -> Response:
     """Return the response to a CORS preflight request that is rejected."""
     scope["log"]["problem"] = RequestRefused.code
+    origin = Headers(scope=scope)["origin"]
+    rule = f"Pages may call the API from the origins in CORS_ORIGINS, with {', '.join(CORS_METHODS)}."
     return problem(
         scope,
         status=RequestRefused.status,
         code=RequestRefused.code,
         title=RequestRefused.title,
-        detail=f"{reason}. Pages may call the API from the origins in CORS_ORIGINS, with {', '.join(CORS_METHODS)}.",
+        detail=f"{reason}: the page is from {origin}. {rule}",
         headers=headers,
     )
 
@@ -178,20 +182,21 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - the handler is registered for nothing else
     phrase = HTTPStatus(error.status_code).phrase
     code = request.scope["log"]["problem"] = HTTP_CODES.get(error.status_code, "http-error")
-    headers, advice = dict(error.headers or {}), ""
+    headers, path = dict(error.headers or {}), request.scope["path"]  # the URL would contain the client's Host header
+    detail = f"{request.method} {path} failed."
     if error.status_code == HTTPStatus.NOT_FOUND:
-        advice = f" {address(request.scope, '/docs')} describes the API."
+        detail = f"There is nothing at {path}. {address(request.scope, '/docs')} describes the API."
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         if allowed := _allowed(request):
             headers["Allow"] = ", ".join(allowed)
-        advice = f" Use one of {headers['Allow']}." if "Allow" in headers else ""
+        detail = f"{path} does not support {request.method}."
+        detail += f" Use one of {headers['Allow']}." if "Allow" in headers else ""
     return problem(
         request.scope,
         status=error.status_code,
         code=code,
         title=phrase,
-        # The path rather than the URL, which contains whatever Host header the client sent.
-        detail=f"{request.method} {request.scope['path']}: {phrase}.{advice}",
+        detail=detail,
         headers=headers,
     )
 
@@ -217,4 +222,4 @@ async def _on_invalid_parameter(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - the handler is registered for nothing else
     first = error.errors()[0]
     name = str(first["loc"][-1])
-    return await _on_error(request, InvalidParameter(f"{name}: {first['msg']}.", field=name))
+    return await _on_error(request, InvalidParameter(f"{name}: {fault(first)}", field=name))
