@@ -10,7 +10,7 @@ import os
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import botocore.httpsession
 import botocore.session
 import pytest
 
+import recipe_api.app
 from recipe_api.dev.migrations import migrate
 from recipe_api.dev.stack import Stack, embedded_stack
 from recipe_api.settings import Settings
@@ -99,7 +100,20 @@ def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     bundle = str(Authority(tmp_path_factory.mktemp("trusted"), name="nobody's authority").bundle)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", bundle)
+        patch.delenv("AWS_CA_BUNDLE", raising=False)
         patch.setattr(botocore.httpsession, "where", lambda: bundle)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_collector() -> Iterator[None]:
+    """Let no service tune the garbage collector of this process, which runs many services, and has objects of its own.
+
+    Each service would scan the half million objects of the tests when it starts, and let the collector scan them again
+    and again after it has ended.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recipe_api.app, "reduced_garbage_collection", nullcontext)
         yield
 
 

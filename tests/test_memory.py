@@ -4,6 +4,7 @@ import ctypes
 import gc
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -39,6 +40,13 @@ print(*mapped, kept)
 """
 
 
+@pytest.fixture
+def frozen_again() -> Iterator[None]:
+    """Exclude the objects of the tests from garbage collections again, as tests/conftest.py does."""
+    yield
+    gc.freeze()
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="only glibc from 2.33 on tells")
 @pytest.mark.parametrize(("argument", "expected"), [("told", [True, False, True]), ("as it is", [False, False, True])])
@@ -59,6 +67,7 @@ def test_elsewhere_than_on_linux_it_does_nothing(monkeypatch: pytest.MonkeyPatch
     configure_malloc()
 
 
+@pytest.mark.usefixtures("frozen_again")
 def test_the_collector_comes_rarely_and_passes_over_what_was_there_for_as_long_as_it_is_asked() -> None:
     default = gc.get_threshold()
     with reduced_garbage_collection():

@@ -57,7 +57,8 @@ def public_trust(settings: S3Settings) -> ssl.SSLContext:
 
 
 def _profile_bundle() -> str | None:
-    bundle: str | None = AioSession().get_config_variable("ca_bundle")
+    session = AioSession(include_builtin_handlers=False)  # which only clients need, and take longer than all else
+    bundle: str | None = session.get_config_variable("ca_bundle")
     return bundle
 
 
