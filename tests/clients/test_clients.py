@@ -10,7 +10,7 @@ from playwright.async_api import Browser
 from tests.clients.browser import PAGES, PageClient, upload_in_page
 from tests.clients.catalogue import PROGRAMS, Client
 from tests.clients.table import PHOTO
-from tests.clients.upload import PHOTO_NAME, Task, upload
+from tests.clients.upload import PHOTO_NAME, Task, output_of, upload
 from tests.clients.workbench import FOLDER, Workbench
 from tests.support.chromium import browsing, required_chromium
 from tests.support.service import Service
@@ -48,6 +48,15 @@ def test_a_program_uploads_a_photo(client: Client, task: Task, workbench: Workbe
         pytest.skip(f"{lack}; scripts/clients installs packages")
 
     upload(client, task, workbench)
+
+
+def test_curl_uploads_a_photo_whose_name_has_quotes_and_separators(task: Task, workbench: Workbench) -> None:
+    [curl] = [client for client in PROGRAMS if client.name == "curl"]
+    if lack := curl.missing(workbench):
+        pytest.skip(lack)
+    photo = task.photo.rename(task.photo.with_name('a "b", c;d\\e.jpg'))
+
+    output_of(curl, Task(url=task.url, photo=photo), workbench)
 
 
 @pytest.mark.parametrize("client", PAGES, ids=lambda client: client.name)

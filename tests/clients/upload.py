@@ -36,10 +36,19 @@ def upload(client: Client, task: Task, workbench: Workbench) -> None:
     Raises:
         UploadError: It did not succeed.
     """
+    printed = output_of(client, task, workbench)
+    check(printed, task, label=LABEL, original_name=PHOTO_NAME if client.keeps_name else "photo.jpg")
+
+
+def output_of(client: Client, task: Task, workbench: Workbench) -> str:
+    """Run a client's example, and return what it printed.
+
+    Raises:
+        UploadError: It failed.
+    """
     for command in client.prepare:
         _run(filled_in(command, workbench, url=task.url), workbench)
-    printed = _run([*filled_in(client.command, workbench), task.url, str(task.photo), LABEL], workbench)
-    check(printed, task, label=LABEL, original_name=PHOTO_NAME if client.keeps_name else "photo.jpg")
+    return _run([*filled_in(client.command, workbench), task.url, str(task.photo), LABEL], workbench)
 
 
 def check(printed: str, task: Task, *, label: str, original_name: str) -> None:

@@ -67,14 +67,15 @@ def test_dev_serves_on_its_own_stack_until_a_signal(tmp_path: Path) -> None:
     assert noted.stat().st_mode & 0o777 == 0o600
     output = subprocess.run(
         ["/bin/sh", "-c", '. "$0" && env', noted],
-        env={"PATH": os.environ["PATH"], "AWS_PROFILE": "theirs"},
+        env={"PATH": os.environ["PATH"], "AWS_PROFILE": "theirs", "CORS_ORIGINS": "https://theirs.example"},
         capture_output=True,
         text=True,
         check=True,
     ).stdout.splitlines()
     assert f"DATABASE_URL={database_url}" in output
     assert f"SECRET_KEY={secret_key}" in output
-    assert not [line for line in output if line.startswith("AWS_PROFILE")]
+    assert "MAX_LABEL_BYTES=99" in output, "other commands have the settings of the service"
+    assert not [line for line in output if line.startswith(("AWS_PROFILE", "CORS_ORIGINS"))]
     assert not any(process.is_running() for process in servers)
 
 

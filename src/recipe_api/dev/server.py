@@ -36,6 +36,10 @@ _IGNORED_VARIABLES = (
     *("BUCKETEER_AWS_ACCESS_KEY_ID", "BUCKETEER_AWS_SECRET_ACCESS_KEY", "BUCKETEER_AWS_REGION"),
     "BUCKETEER_BUCKET_NAME",
 )
+_SETTINGS = tuple(
+    field.validation_alias for field in Settings.model_fields.values() if isinstance(field.validation_alias, str)
+)
+"""The variables of all settings, except for the credentials, which have several names."""
 
 AppFactory = str | Callable[..., Any]
 
@@ -74,7 +78,7 @@ def _serve(port: int | None, folder: Path, app: AppFactory) -> None:
         with embedded_stack(folder) as stack:
             environment = _environment(stack, secret_key_file=folder / "secret-key", port=port)
             os.environ.update(environment)
-            _write_environment(environment, folder / "environment")
+            _write_environment({**_settings_of_this_shell(), **environment}, folder / "environment")
             settings = Settings.from_environment(os.environ)
             migrate(stack.database_url)
             _Server(_configuration(app, settings), welcome=_welcome(settings, folder)).run(sockets=[listener])
@@ -93,10 +97,16 @@ def _environment(stack: Stack, *, secret_key_file: Path, port: int) -> dict[str,
     return {**stack.environment(), "SECRET_KEY": secret_key, "PORT": str(port)}
 
 
+def _settings_of_this_shell() -> dict[str, str]:
+    """Return the variables that are settings, such as CORS_ORIGINS."""
+    return {name: os.environ[name] for name in _SETTINGS if name in os.environ}
+
+
 def _write_environment(environment: Mapping[str, str], file: Path) -> None:
-    """Write the variables as a shell script, for commands that use the same services."""
+    """Write the variables as a shell script, for commands with the same services and settings."""
+    unset = dict.fromkeys((*_IGNORED_VARIABLES, *_SETTINGS))
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
-        opened.write(f"unset {' '.join(_IGNORED_VARIABLES)}\n")
+        opened.write(f"unset {' '.join(unset)}\n")
         opened.writelines(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
 
 
