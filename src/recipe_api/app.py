@@ -20,6 +20,8 @@ from recipe_api.resources import Resources, open_resources
 from recipe_api.settings import PART_SIZE, Settings
 from recipe_api.storage.addresses import base_urls, object_url
 from recipe_api.storage.budget import BufferBudget
+from recipe_api.telemetry.hooks import Telemetry
+from recipe_api.telemetry.selection import telemetry_of
 from recipe_api.uploads.appending import Appending
 from recipe_api.uploads.policy import UploadPolicy, cache_control
 from recipe_api.uploads.render_queue import RenderQueue
@@ -36,6 +38,7 @@ from recipe_api.web.middleware import HeadAsGet, InternalErrors, LingeringClose,
 from recipe_api.web.peers import LastForwardedFor
 from recipe_api.web.readiness import Readiness
 from recipe_api.web.root_path import RootPath
+from recipe_api.web.telemetry import MeasuredRequestLog, RequestSpan
 from recipe_api.web.tokens import Tokens
 from recipe_api.web.transport import HttpsPages
 from recipe_api.web.tus_requests import TusRequests
@@ -58,12 +61,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         SettingsError: A setting of the environment is missing or invalid.
     """
     settings = settings or Settings.from_environment(os.environ)
-    configure_logging(settings.log_level)
+    telemetry = telemetry_of(settings)
+    configure_logging(settings.log_level, processors=telemetry.log_processors)
     configure_malloc()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_resources(settings) as resources:
+        async with telemetry.running(), open_resources(settings) as resources:
             services = app.state.services = _services(settings, resources)
             async with (
                 health.warning_unless_ready(resources),
@@ -93,7 +97,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             "metrics": False,
             "logs": False,
         },  # it looks for providers at every request
-        middleware=_middleware(settings),
+        middleware=_middleware(settings, telemetry),
     )
     problems.install(app)
     upload.install(app)  # first, because routes are tried in order
@@ -196,7 +200,7 @@ def _body_timeouts(settings: Settings) -> BodyTimeouts:
     )
 
 
-def _middleware(settings: Settings) -> list[Middleware]:
+def _middleware(settings: Settings, telemetry: Telemetry) -> list[Middleware]:
     cors = Middleware(
         Cors,
         allow_origins=settings.cors_origins,
@@ -213,11 +217,15 @@ def _middleware(settings: Settings) -> list[Middleware]:
         ],
         max_age=3600,
     )
+    log = Middleware(RequestLog)
+    if telemetry.metrics is not None:
+        log = Middleware(MeasuredRequestLog, duration=telemetry.metrics.request_duration)
     trusts_every_proxy = settings.forwarded_allow_ips.strip() == "*"
     return [
+        *([Middleware(RequestSpan, telemetry=telemetry)] if telemetry.exports_traces else []),
         *([Middleware(LastForwardedFor)] if trusts_every_proxy else []),
         *([Middleware(RootPath, root_path=settings.root_path)] if settings.root_path else []),
-        Middleware(RequestLog),
+        log,
         Middleware(LingeringClose),
         Middleware(SecurityHeaders),
         *([cors] if settings.cors_origins else []),

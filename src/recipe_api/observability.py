@@ -12,12 +12,14 @@ import os
 import re
 import sys
 import time
+from collections.abc import Sequence
 from contextvars import ContextVar
 from functools import cache, partial
 from typing import TextIO
 
 import structlog
 
+_SECRET_ID = re.compile(r"(/(?:uploads|s3/+multipart)/+[^/]{4})[^/]+")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9+/=-]{20,200}", re.ASCII)  # Heroku's rule for an id that it forwards
 _current: ContextVar[str | None] = ContextVar("request_id", default=None)
 
@@ -49,6 +51,11 @@ class RareWarning:
 def request_id() -> str | None:
     """Return the id of the current request, or None outside of a request."""
     return _current.get()
+
+
+def without_secret(path: str) -> str:
+    """Return a request's path with the secret id of a staged upload cut after four characters."""
+    return _SECRET_ID.sub(r"\1…", path) if "/uploads/" in path or "/multipart/" in path else path
 
 
 def begin_request(presented: str | None) -> str:
@@ -90,17 +97,25 @@ def _renderers(*, for_people: bool) -> list[structlog.typing.Processor]:
     return [structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer(_serialize)]
 
 
-def configure_logging(level: str, *, human: bool | None = None, stream: TextIO | None = None) -> None:
+def configure_logging(
+    level: str,
+    *,
+    human: bool | None = None,
+    stream: TextIO | None = None,
+    processors: Sequence[structlog.typing.Processor] = (),
+) -> None:
     """Send the log lines of this package and of all libraries to one stream, in one format.
 
     Args:
         level: The lowest level that is logged.
         human: Readable text instead of JSON; by default if the stream is a terminal.
         stream: By default standard output.
+        processors: Add more to each event.
     """
     stream = stream or sys.stdout
     shared: list[structlog.typing.Processor] = [
         _add_request_id,
+        *processors,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -370,7 +370,33 @@ class S3Settings(_Environment):
         return self
 
 
-class Settings(DatabaseSettings, S3Settings):
+class TelemetrySettings(_Environment):
+    """Which signals OpenTelemetry exports. Its SDK reads these variables too, and all its others."""
+
+    otel_endpoint: str | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    otel_metrics_endpoint: str | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
+    otel_traces_endpoint: str | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    otel_metrics_exporter: str = Field("otlp", validation_alias="OTEL_METRICS_EXPORTER")
+    otel_traces_exporter: str = Field("otlp", validation_alias="OTEL_TRACES_EXPORTER")
+    otel_sdk_disabled: str = Field("false", validation_alias="OTEL_SDK_DISABLED")
+    """Only `true` disables; any other value is permitted (OpenTelemetry's rule for booleans)."""
+
+    @property
+    def exports_metrics(self) -> bool:
+        """Whether metrics are exported."""
+        return self._exports(self.otel_metrics_endpoint, self.otel_metrics_exporter)
+
+    @property
+    def exports_traces(self) -> bool:
+        """Whether traces are exported."""
+        return self._exports(self.otel_traces_endpoint, self.otel_traces_exporter)
+
+    def _exports(self, endpoint: str | None, exporter: str) -> bool:
+        is_disabled = self.otel_sdk_disabled.lower() == "true" or exporter.lower() == "none"
+        return bool(endpoint or self.otel_endpoint) and not is_disabled
+
+
+class Settings(DatabaseSettings, S3Settings, TelemetrySettings):
     """All settings. They are immutable, and correspond to the variables in `.env.example`, which explains them."""
 
     secret_keys: Annotated[

@@ -24,6 +24,7 @@ from it and from [settings.py](../src/recipe_api/settings.py) by `python -m reci
 _SECTION = re.compile(r"^# --- (.+?) -+$", re.MULTILINE)
 _VARIABLE = re.compile(r"^(?:# )?([A-Z][A-Z0-9_]*)=.*$", re.MULTILINE)
 _NAME = re.compile(r"(?<![`\w])([A-Z][A-Z0-9]*_[A-Z0-9_]+)(?![`\w])")
+_LINK = re.compile(r"docs/(operations(?:/\w+)?\.md)")
 _MARKUP = re.compile(r"[*|]")
 _DEFAULT = re.compile(r"\s*Default: (.+?)\.?$")
 
@@ -75,7 +76,7 @@ def _text(block: str) -> str:
     """Return the comment of a block as one line of Markdown."""
     text = " ".join(line.removeprefix("#").strip() for line in block.splitlines()).strip()
     text = _MARKUP.sub(lambda found: f"\\{found[0]}", text)
-    text = text.replace("docs/operations.md", "[operations.md](operations.md)")
+    text = _LINK.sub(r"[\1](\1)", text)
     return _NAME.sub(r"`\1`", text)
 
 

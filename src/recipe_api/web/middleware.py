@@ -10,7 +10,6 @@ follows the app behind it, a middleware returns that app's coroutine instead of 
 """
 
 import asyncio
-import re
 import time
 from collections.abc import Awaitable
 
@@ -18,7 +17,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recipe_api.asgi import header_value, read_ahead_of
-from recipe_api.observability import begin_request
+from recipe_api.observability import begin_request, without_secret
 from recipe_api.units import MIB
 from recipe_api.web.peers import client_address
 from recipe_api.web.problems import internal_error, stopping
@@ -29,14 +28,6 @@ LINGER_BYTES = 64 * MIB
 LINGER_SECONDS = 10
 
 _log = structlog.get_logger("recipe_api.request")
-
-
-_SECRET_ID = re.compile(r"(/(?:uploads|s3/+multipart)/+[^/]{4})[^/]+")
-
-
-def _without_secret(path: str) -> str:
-    """Return the path for the log, with the secret id of a staged upload cut after four characters."""
-    return _SECRET_ID.sub(r"\1…", path) if "/uploads/" in path or "/multipart/" in path else path
 
 
 class RequestLog:
@@ -54,7 +45,7 @@ class RequestLog:
         request_id = begin_request(presented.decode("latin-1") if presented else None)
         started = time.perf_counter()
         received = sent = 0
-        status = 499  # as in nginx: the client disconnected before the response
+        status: int | None = None
 
         async def counted_receive() -> Message:
             nonlocal received
@@ -73,17 +64,22 @@ class RequestLog:
         try:
             await self._app(scope, counted_receive, counted_send)
         finally:
+            seconds = time.perf_counter() - started
+            self.request_ended(scope, status, seconds)
             _log.info(
                 "request",
                 method=scope["method"],
-                path=_without_secret(scope["path"]),
-                status=status,
+                path=without_secret(scope["path"]),
+                status=status or 499,  # as in nginx: the client disconnected before the response
                 bytes_in=received,
                 bytes_out=sent,
                 client_address=client_address(scope),
-                duration_ms=round((time.perf_counter() - started) * 1000, 1),
+                duration_ms=round(seconds * 1000, 1),
                 **scope.get("log", {}),
             )
+
+    def request_ended(self, scope: Scope, status: int | None, seconds: float) -> None:
+        """Do more at the end of a request; `status` is None if the client disconnected before the response."""
 
 
 class LingeringClose:
@@ -201,10 +197,14 @@ class HeadAsGet:
         if scope["type"] != "http" or scope["method"] != "HEAD" or is_tus_request(scope):
             return self._app(scope, receive, send)
 
+        get = {**scope, "method": "GET"}
+
         async def bodiless_send(message: Message) -> None:
+            if message["type"] == "http.response.start" and "route" in get:
+                scope["route"] = get["route"]  # which the outer middleware reads
             await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
-        return self._app({**scope, "method": "GET"}, receive, bodiless_send)
+        return self._app(get, receive, bodiless_send)
 
 
 class InternalErrors:
@@ -230,5 +230,5 @@ class InternalErrors:
         except Exception:
             if scope["type"] != "http" or started:
                 raise
-            _log.exception("unexpected error", method=scope["method"], path=_without_secret(scope["path"]))
+            _log.exception("unexpected error", method=scope["method"], path=without_secret(scope["path"]))
             await internal_error(scope)(scope, receive, send)

@@ -1,0 +1,94 @@
+"""What the service records into while it works: a histogram and a counter that cost a tenth of the SDK's.
+
+The SDK copies, checks and hashes the attributes of each measurement, which takes 4 to 7 µs. An upload makes several
+measurements and takes some 500 µs of CPU time in all. Here a measurement's attributes are a tuple of values, which is
+looked up in a dictionary; `exporter` turns the sums into OpenTelemetry's data points, which happens once a minute.
+
+The event loop's thread records, and the exporter's thread reads. A reader may see a histogram whose sum lacks a
+measurement that its buckets have; the next export has it.
+"""
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+Value = str | int | None
+"""The value of an attribute; None where it is missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """How a metric is presented."""
+
+    name: str
+    unit: str
+    text: str
+    attributes: tuple[str, ...] = ()
+    """The names of the attributes, in the order in which their values are given."""
+
+    def named(self, values: Sequence[Value]) -> dict[str, str | int]:
+        """Return the attributes that are present, by name."""
+        pairs = zip(self.attributes, values, strict=True)
+        return {name: value for name, value in pairs if value is not None}
+
+
+class Counter:
+    """Sums by attributes, which only grow."""
+
+    def __init__(self, description: Description) -> None:
+        self.description = description
+        self._sums: defaultdict[tuple[Value, ...], int] = defaultdict(int)
+
+    def add(self, number: int, *values: Value) -> None:
+        """Add a number to the sum of these attributes."""
+        self._sums[values] += number
+
+    def sums(self) -> dict[tuple[Value, ...], int]:
+        """Return a copy of all sums."""
+        return self._sums.copy()
+
+
+@dataclass(slots=True)
+class Distribution:
+    """Measurements with the same attributes."""
+
+    counts: list[int]
+    """Of each bucket; the last one has no upper bound."""
+    total: float = 0.0
+
+    def __sub__(self, earlier: "Distribution") -> "Distribution":
+        """Return the measurements since then."""
+        counts = [now - then for now, then in zip(self.counts, earlier.counts, strict=True)]
+        return Distribution(counts, self.total - earlier.total)
+
+
+class Histogram:
+    """Distributions of measurements by attributes.
+
+    Args:
+        description: How it is presented.
+        bounds: The upper bounds of the buckets, inclusive and ascending.
+    """
+
+    def __init__(self, description: Description, bounds: Sequence[float]) -> None:
+        self.description = description
+        self.bounds = bounds
+        self._distributions: dict[tuple[Value, ...], Distribution] = {}
+
+    def record(self, measurement: float, *values: Value) -> None:
+        """Record a measurement with these attributes."""
+        distribution = self._distributions.get(values)
+        if distribution is None:
+            distribution = self._distributions[values] = self.nothing()
+        distribution.counts[bisect_left(self.bounds, measurement)] += 1
+        distribution.total += measurement
+
+    def nothing(self) -> Distribution:
+        """Return a distribution of no measurements."""
+        return Distribution([0] * (len(self.bounds) + 1))
+
+    def distributions(self) -> Iterator[tuple[tuple[Value, ...], Distribution]]:
+        """Yield a copy of each distribution, with its attributes."""
+        for values, found in self._distributions.copy().items():
+            yield values, Distribution(found.counts.copy(), found.total)

@@ -1,0 +1,99 @@
+"""Our histograms as data of OpenTelemetry.
+
+The SDK has no instrument that takes a whole histogram, but its exporters get data classes, which
+`opentelemetry.sdk.metrics.export` documents. So ours are added there to what the SDK has collected. Counters and gauges
+need no such thing: the SDK reads them when it exports.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    HistogramDataPoint,
+    Metric,
+    MetricExportResult,
+    MetricsData,
+    ResourceMetrics,
+    ScopeMetrics,
+)
+from opentelemetry.sdk.metrics.export import Histogram as HistogramData
+
+from recipe_api.telemetry.aggregates import Distribution, Histogram, Value
+
+
+class HistogramExporter(OTLPMetricExporter):
+    """Exports our histograms as well.
+
+    They have the temporality of the SDK's own histograms, of which there is always one: what
+    `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE` asks for.
+    """
+
+    def __init__(self, histograms: Sequence[Histogram]) -> None:
+        super().__init__()
+        self.conversion = Conversion(histograms)
+
+    def export(
+        self, metrics_data: MetricsData, timeout_millis: float | None = 10_000, **kwargs: object
+    ) -> MetricExportResult:
+        """Export what the SDK has collected, and the histograms."""
+        return super().export(self.conversion.added_to(metrics_data), timeout_millis, **kwargs)
+
+
+class Conversion:
+    """Converts histograms, whose earlier state it keeps for the sake of exports that contain only what is new."""
+
+    def __init__(self, histograms: Sequence[Histogram]) -> None:
+        self._histograms = histograms
+        self._exported: dict[tuple[str, tuple[Value, ...]], Distribution] = {}
+        self._began = self._previous = time.time_ns()
+
+    def added_to(self, collected: MetricsData) -> MetricsData:
+        """Return what the SDK has collected, with the histograms in its first scope, which is ours."""
+        first, *resources = collected.resource_metrics
+        scope, *scopes = first.scope_metrics
+        metrics = [*scope.metrics, *self._converted(_temporality(scope.metrics))]
+        extended = ScopeMetrics(scope.scope, metrics, scope.schema_url)
+        return MetricsData([ResourceMetrics(first.resource, [extended, *scopes], first.schema_url), *resources])
+
+    def _converted(self, temporality: AggregationTemporality) -> Iterator[Metric]:
+        now = time.time_ns()
+        is_delta = temporality is AggregationTemporality.DELTA
+        since = self._previous if is_delta else self._began
+        for histogram in self._histograms:
+            points = [
+                _point(histogram, values, self._new(histogram, values, found) if is_delta else found, (since, now))
+                for values, found in histogram.distributions()
+            ]
+            described = histogram.description
+            if points:
+                yield Metric(described.name, described.text, described.unit, HistogramData(points, temporality))
+        self._previous = now
+
+    def _new(self, histogram: Histogram, values: tuple[Value, ...], found: Distribution) -> Distribution:
+        key = histogram.description.name, values
+        earlier = self._exported.get(key, histogram.nothing())
+        self._exported[key] = found
+        return found - earlier
+
+
+def _temporality(metrics: Sequence[Metric]) -> AggregationTemporality:
+    found = (each.data.aggregation_temporality for each in metrics if isinstance(each.data, HistogramData))
+    return next(found, AggregationTemporality.CUMULATIVE)
+
+
+def _point(
+    histogram: Histogram, values: tuple[Value, ...], found: Distribution, period: tuple[int, int]
+) -> HistogramDataPoint:
+    return HistogramDataPoint(
+        attributes=histogram.description.named(values),
+        start_time_unix_nano=period[0],
+        time_unix_nano=period[1],
+        count=sum(found.counts),
+        sum=found.total,
+        bucket_counts=found.counts,
+        explicit_bounds=histogram.bounds,
+        min=None,  # type: ignore[arg-type]  # OTLP makes both optional, and they say nothing over the life of a process
+        max=None,  # type: ignore[arg-type]
+    )

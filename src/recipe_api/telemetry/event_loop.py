@@ -1,0 +1,29 @@
+"""Measures how late the event loop runs what is due: the time that a request waits while Python code runs."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+INTERVAL_SECONDS = 0.5
+"""Short enough to notice most pauses that a client could, and long enough to cost nothing."""
+
+
+@asynccontextmanager
+async def watched_event_loop(record: Callable[[float], None]) -> AsyncIterator[None]:
+    """Record the delay in seconds twice a second, until the block ends."""
+    task = asyncio.create_task(_watch(record), name="event loop delay")
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _watch(record: Callable[[float], None]) -> None:
+    clock = asyncio.get_running_loop().time
+    record(0)
+    while True:
+        due = clock() + INTERVAL_SECONDS
+        await asyncio.sleep(INTERVAL_SECONDS)
+        record(max(0, clock() - due))

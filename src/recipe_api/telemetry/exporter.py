@@ -1,0 +1,113 @@
+"""Metrics and traces through the SDK of OpenTelemetry, which sends them by OTLP over HTTP.
+
+The SDK reads the standard variables itself: endpoints, headers, timeouts, the sampler, limits, resource attributes.
+What is ours is when it begins and ends. Its threads start with the app's lifespan, so each worker process has its own,
+and its own `service.instance.id`. At the end, what is left is sent for at most `FLUSH_SECONDS`.
+
+OpenTelemetry's global providers stay as they are, so that several services can run in one process, as in tests.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from importlib.metadata import version
+from uuid import uuid4
+
+import structlog
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from recipe_api.settings import TelemetrySettings
+from recipe_api.telemetry.conversion import HistogramExporter
+from recipe_api.telemetry.event_loop import watched_event_loop
+from recipe_api.telemetry.hooks import Telemetry
+from recipe_api.telemetry.logs import add_span
+from recipe_api.telemetry.metrics import DELAY_SECONDS, EVENT_LOOP_DELAY, Metrics
+
+SCOPE = "recipe_api"
+"""The name of the instrumentation scope of everything that the service records, and the default of the service."""
+FLUSH_SECONDS = 3
+"""How long a process that stops tries to send what is left. Heroku kills it 30 s after SIGTERM, and uploads with their
+cleanup may take 25 s of these."""
+
+_log = structlog.get_logger(__name__)
+
+
+class OpenTelemetry(Telemetry):
+    """Exports the signals that the settings name."""
+
+    def __init__(self, settings: TelemetrySettings) -> None:
+        self.exports_traces = settings.exports_traces
+        self.metrics = Metrics() if settings.exports_metrics else None
+        self.log_processors = (add_span,) if settings.exports_traces else ()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Export from this process until the block ends."""
+        release = version("recipe-api")
+        resource = _resource(release)
+        async with AsyncExitStack() as block:
+            shutdowns: list[Callable[[], None]] = []
+            block.push_async_callback(_run_in_threads, shutdowns, seconds=FLUSH_SECONDS)
+            if self.metrics is not None:
+                reader = PeriodicExportingMetricReader(HistogramExporter(self.metrics.histograms))
+                meters = MeterProvider([reader], resource, shutdown_on_exit=False)
+                shutdowns.append(meters.shutdown)
+                delay = meters.get_meter(SCOPE, release).create_histogram(
+                    EVENT_LOOP_DELAY.name,
+                    unit=EVENT_LOOP_DELAY.unit,
+                    description=EVENT_LOOP_DELAY.text,
+                    explicit_bucket_boundaries_advisory=DELAY_SECONDS,
+                )
+                await block.enter_async_context(watched_event_loop(delay.record))
+            if self.exports_traces:
+                tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
+                tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+                shutdowns.append(tracers.shutdown)
+                self.tracer = tracers.get_tracer(SCOPE, release)
+            yield
+
+
+def _resource(release: str) -> Resource:
+    """Return what describes this process: what the standard variables say, and our defaults."""
+    found = Resource.create()
+    name = str(found.attributes.get("service.name", ""))
+    ours = {
+        # Never from the environment, which all workers share: the counters of processes with one id would be mixed up.
+        "service.instance.id": str(uuid4()),
+        "service.version": found.attributes.get("service.version", release),
+        "service.name": SCOPE if name.startswith("unknown_service") else name,
+    }
+    return found.merge(Resource(ours))
+
+
+async def _run_in_threads(calls: Sequence[Callable[[], None]], *, seconds: float) -> None:
+    """Run blocking calls side by side, and wait for them no longer than this.
+
+    A thread that is still running then is left behind, and ends with the process. The threads of `asyncio.to_thread`
+    would not: the end of the event loop waits for them.
+    """
+    if ended := [_in_thread(call) for call in calls]:
+        _, left = await asyncio.wait(ended, timeout=seconds)
+        if left:
+            _log.warning("stopped before all telemetry was sent", seconds=seconds)
+
+
+def _in_thread(call: Callable[[], None]) -> asyncio.Future[None]:
+    loop = asyncio.get_running_loop()
+    ended = loop.create_future()
+
+    def run() -> None:
+        try:
+            call()
+        finally:
+            with suppress(RuntimeError):  # the event loop has been closed since
+                loop.call_soon_threadsafe(ended.set_result, None)
+
+    threading.Thread(target=run, name="telemetry", daemon=True).start()
+    return ended

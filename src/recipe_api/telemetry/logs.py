@@ -1,0 +1,13 @@
+"""The ids of the current trace and span in each log line, by which a line and its trace are found from each other."""
+
+from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
+from structlog.typing import EventDict
+
+
+def add_span(_: object, __: str, event: EventDict) -> EventDict:
+    """Add the ids, if the current span is recorded: another one's would lead nowhere."""
+    span = get_current_span()
+    if span.is_recording():
+        context = span.get_span_context()
+        event["trace_id"], event["span_id"] = format_trace_id(context.trace_id), format_span_id(context.span_id)
+    return event

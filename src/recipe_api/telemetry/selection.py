@@ -1,0 +1,35 @@
+"""Decides whether this process exports telemetry."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from recipe_api.settings import TelemetrySettings
+from recipe_api.telemetry.hooks import Telemetry
+
+_log = structlog.get_logger(__name__)
+
+
+def telemetry_of(settings: TelemetrySettings) -> Telemetry:
+    """Return what the settings ask for, or what warns at startup if the packages of the extra `otel` are missing."""
+    if not (settings.exports_metrics or settings.exports_traces):
+        return Telemetry()
+    try:
+        from recipe_api.telemetry.exporter import OpenTelemetry  # noqa: PLC0415 - its packages are optional, and large
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("opentelemetry."):
+            raise
+        return _Uninstalled()
+    return OpenTelemetry(settings)
+
+
+class _Uninstalled(Telemetry):
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Warn."""
+        _log.warning(
+            "no telemetry: OTEL_EXPORTER_OTLP_ENDPOINT is set, but the packages that export it are not installed",
+            remedy="pip install 'recipe-api[otel]'",
+        )
+        yield

@@ -1,0 +1,128 @@
+"""Requests as OpenTelemetry's semantic conventions for HTTP servers describe them: their durations and spans.
+
+FastAPI and Starlette have middleware for that, too. FastAPI's costs a multiple for each request, and both put the whole
+path into spans, which for a staged upload is a secret (docs/decisions/0029-telemetry.md).
+"""
+
+from collections.abc import Awaitable, Mapping
+
+from opentelemetry import context, propagate
+from opentelemetry.propagators.textmap import Getter
+from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, set_span_in_context
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from recipe_api.observability import request_id, without_secret
+from recipe_api.telemetry.aggregates import Histogram, Value
+from recipe_api.telemetry.hooks import Telemetry
+from recipe_api.telemetry.metrics import REQUEST_DURATION
+from recipe_api.web.middleware import RequestLog
+
+_METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
+_OTHER = "_OTHER"
+"""Stands for any other method, so that clients cannot invent new time series."""
+_SERVER_ERROR = 500
+_DISCONNECTED = "client_disconnected"
+
+
+class MeasuredRequestLog(RequestLog):
+    """Records the duration of each request as well."""
+
+    def __init__(self, app: ASGIApp, *, duration: Histogram) -> None:
+        super().__init__(app)
+        self._duration = duration
+
+    def request_ended(self, scope: Scope, status: int | None, seconds: float) -> None:
+        """Record the duration."""
+        self._duration.record(seconds, *_attributes(scope, status))
+
+
+class RequestSpan:
+    """Makes a span of each request that the sampler chooses. The others pass through, at next to no cost.
+
+    With a `traceparent` header, the span continues the caller's trace, and the sampler follows the caller's decision,
+    unless `OTEL_TRACES_SAMPLER` says otherwise.
+    """
+
+    def __init__(self, app: ASGIApp, *, telemetry: Telemetry) -> None:
+        self._app = app
+        self._telemetry = telemetry
+        self._fields = frozenset(name.encode("latin-1") for name in propagate.get_global_textmap().fields)
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] != "http" or (tracer := self._telemetry.tracer) is None:
+            return self._app(scope, receive, send)
+        span = self._begin(tracer, scope)
+        if not span.is_recording():
+            return self._app(scope, receive, send)
+        return self._in_span(span, scope, receive, send)
+
+    def _begin(self, tracer: Tracer, scope: Scope) -> Span:
+        headers = dict(scope["headers"])
+        parent = context.Context() if self._fields.isdisjoint(headers) else propagate.extract(headers, getter=_HEADERS)
+        method = _known_method(scope)
+        return tracer.start_span(method, parent, SpanKind.SERVER, {"http.request.method": method})
+
+    async def _in_span(self, span: Span, scope: Scope, receive: Receive, send: Send) -> None:
+        status: int | None = None
+
+        async def noted_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        token = context.attach(set_span_in_context(span))
+        try:
+            await self._app(scope, receive, noted_send)
+        finally:
+            context.detach(token)
+            _end(span, scope, status)
+
+
+class _Headers(Getter[Mapping[bytes, bytes]]):
+    """Reads the headers of a request."""
+
+    def get(self, carrier: Mapping[bytes, bytes], key: str) -> list[str] | None:
+        value = carrier.get(key.encode("latin-1"))
+        return None if value is None else [value.decode("latin-1")]
+
+    def keys(self, carrier: Mapping[bytes, bytes]) -> list[str]:
+        return [name.decode("latin-1") for name in carrier]
+
+
+_HEADERS = _Headers()
+
+
+def _end(span: Span, scope: Scope, status: int | None) -> None:
+    attributes = REQUEST_DURATION.named(_attributes(scope, status))
+    if (route := attributes.get("http.route")) is not None:
+        span.update_name(f"{attributes['http.request.method']} {route}")
+    attributes["url.path"] = without_secret(scope["path"])
+    attributes["http.response.header.x-request-id"] = request_id() or ""
+    if (problem := scope.get("log", {}).get("problem")) is not None:
+        attributes["recipe_api.problem"] = problem
+    span.set_attributes(attributes)
+    if "error.type" in attributes and status is not None:
+        span.set_status(StatusCode.ERROR)
+    span.end()
+
+
+def _attributes(scope: Scope, status: int | None) -> tuple[Value, ...]:
+    """Return the values of the attributes of `REQUEST_DURATION`."""
+    route = getattr(scope.get("route"), "path_format", None)
+    if route is not None:
+        route = scope.get("root_path", "") + route
+    return _known_method(scope), scope["scheme"], route, status, _error(scope, status)
+
+
+def _error(scope: Scope, status: int | None) -> str | None:
+    if status is None:
+        return _DISCONNECTED
+    if status < _SERVER_ERROR:
+        return None
+    return scope.get("log", {}).get("problem") or str(status)
+
+
+def _known_method(scope: Scope) -> str:
+    method: str = scope["method"]
+    return method if method in _METHODS else _OTHER

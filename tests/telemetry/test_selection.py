@@ -1,0 +1,72 @@
+"""Which signals are exported, and that telemetry costs nothing when none is."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from recipe_api.app import create_app
+from recipe_api.settings import Settings, TelemetrySettings
+from recipe_api.telemetry.selection import telemetry_of
+from recipe_api.web.middleware import RequestLog
+from tests.support.service import running
+
+ENDPOINT = "http://127.0.0.1:4318"
+BOTH = {"OTEL_EXPORTER_OTLP_ENDPOINT": ENDPOINT}
+
+
+@pytest.mark.parametrize(
+    ("environment", "metrics", "traces"),
+    [
+        ({}, False, False),
+        (BOTH, True, True),
+        ({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": ENDPOINT}, True, False),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": ENDPOINT}, False, True),
+        ({**BOTH, "OTEL_TRACES_EXPORTER": "none"}, True, False),
+        ({**BOTH, "OTEL_METRICS_EXPORTER": "none"}, False, True),
+        ({**BOTH, "OTEL_SDK_DISABLED": "TRUE"}, False, False),
+        ({**BOTH, "OTEL_SDK_DISABLED": "1"}, True, True),
+    ],
+)
+def test_the_standard_variables_select_the_signals(
+    environment: dict[str, str],
+    metrics: bool,  # noqa: FBT001 - a parameter of the test
+    traces: bool,  # noqa: FBT001
+) -> None:
+    settings = TelemetrySettings.from_environment(environment)
+    assert (settings.exports_metrics, settings.exports_traces) == (metrics, traces)
+    telemetry = telemetry_of(settings)
+    assert (telemetry.metrics is not None, telemetry.exports_traces) == (metrics, traces)
+
+
+def test_without_an_endpoint_no_request_passes_through_telemetry(make_settings: Callable[..., Settings]) -> None:
+    stack = [str(each.cls) for each in create_app(make_settings()).user_middleware]
+    assert str(RequestLog) in stack
+    assert not [name for name in stack if "telemetry" in name]
+
+
+def test_without_the_packages_a_service_warns_once_and_runs(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "recipe_api.telemetry.exporter", raising=False)
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.metrics", None)  # as if it were not installed
+    with running(make_settings(**BOTH)) as service, service.client() as client:
+        assert client.get("/healthz").status_code == 200
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    warnings = [line["event"] for line in lines if line["level"] == "warning"]
+    assert [event[:13] for event in warnings] == ["no telemetry:"]
+
+
+@pytest.mark.slow
+def test_a_service_without_telemetry_does_not_import_the_sdk() -> None:
+    script = """
+import sys
+import recipe_api.cli, recipe_api.app, recipe_api.telemetry.selection
+from recipe_api.settings import TelemetrySettings
+recipe_api.telemetry.selection.telemetry_of(TelemetrySettings.from_environment({}))
+print([name for name in sys.modules if name.startswith(("opentelemetry.sdk", "opentelemetry.exporter", "requests"))])
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
