@@ -11,7 +11,7 @@ import pytest
 from tests.support.calls import post
 from tests.support.forms import HEADER, recipe_form
 from tests.support.log import Lines, lines_logged
-from tests.support.problems import assert_problem, titles
+from tests.support.problems import assert_problem, assert_rejected, titles
 from tests.support.service import API_TOKEN, Service
 from tests.support.traces import Backstage
 from tests.support.wire import request
@@ -157,6 +157,20 @@ class TestRequestIds:
         assert all(len(made) == 32 and made.isalnum() for made in ids)
         assert len(set(ids)) == 2
         assert [line["request_id"] for line in log.requests(2)] == ids
+
+    @pytest.mark.parametrize("presented", [None, VALID])
+    def test_a_request_that_the_server_rejects_has_one(
+        self, service: Service, log: Lines, presented: str | None
+    ) -> None:
+        headers = [] if presented is None else [f"X-Request-ID: {presented}"]
+        with service.connect() as wire:
+            wire.send(request("/recipe", b"", *headers, "Expect: a-miracle", length=5))
+            response = wire.read()
+
+        document = assert_rejected(response.status, response.body, "unmet-expectation")
+        [line] = [json.loads(line) for line in log.text if "Rejected a request" in line]
+        assert document["request_id"] == response.headers["X-Request-ID"] == line["request_id"]
+        assert presented in {None, line["request_id"]}
 
     def test_all_log_lines_of_a_request_have_the_same_id(
         self, start_service: Callable[..., Service], backstage: Backstage

@@ -13,12 +13,15 @@ service must be safe without a router in front of it. What else differs from uvi
 """
 
 import asyncio
+from contextvars import copy_context
 from typing import cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from recipe_api.asgi import header_value
 from recipe_api.errors import RecipeApiError, ServiceFull, TooManyRequests
+from recipe_api.observability import begin_request
 from recipe_api.server.coalescing import CoalescingTransport
 from recipe_api.server.connections import connections_of
 from recipe_api.server.head import (
@@ -59,6 +62,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._framing: bytes | None = None  # of a body that the parser has yet to read after an `Upgrade`
         self._reframing = False
         self._refusal: RecipeApiError | None = None
+        self._refusal_id: str | None = None
         self._bodies: list[RequestBody] = []  # of requests without a complete response
         seconds = self._connections.closing_after  # None unless the server is stopping
         seconds = KEEP_ALIVE_SECONDS if seconds is None else seconds
@@ -273,7 +277,10 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _refuse(self, error: RecipeApiError) -> None:
         """Reject what cannot be parsed, after the responses to all previous requests, and read no further."""
-        self.logger.info("Rejected a request: %s", error.detail)
+        presented = header_value(self.headers, b"x-request-id") if self._in_head else None
+        context = copy_context()  # all callbacks of a connection share theirs
+        self._refusal_id = context.run(begin_request, presented.decode("latin-1") if presented else None)
+        context.run(self.logger.info, "Rejected a request: %s", error.detail)
         self._refusal = error
         self._timer.cancel()
         self._connections.end_head(self)
@@ -299,9 +306,14 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _write_refusal(self, error: RecipeApiError) -> None:
         has_content = self.parser.get_method() != b"HEAD"
-        headers = self.server_state.default_headers
         self.transport.write(
-            problem_response(error, root_path=self.root_path, headers=headers, has_content=has_content)
+            problem_response(
+                error,
+                request_id=self._refusal_id,
+                root_path=self.root_path,
+                headers=self.server_state.default_headers,
+                has_content=has_content,
+            )
         )
 
     def _should_upgrade(self) -> bool:

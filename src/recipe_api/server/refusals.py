@@ -36,12 +36,18 @@ def parser_error(failure: httptools.HttpParserError, *, method: bytes, begun: by
 
 
 def problem_response(
-    error: RecipeApiError, *, root_path: str, headers: Iterable[tuple[bytes, bytes]], has_content: bool
+    error: RecipeApiError,
+    *,
+    request_id: str | None,
+    root_path: str,
+    headers: Iterable[tuple[bytes, bytes]],
+    has_content: bool,
 ) -> bytes:
     """Return a whole response with a problem document (RFC 9457), after which the connection closes.
 
     Args:
         error: The error to report.
+        request_id: The id of the request; None if the connection is rejected before it sends one.
         root_path: The path below which the service is mounted.
         headers: The server's default headers.
         has_content: False for the response to a HEAD request.
@@ -52,9 +58,12 @@ def problem_response(
         "status": error.status,
         "detail": error.detail,
     }
+    fields = [*headers]
+    if request_id is not None:
+        document["request_id"] = request_id
+        fields.append((b"x-request-id", request_id.encode("ascii")))
     content = json.dumps(document).encode("ascii")
-    fields = [
-        *headers,
+    fields += [
         (b"content-type", b"application/problem+json"),
         (b"content-length", b"%d" % len(content)),
         (b"connection", b"close"),
