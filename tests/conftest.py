@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import botocore.httpsession
 import botocore.session
+import hypothesis
 import pytest
 
 import recipe_api.app
@@ -32,6 +33,8 @@ from tests.support.service import Service, running
 from tests.support.traces import Backstage, backstage_of
 
 processes.install()
+hypothesis.settings.register_profile("without deadlines", hypothesis.settings(), deadline=None)  # which fail under load
+hypothesis.settings.load_profile("without deadlines")
 
 SECRET_KEY = "tests-only-tests-only-tests-only-tests-only"
 _SERVICES = 8

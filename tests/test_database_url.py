@@ -57,7 +57,7 @@ def test_hosts_are_names_addresses_and_folders_of_sockets(uri: str, hosts: list[
     assert parse(uri).hosts == tuple(Host(*host) for host in hosts)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     user=TEXT,
     password=TEXT,
@@ -79,7 +79,7 @@ def test_escaped_components_are_decoded(
     assert (found.user, found.password, found.database, found.hosts) == (user, password, database, expected)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(user=TEXT, password=TEXT, database=TEXT, application=TEXT, options=TEXT)
 def test_escaped_parameters_are_decoded(
     user: str, password: str, database: str, application: str, options: str
@@ -95,7 +95,7 @@ def test_escaped_parameters_are_decoded(
 
 
 @given(st.text() | st.text().map(lambda rest: f"postgres://{rest}") | st.text().map(with_parameters))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_any_other_text_is_rejected_or_names_a_database(uri: str) -> None:
     try:
         found = parse(uri)

@@ -80,7 +80,7 @@ class TestRows:
 
 
 class TestPages:
-    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         seconds=st.lists(st.integers(0, 4), max_size=12),  # few, so that many recipes have the same time
         limit=st.integers(1, 13),

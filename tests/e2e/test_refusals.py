@@ -244,7 +244,7 @@ class TestTruncatedBodies:
     BODY = form(LABEL, file_part(jpeg(400)))
     PHOTO_FIRST = form(file_part(jpeg(400)), LABEL)
 
-    @settings(max_examples=80, deadline=None)
+    @settings(max_examples=80)
     @given(body=st.sampled_from([BODY, PHOTO_FIRST]), cut=st.integers(0, len(BODY) - len(b"--\r\n")))
     @pytest.mark.slow
     def test_anywhere_are_rejected(self, kept_wire: Wire, shared_backstage: Backstage, body: bytes, cut: int) -> None:

@@ -304,7 +304,7 @@ def wire(request: pytest.FixtureRequest, shared_services: Callable[[str], Servic
         yield connected
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(
     cuts=st.sets(st.integers(1, 700), max_size=12),
     photo_first=st.booleans(),

@@ -147,7 +147,7 @@ def _babble(draw: st.DrawFn) -> tuple[bytes, bytes]:
 
 
 @given(babble=_babble(), places=st.lists(st.integers(0, 1000), max_size=8))
-@settings(deadline=None, max_examples=1500)
+@settings(max_examples=1500)
 def test_any_body_is_parsed_as_by_python_multipart_however_it_is_split(
     babble: tuple[bytes, bytes], places: list[int]
 ) -> None:

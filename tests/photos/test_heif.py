@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pillow_heif
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageSequence
 
@@ -404,7 +404,6 @@ def test_chunks_make_no_difference_and_filtering_twice_changes_nothing(name: str
 
 
 @given(st.sampled_from(sorted(ALL)), st.lists(st.floats(0, 1), max_size=8))
-@settings(deadline=None)
 def test_it_may_be_cut_anywhere(name: str, cuts: Iterable[float]) -> None:
     photo = ALL[name]
     assert cleaned(HeifFilter, photo, [int(cut * len(photo)) for cut in cuts]) == cleaned(HeifFilter, photo)

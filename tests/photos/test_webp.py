@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps, ImageSequence
 
@@ -258,7 +258,6 @@ def test_chunks_make_no_difference_and_filtering_twice_changes_nothing(name: str
 
 
 @given(st.sampled_from(sorted(ALL)), st.lists(st.floats(0, 1), max_size=8))
-@settings(deadline=None)
 def test_it_may_be_cut_anywhere(name: str, cuts: Iterable[float]) -> None:
     photo = ALL[name]
     assert cleaned(WebpFilter, photo, [int(cut * len(photo)) for cut in cuts]) == cleaned(WebpFilter, photo)

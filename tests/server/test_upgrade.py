@@ -82,7 +82,7 @@ messages = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(sequence=st.lists(messages, min_size=1, max_size=6), sizes=st.lists(st.integers(1, 200), max_size=40))
 async def test_consecutive_requests_are_told_apart(
     sequence: list[tuple[bytes, tuple[int, bytes]]], sizes: list[int]

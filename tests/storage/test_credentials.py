@@ -143,6 +143,7 @@ class Chain:
 
     def __init__(self) -> None:
         self.clock = Clock()
+        self._others = asyncio.all_tasks()
         self.credentials = ChainCredentials(self._session, clock=self.clock)
 
     @staticmethod
@@ -156,12 +157,12 @@ class Chain:
 
     async def settled(self) -> None:
         """Wait for a reload in progress."""
-        if loading := self.credentials._loading:
-            await asyncio.wait({loading})
+        if reloads := asyncio.all_tasks() - self._others - {asyncio.current_task()}:
+            await asyncio.wait(reloads)
 
 
 @pytest.fixture
-def chain(home: Home, monkeypatch: pytest.MonkeyPatch) -> Chain:  # noqa: ARG001 - its environment
+async def chain(home: Home, monkeypatch: pytest.MonkeyPatch) -> Chain:  # noqa: ARG001 - its environment
     monkeypatch.setattr(observability, "MIN_INTERVAL_SECONDS", 3600)
     return Chain()
 

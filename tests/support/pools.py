@@ -4,8 +4,8 @@ import asyncio
 import functools
 import gc
 import inspect
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
@@ -61,6 +61,27 @@ async def pooled(
             yield pool, server
         finally:
             pool.close()
+
+
+@contextmanager
+def observed_transports() -> Iterator[list[asyncio.Transport]]:
+    """Return the client's transports of the connections that are established within the block."""
+    loop = asyncio.get_running_loop()
+    connect, transports = loop.create_connection, []
+
+    async def observed(*arguments: Any, **options: Any) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:  # noqa: ANN401
+        transport, protocol = await connect(*arguments, **options)
+        transports.append(transport)
+        return transport, protocol
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "create_connection", observed)
+        yield transports
+
+
+def number_open(transports: Iterable[asyncio.Transport]) -> int:
+    """Return how many transports have neither been closed nor noticed that the other side has closed."""
+    return sum(not transport.is_closing() for transport in transports)
 
 
 async def put(pool: ConnectionPool, body: bytes | bytearray = b"a photo") -> Response:

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recipe_api.database.idempotency import Claim, IdempotencyKeys
@@ -331,7 +331,6 @@ RANDOM_BITS = st.binary(min_size=16, max_size=64).filter(lambda bits: len(set(bi
     | RANDOM_BITS.map(bytes.hex)
     | st.randoms(use_true_random=True).map(lambda chance: f"aB{urlsafe_b64encode(chance.randbytes(16)).decode()[:22]}")
 )
-@settings(deadline=None)
 def test_uuids_hexadecimal_digits_and_base64_of_128_bits_are_unguessable(key: str) -> None:
     assert is_unguessable(key)
 

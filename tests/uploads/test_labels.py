@@ -58,7 +58,7 @@ def test_a_label_is_measured_in_bytes_of_utf_8(character: str) -> None:
 
 
 @given(st.text(st.characters()) | st.text(st.characters(categories=["Cs", "Cc", "Zs"])))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_any_text_is_either_rejected_or_can_be_stored(label: str) -> None:
     try:
         kept = check_label(label, max_bytes=40)

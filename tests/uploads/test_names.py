@@ -66,7 +66,7 @@ def test_a_long_name_is_cut_at_a_whole_character_and_keeps_its_extension(filenam
 
 
 @given(filenames)
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 def test_every_name_can_be_stored(filename: str) -> None:
     name = original_name(filename, extension="jpg")
     assert 0 < len(name.encode("utf-8")) <= MAX_NAME_BYTES
@@ -76,7 +76,7 @@ def test_every_name_can_be_stored(filename: str) -> None:
 
 
 @given(filename=filenames, inline=st.booleans())
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 def test_the_header_is_ascii_and_decodes_to_the_same_name(filename: str, *, inline: bool) -> None:
     name = original_name(filename, extension="jpg")
     header = content_disposition(name, inline=inline)
@@ -89,7 +89,7 @@ def test_the_header_is_ascii_and_decodes_to_the_same_name(filename: str, *, inli
 
 
 @given(filenames)
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_the_fallback_name_needs_no_escapes_and_has_the_same_length(filename: str) -> None:
     name = original_name(filename, extension="jpg")
     fallback = content_disposition(name, inline=True).split('"')[1]
@@ -130,7 +130,7 @@ def test_a_download_has_the_extension_of_its_type(content_type: str, name: str, 
 
 
 @given(filename=filenames, kind=st.sampled_from(list(KNOWN.values())))
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 def test_a_download_never_has_the_extension_of_another_type(filename: str, kind: Kind) -> None:
     name = download_name(original_name(filename, extension=kind.extension), kind)
 

@@ -789,7 +789,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("prefix", [pytest.param("", marks=pytest.mark.exhaustive), "public/"])
-@hypothesis_settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(states=STATES)
 def test_afterwards_bucket_and_table_agree_and_nothing_else_has_changed(
     make_settings: Make, backstage: Backstage, stores: Stores, prefix: str, states: list[State]

@@ -113,7 +113,7 @@ def test_another_token_does_not_manage_a_recipe(service: Tokens, presented: str)
 
 
 @given(recipe=st.uuids(), other=st.uuids())
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_a_manage_token_does_not_manage_other_recipes(recipe: UUID, other: UUID) -> None:
     token = OPEN.manage_token(recipe)
     assert OPEN.authorize_manage(token, recipe) is None
@@ -123,7 +123,7 @@ def test_a_manage_token_does_not_manage_other_recipes(recipe: UUID, other: UUID)
 
 
 @given(st.text(st.characters(max_codepoint=255)))  # what a header can carry
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_made_up_tokens_are_rejected(presented: str) -> None:
     with pytest.raises(UnknownToken):
         CLOSED.authorize_api(presented)

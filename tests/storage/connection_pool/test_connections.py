@@ -17,7 +17,9 @@ from tests.support.pools import (
     closing,
     deaf,
     mute,
+    number_open,
     obliging,
+    observed_transports,
     on_both_loops,
     pooled,
     put,
@@ -37,9 +39,10 @@ class TestIdleConnections:
         self, *, said: bytes, noticed: bool, secure: bool, authority: Authority
     ) -> None:
         async with pooled(obliging, saying(TWO), tls=authority if secure else None) as (pool, server):
-            await put(pool)
-            server.peers[0]._writer.write(said)
-            await until(lambda: not noticed or pool._idle[0]._fault)
+            with observed_transports() as transports:
+                await put(pool)
+            server.peers[0].say_now(said)
+            await until(lambda: not noticed or number_open(transports) == 0)
 
             assert (await put(pool)).headers[b"etag"] == b'"2"'
             assert len(server.peers[0].heads) == 1
@@ -52,16 +55,19 @@ class TestIdleConnections:
         self, *, how: Callable[[Peer], None], noticed: bool, secure: bool, authority: Authority
     ) -> None:
         async with pooled(obliging, tls=authority if secure else None) as (pool, server):
-            await asyncio.gather(*(put(pool) for _ in range(5)))
+            with observed_transports() as transports:
+                await asyncio.gather(*(put(pool) for _ in range(5)))
             opened = len(server.peers)
             for peer in list(server.peers):
                 how(peer)
-            await until(lambda: not noticed or all(kept._fault for kept in pool._idle))
+            await until(lambda: not noticed or number_open(transports) == 0)
             await turns()
 
             assert (await put(pool)).status == 200
             assert len(server.peers) == opened + 1
-            assert len(pool._idle) == 1
+            assert (await put(pool)).status == 200
+            assert len(server.peers) == opened + 1
+            assert number_open(transports) == 0
 
     @pytest.mark.parametrize("how", [Peer.close, Peer.cut])
     @on_both_loops
@@ -110,8 +116,9 @@ class TestIdleConnections:
     @on_both_loops
     async def test_that_have_just_been_closed_are_not_reused(self) -> None:
         async with pooled(obliging) as (pool, server):
-            await put(pool)
-            pool._idle[0].close()  # the loop reports it one iteration later
+            with observed_transports() as transports:
+                await put(pool)
+            transports[0].abort()  # the loop reports it one iteration later
 
             assert (await put(pool)).status == 200
             assert len(server.peers) == 2
@@ -128,9 +135,10 @@ class TestIdleConnections:
     @on_both_loops
     async def test_and_those_in_use_never_exceed_the_limit(self) -> None:
         async with pooled(obliging, connections=3) as (pool, server):
-            await asyncio.gather(*(put(pool) for _ in range(30)))
+            with observed_transports() as transports:
+                await asyncio.gather(*(put(pool) for _ in range(30)))
 
-            assert (server.most_open, len(pool._idle)) == (3, 3)
+            assert (server.most_open, number_open(transports)) == (3, 3)
 
     @on_both_loops
     async def test_are_closed_with_the_pool(self) -> None:
@@ -159,7 +167,6 @@ class TestIdleConnections:
 
             assert (await putting).status == 200
             await until(lambda: server.open == 0)
-            assert not pool._idle
 
 
 class TestCancellation:
@@ -180,8 +187,8 @@ class TestCancellation:
                 await putting
 
             await until_free(body)
-            assert not pool._idle
             assert (await put(pool)).status == 200  # the one place is free
+            assert len(server.peers) == 2
 
     @on_both_loops
     async def test_a_request_cancelled_while_it_waits_takes_no_slot(self) -> None:

@@ -143,9 +143,15 @@ class TestResponses:
     async def test_within_the_size_limit_keep_the_connection(self) -> None:
         head = b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\n\r\n"
         said = head % (RESPONSE_BYTES - len(head % RESPONSE_BYTES))
-        async with pooled(saying(said.ljust(RESPONSE_BYTES))) as (pool, _):
+
+        async def script(peer: Peer) -> None:
+            while True:
+                await peer.respond(said.ljust(RESPONSE_BYTES))
+
+        async with pooled(script) as (pool, server):
             assert (await put(pool)).status == 400
-            assert len(pool._idle) == 1
+            assert (await put(pool)).status == 400
+            assert len(server.peers) == 1
 
     @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 O", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nthan"])
     @on_both_loops

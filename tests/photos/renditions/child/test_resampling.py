@@ -1,7 +1,7 @@
 """Photos are shrunk band by band, without seams."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as some
 from PIL import Image, ImageChops
 
@@ -23,7 +23,6 @@ def largest_difference(one: Image.Image, other: Image.Image) -> int:
 
 
 @given(sides, sides, some.integers(1, 400), some.sampled_from([1, 10_000, 100_000]))
-@settings(deadline=None)
 def test_bands_give_the_same_result_as_the_whole(width: int, height: int, size: int, band_bytes: int) -> None:
     image = noise(width, height)
     target = scaled(Dimensions(width, height), size)
