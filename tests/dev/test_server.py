@@ -1,5 +1,6 @@
 """`recipe-api dev` serves until a signal ends it, or explains in one line why it cannot."""
 
+import json
 import os
 import signal
 import socket
@@ -77,6 +78,20 @@ def test_dev_serves_on_its_own_stack_until_a_signal(tmp_path: Path) -> None:
     assert "MAX_LABEL_BYTES=99" in output, "other commands have the settings of the service"
     assert not [line for line in output if line.startswith(("AWS_PROFILE", "CORS_ORIGINS"))]
     assert not any(process.is_running() for process in servers)
+
+
+def test_the_doctor_warns_of_nothing_that_setup_would_fix(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PROGRAM, str(_free_port()), str(tmp_path)]
+    doctor = f". '{tmp_path}/environment' && exec '{sys.executable}' -m recipe_api.cli bucket doctor --json"
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        "".join(iter(running.stdout.readline, "Press Ctrl-C to stop. The data is kept.\n"))
+        found = subprocess.run(["/bin/sh", "-c", doctor], capture_output=True, text=True, check=True, timeout=60).stdout
+        running.send_signal(signal.SIGINT)
+        assert running.wait(BOUND) == 0
+
+    warnings = [result["check"] for result in map(json.loads, found.splitlines()) if result["verdict"] != "ok"]
+    assert warnings == ["types"], "the store serves photos with any type that a query asks for"
 
 
 def test_the_example_has_a_token_if_the_service_requires_one(tmp_path: Path) -> None:

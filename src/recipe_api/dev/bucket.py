@@ -1,9 +1,10 @@
-"""Sets up the development bucket: it exists, and anyone can read its photos.
+"""Sets up the development bucket: it exists, anyone can read its photos, and it has the lifecycle rules of production.
 
 The calls are signed, like those of the service, but synchronous, because they run before there is an event loop.
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from botocore.config import Config
@@ -63,6 +64,10 @@ class Bucket:
         }
         policy = {"Version": "2012-10-17", "Statement": [statement]}
         self._client.put_bucket_policy(Bucket=self._name, Policy=json.dumps(policy))
+
+    def set_lifecycle(self, rules: Sequence[dict[str, Any]]) -> None:
+        """Set the lifecycle rules. The embedded store keeps them, but does not apply them."""
+        self._client.put_bucket_lifecycle_configuration(Bucket=self._name, LifecycleConfiguration={"Rules": rules})
 
     def _create(self, name: str) -> None:
         try:

@@ -10,12 +10,13 @@ import shlex
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 
+from recipe_api.dev.bucket import Bucket
 from recipe_api.dev.credentials import load_or_create_secret
 from recipe_api.dev.errors import DevError
 from recipe_api.dev.migrations import SOURCE_TREE, migrate
@@ -25,6 +26,7 @@ from recipe_api.dev.stack import BUCKET, Stack, embedded_stack
 from recipe_api.server import server_options
 from recipe_api.server.graceful import GracefulServer
 from recipe_api.settings import MIN_SECRET_KEY_LENGTH, Settings
+from recipe_api.storage.bucket.desired import DesiredState, lifecycle
 
 HOST = "127.0.0.1"
 _GRACEFUL = 5  # seconds for uploads in progress at shutdown
@@ -80,8 +82,22 @@ def _serve(port: int | None, folder: Path, app: AppFactory) -> None:
             os.environ.update(environment)
             _write_environment({**_settings_of_this_shell(), **environment}, folder / "environment")
             settings = Settings.from_environment(os.environ)
+            _set_lifecycle(stack, settings)
             migrate(stack.database_url)
             _Server(_configuration(app, settings), welcome=_welcome(settings, folder)).run(sockets=[listener])
+
+
+def _set_lifecycle(stack: Stack, settings: Settings) -> None:
+    """Set the lifecycle rules that `bucket setup` would set, so that the doctor does not ask for them."""
+    bucket = Bucket(
+        stack.s3_bucket,
+        endpoint_url=stack.s3_endpoint_url,
+        region=stack.aws_region,
+        access_key_id=stack.access_key_id,
+        secret_access_key=stack.secret_access_key,
+    )
+    with closing(bucket):
+        bucket.set_lifecycle(lifecycle({}, DesiredState.of(settings))["Rules"])
 
 
 def _validate_settings(environment: Mapping[str, str]) -> Settings:
