@@ -133,7 +133,12 @@ def test_the_leaves_do_not_know_one_another_and_only_uploads_and_the_root_join_t
         joiner: {room(found.found) for found in OURS if room(found.module) == joiner} & leaves
         for joiner in {room(module) for module in MODULES}
     }
-    assert {joiner for joiner, some in known.items() if len(some - {joiner}) > 1} <= {"uploads", "resources", "web"}
+    assert {joiner for joiner, some in known.items() if len(some - {joiner}) > 1} <= {
+        "uploads",
+        "resources",
+        "telemetry",
+        "web",
+    }
     assert all(some <= {leaf} for leaf, some in known.items() if leaf in leaves)
 
 

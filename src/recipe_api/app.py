@@ -38,7 +38,7 @@ from recipe_api.web.middleware import HeadAsGet, InternalErrors, LingeringClose,
 from recipe_api.web.peers import LastForwardedFor
 from recipe_api.web.readiness import Readiness
 from recipe_api.web.root_path import RootPath
-from recipe_api.web.telemetry import MeasuredRequestLog, RequestSpan
+from recipe_api.web.telemetry import ObservedRequestLog, RequestSpan
 from recipe_api.web.tokens import Tokens
 from recipe_api.web.transport import HttpsPages
 from recipe_api.web.tus_requests import TusRequests
@@ -67,8 +67,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with telemetry.running(), open_resources(settings) as resources:
-            services = app.state.services = _services(settings, resources)
+        async with telemetry.running(), open_resources(settings, telemetry) as resources:
+            services = app.state.services = _services(settings, resources, telemetry)
             async with (
                 health.warning_unless_ready(resources),
                 resources.deletions.retrying(),
@@ -146,22 +146,24 @@ def _staging(settings: Settings, resources: Resources, uploads: Uploads) -> Stag
     )
 
 
-def _services(settings: Settings, resources: Resources) -> Services:
+def _services(settings: Settings, resources: Resources, telemetry: Telemetry) -> Services:
     policy = _policy(settings, resources)
-    uploads = Uploads(
+    uploads = telemetry.observed(Uploads)(
         store=resources.store,
         recipes=resources.recipes,
         recipe_writer=resources.recipe_writer,
         idempotency_keys=resources.idempotency_keys,
         deletions=resources.deletions,
         policy=policy,
-        budget=BufferBudget(total=settings.upload_buffer_bytes, part_size=PART_SIZE),
+        budget=telemetry.observed(BufferBudget)(total=settings.upload_buffer_bytes, part_size=PART_SIZE),
         undo=resources.undo,
     )
     staging = _staging(settings, resources, uploads)
     return Services(
         resources=resources,
-        renditions=Renditions(resources.recipes, RenderQueue(resources.renderer), policy.renditions),
+        renditions=Renditions(
+            resources.recipes, telemetry.observed(RenderQueue)(resources.renderer), policy.renditions
+        ),
         uploads=uploads,
         staging=staging,
         appending=Appending(
@@ -217,12 +219,13 @@ def _middleware(settings: Settings, telemetry: Telemetry) -> list[Middleware]:
         ],
         max_age=3600,
     )
-    log = Middleware(RequestLog)
-    if telemetry.metrics is not None:
-        log = Middleware(MeasuredRequestLog, duration=telemetry.metrics.request_duration)
+    log, spans = Middleware(RequestLog), []
+    if (observer := telemetry.observer) is not None:
+        log = Middleware(ObservedRequestLog, observer=observer)
+        spans = [Middleware(RequestSpan, observer=observer)] if telemetry.exports_traces else []
     trusts_every_proxy = settings.forwarded_allow_ips.strip() == "*"
     return [
-        *([Middleware(RequestSpan, telemetry=telemetry)] if telemetry.exports_traces else []),
+        *spans,
         *([Middleware(LastForwardedFor)] if trusts_every_proxy else []),
         *([Middleware(RootPath, root_path=settings.root_path)] if settings.root_path else []),
         log,

@@ -24,6 +24,7 @@ from recipe_api.storage.addresses import base_urls, bucket_url
 from recipe_api.storage.connection import open_s3_store
 from recipe_api.storage.inventory import S3Inventory
 from recipe_api.storage.protocol import Inventory, ObjectStore
+from recipe_api.telemetry.hooks import Telemetry
 from recipe_api.undo import Undo
 from recipe_api.uploads.current_bucket import CurrentBucket
 from recipe_api.uploads.deletions import Deletions
@@ -53,14 +54,21 @@ class Resources:
 
 
 @asynccontextmanager
-async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
-    """Open all resources for the duration of the block. Pending cleanup finishes before the connections close."""
+async def open_resources(settings: Settings, telemetry: Telemetry | None = None) -> AsyncIterator[Resources]:
+    """Open all resources for the duration of the block. Pending cleanup finishes before the connections close.
+
+    Args:
+        settings: Where the database and the store are, and the limits.
+        telemetry: Observes them; by default, nothing does.
+    """
+    telemetry = telemetry or Telemetry()
     async with (
         open_engine(settings) as engine,
         open_recipe_writer(settings, engine) as recipe_writer,
-        open_s3_store(settings) as (store, client),
+        open_s3_store(settings) as (s3_store, client),
     ):
-        undo = Undo()
+        undo = telemetry.observed(Undo)()
+        store = telemetry.store(s3_store)
         bucket = CurrentBucket(url=bucket_url(settings), base_urls=base_urls(settings))
         recipes = Recipes(engine)
         inventory = S3Inventory(client, bucket=settings.s3_bucket)
@@ -74,7 +82,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 idempotency_keys=IdempotencyKeys(engine, kept_seconds=settings.idempotency_key_seconds),
                 sweep_lease=Lease(engine, "sweep"),
                 deletions=Deletions(store, inventory, PendingDeletions(engine, bucket=bucket.url), bucket),
-                renderer=Renderer(
+                renderer=telemetry.observed(Renderer)(
                     recipes=recipes,
                     renderings=Renderings(engine),
                     objects=RenditionObjects(

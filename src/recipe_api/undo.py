@@ -26,6 +26,8 @@ class Undo:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.failures = 0
+        """How many have failed since the process began."""
 
     async def run(
         self, work: Coroutine[Any, Any, Result], *, what: str, wait_seconds: float | None = None
@@ -63,5 +65,6 @@ class Undo:
         try:
             return await work
         except Exception as error:  # noqa: BLE001 - logged here, because no caller may be left to handle it
+            self.failures += 1
             _log.warning("cleanup failed; the sweep will find what is left", what=what, error=str(error))
             return None

@@ -14,7 +14,9 @@ from recipe_api.telemetry.aggregates import Description
 from recipe_api.telemetry.aggregates import Histogram as Ours
 from recipe_api.telemetry.conversion import Conversion
 
-DESCRIPTION = Description(name="ours", unit="s", text="What we measure.", attributes=("way", "error.type"))
+DESCRIPTION = Description(
+    name="ours", kind="histogram", unit="s", text="What we measure.", attributes=("way", "error.type")
+)
 
 
 def exports(temporality: AggregationTemporality) -> list[HistogramDataPoint]:

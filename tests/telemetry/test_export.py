@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from recipe_api.settings import Settings
+from recipe_api.telemetry import metrics
 from tests.support.forms import CONTENT_TYPE, jpeg, recipe_form
 from tests.support.log import lines_logged
 from tests.support.otlp import Received, attributes, exporting_to, receiver
+from tests.support.samples import sample
 from tests.support.service import Service, running
-from tests.support.traces import Backstage
+from tests.support.traces import Backstage, eventually
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT_ID = "00f067aa0ba902b7"
@@ -67,15 +69,69 @@ def test_the_durations_of_requests_arrive_by_route_and_status(exporting: Callabl
     }
 
 
-def test_the_span_of_an_upload_continues_the_callers_trace(exporting: Callable[..., Any]) -> None:
+def test_every_metric_arrives_with_its_unit_and_attributes(exporting: Callable[..., Any]) -> None:
+    with exporting(RENDITIONS="320") as (service, received):
+        assert upload(service, sample("hopper.jpg")) == 201
+        assert upload(service, b"not a photo") == 415
+        with service.client() as client:
+            assert eventually(lambda: client.get("/recipe").json()["items"][0]["placeholder"] is not None)
+    described = {each.name: each for each in metrics.ALL}
+    rare = {"recipe_api.buffer.wait_time"}
+    assert received.metrics.keys() == described.keys() - rare
+    for name, metric in received.metrics.items():
+        kind = metric.WhichOneof("data")
+        assert (metric.unit, _KINDS[described[name].kind]) == (described[name].unit, kind)
+        for values in received.points(name):
+            assert {key for key, _ in values} <= set(described[name].attributes)
+    assert not {"recipe", "hopper", "public/"} & {
+        str(value) for name in received.metrics for values in received.points(name) for _, value in values
+    }
+
+
+_KINDS = {"histogram": "histogram", "counter": "sum", "up-down counter": "sum", "gauge": "gauge"}
+
+
+def test_uploads_are_counted_by_way_and_outcome(exporting: Callable[..., Any]) -> None:
+    photo, key = jpeg(50_000), {"idempotency-key": "5f0f4b2e-6c5b-4c5e-9d0a-8f5b6f1f6a3d"}
+    with exporting() as (service, received):
+        assert [upload(service, photo, **key), upload(service, photo, **key)] == [201, 201]
+        assert upload(service, jpeg(60_000), **key) == 422
+        assert upload(service, b"not a photo") == 415
+        with service.client() as client:
+            append = {"tus-resumable": "1.0.0", "upload-offset": "0", "content-type": "application/offset+octet-stream"}
+            begun = client.post("/uploads", headers={"tus-resumable": "1.0.0", "upload-length": str(len(photo))})
+            assert client.patch(begun.headers["location"], content=photo, headers=append).status_code == 204
+            body = {"upload": begun.headers["location"].rpartition("/")[2], "label": "Pancakes"}
+            assert client.post("/recipe", json=body).status_code == 201
+    way, outcome = metrics.UPLOADS.attributes
+    counts = {
+        (dict(key)[way], dict(key)[outcome]): point.as_int
+        for key, point in received.points("recipe_api.uploads").items()
+    }
+    assert counts == {
+        ("form", "created"): 1,
+        ("form", "replayed"): 1,
+        ("form", "idempotency-key-reused"): 1,
+        ("form", "unsupported-photo"): 1,
+        ("tus", "created"): 1,
+    }
+    stored = {dict(key)[way]: point.as_int for key, point in received.points("recipe_api.upload.stored").items()}
+    assert stored == {"form": 50_000, "tus": 50_000}
+    calls = {
+        dict(key)["recipe_api.store.operation"]: point.count
+        for key, point in received.points("recipe_api.store.operation.duration").items()
+    }
+    assert (calls["PutObject"], calls["GetObject"]) == (3, 1), "of two recipes and one piece"
+
+
+def test_an_upload_is_one_trace_which_continues_that_of_its_caller(exporting: Callable[..., Any]) -> None:
     with exporting() as (service, received), lines_logged() as lines:
         headers = {"traceparent": f"00-{TRACE_ID}-{PARENT_ID}-01", "x-request-id": REQUEST_ID}
         assert upload(service, jpeg(50_000), **headers) == 201
         lines.requests()
-    span = received.span("POST /recipe")
-    assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE_ID, PARENT_ID)
-    found = attributes(span.attributes)
-    assert found == {
+    (root,) = [span for span in received.spans if span.parent_span_id.hex() == PARENT_ID]
+    assert (root.name, root.trace_id.hex(), root.kind) == ("POST /recipe", TRACE_ID, root.SPAN_KIND_SERVER)
+    assert attributes(root.attributes) == {
         "http.request.method": "POST",
         "http.route": "/recipe",
         "http.response.status_code": 201,
@@ -83,3 +139,27 @@ def test_the_span_of_an_upload_continues_the_callers_trace(exporting: Callable[.
         "url.path": "/recipe",
         "url.scheme": "http",
     }
+    children = {span.name: span for span in received.spans if span.parent_span_id == root.span_id}
+    assert children.keys() == {"S3.PutObject"}
+    assert {span.trace_id for span in children.values()} == {root.trace_id}
+    for child in children.values():
+        assert root.start_time_unix_nano <= child.start_time_unix_nano
+        assert child.end_time_unix_nano <= root.end_time_unix_nano
+
+
+def test_a_request_that_is_not_sampled_makes_no_span(exporting: Callable[..., Any]) -> None:
+    with exporting(OTEL_TRACES_SAMPLER="parentbased_traceidratio", OTEL_TRACES_SAMPLER_ARG="0") as (service, received):
+        assert upload(service, jpeg(50_000)) == 201
+        assert upload(service, jpeg(50_000), traceparent=f"00-{TRACE_ID}-{PARENT_ID}-01") == 201
+    assert {span.trace_id.hex() for span in received.spans} == {TRACE_ID}, "only the caller's own"
+
+
+def test_spans_contain_no_id_of_a_staged_upload(exporting: Callable[..., Any]) -> None:
+    with exporting() as (service, received), service.client() as client:
+        begun = client.post("/uploads", headers={"tus-resumable": "1.0.0", "upload-length": "1"})
+        upload_id = begun.headers["location"].rpartition("/")[2]
+        client.head(begun.headers["location"], headers={"tus-resumable": "1.0.0"})
+        client.get(begun.headers["location"])
+    assert received.spans
+    assert upload_id not in str(received.spans)
+    assert "HEAD /uploads/{upload_id}" in {span.name for span in received.spans}

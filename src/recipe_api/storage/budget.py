@@ -73,6 +73,7 @@ class BufferBudget:
     def __init__(self, *, total: int, part_size: int) -> None:
         if total < 2 * part_size:
             raise ValueError("a budget must hold two parts: one that fills and one in transit")
+        self.total = total
         self.free = total
         self.part_size = part_size
         self._reserved_for_small = total // 8
@@ -85,6 +86,11 @@ class BufferBudget:
         self._large_waiting: list[_Waiting] = []
         self._timer: asyncio.TimerHandle | None = None
         self._leases = 0
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """The number of small and of large uploads that wait for memory."""
+        return len(self._small_waiting), len(self._large_waiting)
 
     def lease(
         self,
@@ -114,8 +120,11 @@ class BufferBudget:
         Raises:
             ServiceFull: They did not become free within `WAIT_SECONDS`, or before `until` in the event loop's time.
         """
-        if self._try_acquire(lease, size):
-            return
+        if not self._try_acquire(lease, size):
+            await self.wait(lease, size, until=until)
+
+    async def wait(self, lease: "Lease", size: int, *, until: float | None) -> None:
+        """Wait in the queue for `size` bytes, as `acquire` does if they are not free."""
         loop = asyncio.get_running_loop()
         waiting = _Waiting(lease.turn, size, lease, loop.create_future())
         queue = self._small_waiting if lease.is_small else self._large_waiting

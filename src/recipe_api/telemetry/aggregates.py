@@ -12,7 +12,9 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+Kind = Literal["counter", "gauge", "histogram", "up-down counter"]
 Value = str | int | None
 """The value of an attribute; None where it is missing."""
 
@@ -22,6 +24,7 @@ class Description:
     """How a metric is presented."""
 
     name: str
+    kind: Kind
     unit: str
     text: str
     attributes: tuple[str, ...] = ()
@@ -44,9 +47,9 @@ class Counter:
         """Add a number to the sum of these attributes."""
         self._sums[values] += number
 
-    def sums(self) -> dict[tuple[Value, ...], int]:
-        """Return a copy of all sums."""
-        return self._sums.copy()
+    def readings(self) -> list[tuple[int, tuple[Value, ...]]]:
+        """Return each sum with its attributes."""
+        return [(number, values) for values, number in self._sums.copy().items()]
 
 
 @dataclass(slots=True)

@@ -11,11 +11,14 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from importlib.metadata import version
+from typing import Any
 from uuid import uuid4
 
 import structlog
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.metrics import Histogram, Meter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
@@ -23,11 +26,16 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from recipe_api.settings import TelemetrySettings
+from recipe_api.storage.protocol import ObjectStore
 from recipe_api.telemetry.conversion import HistogramExporter
 from recipe_api.telemetry.event_loop import watched_event_loop
-from recipe_api.telemetry.hooks import Telemetry
+from recipe_api.telemetry.hooks import Arguments, Part, Telemetry
 from recipe_api.telemetry.logs import add_span
-from recipe_api.telemetry.metrics import DELAY_SECONDS, EVENT_LOOP_DELAY, Metrics
+from recipe_api.telemetry.metrics import DELAY_SECONDS, EVENT_LOOP_DELAY
+from recipe_api.telemetry.observer import Observer
+from recipe_api.telemetry.parts import OBSERVED
+from recipe_api.telemetry.process import observe_process
+from recipe_api.telemetry.store import ObservedStore
 
 SCOPE = "recipe_api"
 """The name of the instrumentation scope of everything that the service records, and the default of the service."""
@@ -43,7 +51,8 @@ class OpenTelemetry(Telemetry):
 
     def __init__(self, settings: TelemetrySettings) -> None:
         self.exports_traces = settings.exports_traces
-        self.metrics = Metrics() if settings.exports_metrics else None
+        self.exports_metrics = settings.exports_metrics
+        self.observer: Observer = Observer()
         self.log_processors = (add_span,) if settings.exports_traces else ()
 
     @asynccontextmanager
@@ -54,23 +63,40 @@ class OpenTelemetry(Telemetry):
         async with AsyncExitStack() as block:
             shutdowns: list[Callable[[], None]] = []
             block.push_async_callback(_run_in_threads, shutdowns, seconds=FLUSH_SECONDS)
-            if self.metrics is not None:
-                reader = PeriodicExportingMetricReader(HistogramExporter(self.metrics.histograms))
+            if self.exports_metrics:
+                reader = PeriodicExportingMetricReader(HistogramExporter(self.observer.metrics.histograms))
                 meters = MeterProvider([reader], resource, shutdown_on_exit=False)
                 shutdowns.append(meters.shutdown)
-                delay = meters.get_meter(SCOPE, release).create_histogram(
-                    EVENT_LOOP_DELAY.name,
-                    unit=EVENT_LOOP_DELAY.unit,
-                    description=EVENT_LOOP_DELAY.text,
-                    explicit_bucket_boundaries_advisory=DELAY_SECONDS,
-                )
-                await block.enter_async_context(watched_event_loop(delay.record))
+                meter = self.observer.meter = meters.get_meter(SCOPE, release)
+                await block.enter_async_context(watched_event_loop(_delay(meter).record))
+                observe_process(self.observer)
+                for counter in self.observer.metrics.counters:
+                    self.observer.observe(counter.description, counter.readings)
             if self.exports_traces:
                 tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
                 tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
                 shutdowns.append(tracers.shutdown)
-                self.tracer = tracers.get_tracer(SCOPE, release)
+                self.observer.tracer = tracers.get_tracer(SCOPE, release)
             yield
+
+    def observed(self, part: Callable[Arguments, Part]) -> Callable[Arguments, Part]:
+        """Return what makes an observed part of the service."""
+        made: Callable[..., Any] | None = OBSERVED.get(part)  # type: ignore[call-overload]  # any class may be looked up
+        return part if made is None else partial(made, self.observer)
+
+    def store(self, store: ObjectStore) -> ObjectStore:
+        """Return a store that is observed."""
+        return ObservedStore(store, self.observer)
+
+
+def _delay(meter: Meter) -> Histogram:
+    """Return the histogram of the event loop's delay, an instrument of the SDK: it is recorded twice a second."""
+    return meter.create_histogram(
+        EVENT_LOOP_DELAY.name,
+        unit=EVENT_LOOP_DELAY.unit,
+        description=EVENT_LOOP_DELAY.text,
+        explicit_bucket_boundaries_advisory=DELAY_SECONDS,
+    )
 
 
 def _resource(release: str) -> Resource:

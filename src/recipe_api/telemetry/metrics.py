@@ -5,28 +5,116 @@ docs/operations/telemetry.md explains them; a test compares that page with this 
 a path, so the number of time series does not depend on clients.
 """
 
-from recipe_api.telemetry.aggregates import Description, Histogram
+from recipe_api.telemetry.aggregates import Counter, Description, Histogram
 
 REQUEST_DURATION = Description(
     name="http.server.request.duration",
+    kind="histogram",
     unit="s",
     text="Duration of HTTP server requests.",
     attributes=("http.request.method", "url.scheme", "http.route", "http.response.status_code", "error.type"),
 )
+UPLOADS = Description(
+    name="recipe_api.uploads",
+    kind="counter",
+    unit="{upload}",
+    text="Uploads that have ended.",
+    attributes=("recipe_api.upload.way", "recipe_api.upload.outcome"),
+)
+UPLOAD_BYTES = Description(
+    name="recipe_api.upload.stored",
+    kind="counter",
+    unit="By",
+    text="Bytes of the photos that were stored.",
+    attributes=("recipe_api.upload.way",),
+)
+UPLOADS_ACTIVE = Description(
+    name="recipe_api.upload.active", kind="up-down counter", unit="{upload}", text="Uploads in progress."
+)
+UPLOADS_LIMIT = Description(
+    name="recipe_api.upload.limit", kind="up-down counter", unit="{upload}", text="Uploads that may be in progress."
+)
+BUFFER_USAGE = Description(
+    name="recipe_api.buffer.usage",
+    kind="up-down counter",
+    unit="By",
+    text="Memory for uploads that is granted.",
+)
+BUFFER_LIMIT = Description(
+    name="recipe_api.buffer.limit", kind="up-down counter", unit="By", text="Memory that all uploads may use."
+)
+BUFFER_PENDING = Description(
+    name="recipe_api.buffer.pending_requests",
+    kind="up-down counter",
+    unit="{upload}",
+    text="Uploads that wait for memory.",
+    attributes=("recipe_api.upload.size_class",),
+)
+BUFFER_WAIT_TIME = Description(
+    name="recipe_api.buffer.wait_time",
+    kind="histogram",
+    unit="s",
+    text="How long uploads that had to wait for memory did so.",
+    attributes=("recipe_api.upload.size_class", "error.type"),
+)
+STORE_DURATION = Description(
+    name="recipe_api.store.operation.duration",
+    kind="histogram",
+    unit="s",
+    text="Duration of operations on the object store, with their retries.",
+    attributes=("recipe_api.store.operation", "error.type"),
+)
+CLEANUP_FAILURES = Description(
+    name="recipe_api.cleanup.failures", kind="counter", unit="{cleanup}", text="Cleanups that failed."
+)
+RENDITIONS = Description(
+    name="recipe_api.renditions",
+    kind="counter",
+    unit="{photo}",
+    text="Attempts to render a photo.",
+    attributes=("recipe_api.rendition.outcome",),
+)
+RENDITIONS_PENDING = Description(
+    name="recipe_api.rendition.pending", kind="up-down counter", unit="{photo}", text="Photos that wait for renditions."
+)
 EVENT_LOOP_DELAY = Description(
-    name="recipe_api.event_loop.delay", unit="s", text="How late the event loop runs what is due."
+    name="recipe_api.event_loop.delay", kind="histogram", unit="s", text="How late the event loop runs what is due."
+)
+PROCESS_MEMORY = Description(
+    name="process.memory.usage", kind="up-down counter", unit="By", text="The amount of physical memory in use."
+)
+PROCESS_CPU = Description(
+    name="process.cpu.time", kind="counter", unit="s", text="Total CPU seconds.", attributes=("cpu.mode",)
 )
 
 ALL = tuple(each for each in vars().copy().values() if isinstance(each, Description))
 
 REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60)
 """Bounds in seconds: those of the conventions, and two more, because uploads may take minutes."""
+CALL_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
+"""For calls to other services, which time out after that."""
+WAIT_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 50)
+"""The last is the longest that an upload waits for memory."""
 DELAY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 
 class Metrics:
-    """What one process records while it works."""
+    """What one process records while it works. What it only reads for an export, the parts that have it report."""
 
     def __init__(self) -> None:
         self.request_duration = Histogram(REQUEST_DURATION, REQUEST_SECONDS)
-        self.histograms = (self.request_duration,)
+        self.buffer_wait_time = Histogram(BUFFER_WAIT_TIME, WAIT_SECONDS)
+        self.store_duration = Histogram(STORE_DURATION, CALL_SECONDS)
+        self.uploads = Counter(UPLOADS)
+        self.upload_bytes = Counter(UPLOAD_BYTES)
+        self.renditions = Counter(RENDITIONS)
+
+    @property
+    def histograms(self) -> tuple[Histogram, ...]:
+        """All histograms."""
+        return self.request_duration, self.buffer_wait_time, self.store_duration
+
+    @property
+    def counters(self) -> tuple[Counter, ...]:
+        """All counters."""
+        return self.uploads, self.upload_bytes, self.renditions

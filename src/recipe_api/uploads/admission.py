@@ -32,11 +32,12 @@ class Admission:
     """
 
     def __init__(self, limit: int, *, per_client: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._per_client = per_client
         self._slots: dict[_Slot, None] = {}  # the oldest first
         self._slots_of: defaultdict[str, int] = defaultdict(int)
-        self._in_progress = 0
+        self.in_progress = 0
+        """Uploads in progress, including those that were given up and are being undone."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -55,22 +56,22 @@ class Admission:
 
     def begin(self, slot: "_Slot") -> None:
         """Take a slot, which may have to be that of the slowest upload."""
-        if self._per_client < self._limit:
+        if self._per_client < self.limit:
             self._check_client_limit(slot.client)
-        if len(self._slots) >= self._limit:
+        if len(self._slots) >= self.limit:
             self._give_up_slowest()
         self._slots[slot] = None
         for identity in slot.client.identities:
             self._slots_of[identity] += 1
-        self._in_progress += 1
+        self.in_progress += 1
         self._idle.clear()
 
     def end(self, slot: "_Slot") -> None:
         """Release the slot of an upload, unless it was given up, and note that it has ended."""
         if slot in self._slots:
             self._release(slot)
-        self._in_progress -= 1
-        if not self._in_progress:
+        self.in_progress -= 1
+        if not self.in_progress:
             self._idle.set()
 
     def _check_client_limit(self, client: ClientContext) -> None:
@@ -84,7 +85,7 @@ class Admission:
         arrivals = {slot: slot.client.arrival for slot in self._slots if slot.client.arrival}
         slow = {slot: arrival.bytes_per_second for slot, arrival in arrivals.items() if arrival.is_slow}
         if not slow:
-            raise ServiceFull(f"{self._limit} uploads are already in progress. Try again in a moment.")
+            raise ServiceFull(f"{self.limit} uploads are already in progress. Try again in a moment.")
         slowest = min(slow, key=slow.__getitem__)
         self._release(slowest)  # now, because the cleanup of that upload takes a moment
         arrivals[slowest].give_up()

@@ -31,6 +31,11 @@ class RenderQueue:
         self._is_filled = asyncio.Event()
         self._is_closed = False
 
+    @property
+    def waiting(self) -> int:
+        """The number of photos in the queue, with the one that is being rendered."""
+        return len(self._waiting)
+
     def offer(self, recipe_id: UUID) -> bool:
         """Append a photo unless the queue is full. Return whether the photo is in the queue."""
         return self._append(recipe_id) is not None

@@ -69,7 +69,7 @@ class Uploads:
         self._deletions = deletions
         self._budget = budget
         self._undo = undo
-        self._admission = Admission(policy.max_uploads, per_client=policy.max_uploads_per_client)
+        self.admission = Admission(policy.max_uploads, per_client=policy.max_uploads_per_client)
         self.policy = policy
         self.form_rules = policy.form_rules()
 
@@ -90,7 +90,7 @@ class Uploads:
             ServiceFull: Too many uploads are in progress; nothing of this one was read.
             ClientDisconnected: The client closed the connection before its form was complete; nothing of it is kept.
         """
-        with self._admission.slot(client):
+        with self.admission.slot(client):
             if key is None:
                 return Created(await self._create(source, client, None))
             async with attempt(claims or self._keys, key, undo=self._undo) as begun:
@@ -106,7 +106,7 @@ class Uploads:
             TooManyRequests: This client already has as many in progress as it may have.
             ServiceFull: Too many uploads are in progress.
         """
-        return self._admission.slot(client)
+        return self.admission.slot(client)
 
     def lease(
         self, client: ClientContext, at_most: int | None, *, read_ahead: ReadAhead | None, turn: int | None = None
@@ -152,7 +152,7 @@ class Uploads:
 
     async def idle(self) -> None:
         """Wait until no upload is in progress."""
-        await self._admission.idle()
+        await self.admission.idle()
 
     async def _remove(self, recipe_id: UUID) -> Sequence[ObjectRef]:
         try:

@@ -5,7 +5,7 @@ supplies the photo, chunk by chunk, and at the end its label, and knows when the
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from recipe_api.multipart import StreamingForm
 from recipe_api.read_ahead import ReadAhead
@@ -38,6 +38,10 @@ class Ending:
 
 class UploadSource(Protocol):
     """The source of one upload."""
+
+    @property
+    def way(self) -> str:
+        """How the photo comes to the service: `form`, `tus` or `staged`."""
 
     @property
     def size(self) -> int | None:
@@ -77,6 +81,7 @@ class UploadSource(Protocol):
 class FormSource:
     """A form that is still arriving."""
 
+    way: ClassVar[str] = "form"
     form: StreamingForm
     size: int | None
     """The size of the whole request body in bytes, if its headers declare it."""

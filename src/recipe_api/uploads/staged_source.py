@@ -50,6 +50,11 @@ class StagedSource:
         self.deadline = asyncio.get_running_loop().time() + RESPONSE_SECONDS if deadline is None else deadline
 
     @property
+    def way(self) -> str:
+        appended = self._opened is not None and self._opened.upload.piece_sizes is not None
+        return "tus" if appended else "staged"
+
+    @property
     def size(self) -> int | None:
         return self._opened.upload.size if self._opened else None
 

@@ -200,8 +200,8 @@ class HeadAsGet:
         get = {**scope, "method": "GET"}
 
         async def bodiless_send(message: Message) -> None:
-            if message["type"] == "http.response.start" and "route" in get:
-                scope["route"] = get["route"]  # which the outer middleware reads
+            if message["type"] == "http.response.start":
+                scope["route"] = get.get("route")  # telemetry reads it
             await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
         return self._app(get, receive, bodiless_send)

@@ -12,9 +12,9 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, set_span_in_
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recipe_api.observability import request_id, without_secret
-from recipe_api.telemetry.aggregates import Histogram, Value
-from recipe_api.telemetry.hooks import Telemetry
+from recipe_api.telemetry.aggregates import Value
 from recipe_api.telemetry.metrics import REQUEST_DURATION
+from recipe_api.telemetry.observer import Observer
 from recipe_api.web.middleware import RequestLog
 
 _METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
@@ -24,12 +24,12 @@ _SERVER_ERROR = 500
 _DISCONNECTED = "client_disconnected"
 
 
-class MeasuredRequestLog(RequestLog):
+class ObservedRequestLog(RequestLog):
     """Records the duration of each request as well."""
 
-    def __init__(self, app: ASGIApp, *, duration: Histogram) -> None:
+    def __init__(self, app: ASGIApp, *, observer: Observer) -> None:
         super().__init__(app)
-        self._duration = duration
+        self._duration = observer.metrics.request_duration
 
     def request_ended(self, scope: Scope, status: int | None, seconds: float) -> None:
         """Record the duration."""
@@ -43,13 +43,13 @@ class RequestSpan:
     unless `OTEL_TRACES_SAMPLER` says otherwise.
     """
 
-    def __init__(self, app: ASGIApp, *, telemetry: Telemetry) -> None:
+    def __init__(self, app: ASGIApp, *, observer: Observer) -> None:
         self._app = app
-        self._telemetry = telemetry
+        self._observer = observer
         self._fields = frozenset(name.encode("latin-1") for name in propagate.get_global_textmap().fields)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if scope["type"] != "http" or (tracer := self._telemetry.tracer) is None:
+        if scope["type"] != "http" or (tracer := self._observer.tracer) is None:
             return self._app(scope, receive, send)
         span = self._begin(tracer, scope)
         if not span.is_recording():

@@ -28,14 +28,17 @@ class TusRequests:
         if scope["type"] != "http" or not is_tus_request(scope):
             return self._app(scope, receive, send)
 
+        override = (header_value(scope["headers"], b"x-http-method-override") or b"").decode("latin-1").upper()
+        method = override if scope["method"] == "POST" and override in _OVERRIDABLE else scope["method"]
+        overridden = {**scope, "method": method}
+
         async def versioned_send(message: Message) -> None:
             if message["type"] == "http.response.start":
+                scope["route"] = overridden.get("route")  # telemetry reads it
                 message["headers"] = [*message.get("headers", ()), _VERSION_HEADER]
             await send(message)
 
-        override = (header_value(scope["headers"], b"x-http-method-override") or b"").decode("latin-1").upper()
-        method = override if scope["method"] == "POST" and override in _OVERRIDABLE else scope["method"]
-        return self._app({**scope, "method": method}, receive, versioned_send)
+        return self._app(overridden, receive, versioned_send)
 
 
 def is_tus_request(scope: Mapping[str, Any]) -> bool:

@@ -1,0 +1,76 @@
+"""An `ObjectStore` that passes all calls on, and records how long they take and how they end.
+
+What is measured is a whole operation with its retries, as an upload waits for it. Signing URLs involves no call.
+"""
+
+import time
+from collections.abc import AsyncGenerator, Awaitable, Coroutine, Sequence
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+from recipe_api.storage.body import Body
+from recipe_api.storage.protocol import Attributes, ObjectStore, Part, PresignedPost, Upload
+from recipe_api.telemetry.observer import Observer
+from recipe_api.telemetry.spans import child_span, end_span, error_type
+
+Result = TypeVar("Result")
+Call = Coroutine[Any, Any, Result]
+
+
+class ObservedStore:
+    """Records each operation of a store, and makes a span of it."""
+
+    def __init__(self, store: ObjectStore, observer: Observer) -> None:
+        self._store = store
+        self._observer = observer
+        self._duration = observer.metrics.store_duration
+
+    def put(self, key: str, body: Body, attributes: Attributes) -> Call[str]:
+        return self._observed("PutObject", self._store.put(key, body, attributes))
+
+    def create_upload(self, key: str, attributes: Attributes) -> Call[Upload]:
+        return self._observed("CreateMultipartUpload", self._store.create_upload(key, attributes))
+
+    def put_part(self, upload: Upload, number: int, body: Body) -> Call[Part]:
+        return self._observed("UploadPart", self._store.put_part(upload, number, body))
+
+    def complete_upload(self, upload: Upload, parts: Sequence[Part]) -> Call[str]:
+        return self._observed("CompleteMultipartUpload", self._store.complete_upload(upload, parts))
+
+    def abort_upload(self, upload: Upload) -> Call[None]:
+        return self._observed("AbortMultipartUpload", self._store.abort_upload(upload))
+
+    def abort_uploads(self, key: str, *, but: Upload | None = None) -> Call[None]:
+        return self._observed("ListMultipartUploads", self._store.abort_uploads(key, but=but))
+
+    async def read(self, key: str) -> AsyncGenerator[bytes]:
+        async with aclosing(self._store.read(key)) as chunks:
+            if first := await self._observed("GetObject", anext(chunks, b"")):
+                yield first
+            async for chunk in chunks:
+                yield chunk
+
+    def delete(self, key: str) -> Call[None]:
+        return self._observed("DeleteObject", self._store.delete(key))
+
+    def presigned_put(self, key: str, size: int, *, expires_seconds: int) -> Call[str]:
+        return self._store.presigned_put(key, size, expires_seconds=expires_seconds)
+
+    def presigned_post(self, key: str, sizes: range, *, expires_seconds: int) -> Call[PresignedPost]:
+        return self._store.presigned_post(key, sizes, expires_seconds=expires_seconds)
+
+    def check(self) -> Call[None]:
+        return self._observed("HeadBucket", self._store.check())
+
+    async def _observed(self, operation: str, call: Awaitable[Result]) -> Result:
+        span = child_span(self._observer.tracer, f"S3.{operation}", {"rpc.method": f"S3/{operation}"})
+        failure: str | None = None
+        began = time.perf_counter()
+        try:
+            return await call
+        except BaseException as error:
+            failure = error_type(error)
+            raise
+        finally:
+            self._duration.record(time.perf_counter() - began, operation, failure)
+            end_span(span, error=failure)
