@@ -20,10 +20,13 @@ from recipe_api.storage import keys
 from recipe_api.storage.body import Body
 from recipe_api.storage.connection import aws_session, open_s3_store
 from recipe_api.storage.endpoint import endpoint_of
+from recipe_api.storage.fallback import Fallback
 from recipe_api.storage.presigner import Presigner
 from recipe_api.storage.protocol import Attributes
 from recipe_api.storage.s3 import S3Store
-from recipe_api.storage.s3_writer import Fallback, WriteOptions
+from recipe_api.storage.s3_objects import S3Objects
+from recipe_api.storage.s3_writer import S3Writer, WriteOptions
+from recipe_api.storage.sdk_objects import SdkObjects
 from recipe_api.storage.sdk_writer import SdkWriter
 
 BODY = os.urandom(50_000)
@@ -46,7 +49,13 @@ async def main(settings: S3Settings) -> None:
     async with open_s3_store(settings) as (store, client):
         options = WriteOptions(bucket=settings.s3_bucket)
         presigner = Presigner(await endpoint_of(aws_session(settings), client, settings.s3_bucket))
-        plain = S3Store(client, Fallback(SdkWriter(client, options)), options, presigner)
+        plain = S3Store(
+            client,
+            Fallback[S3Writer](SdkWriter(client, options)),
+            Fallback[S3Objects](SdkObjects(client, options.bucket)),
+            options,
+            presigner,
+        )
         await cost(store)
         await cost(plain)
         pairs = [(await cost(store), await cost(plain)) for _ in range(ROUNDS)]

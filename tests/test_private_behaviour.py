@@ -145,7 +145,7 @@ def test_httptools_has_the_leniencies_that_a_replaced_parser_needs() -> None:
 
 
 def test_httptools_parses_responses() -> None:
-    """`storage/connection_pool.py` uses these."""
+    """`storage/http_connection.py` uses these."""
     found: list[tuple[int, bool]] = []
 
     class Calls:
@@ -259,7 +259,7 @@ def test_botocores_errors_keep_their_cause() -> None:
 
 
 def test_botocores_helpers_return_what_is_expected() -> None:
-    """`storage/fast_writer.py`, `storage/connection.py` and `storage/trust.py` use these."""
+    """`storage/signed_requests.py`, `storage/connection.py` and `storage/trust.py` use these."""
     assert disable_signing() is UNSIGNED
     assert get_environ_proxies("http://127.0.0.1:1") is not None
     assert Path(str(get_cert_path(verify=True))).is_file()

@@ -16,14 +16,16 @@ from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import NoCredentialsError
 
 from recipe_api.settings import PART_SIZE, Settings
-from recipe_api.storage import fast_writer
+from recipe_api.storage import signed_requests
 from recipe_api.storage.body import Body
 from recipe_api.storage.connection import aws_session, open_s3_client, open_s3_store
-from recipe_api.storage.connection_pool import Limits, Unreachable
-from recipe_api.storage.endpoint import endpoint_of
-from recipe_api.storage.fast_writer import FastWriter, ServerFault, open_fast_writer
+from recipe_api.storage.connection_pool import ConnectionPool, Limits, Unreachable
+from recipe_api.storage.endpoint import Endpoint, endpoint_of
+from recipe_api.storage.fallback import NeedsSdk, UnreadableResponse
+from recipe_api.storage.fast_writer import FastWriter
 from recipe_api.storage.protocol import Part, Upload
-from recipe_api.storage.s3_writer import NeedsSdk, UnreadableResponse, WriteOptions
+from recipe_api.storage.s3_writer import WriteOptions
+from recipe_api.storage.signed_requests import ServerFault, SignedRequests, open_signed_requests
 from recipe_api.storage.trust import ca_bundle
 from tests.support.amazon import Amazon, Refusal, amazon_running
 from tests.support.authority import Authority
@@ -46,15 +48,12 @@ async def opened(
     session = aws_session(settings)
     async with (
         open_s3_client(settings, session) as client,
-        open_fast_writer(
-            await endpoint_of(session, client, settings.s3_bucket),
-            WriteOptions(bucket=settings.s3_bucket, checksums=checksums, conditional=conditional),
-            signs_payload=signs_payload,
-            bundle=ca_bundle(settings),
-            limits=LIMITS,
-        ) as writer,
+        open_signed_requests(
+            await endpoint_of(session, client, settings.s3_bucket), bundle=ca_bundle(settings), limits=LIMITS
+        ) as requests,
     ):
-        yield writer
+        options = WriteOptions(bucket=settings.s3_bucket, checksums=checksums, conditional=conditional)
+        yield FastWriter(requests, options, signs_payload=signs_payload) if requests else None
 
 
 @pytest.fixture(params=[True, False], ids=["payload signed", "payload unsigned"])
@@ -161,7 +160,7 @@ class TestAVerifyingStore:
             def now(cls, tz: Any = None) -> "Late":  # noqa: ANN401 - as datetime's own
                 return super().now(tz) - timedelta(hours=1)
 
-        monkeypatch.setattr(fast_writer, "datetime", Late)
+        monkeypatch.setattr(signed_requests, "datetime", Late)
         with pytest.raises(NeedsSdk, match="403"):
             await writer.put("a.jpg", Body(b"a photo"), ATTRIBUTES, checksum=crc(b"a photo"))
 
@@ -187,6 +186,10 @@ class Refreshed:
         return ReadOnlyCredentials(f"key-{len(self.asked)}", f"secret-{len(self.asked)}", "a session's", None)
 
 
+def requests_on(pool: ConnectionPool, url: str, credentials: object) -> SignedRequests:
+    return SignedRequests(pool, Endpoint(bucket="photos", bucket_url=url, region="x", credentials=credentials))
+
+
 def answering(answer: bytes) -> Script:
     async def script(peer: Peer) -> None:
         while True:
@@ -209,15 +212,9 @@ async def before(
         credentials = Refreshed()
         pool = server.pool(tls=tls.client if tls else None)
         url = f"{'https' if tls else 'http'}://{HOST}:{server.port}/photos"
+        options = WriteOptions(bucket="photos", conditional=conditional, acl=acl, private_prefix="staged/")
         try:
-            writer = FastWriter(
-                pool,
-                credentials,
-                WriteOptions(bucket="photos", conditional=conditional, acl=acl, private_prefix="staged/"),
-                bucket_url=url,
-                region="eu-central-1",
-                signs_payload=signs_payload,
-            )
+            writer = FastWriter(requests_on(pool, url, credentials), options, signs_payload=signs_payload)
             yield writer, server.peers, credentials
         finally:
             pool.close()
@@ -355,15 +352,8 @@ class TestRequests:
 
         async with serving(gone) as server:
             pool = server.pool()
-            url = f"http://{HOST}:{server.port}/photos"
-            writer = FastWriter(
-                pool,
-                Refreshed(),
-                WriteOptions(bucket="photos", conditional=False),
-                bucket_url=url,
-                region="x",
-                signs_payload=False,
-            )
+            requests = requests_on(pool, f"http://{HOST}:{server.port}/photos", Refreshed())
+            writer = FastWriter(requests, WriteOptions(bucket="photos", conditional=False), signs_payload=False)
             assert await writer.create_upload("a.jpg", ATTRIBUTES) == "1/2"
             with pytest.raises(OSError, match=r"ended|closed"):
                 await writer.create_upload("a.jpg", ATTRIBUTES)
@@ -404,16 +394,9 @@ class TestRequests:
 
     async def test_keep_the_brackets_of_an_ipv6_address(self) -> None:
         pool: Any = None
-        writer = FastWriter(
-            pool,
-            None,
-            WriteOptions(bucket="photos", conditional=False),
-            bucket_url="http://[::1]:8333/photos",
-            region="x",
-            signs_payload=True,
-        )
+        requests = requests_on(pool, "http://[::1]:8333/photos", None)
 
-        assert writer._host == "[::1]:8333"
+        assert requests._host == "[::1]:8333"
 
 
 class TestOpening:

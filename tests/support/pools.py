@@ -12,7 +12,8 @@ import pytest
 import uvloop
 
 from recipe_api.storage.body import Body
-from recipe_api.storage.connection_pool import ConnectionPool, Response
+from recipe_api.storage.connection_pool import ConnectionPool
+from recipe_api.storage.http_connection import Response
 from tests.support.authority import Authority
 from tests.support.scripted import Peer, Script, Server, serving
 

@@ -3,10 +3,13 @@
 from typing import TYPE_CHECKING
 
 from recipe_api.storage.endpoint import Endpoint
+from recipe_api.storage.fallback import Fallback
 from recipe_api.storage.presigner import Presigner
 from recipe_api.storage.protocol import Attributes
 from recipe_api.storage.s3 import S3Store
-from recipe_api.storage.s3_writer import Fallback, WriteOptions
+from recipe_api.storage.s3_objects import S3Objects
+from recipe_api.storage.s3_writer import S3Writer, WriteOptions
+from recipe_api.storage.sdk_objects import SdkObjects
 from recipe_api.storage.sdk_writer import SdkWriter
 
 if TYPE_CHECKING:
@@ -53,7 +56,13 @@ class Seen:
 
 
 def sdk_store(client: "S3Client", bucket: str, *, checksums: bool = True, conditional: bool = True) -> S3Store:
-    """A store that writes through aioboto3 alone. It has no credentials to presign with."""
+    """A store that uses aioboto3 alone. It has no credentials to presign with."""
     options = WriteOptions(bucket=bucket, checksums=checksums, conditional=conditional)
     endpoint = Endpoint(bucket=bucket, bucket_url=f"{client.meta.endpoint_url}/{bucket}", region="", credentials=None)
-    return S3Store(client, Fallback(SdkWriter(client, options)), options, Presigner(endpoint))
+    return S3Store(
+        client,
+        Fallback[S3Writer](SdkWriter(client, options)),
+        Fallback[S3Objects](SdkObjects(client, bucket)),
+        options,
+        Presigner(endpoint),
+    )

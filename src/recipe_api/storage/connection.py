@@ -8,7 +8,7 @@ those of `retries`, not botocore's, which have no limit over all attempts.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -20,12 +20,16 @@ from botocore.utils import get_environ_proxies
 from recipe_api.settings import S3Settings
 from recipe_api.storage.connection_pool import Limits
 from recipe_api.storage.credentials import chain_session, reload_credentials
-from recipe_api.storage.endpoint import endpoint_of
-from recipe_api.storage.fast_writer import open_fast_writer
+from recipe_api.storage.endpoint import Endpoint, endpoint_of
+from recipe_api.storage.fallback import Fallback
+from recipe_api.storage.fast_writer import FastWriter
 from recipe_api.storage.presigner import Presigner
 from recipe_api.storage.s3 import S3Store
-from recipe_api.storage.s3_writer import Fallback, WriteOptions
+from recipe_api.storage.s3_objects import S3Objects
+from recipe_api.storage.s3_writer import S3Writer, WriteOptions
+from recipe_api.storage.sdk_objects import SdkObjects
 from recipe_api.storage.sdk_writer import SdkWriter
+from recipe_api.storage.signed_requests import SignedRequests, open_signed_requests
 from recipe_api.storage.trust import VerifyingSession, ca_bundle
 
 if TYPE_CHECKING:
@@ -47,18 +51,30 @@ async def open_s3_store(settings: S3Settings) -> AsyncIterator[tuple[S3Store, "S
         acl=settings.s3_acl,
         private_prefix=settings.s3_staging_prefix,
     )
+    async with (
+        open_s3_client(settings, session) as client,
+        _open_requests(settings, endpoint := await endpoint_of(session, client, options.bucket)) as for_writing,
+        _open_requests(settings, endpoint) as for_objects,
+    ):
+        writer: S3Writer | None = None
+        if for_writing is not None:
+            writer = FastWriter(for_writing, options, signs_payload=signs_payload(settings))
+        yield (
+            S3Store(
+                client,
+                Fallback[S3Writer](SdkWriter(client, options), fast=writer),
+                Fallback[S3Objects](SdkObjects(client, options.bucket), fast=for_objects),
+                options,
+                Presigner(endpoint),
+            ),
+            client,
+        )
+
+
+def _open_requests(settings: S3Settings, endpoint: Endpoint) -> AbstractAsyncContextManager[SignedRequests | None]:
+    """Open requests with their own connections: a download that is read slowly must not delay an upload."""
     limits = Limits(connections=CONNECTIONS, connect_seconds=CONNECT_SECONDS, response_seconds=READ_SECONDS)
-    async with open_s3_client(settings, session) as client:
-        endpoint = await endpoint_of(session, client, options.bucket)
-        async with open_fast_writer(
-            endpoint,
-            options,
-            signs_payload=signs_payload(settings),
-            bundle=ca_bundle(settings),
-            limits=limits,
-        ) as fast_writer:
-            writer = Fallback(SdkWriter(client, options), fast=fast_writer)
-            yield S3Store(client, writer, options, Presigner(endpoint)), client
+    return open_signed_requests(endpoint, bundle=ca_bundle(settings), limits=limits)
 
 
 def signs_payload(settings: S3Settings) -> bool:

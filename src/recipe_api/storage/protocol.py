@@ -84,7 +84,7 @@ class ObjectStore(Protocol):
         ...
 
     def read(self, key: str) -> AsyncGenerator[bytes]:
-        """Yield the bytes of an object in chunks of at most 256 KiB; raise if it ends early."""
+        """Yield the bytes of an object in chunks of at most 512 KiB; raise if it ends early."""
         ...
 
     async def delete(self, key: str) -> None:

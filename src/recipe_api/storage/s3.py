@@ -8,7 +8,7 @@ an object with our own metadata under a key of 128 random bits is our own.
 import asyncio
 import base64
 from collections.abc import AsyncGenerator, Awaitable, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -16,11 +16,13 @@ from botocore.exceptions import ClientError
 from recipe_api.errors import StorageUnavailable
 from recipe_api.storage.body import Body
 from recipe_api.storage.failures import FAILURES, code_of, is_denied, translate_errors, translated
+from recipe_api.storage.fallback import Fallback
+from recipe_api.storage.keys import without_secret
 from recipe_api.storage.presigner import Presigner
 from recipe_api.storage.protocol import Attributes, Part, PresignedPost, Upload
 from recipe_api.storage.retries import Effect, retry
-from recipe_api.storage.s3_writer import Fallback, S3Writer, WriteOptions
-from recipe_api.units import KIB
+from recipe_api.storage.s3_objects import Download, S3Objects
+from recipe_api.storage.s3_writer import S3Writer, WriteOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,9 +36,6 @@ LOOKUP_SECONDS = 3
 DENIED_SECONDS = 60
 """How long the service is not ready after the store denied a write and none has succeeded since."""
 
-READ_BYTES = 256 * KIB
-"""The maximum size of a chunk when an object is read."""
-
 _WRITES = {"PutObject", "CreateMultipartUpload"}
 _UPLOAD_GONE = {"NoSuchUpload", "404"}
 _OBJECT_GONE = {"NoSuchKey"}
@@ -47,15 +46,24 @@ class S3Store:
     """One bucket.
 
     Args:
-        client: aioboto3's, for everything but writing.
-        writer: Writes the objects.
+        client: aioboto3's, for everything else.
+        writer: Writes objects.
+        objects: Reads and deletes them.
         options: Of all objects; the writer's own.
         presigner: Signs URLs for clients that write objects themselves.
     """
 
-    def __init__(self, client: "S3Client", writer: Fallback, options: WriteOptions, presigner: Presigner) -> None:
+    def __init__(
+        self,
+        client: "S3Client",
+        writer: Fallback[S3Writer],
+        objects: Fallback[S3Objects],
+        options: WriteOptions,
+        presigner: Presigner,
+    ) -> None:
         self._client = client
         self._writer = writer
+        self._objects = objects
         self._bucket = options.bucket
         self._checksums = options.checksums
         self._presigner = presigner
@@ -64,7 +72,7 @@ class S3Store:
 
     @property
     def fallback_reason(self) -> str:
-        """Why the last operation that fell back to aioboto3 did so; empty if none has."""
+        """Why the last write that fell back to aioboto3 did so; empty if none has."""
         return self._writer.reason
 
     async def put(self, key: str, body: Body, attributes: Attributes) -> str:
@@ -139,17 +147,21 @@ class S3Store:
                 await self.abort_upload(upload)
 
     async def read(self, key: str) -> AsyncGenerator[bytes]:
+        def operation(objects: S3Objects) -> Awaitable[Download]:
+            return objects.get(key)
+
         with self._translate_errors("GetObject", key):
-            found = await retry(lambda: self._client.get_object(Bucket=self._bucket, Key=key))
-            body = found["Body"]
-            async with body:  # its `as` target would be the underlying response, which does not check the length
-                while chunk := await body.read(READ_BYTES):
+            async with aclosing(await retry(lambda: self._objects.run(operation, key=without_secret(key)))) as download:
+                while chunk := await download.read():
                     yield chunk
 
     async def delete(self, key: str) -> None:
+        def operation(objects: S3Objects) -> Awaitable[None]:
+            return objects.delete(key)
+
         with self._translate_errors("DeleteObject", key):
             try:
-                await retry(lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
+                await retry(lambda: self._objects.run(operation, key=without_secret(key)))
             except ClientError as error:
                 if code_of(error) not in _OBJECT_GONE:  # S3 itself sends 204
                     raise

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from recipe_api.storage import connection_pool
-from recipe_api.storage.connection_pool import ConnectionLost, Unreachable
+from recipe_api.storage.connection_pool import Unreachable
+from recipe_api.storage.http_connection import ConnectionLost
 from tests.support.authority import Authority
 from tests.support.pools import (
     LONG,

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from recipe_api.storage.connection_pool import RESPONSE_BYTES, ConnectionLost
+from recipe_api.storage.http_connection import RESPONSE_BYTES, ConnectionLost
 from tests.support.authority import Authority
 from tests.support.pools import LONG, OK, TWO, closing, obliging, on_both_loops, pooled, put, saying, until, until_free
 from tests.support.scripted import Peer, Script

@@ -5,7 +5,8 @@ import ssl
 import pytest
 
 from recipe_api.storage.body import BLOCK_BYTES, Body
-from recipe_api.storage.connection_pool import WRITE_BUFFER_BYTES, Unreachable, _Connection
+from recipe_api.storage.connection_pool import Unreachable
+from recipe_api.storage.http_connection import WRITE_BUFFER_BYTES, HttpConnection
 from tests.support.authority import Authority
 from tests.support.pools import BUSY, LONG, OK, obliging, on_both_loops, pooled, put, until
 from tests.support.scripted import Peer, serving
@@ -38,7 +39,7 @@ class TestSending:
     async def test_buffers_a_limited_amount_for_a_slow_server(self, monkeypatch: pytest.MonkeyPatch) -> None:
         held: list[int] = []
 
-        class Watched(_Connection):
+        class Watched(HttpConnection):
             def pause_writing(self) -> None:
                 held.append(self._transport.get_write_buffer_size())
                 super().pause_writing()
@@ -47,7 +48,7 @@ class TestSending:
             await until(lambda: held)
             await peer.respond(OK)
 
-        monkeypatch.setattr("recipe_api.storage.connection_pool._Connection", Watched)
+        monkeypatch.setattr("recipe_api.storage.connection_pool.HttpConnection", Watched)
         async with pooled(reluctant) as (pool, server):
             body = Body()
             for _ in range(LONG // BLOCK_BYTES):

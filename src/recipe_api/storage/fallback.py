@@ -1,0 +1,62 @@
+"""The choice between two implementations of an interface of S3: a fast one for the usual cases, and one for all cases.
+
+`Fallback` runs an operation on the first and, if that raises `NeedsSdk`, on the second, whose result counts.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+import structlog
+
+from recipe_api.storage.retries import Effect
+
+Implementation = TypeVar("Implementation")
+Result = TypeVar("Result")
+
+_log = structlog.get_logger(__name__)
+
+
+class NeedsSdk(Exception):
+    """The response is neither a success nor a server error; the SDK must perform the operation."""
+
+
+class UnreadableResponse(NeedsSdk):
+    """The response is a success but lacks what it should contain; the store may have performed the operation."""
+
+
+class Fallback(Generic[Implementation]):
+    """Runs each operation on one implementation and, if that cannot settle it, on another.
+
+    Args:
+        sdk: Settles every operation.
+        fast: Runs first; None if every operation needs the SDK.
+    """
+
+    def __init__(self, sdk: Implementation, *, fast: Implementation | None = None) -> None:
+        self._sdk = sdk
+        self._first = fast or sdk
+        self.reason = ""
+        """Why the last operation that fell back did so; empty if none has."""
+
+    async def run(
+        self,
+        operation: Callable[[Implementation], Awaitable[Result]],
+        *,
+        effect: Effect | None = None,
+        **context: object,
+    ) -> Result:
+        """Return the result of an operation.
+
+        Args:
+            operation: Calls one method of the implementation that it gets.
+            effect: Records whether the first implementation may have changed something before the fallback.
+            context: For the log.
+        """
+        try:
+            return await operation(self._first)
+        except NeedsSdk as needs_sdk:
+            self.reason = str(needs_sdk)
+            if effect is not None and isinstance(needs_sdk, UnreadableResponse):
+                effect.is_possible = True
+            _log.info("repeating the request through aioboto3", reason=self.reason, **context)
+        return await operation(self._sdk)
