@@ -6,10 +6,12 @@ The app's lifespan and the command line use it. Creating an S3 client takes 0.1 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from recipe_api.database.deletions import PendingDeletions
 from recipe_api.database.idempotency import IdempotencyKeys
 from recipe_api.database.leases import Lease
+from recipe_api.database.observation import connections_of, observe_statements
 from recipe_api.database.recipe_writer import RecipeWriter, open_recipe_writer
 from recipe_api.database.renderings import Renderings
 from recipe_api.database.repository import Recipes
@@ -64,9 +66,10 @@ async def open_resources(settings: Settings, telemetry: Telemetry | None = None)
     telemetry = telemetry or Telemetry()
     async with (
         open_engine(settings) as engine,
-        open_recipe_writer(settings, engine) as recipe_writer,
+        open_recipe_writer(settings, engine, telemetry.recipe_writer) as recipe_writer,
         open_s3_store(settings) as (s3_store, client),
     ):
+        telemetry.database(partial(observe_statements, engine), partial(connections_of, engine))
         undo = telemetry.observed(Undo)()
         store = telemetry.store(s3_store)
         bucket = CurrentBucket(url=bucket_url(settings), base_urls=base_urls(settings))

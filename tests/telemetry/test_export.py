@@ -1,5 +1,6 @@
 """What a service exports, as a real receiver gets it."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from tests.support.traces import Backstage, eventually
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT_ID = "00f067aa0ba902b7"
+KEY = "5f0f4b2e-6c5b-4c5e-9d0a-8f5b6f1f6a3d"
 REQUEST_ID = "a-request-id-of-the-router"
 
 
@@ -83,16 +85,15 @@ def test_every_metric_arrives_with_its_unit_and_attributes(exporting: Callable[.
         assert (metric.unit, _KINDS[described[name].kind]) == (described[name].unit, kind)
         for values in received.points(name):
             assert {key for key, _ in values} <= set(described[name].attributes)
-    assert not {"recipe", "hopper", "public/"} & {
-        str(value) for name in received.metrics for values in received.points(name) for _, value in values
-    }
+    values = {str(value) for name in received.metrics for key in received.points(name) for _, value in key}
+    assert not [value for value in values if "hopper" in value or re.search("[0-9a-f]{8}", value)], "a name, key or id"
 
 
 _KINDS = {"histogram": "histogram", "counter": "sum", "up-down counter": "sum", "gauge": "gauge"}
 
 
 def test_uploads_are_counted_by_way_and_outcome(exporting: Callable[..., Any]) -> None:
-    photo, key = jpeg(50_000), {"idempotency-key": "5f0f4b2e-6c5b-4c5e-9d0a-8f5b6f1f6a3d"}
+    photo, key = jpeg(50_000), {"idempotency-key": KEY}
     with exporting() as (service, received):
         assert [upload(service, photo, **key), upload(service, photo, **key)] == [201, 201]
         assert upload(service, jpeg(60_000), **key) == 422
@@ -140,11 +141,47 @@ def test_an_upload_is_one_trace_which_continues_that_of_its_caller(exporting: Ca
         "url.scheme": "http",
     }
     children = {span.name: span for span in received.spans if span.parent_span_id == root.span_id}
-    assert children.keys() == {"S3.PutObject"}
+    assert children.keys() == {"S3.PutObject", "INSERT recipe"}
+    assert attributes(children["INSERT recipe"].attributes) == {
+        "db.system.name": "postgresql",
+        "db.operation.name": "INSERT",
+        "db.collection.name": "recipe",
+    }
     assert {span.trace_id for span in children.values()} == {root.trace_id}
     for child in children.values():
         assert root.start_time_unix_nano <= child.start_time_unix_nano
         assert child.end_time_unix_nano <= root.end_time_unix_nano
+
+
+def test_statements_are_recorded_by_operation_and_table(exporting: Callable[..., Any]) -> None:
+    with exporting() as (service, received), service.client() as client:
+        assert upload(service, jpeg(50_000), **{"idempotency-key": KEY}) == 201
+        client.get("/recipe")
+    statements = {
+        (found["db.operation.name"], found.get("db.collection.name")): point.count
+        for key, point in received.points("db.client.operation.duration").items()
+        if (found := dict(key))
+    }
+    assert statements["INSERT", "recipe"] == 1
+    assert statements["INSERT", "idempotency_key"] == 1
+    assert statements["SELECT", "recipe"] >= 1
+    assert {span.name for span in received.spans} >= {"INSERT recipe", "INSERT idempotency_key", "SELECT recipe"}
+    assert [point.as_int for point in received.points("recipe_api.row.sent").values()] == [1]
+
+
+def test_connections_are_reported_while_they_are_open(exporting: Callable[..., Any]) -> None:
+    with exporting(OTEL_METRIC_EXPORT_INTERVAL="100") as (service, received):
+        assert upload(service, jpeg(50_000)) == 201
+        assert eventually(lambda: _connections(received).get(("rows", "idle")) == 1)
+        assert _connections(received)["others", "idle"] >= 1
+    assert set(_connections(received).values()) == {0}
+
+
+def _connections(received: Received) -> dict[tuple[str, str], int]:
+    if "db.client.connection.count" not in received.metrics:
+        return {}
+    points = received.points("db.client.connection.count").items()
+    return {(pool, state): point.as_int for ((_, pool), (_, state)), point in points}
 
 
 def test_a_request_that_is_not_sampled_makes_no_span(exporting: Callable[..., Any]) -> None:

@@ -53,6 +53,13 @@ class GroupCommit(Generic[Row]):
         self._running: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self.sent = 0
+        """The number of rows that were part of a statement."""
+
+    @property
+    def waiting(self) -> int:
+        """The number of rows that wait for the statement in progress."""
+        return len(self._waiting)
 
     async def add(self, row: Row) -> bool:
         """Write a row, and return whether it was inserted. An inserted row is committed when this returns.
@@ -96,6 +103,7 @@ class GroupCommit(Generic[Row]):
 
     def _send_next(self) -> None:
         self._group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_ROWS))]
+        self.sent += len(self._group)
         self._running = asyncio.create_task(self._send(self._group)) if self._group else None
         if self._running is not None:
             self._running.add_done_callback(partial(self._on_end, self._group))

@@ -7,7 +7,7 @@ because a recipe's id belongs to one upload alone. So connections are not tested
 statement is sent again on a new one, whether or not the first attempt succeeded.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from operator import itemgetter
@@ -53,6 +53,16 @@ class RecipeWriter:
         self._plain = GroupCommit(self._write)
         self._keyed = GroupCommit(partial(self._write_claimed, _ROWS_WITH_KEYS))
         self._staged = GroupCommit(partial(self._write_claimed, _ROWS_OF_UPLOADS))
+
+    @property
+    def rows_sent(self) -> int:
+        """The number of rows that were sent since the process began."""
+        return self._plain.sent + self._keyed.sent + self._staged.sent
+
+    @property
+    def rows_waiting(self) -> int:
+        """The number of rows that wait for the statement before theirs."""
+        return self._plain.waiting + self._keyed.waiting + self._staged.waiting
 
     async def add(self, recipe: RecipeBase, finished: Finishing | None = None) -> None:
         """Insert a row and finish its idempotency key or staged upload, if any. Both are committed when this returns.
@@ -133,13 +143,20 @@ class RecipeWriter:
 
 
 @asynccontextmanager
-async def open_recipe_writer(settings: DatabaseSettings, engine: AsyncEngine) -> AsyncIterator[RecipeWriter]:
+async def open_recipe_writer(
+    settings: DatabaseSettings, engine: AsyncEngine, make: Callable[[RowPool], RecipeWriter] = RecipeWriter
+) -> AsyncIterator[RecipeWriter]:
     """Open a `RecipeWriter` with its own connections, or the engine's if the process may have only one.
 
     The connections are opened on first use and closed with the block.
+
+    Args:
+        settings: Where the database is, and how many connections it permits.
+        engine: The engine for everything else.
+        make: Makes the writer.
     """
     async with _pool(settings, engine) as pool:
-        recipe_writer = RecipeWriter(pool)
+        recipe_writer = make(pool)
         try:
             yield recipe_writer
         finally:

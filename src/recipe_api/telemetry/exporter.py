@@ -25,9 +25,13 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+from recipe_api.database.observation import Begin, Connections
+from recipe_api.database.recipe_writer import RecipeWriter
+from recipe_api.database.shared_pool import RowPool
 from recipe_api.settings import TelemetrySettings
 from recipe_api.storage.protocol import ObjectStore
 from recipe_api.telemetry.conversion import HistogramExporter
+from recipe_api.telemetry.database import ObservedRecipeWriter, Statements, observe_connections
 from recipe_api.telemetry.event_loop import watched_event_loop
 from recipe_api.telemetry.hooks import Arguments, Part, Telemetry
 from recipe_api.telemetry.logs import add_span
@@ -83,6 +87,15 @@ class OpenTelemetry(Telemetry):
         """Return what makes an observed part of the service."""
         made: Callable[..., Any] | None = OBSERVED.get(part)  # type: ignore[call-overload]  # any class may be looked up
         return part if made is None else partial(made, self.observer)
+
+    def recipe_writer(self, pool: RowPool) -> RecipeWriter:
+        """Return what inserts uploaded rows through a pool, and is observed."""
+        return ObservedRecipeWriter(self.observer, pool)
+
+    def database(self, observe: Callable[[Begin], None], connections: Callable[[], Connections]) -> None:
+        """Observe the statements and the connections of the engine."""
+        observe(Statements(self.observer).begin)
+        observe_connections(self.observer, connections)
 
     def store(self, store: ObjectStore) -> ObjectStore:
         """Return a store that is observed."""

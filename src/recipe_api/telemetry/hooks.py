@@ -6,6 +6,9 @@ from typing import ParamSpec, TypeVar
 
 from structlog.typing import Processor
 
+from recipe_api.database.observation import Begin, Connections
+from recipe_api.database.recipe_writer import RecipeWriter
+from recipe_api.database.shared_pool import RowPool
 from recipe_api.storage.protocol import ObjectStore
 from recipe_api.telemetry.observer import Observer
 
@@ -30,6 +33,18 @@ class Telemetry:
     def observed(self, part: Callable[Arguments, Part]) -> Callable[Arguments, Part]:
         """Return what makes a part of the service: the given class, or a subclass that is observed."""
         return part
+
+    def recipe_writer(self, pool: RowPool) -> RecipeWriter:
+        """Return what inserts uploaded rows through a pool."""
+        return RecipeWriter(pool)
+
+    def database(self, observe: Callable[[Begin], None], connections: Callable[[], Connections]) -> None:
+        """Observe the statements and the connections of the engine.
+
+        Args:
+            observe: Has a function called before each statement.
+            connections: Returns the state of the pool.
+        """
 
     def store(self, store: ObjectStore) -> ObjectStore:
         """Return the store, or one that passes all calls on to it and is observed."""

@@ -64,6 +64,43 @@ STORE_DURATION = Description(
     text="Duration of operations on the object store, with their retries.",
     attributes=("recipe_api.store.operation", "error.type"),
 )
+STATEMENT_DURATION = Description(
+    name="db.client.operation.duration",
+    kind="histogram",
+    unit="s",
+    text="Duration of database client operations.",
+    attributes=("db.system.name", "db.operation.name", "db.collection.name", "error.type"),
+)
+CONNECTIONS = Description(
+    name="db.client.connection.count",
+    kind="up-down counter",
+    unit="{connection}",
+    text="The number of connections that are currently in the state described by the state attribute.",
+    attributes=("db.client.connection.pool.name", "db.client.connection.state"),
+)
+CONNECTIONS_MAX = Description(
+    name="db.client.connection.max",
+    kind="up-down counter",
+    unit="{connection}",
+    text="The maximum number of open connections allowed.",
+    attributes=("db.client.connection.pool.name",),
+)
+CONNECTION_WAIT_TIME = Description(
+    name="db.client.connection.wait_time",
+    kind="histogram",
+    unit="s",
+    text="The time it took to obtain an open connection from the pool.",
+    attributes=("db.client.connection.pool.name",),
+)
+ROWS = Description(
+    name="recipe_api.row.sent", kind="counter", unit="{row}", text="Uploaded rows that were sent to the database."
+)
+ROWS_PENDING = Description(
+    name="recipe_api.row.pending",
+    kind="up-down counter",
+    unit="{row}",
+    text="Uploaded rows that wait for the statement before theirs.",
+)
 CLEANUP_FAILURES = Description(
     name="recipe_api.cleanup.failures", kind="counter", unit="{cleanup}", text="Cleanups that failed."
 )
@@ -105,6 +142,8 @@ class Metrics:
         self.request_duration = Histogram(REQUEST_DURATION, REQUEST_SECONDS)
         self.buffer_wait_time = Histogram(BUFFER_WAIT_TIME, WAIT_SECONDS)
         self.store_duration = Histogram(STORE_DURATION, CALL_SECONDS)
+        self.statement_duration = Histogram(STATEMENT_DURATION, CALL_SECONDS)
+        self.connection_wait_time = Histogram(CONNECTION_WAIT_TIME, CALL_SECONDS)
         self.uploads = Counter(UPLOADS)
         self.upload_bytes = Counter(UPLOAD_BYTES)
         self.renditions = Counter(RENDITIONS)
@@ -112,9 +151,9 @@ class Metrics:
     @property
     def histograms(self) -> tuple[Histogram, ...]:
         """All histograms."""
-        return self.request_duration, self.buffer_wait_time, self.store_duration
+        return tuple(each for each in vars(self).values() if isinstance(each, Histogram))
 
     @property
     def counters(self) -> tuple[Counter, ...]:
         """All counters."""
-        return self.uploads, self.upload_bytes, self.renditions
+        return tuple(each for each in vars(self).values() if isinstance(each, Counter))

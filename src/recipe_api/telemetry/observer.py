@@ -22,19 +22,29 @@ class Observer:
         """None if metrics are not exported."""
         self.tracer: Tracer | None = None
         """None if traces are not exported."""
+        self._reads: dict[Description, list[Callable[[], Iterable[Reading]]]] = {}
 
     def observe(self, description: Description, read: Callable[[], Iterable[Reading]]) -> None:
-        """Have the numbers of a metric read whenever metrics are exported, which another thread does."""
+        """Have the numbers of a metric read whenever metrics are exported, which another thread does.
+
+        Several parts may contribute to a metric, with different attributes.
+        """
         if self.meter is None:
             return
+        reads = self._reads.setdefault(description, [])
+        reads.append(read)
+        if len(reads) == 1:
+            self._create(self.meter, description)
 
+    def _create(self, meter: Meter, description: Description) -> None:
         def callback(_: CallbackOptions) -> Iterator[Observation]:
-            for number, values in read():
-                yield Observation(number, description.named(values))
+            for read in self._reads[description]:
+                for number, values in read():
+                    yield Observation(number, description.named(values))
 
         create = {
-            "counter": self.meter.create_observable_counter,
-            "gauge": self.meter.create_observable_gauge,
-            "up-down counter": self.meter.create_observable_up_down_counter,
+            "counter": meter.create_observable_counter,
+            "gauge": meter.create_observable_gauge,
+            "up-down counter": meter.create_observable_up_down_counter,
         }[description.kind]
         create(description.name, [callback], description.unit, description.text)

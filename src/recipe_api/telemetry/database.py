@@ -1,0 +1,145 @@
+"""Statements and connections of the database, by OpenTelemetry's semantic conventions for database clients.
+
+Uploaded rows are inserted in groups, by tasks that belong to no request (`database.group_commit`). So the duration is
+that of a group's statement, while the span of a request covers its row's whole way into the database, with the wait for
+the statement before.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from opentelemetry.trace import Span
+
+from recipe_api.database.models import RecipeBase
+from recipe_api.database.observation import Connections, End
+from recipe_api.database.recipe_writer import Finishing, RecipeWriter
+from recipe_api.database.shared_pool import RowConnection, RowPool
+from recipe_api.telemetry import metrics
+from recipe_api.telemetry.observer import Observer, Reading
+from recipe_api.telemetry.spans import child_span, end_span, error_type
+
+SYSTEM = "postgresql"
+ROWS, OTHERS = "rows", "others"
+"""The pools of a process: for uploaded rows, and for everything else."""
+_INSERT = "INSERT", "recipe"
+
+
+class Statements:
+    """Records statements, and makes spans of those within traced requests."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._duration = observer.metrics.statement_duration
+
+    def begin(self, operation: str, table: str | None) -> End:
+        """Begin a statement; return what ends it."""
+        return partial(self._end, time.perf_counter(), (operation, table), self.span(operation, table))
+
+    def span(self, operation: str, table: str | None) -> Span | None:
+        """Start the span of a statement, if its request is traced."""
+        attributes = metrics.STATEMENT_DURATION.named((SYSTEM, operation, table, None))
+        return child_span(self._observer.tracer, f"{operation} {table}" if table else operation, attributes)
+
+    def _end(
+        self, began: float, statement: tuple[str, str | None], span: Span | None, error: BaseException | None
+    ) -> None:
+        failure = error_type(error)
+        self._duration.record(time.perf_counter() - began, SYSTEM, *statement, failure)
+        end_span(span, error=failure)
+
+
+class ObservedRecipeWriter(RecipeWriter):
+    """Reports how many rows wait and were sent, and makes a span of each row of a traced request."""
+
+    def __init__(self, observer: Observer, pool: RowPool) -> None:
+        super().__init__(ObservedRowPool(pool, observer))
+        self._statements = Statements(observer)
+        observer.observe(metrics.ROWS, lambda: [(self.rows_sent, ())])
+        observer.observe(metrics.ROWS_PENDING, lambda: [(self.rows_waiting, ())])
+
+    async def add(self, recipe: RecipeBase, finished: Finishing | None = None) -> None:
+        if (span := self._statements.span(*_INSERT)) is None:
+            return await super().add(recipe, finished)
+        failure: str | None = None
+        try:
+            return await super().add(recipe, finished)
+        except BaseException as error:
+            failure = error_type(error)
+            raise
+        finally:
+            end_span(span, error=failure)
+
+
+class ObservedRowPool:
+    """A pool for uploaded rows that records waits for a connection, and statements."""
+
+    def __init__(self, pool: RowPool, observer: Observer) -> None:
+        self._pool = pool
+        self._statements = Statements(observer)
+        self._wait_time = observer.metrics.connection_wait_time
+        self._used = 0
+        observer.observe(metrics.CONNECTIONS, lambda: _readings(ROWS, self._used, pool.get_size() - self._used))
+
+    async def acquire(self, *, timeout: float) -> RowConnection:  # noqa: ASYNC109 - asyncpg's signature
+        began = time.perf_counter()
+        acquired = await self._pool.acquire(timeout=timeout)
+        self._wait_time.record(time.perf_counter() - began, ROWS)
+        self._used += 1
+        return _ObservedConnection(acquired, self._statements, released=self._note_release)
+
+    async def release(self, connection: "_ObservedConnection") -> None:
+        self._note_release()
+        await self._pool.release(connection.inner)
+
+    async def expire_connections(self) -> None:
+        await self._pool.expire_connections()
+
+    def get_size(self) -> int:
+        return self._pool.get_size()
+
+    def terminate(self) -> None:
+        self._pool.terminate()
+
+    def _note_release(self) -> None:
+        self._used -= 1
+
+
+class _ObservedConnection:
+    """A connection that records its statements, all of which insert uploaded rows."""
+
+    def __init__(self, inner: RowConnection, statements: Statements, *, released: Callable[[], None]) -> None:
+        self.inner = inner
+        self._statements = statements
+        self._released = released
+
+    async def fetch(self, query: str, *args: object, timeout: float | None = None) -> Any:  # noqa: ANN401, ASYNC109 - asyncpg's rows and signature
+        end = self._statements.begin(*_INSERT)
+        try:
+            rows = await self.inner.fetch(query, *args, timeout=timeout)
+        except BaseException as error:
+            end(error)
+            raise
+        end(None)
+        return rows
+
+    def terminate(self) -> None:
+        self._released()
+        self.inner.terminate()
+
+
+def observe_connections(observer: Observer, read: Callable[[], Connections]) -> None:
+    """Report the connections for everything except uploaded rows."""
+
+    def current() -> Iterator[Reading]:
+        found = read()
+        yield from _readings(OTHERS, found.used, found.idle)
+
+    observer.observe(metrics.CONNECTIONS, current)
+    observer.observe(metrics.CONNECTIONS_MAX, lambda: [(read().limit, (OTHERS,))])
+
+
+def _readings(pool: str, used: int, idle: int) -> Iterator[Reading]:
+    yield used, (pool, "used")
+    yield idle, (pool, "idle")
