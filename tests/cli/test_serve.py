@@ -157,7 +157,7 @@ def start_dyno(stack: Stack, database_url: str, tmp_path: Path) -> Iterator[Call
             )
             running.callback(process.kill)
             dyno = Dyno(process=process, port=port, log=tmp_path / "log")
-            assert eventually(dyno.responds, within=30), dyno.log.read_text()
+            assert eventually(dyno.responds), dyno.log.read_text()
             return dyno
 
         yield start
@@ -193,7 +193,7 @@ def test_every_log_line_of_a_dyno_is_json(
     start_dyno: Callable[..., Dyno], backstage: Backstage, processes: str
 ) -> None:
     dyno = start_dyno(WEB_CONCURRENCY=processes)
-    assert eventually(lambda: dyno.log.read_text().count("ready for uploads") == int(processes), within=60)
+    assert eventually(lambda: dyno.log.read_text().count("ready for uploads") == int(processes))
     with httpx.Client(base_url=dyno.url, trust_env=False, verify=NO_TLS) as client:
         created = post(client)
         with backstage.faulty_table():

@@ -216,7 +216,7 @@ class Trial:
         result.interrupted = len(interrupted)
         with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client:
             for row in [*interrupted, *rows[:ON_DEMAND]]:
-                if not eventually(partial(_is_rendered, client, row), within=60):
+                if not eventually(partial(_is_rendered, client, row)):
                     result.faults.append(f"the renditions of {row['id']} are not made on demand")
 
 

@@ -143,7 +143,7 @@ class TestSession:
             with pytest.raises(TimeoutError):
                 await connector(uri(database_url, host, sslmode="disable"), seconds=1).connect()
 
-            await asyncio.wait_for(closed.wait(), 10)
+            await asyncio.wait_for(closed.wait(), 60)
 
 
 @asynccontextmanager

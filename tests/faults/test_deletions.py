@@ -85,7 +85,7 @@ def test_without_the_database_after_the_photo_is_deleted_the_entry_is_removed_la
 
     assert delete(faulty, recipe).status_code == 204
 
-    assert forget.reached.wait(20)
+    assert forget.reached.wait(60)
     assert nothing_is_pending(faulty)
     assert faulty.nothing_is_left()
 

@@ -86,7 +86,7 @@ class TestTheClientHangsUp:
         faulty.store.script.follow(plan)
         with faulty.service.connect() as wire:
             wire.send(upload_request(LARGE)[: UNDER_WAY[call]])
-            assert plan.reached.wait(20)
+            assert plan.reached.wait(60)
         plan.gate.set()
         assert faulty.log_shows_hang_up()
         assert faulty.nothing_is_left()
@@ -97,7 +97,7 @@ class TestTheClientHangsUp:
         proxy_of(call, faulty.store, faulty.database).script.follow(plan)
         with faulty.service.connect() as wire:
             wire.send(upload_request(PHOTOS[size]))
-            assert plan.reached.wait(20)
+            assert plan.reached.wait(60)
         plan.gate.set()
         assert eventually(lambda: len(faulty.backstage.rows()) == 1)
         assert faulty.in_accord()
@@ -149,7 +149,7 @@ class TestTheProcessStops:
         proxy_of(call, stoppable.store, stoppable.database).script.follow(plan)
         with stoppable.service.connect() as wire:
             wire.send(upload_request(PHOTOS[size])[: UNDER_WAY.get(call)])
-            assert plan.reached.wait(20)
+            assert plan.reached.wait(60)
             stoppable.stop()
             response = wire.read()
             assert_problem(response, 503, "service-stopping")
@@ -170,7 +170,7 @@ class TestTheProcessStops:
         stoppable.database.script.follow(plan)
         with stoppable.service.connect() as wire:
             wire.send(upload_request(SMALL, f"Idempotency-Key: {key_of('pancakes')}"))
-            assert plan.reached.wait(20)
+            assert plan.reached.wait(60)
             stoppable.stop()
             assert_problem(wire.read(), 503, "service-stopping")
 

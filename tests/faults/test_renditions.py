@@ -454,7 +454,7 @@ def server_that_renders(
             store.script.follow(held)
             with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client:
                 assert post(client, photo=PHOTO).status_code == 201
-            assert held.reached.wait(20)
+            assert held.reached.wait(60)
             renderers = [each for worker in server.workers() for each in worker.children() if is_renderer(each)]
             # Before it lowers its priority, it sets aside the signals that are its parent's to handle.
             assert eventually(lambda: all(each.nice() > 0 for each in renderers))

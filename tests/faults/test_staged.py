@@ -262,7 +262,7 @@ def test_a_deletion_during_a_completion_wins(faulty: Faulty) -> None:
         upload_id = sent(client)
         faulty.store.script.follow(reading)
         completion = pool.submit(completed, client, upload_id)
-        assert reading.reached.wait(20)
+        assert reading.reached.wait(60)
         assert client.delete(f"/uploads/{upload_id}").status_code == 204
         reading.gate.set()
         assert_problem(completion.result(), 409, "upload-in-progress")

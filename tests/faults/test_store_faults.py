@@ -149,7 +149,7 @@ def test_the_sweep_finds_what_cannot_be_undone(
     response = upload(faulty, PHOTOS[size])
 
     assert_problem(response, 503, "storage-unavailable")
-    assert undoing.reached.wait(20)
+    assert undoing.reached.wait(60)
     if forever:
         assert faulty.undone_as_far_as_can_be()
         faulty.heal()

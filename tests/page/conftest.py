@@ -9,7 +9,10 @@ from tests.support.chromium import Visit, browsing, required_chromium
 from tests.support.service import Service
 from tests.support.service_proxy import ServiceProxy, proxied
 
-expect.set_options(timeout=10_000)
+PATIENCE_MILLISECONDS = 30_000
+"""Time for a browser on a loaded machine."""
+
+expect.set_options(timeout=PATIENCE_MILLISECONDS)
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +25,7 @@ async def browser() -> AsyncIterator[Browser]:
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     """A browser context without earlier visits."""
     opened = await browser.new_context(viewport={"width": 1000, "height": 800}, locale="en-GB")
-    opened.set_default_timeout(10_000)
+    opened.set_default_timeout(PATIENCE_MILLISECONDS)
     try:
         yield opened
     finally:

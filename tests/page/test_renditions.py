@@ -63,7 +63,7 @@ def made(service: Service, recipe: dict[str, Any]) -> dict[str, Any]:
             found: dict[str, Any] = client.get(f"/recipe/{recipe['id']}").json()
             return found
 
-        assert eventually(lambda: current()["placeholder"] is not None, within=60)
+        assert eventually(lambda: current()["placeholder"] is not None)
         return current()
 
 

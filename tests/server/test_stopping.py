@@ -61,7 +61,7 @@ def start(environment: Mapping[str, str], backstage: Backstage, tmp_path: Path) 
     @contextmanager
     def started(workers: int) -> Iterator[ServerProcess]:
         with serving(environment, workers=workers, port=free_port(), log=tmp_path / "log") as running:
-            assert eventually(lambda: has_logged(running, "Application startup complete", times=workers), within=60)
+            assert eventually(lambda: has_logged(running, "Application startup complete", times=workers))
             yield running
 
     return started
@@ -155,12 +155,12 @@ def test_sighup_replaces_the_workers_and_an_upload_in_progress_finishes(start: S
     with start(2) as server, uploading(server) as upload, connected(server) as idle:
         before = server.workers()
         os.kill(server.process.pid, signal.SIGHUP)
-        assert eventually(lambda: has_logged(server, "Shutting down"), within=60)
+        assert eventually(lambda: has_logged(server, "Shutting down"))
         assert accepts(server.port)
         idle.send(READINESS)
         assert idle.read(method="GET").status == 200  # the service as a whole is ready
         assert_finishes(upload)
-        assert eventually(lambda: not any(each.is_running() for each in before), within=60)
+        assert eventually(lambda: not any(each.is_running() for each in before))
         assert eventually(lambda: len(server.workers()) == 2)
         with connected(server):
             pass

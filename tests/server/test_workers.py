@@ -111,7 +111,7 @@ def test_a_worker_may_start_slowly_but_must_respond_quickly(tmp_path: Path) -> N
             assert not worker.is_hung
 
             pipe.write_bytes(b"")
-            assert eventually(lambda: worker.is_ready(timeout=1), within=30)
+            assert eventually(lambda: worker.is_ready(timeout=1))
             assert eventually(lambda: worker.is_alive(timeout=1))
             psutil.Process(worker.pid).suspend()
             assert eventually(lambda: not worker.is_alive(timeout=0.01))
@@ -164,7 +164,7 @@ def test_the_service_exits_with_an_error_if_workers_keep_dying(server: ServerPro
                     worker.kill()
         return server.process.poll() is not None
 
-    assert eventually(kill_workers, within=60)
+    assert eventually(kill_workers)
     assert server.process.wait() == STARTUP_FAILURE
     log = server.log.read_text()
     deaths = log.count("worker died") + log.count("worker killed")  # one may be too slow for the check
@@ -184,7 +184,7 @@ def test_workers_stop_gracefully_when_their_supervisor_is_killed(server: ServerP
         assert wire.read().status == 201
 
     assert len(backstage.rows()) == 1
-    assert eventually(lambda: not any(each.is_running() for each in workers), within=30)
+    assert eventually(lambda: not any(each.is_running() for each in workers))
 
 
 def test_a_worker_that_does_not_respond_is_replaced(lasting_server: ServerProcess) -> None:
@@ -192,7 +192,7 @@ def test_a_worker_that_does_not_respond_is_replaced(lasting_server: ServerProces
     [hung, _] = server.workers()
     hung.suspend()
 
-    assert eventually(lambda: "worker killed: it did not respond" in server.log.read_text(), within=30)
+    assert eventually(lambda: "worker killed: it did not respond" in server.log.read_text())
     assert eventually(lambda: len(server.workers()) == 2 and hung not in server.workers())
 
 

@@ -10,7 +10,7 @@ from uvicorn.server import ServerState
 
 from recipe_api.server.http import BoundedHttp
 
-SETTLE_SECONDS = 10
+SETTLE_SECONDS = 60
 IDLE_TURNS = 20
 """More iterations of the event loop than `describe` needs for a response."""
 

@@ -45,7 +45,7 @@ class Load:
     def continues(self) -> bool:
         """Return whether requests are still being sent, once so many more have ended."""
         before = self.results.total()
-        return eventually(lambda: self.results.total() >= before + REQUESTS, within=60)
+        return eventually(lambda: self.results.total() >= before + REQUESTS)
 
     def _send(self) -> None:
         with httpx.Client(base_url=self._url, timeout=30, trust_env=False, verify=NO_TLS) as client:

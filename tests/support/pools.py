@@ -22,7 +22,7 @@ TWO = OK.replace(b'"1"', b'"2"')
 BUSY = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 4\r\n\r\nbusy"
 LONG = 16 * 1024 * 1024
 """More than the buffers of both sockets hold, so that sending has to wait."""
-FREED_SECONDS = UNTIL_SECONDS = 10
+FREED_SECONDS = UNTIL_SECONDS = 60
 LOOPS = [pytest.param(asyncio.new_event_loop, id="asyncio"), pytest.param(uvloop.new_event_loop, id="uvloop")]
 
 Test = Callable[..., Coroutine[Any, Any, None]]

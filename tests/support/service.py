@@ -22,7 +22,7 @@ HTTP_PROTOCOLS = ("recipe_api", "httptools")
 """The values of the setting `HTTP_PROTOCOL`."""
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For clients of plain HTTP: httpx would load the system's certificates for each, which takes longer than a test."""
-_START_SECONDS = 20
+_START_SECONDS = 60
 _STOP_SECONDS = 40
 """Above the service's own grace: a server that does not stop within it is a failure."""
 

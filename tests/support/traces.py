@@ -16,7 +16,8 @@ from recipe_api.dev.stack import Stack
 
 Result = TypeVar("Result")
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
+"""A failing test may take long; a passing one may not fail because the machine does other work."""
 _POLL_SECONDS = 0.02
 
 

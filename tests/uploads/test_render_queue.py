@@ -125,7 +125,7 @@ async def test_it_ends_even_if_a_rendering_fails_while_it_is_cancelled() -> None
     renderer = Stubborn()
     queue = queue_of(renderer)
 
-    async with asyncio.timeout(10), queue.running():
+    async with asyncio.timeout(60), queue.running():
         queue.offer(uuid4())
         await renderer.has_begun.wait()
 

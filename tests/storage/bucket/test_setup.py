@@ -43,7 +43,7 @@ def unwell(reports: dict[str, Report]) -> dict[str, Outcome]:
 
 def anonymous(url: str, *, method: str = "GET", **headers: str) -> httpx.Response:
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
-    return httpx.request(method, url, headers=sent, timeout=10, trust_env=False, verify=NO_TLS)
+    return httpx.request(method, url, headers=sent, timeout=60, trust_env=False, verify=NO_TLS)
 
 
 class TestOnAmazon:

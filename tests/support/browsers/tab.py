@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-_PATIENCE_SECONDS = 20
+_PATIENCE_SECONDS = 60
 _POLL_SECONDS = 0.025
 ENTER, ESCAPE, LEFT, RIGHT = "\ue007", "\ue00c", "\ue012", "\ue014"
 """Keys as WebDriver names them (Keyboard Actions)."""
