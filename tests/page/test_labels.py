@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import pytest
 from playwright.async_api import Page, expect
 
 from recipe_api.errors import RecipeApiError
@@ -14,19 +13,21 @@ from tests.support.service import Service
 BLANK = "Enter a label that says what the photo shows."
 
 
-@pytest.mark.parametrize("label", ["", "  ", "\u00a0\u2003", "\u200b\u2060"])
-async def test_a_blank_label_is_explained(page: Page, service: Service, visit: Visit, label: str) -> None:
+async def test_a_blank_label_is_explained(page: Page, service: Service, visit: Visit) -> None:
     await page.goto(service.url)
     await choose(page, photo())
     field = page.get_by_label("Label")
-    await field.fill(label)
-    await field.press("Enter")
+    for label in ("", "  ", "\u00a0\u2003", "\u200b\u2060"):
+        await field.fill("pancakes")
+        await expect(page.get_by_role("alert").filter(has_text=BLANK)).to_be_hidden()
+        await field.fill(label)
+        await field.press("Enter")
 
-    await expect(page.get_by_role("alert").filter(has_text=BLANK)).to_be_visible()
-    await expect(field).to_be_focused()
-    await expect(field).to_have_attribute("aria-invalid", "true")
-    await expect(field).to_have_accessible_description(f"{BLANK} 6.4 kB")
-    assert f"{service.url}/recipe" not in visit.requests
+        await expect(page.get_by_role("alert").filter(has_text=BLANK)).to_be_visible()
+        await expect(field).to_be_focused()
+        await expect(field).to_have_attribute("aria-invalid", "true")
+        await expect(field).to_have_accessible_description(f"{BLANK} 6.4 kB")
+        assert f"{service.url}/recipe" not in visit.requests
 
 
 async def test_a_label_that_is_too_long_is_reported_before_the_photo_is_sent(

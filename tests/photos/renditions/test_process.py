@@ -70,7 +70,7 @@ def nothing_is_left(loops_are_open: None) -> Iterator[None]:  # noqa: ARG001 - b
     before = open_files()
     yield
     assert renderers() == []
-    assert open_files() == before
+    assert open_files() <= before  # services of other tests may close connections meanwhile
 
 
 def open_files() -> set[Path]:
