@@ -6,7 +6,6 @@ docs/private-interfaces.md lists all undocumented interfaces. Where only the ven
 
 import asyncio
 import inspect
-import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
@@ -29,8 +28,6 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from httptools import HttpRequestParser, HttpResponseParser
 from python_multipart.multipart import MAX_BOUNDARY_LENGTH
-from sqlalchemy import bindparam, text
-from sqlalchemy.dialects.postgresql import asyncpg as driver
 from starlette.datastructures import Headers, UploadFile
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Match
@@ -226,16 +223,6 @@ def test_swagger_ui_lies_where_it_is_served_from() -> None:
     folder = Path(str(files("fastapi_swagger") / "resources"))
     names = {"swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"}
     assert names <= {path.name for path in folder.iterdir()}
-
-
-def test_a_compiled_statement_lists_its_parameters_in_the_order_of_their_numbers() -> None:
-    """`database/records.py` passes the arguments to asyncpg itself."""
-    clause = text("SELECT :b, :a, :b").bindparams(bindparam("a"), bindparam("b"))
-    compiled: Any = clause.compile(dialect=cast("Any", driver.dialect)())
-    numbers = [int(number) for number in re.findall(r"\$(\d+)", str(compiled))]
-    assert len(compiled.positiontup) == max(numbers)
-    assert compiled.positiontup[numbers[0] - 1] == "b"
-    assert compiled.positiontup[numbers[1] - 1] == "a"
 
 
 async def test_aiohttp_sends_a_body_file_piece_by_piece() -> None:

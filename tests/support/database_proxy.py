@@ -17,7 +17,7 @@ _CALLS = (
     ("BEGIN", r"BEGIN"),
     ("COMMIT", r"COMMIT"),
     ("ROLLBACK", r"ROLLBACK"),
-    ("ROW", r"INSERT INTO recipe .* FROM unnest"),
+    ("ROW", r"INSERT INTO recipe .* FROM json_to_recordset"),
     ("ROW AND KEY", r"WITH given AS"),
     ("ROW AND UPLOAD", r"WITH completing AS"),
     ("PROBE", r"INSERT INTO recipe .*ON CONFLICT"),

@@ -39,7 +39,7 @@ class Completed:
     claim: Claim
 
     def values(self) -> dict[str, object]:
-        """Return the parameters of the statement that completes the upload."""
+        """Return what the statement that completes the upload needs, besides the recipe, as values for JSON."""
         return {"upload_id": self.claim.key, "upload_claim": self.claim.id}
 
 

@@ -65,12 +65,12 @@ class Finished:
     kept_seconds: float
 
     def values(self) -> dict[str, object]:
-        """Return the parameters of the statement that finishes the key."""
+        """Return what the statement that finishes the key needs, besides the recipe, as values for JSON."""
         return {
             "claim_scope": self.claim.scope,
             "claim_key": self.claim.key,
             "claim_id": self.claim.id,
-            "claim_fingerprint": self.fingerprint,
+            "claim_fingerprint": f"\\x{self.fingerprint.hex()}",  # as bytea is written in text
             "claim_kept": float(self.kept_seconds),
         }
 

@@ -1,12 +1,13 @@
-"""The statements that insert uploaded rows: any number of rows in one statement, with an array for each column.
+"""The statements that insert uploaded rows: any number of rows in one statement, as one JSON array of objects.
 
 All statements are idempotent: running one again with the same rows has no further effect.
 """
 
 from collections.abc import Sequence
+from itertools import starmap
 from typing import Any
 
-from sqlalchemy import ARRAY, Float, LargeBinary, Text, Uuid, and_, bindparam, column, func, literal_column, or_, select
+from sqlalchemy import JSON, Float, LargeBinary, Text, Uuid, and_, bindparam, column, func, literal_column, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.selectable import CTE, NamedFromClause
 from sqlalchemy.types import TypeEngine
@@ -19,12 +20,11 @@ CLAIMED = "id"
 
 _Columns = Sequence[tuple[str, TypeEngine[Any]]]
 
-# Of the columns that an upload sets. The parameters are arrays, which have no collation.
 _RECIPE: _Columns = [
-    (each.name, Text() if isinstance(each.type, Text) else each.type)
-    for each in Recipe.metadata.tables["recipe"].columns
-    if each.name in RecipeBase.model_fields
+    (each.name, each.type) for each in Recipe.metadata.tables["recipe"].columns if each.name in RecipeBase.model_fields
 ]
+COLUMNS = [name for name, _ in _RECIPE]
+"""The columns of a recipe that an upload sets."""
 _CLAIM: _Columns = [
     ("claim_scope", Text()),
     ("claim_key", Text()),
@@ -33,30 +33,25 @@ _CLAIM: _Columns = [
     ("claim_kept", Float()),  # seconds
 ]
 _COMPLETION: _Columns = [("upload_id", Text()), ("upload_claim", Uuid())]
-_NAMES = [name for name, _ in _RECIPE]
 
 
-def _parameter_table(columns: _Columns) -> NamedFromClause:
-    """Return the array parameters as a table."""
-    arrays = (bindparam(name, type_=ARRAY(kind)) for name, kind in columns)
-    return func.unnest(*arrays).table_valued(*(column(name, kind) for name, kind in columns)).render_derived()
+def _given(columns: _Columns) -> NamedFromClause:
+    """Return the parameter as a table with these columns, each of which is a key of the objects."""
+    table = func.json_to_recordset(bindparam("rows", type_=JSON())).table_valued(*starmap(column, columns))
+    return table.render_derived(with_types=True)
 
 
 def _inserted(given: CTE, claimed: CTE) -> CTE:
     """Return the insertion of those of the given recipes whose claims are valid."""
-    recipes = select(*(given.c[name] for name in _NAMES)).where(given.c.id.in_(select(claimed.c.id)))
-    statement = insert(Recipe).from_select(_NAMES, recipes)
+    recipes = select(*(given.c[name] for name in COLUMNS)).where(given.c.id.in_(select(claimed.c.id)))
+    statement = insert(Recipe).from_select(COLUMNS, recipes)
     return statement.on_conflict_do_nothing(index_elements=["id"]).cte("recorded")
 
 
-ROWS = (
-    insert(Recipe)
-    .from_select(_NAMES, select(*_parameter_table(_RECIPE).c))
-    .on_conflict_do_nothing(index_elements=["id"])
-)
+ROWS = insert(Recipe).from_select(COLUMNS, select(*_given(_RECIPE).c)).on_conflict_do_nothing(index_elements=["id"])
 """Insert recipes."""
 
-_rows_with_claims = select(*_parameter_table([*_RECIPE, *_CLAIM]).c).cte("given")
+_rows_with_claims = select(*_given([*_RECIPE, *_CLAIM]).c).cte("given")
 _finished = (
     update(IdempotencyKey)
     .where(
@@ -76,7 +71,7 @@ _finished = (
 ROWS_WITH_KEYS = select(_finished.c.id).add_cte(_inserted(_rows_with_claims, _finished))
 """Finish claimed keys and insert their recipes, except where another request has claimed the key since."""
 
-_rows_of_uploads = select(*_parameter_table([*_RECIPE, *_COMPLETION]).c).cte("completing")
+_rows_of_uploads = select(*_given([*_RECIPE, *_COMPLETION]).c).cte("completing")
 _completed = (
     update(StagedUpload)
     .where(

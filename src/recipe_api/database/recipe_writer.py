@@ -10,11 +10,12 @@ statement is sent again on a new one, whether or not the first attempt succeeded
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any
 
 import asyncpg
 import structlog
+from pydantic_core import to_json
 from sqlalchemy.dialects.postgresql import asyncpg as driver
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql import ClauseElement
@@ -22,7 +23,7 @@ from sqlalchemy.sql import ClauseElement
 from recipe_api.database.completions import Completed
 from recipe_api.database.group_commit import GroupCommit
 from recipe_api.database.idempotency import Finished
-from recipe_api.database.inserts import CLAIMED, ROWS, ROWS_OF_UPLOADS, ROWS_WITH_KEYS
+from recipe_api.database.inserts import CLAIMED, COLUMNS, ROWS, ROWS_OF_UPLOADS, ROWS_WITH_KEYS
 from recipe_api.database.models import RecipeBase
 from recipe_api.database.session import (
     POOL_SECONDS,
@@ -102,33 +103,31 @@ class RecipeWriter:
             await group.close()
 
     async def _write(self, recipes: Sequence[RecipeBase]) -> Sequence[bool]:
-        await self._run_with_retry(_ROWS, [vars(recipe) for recipe in recipes])
+        await self._run_with_retry(_ROWS, [_values(recipe) for recipe in recipes])
         return [True] * len(recipes)
 
-    async def _write_claimed(
-        self, statement: "_Statement", rows: Sequence[tuple[RecipeBase, Finishing]]
-    ) -> Sequence[bool]:
-        values = [vars(recipe) | finished.values() for recipe, finished in rows]
-        taken = {found[CLAIMED] for found in await self._run_with_retry(statement, values)}
+    async def _write_claimed(self, sql: str, rows: Sequence[tuple[RecipeBase, Finishing]]) -> Sequence[bool]:
+        values = [_values(recipe) | finished.values() for recipe, finished in rows]
+        taken = {found[CLAIMED] for found in await self._run_with_retry(sql, values)}
         return [recipe.id in taken for recipe, _ in rows]
 
-    async def _run_with_retry(self, statement: "_Statement", rows: Sequence[dict[str, Any]]) -> "list[asyncpg.Record]":
-        arguments = statement.arguments(rows)
+    async def _run_with_retry(self, sql: str, rows: Sequence[dict[str, Any]]) -> "list[asyncpg.Record]":
+        document = to_json(rows).decode()
         try:
-            return await self._run(statement.sql, arguments)
+            return await self._run(sql, document)
         except CommitInDoubt:
             await self._pool.expire_connections()  # after a failover, all of them are broken
         try:
-            return await self._run(statement.sql, arguments)
+            return await self._run(sql, document)
         except Exception as error:  # the first attempt may have succeeded
             raise CommitInDoubt("The database does not respond. Try again in a moment.") from error
 
-    async def _run(self, sql: str, arguments: Sequence[Sequence[Any]]) -> "list[asyncpg.Record]":
+    async def _run(self, sql: str, document: str) -> "list[asyncpg.Record]":
         with translate_errors():
             connection: RowConnection = await self._pool.acquire(timeout=POOL_SECONDS)
         try:
             with translate_autocommit_errors():
-                found = await connection.fetch(sql, *arguments, timeout=STATEMENT_SECONDS)
+                found = await connection.fetch(sql, document, timeout=STATEMENT_SECONDS)
         except BaseException:
             # This returns the slot to the pool. `release` would wait for the server to confirm a cancellation, and the
             # pool has already taken back a connection that was lost.
@@ -180,17 +179,16 @@ async def _nothing_to_reset(_: "asyncpg.Connection[asyncpg.Record]") -> None:
     """Skip the reset: an autocommitted statement leaves no state in its session, and a reset costs a round trip."""
 
 
-class _Statement:
-    """A statement in the driver's form, with numbered parameters that are arrays."""
-
-    def __init__(self, clause: ClauseElement) -> None:
-        compiled: Any = clause.compile(dialect=driver.dialect())  # type: ignore[no-untyped-call]  # SQLAlchemy's own
-        self.sql = str(compiled)
-        self._values = itemgetter(*compiled.positiontup)
-
-    def arguments(self, rows: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
-        """Return an array of values for each parameter, in the order of the numbers."""
-        return list(zip(*map(self._values, rows), strict=True))
+_columns_of = attrgetter(*COLUMNS)
 
 
-_ROWS, _ROWS_WITH_KEYS, _ROWS_OF_UPLOADS = map(_Statement, (ROWS, ROWS_WITH_KEYS, ROWS_OF_UPLOADS))
+def _values(recipe: RecipeBase) -> dict[str, Any]:
+    return dict(zip(COLUMNS, _columns_of(recipe), strict=True))
+
+
+def _sql(clause: ClauseElement) -> str:
+    """Return a statement in the driver's form, whose one parameter is numbered."""
+    return str(clause.compile(dialect=driver.dialect()))  # type: ignore[no-untyped-call]  # SQLAlchemy's own
+
+
+_ROWS, _ROWS_WITH_KEYS, _ROWS_OF_UPLOADS = map(_sql, (ROWS, ROWS_WITH_KEYS, ROWS_OF_UPLOADS))
