@@ -46,7 +46,7 @@ VENDORS = {
     "httptools": {"server", "storage"},
     "isal": {"storage"},
     "pydantic": {"settings", "web"},
-    "pydantic_core": {"settings"},
+    "pydantic_core": {"settings", "database"},
     "python_multipart": {"multipart"},
     "sqlalchemy": {"database"},
     "sqlmodel": {"database"},

@@ -161,6 +161,39 @@ async def test_a_statement_without_callers_is_cancelled_after_a_while(
     assert table.statements == [[0], [2]]
 
 
+async def test_a_row_whose_deadline_passes_while_it_waits_is_never_sent(table: Table) -> None:
+    rows = GroupCommit(table.write)
+    (first,) = await adding(rows, table, 0)
+
+    with pytest.raises(DatabaseUnavailable) as failure:
+        await rows.add(2, until=asyncio.get_running_loop().time())
+
+    assert not isinstance(failure.value, CommitInDoubt)
+    table.may_respond.set()
+    assert await first
+    assert table.statements == [[0]]
+
+
+async def test_a_row_whose_deadline_passes_while_it_is_written_is_in_doubt_until_the_statement_has_ended(
+    table: Table,
+) -> None:
+    rows = GroupCommit(table.write)
+
+    with pytest.raises(CommitInDoubt):
+        await rows.add(0, until=asyncio.get_running_loop().time())
+
+    settled = asyncio.create_task(rows.settle())
+    await table.begun.wait()
+    assert not settled.done()
+    table.may_respond.set()
+    await settled
+
+
+async def test_a_row_that_is_written_in_time_is_not_in_doubt(table: Table) -> None:
+    table.may_respond.set()
+    assert await GroupCommit(table.write).add(0, until=asyncio.get_running_loop().time() + 3600)
+
+
 async def test_a_statement_with_other_callers_continues_and_settles(table: Table) -> None:
     rows = GroupCommit(table.write)
     first, *behind = await adding(rows, table, 0, 2, 4)

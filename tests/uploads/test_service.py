@@ -1,13 +1,12 @@
 """What happens to the object and the row when the deadline of the response passes during the insert."""
 
-import asyncio
 from collections.abc import Callable
 
 import pytest
 
-from recipe_api.database.idempotency import Finished
 from recipe_api.database.models import RecipeBase
-from recipe_api.database.recipe_writer import RecipeWriter
+from recipe_api.database.recipe_writer import Finishing, RecipeWriter
+from recipe_api.errors import CommitInDoubt
 from tests.support.calls import PHOTO, post
 from tests.support.problems import assert_problem
 from tests.support.recipes import assert_stored
@@ -20,11 +19,13 @@ def test_an_upload_succeeds_if_its_row_was_committed_before_the_deadline(
 ) -> None:
     add = RecipeWriter.add
 
-    async def commit_and_time_out(self: RecipeWriter, recipe: RecipeBase, finished: Finished | None = None) -> None:
-        await add(self, recipe, finished)
-        raise TimeoutError
+    async def commit_in_doubt(
+        self: RecipeWriter, recipe: RecipeBase, finished: Finishing | None = None, *, until: float | None = None
+    ) -> None:
+        await add(self, recipe, finished, until=until)
+        raise CommitInDoubt("The database did not respond in time.")
 
-    monkeypatch.setattr(RecipeWriter, "add", commit_and_time_out)
+    monkeypatch.setattr(RecipeWriter, "add", commit_in_doubt)
 
     with start_service().client() as client:
         response = post(client)
@@ -36,11 +37,10 @@ def test_an_upload_succeeds_if_its_row_was_committed_before_the_deadline(
 def test_an_upload_fails_and_deletes_its_object_if_its_row_was_not_written_before_the_deadline(
     start_service: Callable[..., Service], backstage: Backstage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def wait(_self: RecipeWriter, _recipe: RecipeBase, _finished: Finished | None = None) -> None:
-        await asyncio.Event().wait()
+    async def in_doubt(*_: object, until: float) -> None:  # noqa: ARG001 - the method's signature
+        raise CommitInDoubt("The database did not respond in time.")
 
-    monkeypatch.setattr(RecipeWriter, "add", wait)
-    monkeypatch.setattr("recipe_api.uploads.clock.RESPONSE_SECONDS", 3)
+    monkeypatch.setattr(RecipeWriter, "add", in_doubt)
 
     with start_service().client() as client:
         assert_problem(post(client), 503, "database-unavailable")

@@ -25,8 +25,10 @@ MAX_ROWS = 100
 WAIT_SECONDS = 5
 """How long rows wait for the statement before theirs, until they fail."""
 ABANDONED_SECONDS = 1
-"""How long a statement may continue after all its callers were cancelled. If it ends, the outcome of its rows is known;
-if it is cancelled, it may still reach the server."""
+"""How long a statement may continue after all its callers were cancelled or have passed their deadlines.
+
+If it ends, the outcome of its rows is known; if it is cancelled, it may still reach the server.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,18 +63,26 @@ class GroupCommit(Generic[Row]):
         """The number of rows that wait for the statement in progress."""
         return len(self._waiting)
 
-    async def add(self, row: Row) -> bool:
+    async def add(self, row: Row, *, until: float | None = None) -> bool:
         """Write a row, and return whether it was inserted. An inserted row is committed when this returns.
 
         If the caller is cancelled, the outcome is unknown until `settle` returns.
 
+        Args:
+            row: The row.
+            until: The deadline, by the clock of the event loop.
+
         Raises:
             DatabaseUnavailable: The row had to wait too long, or `close` was called.
+            CommitInDoubt: The deadline has passed while the row was being written. `settle` returns when it is settled.
             Exception: What `write` raises.
         """
         if self._closed:
             raise _shutting_down()
-        entry = _Entry(row, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        entry = _Entry(row, loop.create_future())
+        # Our own timer: asyncio.timeout takes several times as long, for what hardly ever happens.
+        timer = None if until is None else loop.call_at(until, self._expire, entry)
         self._waiting.append(entry)
         if self._running is None:
             self._send_next()
@@ -81,6 +91,9 @@ class GroupCommit(Generic[Row]):
         except asyncio.CancelledError:
             self._abandon(entry)
             raise
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     async def settle(self) -> None:
         """Wait for the statement in progress. Rows whose callers were cancelled before are not part of a later one."""
@@ -94,6 +107,11 @@ class GroupCommit(Generic[Row]):
         if self._running is not None:
             self._running.cancel()
             await self.settle()
+
+    def _expire(self, entry: _Entry[Row]) -> None:
+        kind = DatabaseUnavailable if entry in self._waiting else CommitInDoubt
+        entry.fail(kind("The database did not respond in time. Try again in a moment."))
+        self._abandon(entry)
 
     def _abandon(self, entry: _Entry[Row]) -> None:
         if entry in self._waiting:

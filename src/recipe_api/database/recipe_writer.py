@@ -65,8 +65,13 @@ class RecipeWriter:
         """The number of rows that wait for the statement before theirs."""
         return self._plain.waiting + self._keyed.waiting + self._staged.waiting
 
-    async def add(self, recipe: RecipeBase, finished: Finishing | None = None) -> None:
+    async def add(self, recipe: RecipeBase, finished: Finishing | None = None, *, until: float | None = None) -> None:
         """Insert a row and finish its idempotency key or staged upload, if any. Both are committed when this returns.
+
+        Args:
+            recipe: The row.
+            finished: What is finished together with it.
+            until: The deadline, by the clock of the event loop.
 
         Raises:
             DatabaseUnavailable: The row was not inserted, and will not be.
@@ -75,11 +80,11 @@ class RecipeWriter:
             UploadInProgress: Another request has claimed or ended the staged upload; the row was not inserted.
         """
         if finished is None:
-            await self._plain.add(recipe)
+            await self._plain.add(recipe, until=until)
         elif isinstance(finished, Completed):
-            if not await self._staged.add((recipe, finished)):
+            if not await self._staged.add((recipe, finished), until=until):
                 raise UploadInProgress("Another request took over this upload, or deleted it. Try again in a moment.")
-        elif not await self._keyed.add((recipe, finished)):
+        elif not await self._keyed.add((recipe, finished), until=until):
             raise IdempotencyKeyInUse("Another upload took over this Idempotency-Key. Try again in a moment.")
 
     async def check(self) -> None:

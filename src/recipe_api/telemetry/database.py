@@ -59,12 +59,12 @@ class ObservedRecipeWriter(RecipeWriter):
         observer.observe(metrics.ROWS, lambda: [(self.rows_sent, ())])
         observer.observe(metrics.ROWS_PENDING, lambda: [(self.rows_waiting, ())])
 
-    async def add(self, recipe: RecipeBase, finished: Finishing | None = None) -> None:
+    async def add(self, recipe: RecipeBase, finished: Finishing | None = None, *, until: float | None = None) -> None:
         if (span := self._statements.span(*_INSERT)) is None:
-            return await super().add(recipe, finished)
+            return await super().add(recipe, finished, until=until)
         failure: str | None = None
         try:
-            return await super().add(recipe, finished)
+            return await super().add(recipe, finished, until=until)
         except BaseException as error:
             failure = error_type(error)
             raise

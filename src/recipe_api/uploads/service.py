@@ -201,9 +201,8 @@ class Uploads:
     async def _insert(self, recipe: RecipeBase, finished: Finishing | None, *, deadline: float) -> None:
         """Insert the row of a stored object. If that fails, delete the object."""
         try:
-            async with asyncio.timeout_at(deadline):
-                await self._recipe_writer.add(recipe, finished)
-        except (CommitInDoubt, TimeoutError) as error:  # the timeout may have interrupted the commit
+            await self._recipe_writer.add(recipe, finished, until=deadline)
+        except CommitInDoubt as error:
             resolution = self._resolve_commit(recipe, keep=True)
             wait = max(RESOLVE_SECONDS, deadline - asyncio.get_running_loop().time())
             if not await self._undo.run(resolution, what=f"looking for {recipe.key}", wait_seconds=wait):
