@@ -11,7 +11,7 @@ from recipe_api.app import create_app
 from recipe_api.settings import Settings, TelemetrySettings
 from recipe_api.telemetry.selection import telemetry_of
 from recipe_api.web.middleware import RequestLog
-from tests.support.service import running
+from tests.support.log import lines_logged
 
 ENDPOINT = "http://127.0.0.1:4318"
 BOTH = {"OTEL_EXPORTER_OTLP_ENDPOINT": ENDPOINT}
@@ -47,16 +47,15 @@ def test_without_an_endpoint_no_request_passes_through_telemetry(make_settings: 
     assert not [name for name in stack if "telemetry" in name]
 
 
-def test_without_the_packages_a_service_warns_once_and_runs(
-    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_without_the_packages_a_service_warns_once_and_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "recipe_api.telemetry.exporter", raising=False)
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.metrics", None)  # as if it were not installed
-    with running(make_settings(**BOTH)) as service, service.client() as client:
-        assert client.get("/healthz").status_code == 200
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    warnings = [line["event"] for line in lines if line["level"] == "warning"]
-    assert [event[:13] for event in warnings] == ["no telemetry:"]
+    telemetry = telemetry_of(TelemetrySettings.from_environment(BOTH))
+    with lines_logged() as lines:
+        async with telemetry.running():
+            assert telemetry.observer is None
+    (line,) = [json.loads(text) for text in lines.text]
+    assert (line["level"], line["event"][:13]) == ("warning", "no telemetry:")
 
 
 @pytest.mark.slow

@@ -56,6 +56,7 @@ async def open_s3_store(settings: S3Settings) -> AsyncIterator[tuple[S3Store, "S
         _open_requests(settings, endpoint := await endpoint_of(session, client, options.bucket)) as for_writing,
         _open_requests(settings, endpoint) as for_objects,
     ):
+        pools = {name: each.pool for name, each in (("writes", for_writing), ("objects", for_objects)) if each}
         writer: S3Writer | None = None
         if for_writing is not None:
             writer = FastWriter(for_writing, options, signs_payload=signs_payload(settings))
@@ -66,6 +67,7 @@ async def open_s3_store(settings: S3Settings) -> AsyncIterator[tuple[S3Store, "S
                 Fallback[S3Objects](SdkObjects(client, options.bucket), fast=for_objects),
                 options,
                 Presigner(endpoint),
+                pools=pools,
             ),
             client,
         )

@@ -53,6 +53,13 @@ class ConnectionPool:
         self._idle: deque[HttpConnection] = deque()  # the one that has been idle the longest is first
         self._expiry: asyncio.TimerHandle | None = None  # of that one
         self._closed = False
+        self.used = 0
+        """The number of connections that are in use."""
+
+    @property
+    def idle(self) -> int:
+        """The number of connections that are kept for the next request."""
+        return len(self._idle)
 
     async def put(self, target: str, headers: Mapping[str, str], body: Body) -> Response:
         """Send a PUT and return the response. Send it once more if a kept connection turns out to be closed.
@@ -136,20 +143,22 @@ class ConnectionPool:
         return await send(await self._connect())
 
     async def _exchange(self, head: bytes, body: Body, connection: HttpConnection) -> Response:
+        self.used += 1
         try:
             response = await connection.exchange(head, body, response_seconds=self._limits.response_seconds)
         except BaseException:
-            connection.close()
+            self._drop(connection)
             raise
         self._take_back(connection)
         return response
 
     async def _begin(self, head: bytes, connection: HttpConnection) -> "StreamedResponse":
         seconds = self._limits.response_seconds
+        self.used += 1
         try:
             response = await connection.begin(head, response_seconds=seconds)
         except BaseException:
-            connection.close()
+            self._drop(connection)
             raise
         return StreamedResponse(connection, response, seconds=seconds, at_end=self._end_streaming)
 
@@ -159,9 +168,14 @@ class ConnectionPool:
 
     def _take_back(self, connection: HttpConnection) -> None:
         if self._closed or not connection.is_reusable:
-            connection.close()
+            self._drop(connection)
         else:
+            self.used -= 1
             self._keep(connection)
+
+    def _drop(self, connection: HttpConnection) -> None:
+        self.used -= 1
+        connection.close()
 
     def _keep(self, connection: HttpConnection) -> None:
         loop = asyncio.get_running_loop()

@@ -37,6 +37,8 @@ class Fallback(Generic[Implementation]):
         self._first = fast or sdk
         self.reason = ""
         """Why the last operation that fell back did so; empty if none has."""
+        self.count = 0
+        """How many have fallen back."""
 
     async def run(
         self,
@@ -55,7 +57,7 @@ class Fallback(Generic[Implementation]):
         try:
             return await operation(self._first)
         except NeedsSdk as needs_sdk:
-            self.reason = str(needs_sdk)
+            self.reason, self.count = str(needs_sdk), self.count + 1
             if effect is not None and isinstance(needs_sdk, UnreadableResponse):
                 effect.is_possible = True
             _log.info("repeating the request through aioboto3", reason=self.reason, **context)

@@ -74,6 +74,13 @@ def is_transient(error: Exception) -> bool:
     return isinstance(error, ConnectionError | HTTPClientError | HttpError | OSError | TimeoutError)
 
 
+class Attempts:
+    """The attempts of this process."""
+
+    repeated = 0
+    """How many failed and were followed by another one."""
+
+
 async def retry(
     call: Callable[[], Awaitable[Result]],
     *,
@@ -102,6 +109,7 @@ async def retry(
             pause = wait + _RANDOM.uniform(0, policy.jitter_seconds)
             if not should_retry(error) or clock() + pause > latest:
                 raise
+            Attempts.repeated += 1
             shown = without_secret(repr(error))
             _log.warning("object store request failed; retrying", error=shown, wait_seconds=round(pause, 2))
         await asyncio.sleep(pause)

@@ -7,7 +7,7 @@ an object with our own metadata under a key of 128 random bits is our own.
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from recipe_api.errors import StorageUnavailable
 from recipe_api.storage.body import Body
+from recipe_api.storage.connection_pool import ConnectionPool
 from recipe_api.storage.failures import FAILURES, code_of, is_denied, translate_errors, translated
 from recipe_api.storage.fallback import Fallback
 from recipe_api.storage.keys import without_secret
@@ -51,6 +52,7 @@ class S3Store:
         objects: Reads and deletes them.
         options: Of all objects; the writer's own.
         presigner: Signs URLs for clients that write objects themselves.
+        pools: The connections that the fast implementations use, by their purpose.
     """
 
     def __init__(
@@ -60,6 +62,8 @@ class S3Store:
         objects: Fallback[S3Objects],
         options: WriteOptions,
         presigner: Presigner,
+        *,
+        pools: Mapping[str, ConnectionPool] | None = None,
     ) -> None:
         self._client = client
         self._writer = writer
@@ -67,6 +71,7 @@ class S3Store:
         self._bucket = options.bucket
         self._checksums = options.checksums
         self._presigner = presigner
+        self.pools = pools or {}
         self._denied_until = 0.0
         self._denial = ""
 
@@ -74,6 +79,11 @@ class S3Store:
     def fallback_reason(self) -> str:
         """Why the last write that fell back to aioboto3 did so; empty if none has."""
         return self._writer.reason
+
+    @property
+    def fallbacks(self) -> int:
+        """How many operations have fallen back to aioboto3."""
+        return self._writer.count + self._objects.count
 
     async def put(self, key: str, body: Body, attributes: Attributes) -> str:
         checksum = self._checksum(body)

@@ -47,7 +47,7 @@ class SignedRequests:
     """
 
     def __init__(self, pool: ConnectionPool, endpoint: Endpoint) -> None:
-        self._pool = pool
+        self.pool = pool
         self._endpoint = endpoint
         address = urlsplit(endpoint.bucket_url)
         self._host = address.netloc.lower()
@@ -65,24 +65,24 @@ class SignedRequests:
         """
         path, with_length = self._path_of(key), {"content-length": str(len(body)), **headers}
         signed = await self._signed("PUT", path, query, with_length, payload)
-        return _checked(await self._pool.put(f"{path}?{query}" if query else path, signed, body))
+        return _checked(await self.pool.put(f"{path}?{query}" if query else path, signed, body))
 
     async def post(self, key: str, query: str, headers: Mapping[str, str], body: Body) -> Response:
         """Send a POST."""
         path, with_length = self._path_of(key), {"content-length": str(len(body)), **headers}
         signed = await self._signed("POST", path, query, with_length, await body.sha256())
-        return _checked(await self._pool.post(f"{path}?{query}", signed, body))
+        return _checked(await self.pool.post(f"{path}?{query}", signed, body))
 
     async def delete(self, key: str) -> None:
         """Send a DELETE."""
         path = self._path_of(key)
-        response = await self._pool.delete(path, await self._signed("DELETE", path, "", {}, EMPTY))
+        response = await self.pool.delete(path, await self._signed("DELETE", path, "", {}, EMPTY))
         _raise_for_status(response.status, success={_OK, _NO_CONTENT})
 
     async def get(self, key: str) -> StreamedResponse:
         """Send a GET and return the response, whose length is known. The caller must close it."""
         path = self._path_of(key)
-        response = await self._pool.get(path, await self._signed("GET", path, "", {}, EMPTY))
+        response = await self.pool.get(path, await self._signed("GET", path, "", {}, EMPTY))
         try:
             _raise_for_status(response.status)
             _check_length(response)

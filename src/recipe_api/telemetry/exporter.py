@@ -30,6 +30,7 @@ from recipe_api.database.recipe_writer import RecipeWriter
 from recipe_api.database.shared_pool import RowPool
 from recipe_api.settings import TelemetrySettings
 from recipe_api.storage.protocol import ObjectStore
+from recipe_api.storage.s3 import S3Store
 from recipe_api.telemetry.conversion import HistogramExporter
 from recipe_api.telemetry.database import ObservedRecipeWriter, Statements, observe_connections
 from recipe_api.telemetry.event_loop import watched_event_loop
@@ -39,7 +40,7 @@ from recipe_api.telemetry.metrics import DELAY_SECONDS, EVENT_LOOP_DELAY
 from recipe_api.telemetry.observer import Observer
 from recipe_api.telemetry.parts import OBSERVED
 from recipe_api.telemetry.process import observe_process
-from recipe_api.telemetry.store import ObservedStore
+from recipe_api.telemetry.store import ObservedStore, observe_s3
 
 SCOPE = "recipe_api"
 """The name of the instrumentation scope of everything that the service records, and the default of the service."""
@@ -97,8 +98,9 @@ class OpenTelemetry(Telemetry):
         observe(Statements(self.observer).begin)
         observe_connections(self.observer, connections)
 
-    def store(self, store: ObjectStore) -> ObjectStore:
+    def store(self, store: S3Store) -> ObjectStore:
         """Return a store that is observed."""
+        observe_s3(self.observer, store)
         return ObservedStore(store, self.observer)
 
 

@@ -10,6 +10,7 @@ from recipe_api.database.observation import Begin, Connections
 from recipe_api.database.recipe_writer import RecipeWriter
 from recipe_api.database.shared_pool import RowPool
 from recipe_api.storage.protocol import ObjectStore
+from recipe_api.storage.s3 import S3Store
 from recipe_api.telemetry.observer import Observer
 
 Arguments = ParamSpec("Arguments")
@@ -46,6 +47,6 @@ class Telemetry:
             connections: Returns the state of the pool.
         """
 
-    def store(self, store: ObjectStore) -> ObjectStore:
+    def store(self, store: S3Store) -> ObjectStore:
         """Return the store, or one that passes all calls on to it and is observed."""
         return store

@@ -64,6 +64,25 @@ STORE_DURATION = Description(
     text="Duration of operations on the object store, with their retries.",
     attributes=("recipe_api.store.operation", "error.type"),
 )
+STORE_CONNECTIONS = Description(
+    name="recipe_api.store.connection.count",
+    kind="up-down counter",
+    unit="{connection}",
+    text="Connections to the object store.",
+    attributes=("recipe_api.store.connection.purpose", "recipe_api.store.connection.state"),
+)
+STORE_RETRIES = Description(
+    name="recipe_api.store.retries",
+    kind="counter",
+    unit="{attempt}",
+    text="Calls to the object store that failed and were repeated.",
+)
+STORE_FALLBACKS = Description(
+    name="recipe_api.store.fallbacks",
+    kind="counter",
+    unit="{operation}",
+    text="Operations that the AWS SDK had to repeat.",
+)
 STATEMENT_DURATION = Description(
     name="db.client.operation.duration",
     kind="histogram",

@@ -4,17 +4,34 @@ What is measured is a whole operation with its retries, as an upload waits for i
 """
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Coroutine, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 
 from recipe_api.storage.body import Body
 from recipe_api.storage.protocol import Attributes, ObjectStore, Part, PresignedPost, Upload
-from recipe_api.telemetry.observer import Observer
+from recipe_api.storage.retries import Attempts
+from recipe_api.storage.s3 import S3Store
+from recipe_api.telemetry import metrics
+from recipe_api.telemetry.observer import Observer, Reading
 from recipe_api.telemetry.spans import child_span, end_span, error_type
 
+IDLE, USED = "idle", "used"
 Result = TypeVar("Result")
 Call = Coroutine[Any, Any, Result]
+
+
+def observe_s3(observer: Observer, store: S3Store) -> None:
+    """Report the connections, the retries and the fallbacks of a store."""
+
+    def connections() -> Iterator[Reading]:
+        for purpose, pool in store.pools.items():
+            yield pool.used, (purpose, USED)
+            yield pool.idle, (purpose, IDLE)
+
+    observer.observe(metrics.STORE_CONNECTIONS, connections)
+    observer.observe(metrics.STORE_RETRIES, lambda: [(Attempts.repeated, ())])
+    observer.observe(metrics.STORE_FALLBACKS, lambda: [(store.fallbacks, ())])
 
 
 class ObservedStore:
