@@ -9,7 +9,7 @@ from tests.support.chromium import Visit, browsing, required_chromium
 from tests.support.service import Service
 from tests.support.service_proxy import ServiceProxy, proxied
 
-PATIENCE_MILLISECONDS = 30_000
+PATIENCE_MILLISECONDS = 60_000
 """Time for a browser on a loaded machine."""
 
 expect.set_options(timeout=PATIENCE_MILLISECONDS)

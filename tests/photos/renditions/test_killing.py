@@ -52,7 +52,7 @@ def renderers_of(parent: int) -> list[psutil.Process]:
     return found
 
 
-@pytest.mark.parametrize("moment", moments(60, of_them_often=8))
+@pytest.mark.parametrize("moment", moments(30, of_them_often=6))
 async def test_a_renderer_that_is_killed_is_a_failure_unless_it_has_finished(moment: float) -> None:
     rendering = asyncio.create_task(rendered(sample("hopper.jpg"), "image/jpeg"))
     await asyncio.wait({rendering}, timeout=moment)
@@ -63,7 +63,7 @@ async def test_a_renderer_that_is_killed_is_a_failure_unless_it_has_finished(mom
     assert renderers() == []
 
 
-@pytest.mark.parametrize("moment", moments(30, of_them_often=5))
+@pytest.mark.parametrize("moment", moments(15, of_them_often=4))
 def test_a_renderer_ends_with_its_parent(folder: Path, moment: float) -> None:
     lock = folder / "renderer.lock"
     command = [sys.executable, str(SCRIPT), str(lock), str(SAMPLES / "hopper.jpg")]
