@@ -18,6 +18,7 @@ from recipe_api.cli import main
 from recipe_api.database.leases import LEASE_SECONDS
 from recipe_api.storage import keys
 from tests.support.commands import Done, run_command
+from tests.support.otlp import exporting_to, receiver
 from tests.support.rows import row
 from tests.support.service import HOST, closed_port
 from tests.support.traces import Backstage
@@ -33,6 +34,16 @@ Run = Callable[..., Done]
 def sweep(environment: dict[str, str], backstage: Backstage) -> Run:  # noqa: ARG001 - empties bucket and table
     """Return a function that runs the command; bucket and table are empty before the test."""
     return lambda *arguments, **other: run_command(environment | other, "sweep", *arguments)
+
+
+def test_findings_are_exported(sweep: Run, backstage: Backstage, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(backstage)
+    with receiver() as received:
+        for name, value in exporting_to(received).items():
+            monkeypatch.setenv(name, value)
+        assert sweep("--fix", **exporting_to(received)).returncode == 1
+    findings = received.points("recipe_api.sweep.findings").items()
+    assert {kind: point.as_int for ((_, kind),), point in findings if point.as_int} == {"orphan": 1}
 
 
 def put(backstage: Backstage, number: int = 1) -> str:

@@ -16,6 +16,7 @@ from recipe_api.cli.times import moment
 from recipe_api.observability import configure_logging
 from recipe_api.resources import open_resources
 from recipe_api.settings import Settings, SettingsError
+from recipe_api.telemetry.selection import telemetry_of
 from recipe_api.uploads.backfill import Attempt, Backfill, Result, Tally
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ def run(options: argparse.Namespace) -> int:
 async def _render(settings: Settings, options: argparse.Namespace) -> int:
     _end_in_order_on_sigterm()
     report = _report_json if options.json else _report
-    async with open_resources(settings) as resources:
+    telemetry = telemetry_of(settings)
+    async with telemetry.running(), open_resources(settings, telemetry) as resources:
         backfill = Backfill(resources.recipes, resources.renderer, resources.inventory, resources.deletions.bucket)
         async with (
             progress(partial(_progress, backfill.tally)),

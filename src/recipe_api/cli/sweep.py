@@ -16,6 +16,7 @@ from recipe_api.cli.times import duration, moment
 from recipe_api.observability import configure_logging
 from recipe_api.resources import open_resources
 from recipe_api.settings import Settings, SettingsError
+from recipe_api.telemetry.selection import telemetry_of
 from recipe_api.uploads.findings import Finding, FindingKind, Tally, Territory, TimeRange
 from recipe_api.uploads.sweep import DoubtfulSettings, Sweep, TakenOver
 
@@ -89,7 +90,12 @@ def run(options: argparse.Namespace) -> int:
 async def _sweep(settings: Settings, options: argparse.Namespace) -> int:
     report: Callable[[Finding], None] = _report_json if options.json else _report
     fix = options.fix or options.fix_missing
-    async with open_resources(settings) as resources, resources.sweep_lease.hold() as held:
+    telemetry = telemetry_of(settings)
+    async with (
+        telemetry.running(),
+        open_resources(settings, telemetry) as resources,
+        resources.sweep_lease.hold() as held,
+    ):
         if not held:
             print(f"recipe-api: {_ALREADY_RUNNING}", file=sys.stderr)
             return NOT_SWEPT
@@ -114,6 +120,7 @@ async def _sweep(settings: Settings, options: argparse.Namespace) -> int:
                     time_range, fix=fix, fix_missing=options.fix_missing, force=options.force
                 ):
                     report(finding)
+            telemetry.sweep_ended(sweep.tally.by_kind)
         except DoubtfulSettings as doubt:
             print(f"recipe-api: stopped. {doubt}", file=sys.stderr)
             return NOT_SWEPT

@@ -9,7 +9,7 @@ OpenTelemetry's global providers stay as they are, so that several services can 
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from importlib.metadata import version
@@ -36,11 +36,12 @@ from recipe_api.telemetry.database import ObservedRecipeWriter, Statements, obse
 from recipe_api.telemetry.event_loop import watched_event_loop
 from recipe_api.telemetry.hooks import Arguments, Part, Telemetry
 from recipe_api.telemetry.logs import add_span
-from recipe_api.telemetry.metrics import DELAY_SECONDS, EVENT_LOOP_DELAY
+from recipe_api.telemetry.metrics import DELAY_SECONDS, EVENT_LOOP_DELAY, SWEEP_FINDINGS
 from recipe_api.telemetry.observer import Observer
 from recipe_api.telemetry.parts import OBSERVED
 from recipe_api.telemetry.process import observe_process
 from recipe_api.telemetry.store import ObservedStore, observe_s3
+from recipe_api.uploads.findings import FindingKind
 
 SCOPE = "recipe_api"
 """The name of the instrumentation scope of everything that the service records, and the default of the service."""
@@ -97,6 +98,11 @@ class OpenTelemetry(Telemetry):
         """Observe the statements and the connections of the engine."""
         observe(Statements(self.observer).begin)
         observe_connections(self.observer, connections)
+
+    def sweep_ended(self, findings: Mapping[FindingKind, int]) -> None:
+        """Report what a sweep has found."""
+        readings = [(number, (kind.value,)) for kind, number in findings.items()]
+        self.observer.observe(SWEEP_FINDINGS, lambda: readings)
 
     def store(self, store: S3Store) -> ObjectStore:
         """Return a store that is observed."""

@@ -1,6 +1,6 @@
 """The places where the service can be observed. This class observes nothing, and so costs nothing."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import ParamSpec, TypeVar
 
@@ -12,6 +12,7 @@ from recipe_api.database.shared_pool import RowPool
 from recipe_api.storage.protocol import ObjectStore
 from recipe_api.storage.s3 import S3Store
 from recipe_api.telemetry.observer import Observer
+from recipe_api.uploads.findings import FindingKind
 
 Arguments = ParamSpec("Arguments")
 Part = TypeVar("Part")
@@ -46,6 +47,9 @@ class Telemetry:
             observe: Has a function called before each statement.
             connections: Returns the state of the pool.
         """
+
+    def sweep_ended(self, findings: Mapping[FindingKind, int]) -> None:
+        """Report what a sweep has found."""
 
     def store(self, store: S3Store) -> ObjectStore:
         """Return the store, or one that passes all calls on to it and is observed."""

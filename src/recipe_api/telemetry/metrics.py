@@ -123,6 +123,13 @@ ROWS_PENDING = Description(
 CLEANUP_FAILURES = Description(
     name="recipe_api.cleanup.failures", kind="counter", unit="{cleanup}", text="Cleanups that failed."
 )
+SWEEP_FINDINGS = Description(
+    name="recipe_api.sweep.findings",
+    kind="gauge",
+    unit="{finding}",
+    text="What the last sweep found.",
+    attributes=("recipe_api.sweep.finding",),
+)
 RENDITIONS = Description(
     name="recipe_api.renditions",
     kind="counter",

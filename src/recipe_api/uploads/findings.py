@@ -61,9 +61,21 @@ class Tally:
     """Staged uploads that were not completed in time."""
 
     @property
+    def by_kind(self) -> dict[FindingKind, int]:
+        """The number of findings of each kind."""
+        return {
+            FindingKind.ORPHAN: self.orphans,
+            FindingKind.MISSING: self.missing,
+            FindingKind.LOST: self.lost,
+            FindingKind.DANGLING: self.dangling,
+            FindingKind.PENDING: self.pending,
+            FindingKind.EXPIRED: self.expired,
+        }
+
+    @property
     def found(self) -> int:
         """The number of findings."""
-        return self.orphans + self.missing + self.lost + self.dangling + self.pending + self.expired
+        return sum(self.by_kind.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
