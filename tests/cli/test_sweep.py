@@ -36,16 +36,6 @@ def sweep(environment: dict[str, str], backstage: Backstage) -> Run:  # noqa: AR
     return lambda *arguments, **other: run_command(environment | other, "sweep", *arguments)
 
 
-def test_findings_are_exported(sweep: Run, backstage: Backstage, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(backstage)
-    with receiver() as received:
-        for name, value in exporting_to(received).items():
-            monkeypatch.setenv(name, value)
-        assert sweep("--fix", **exporting_to(received)).returncode == 1
-    findings = received.points("recipe_api.sweep.findings").items()
-    assert {kind: point.as_int for ((_, kind),), point in findings if point.as_int} == {"orphan": 1}
-
-
 def put(backstage: Backstage, number: int = 1) -> str:
     """Create an object without a row, and return its key."""
     key = keys.new_key(datetime(2026, 11, 22, tzinfo=UTC), prefix="", extension="jpg")
@@ -346,3 +336,11 @@ def test_credentials_that_the_store_rejects_are_named(sweep: Run) -> None:
 
     assert done.returncode == 3
     assert "Check AWS_ACCESS_KEY_ID" in done.stderr
+
+
+def test_findings_are_exported(sweep: Run, backstage: Backstage) -> None:
+    put(backstage)
+    with receiver() as received:
+        assert sweep("--grace", "0", **exporting_to(received)).returncode == 1
+    findings = received.points("recipe_api.sweep.findings").items()
+    assert {kind: point.as_int for ((_, kind),), point in findings if point.as_int} == {"orphan": 1}
