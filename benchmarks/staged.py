@@ -3,7 +3,8 @@
     python benchmarks/staged.py [complete] [append] [crowd]
 
 - complete: CPU time of the process per photo of 5 MB and of 64 MiB: to receive it as a form, to append it by tus, and
-  to complete it; and the duration of a completion, compared with reading the pieces and writing one object by aioboto3
+  to complete it, in turns; and the duration of a completion, compared with reading the pieces and writing one object by
+  aioboto3
 - append: time to upload 256 MiB by tus, without the completion, and as a form, alternately
 - crowd: peak memory with 64 photos of 64 MiB at once, as forms and by tus; needs 10 GB of disk
 
@@ -35,8 +36,8 @@ from soak import MIB, serving
 SERVER = str(Path(sys.executable).parent / "recipe-api")
 BOUNDARY = "staged-benchmark"
 TUS = {"Tus-Resumable": "1.0.0"}
-SIZES = {"5 MB": (5_000_000, 40), "64 MiB": (64 * MIB, 6)}
-"""The size of a photo, and how many are sent by each method."""
+SIZES = {"5 MB": (5_000_000, 20), "64 MiB": (64 * MIB, 2)}
+"""The size of a photo, and how many are sent by each method in a round."""
 LARGE = 256 * MIB
 ROUNDS = 5
 CROWD = 64
@@ -66,15 +67,17 @@ def _complete() -> None:
             photo = jpeg.photo(size)
             server.form(photo)  # to warm up
             server.complete(server.append(photo))
-            with server.measured() as form:
-                for _ in range(number):
-                    server.form(photo)
-            with server.measured() as append:
-                uploads = [server.append(photo) for _ in range(number)]
-            with server.measured() as complete:
-                seconds = [_timed(server.complete, upload) for upload in uploads]
-            copy = asyncio.run(_copy(server, photo, number))
-            milliseconds = [each.cpu_seconds / number * 1000 for each in (form, append, complete)]
+            form, append, complete, seconds = Measured(), Measured(), Measured(), []
+            for _ in range(ROUNDS):
+                with server.measured(form):
+                    for _ in range(number):
+                        server.form(photo)
+                with server.measured(append):
+                    uploads = [server.append(photo) for _ in range(number)]
+                with server.measured(complete):
+                    seconds += [_timed(server.complete, upload) for upload in uploads]
+            copy = asyncio.run(_copy(server, photo, number * ROUNDS))
+            milliseconds = [each.cpu_seconds / number / ROUNDS * 1000 for each in (form, append, complete)]
             print(
                 "{}: CPU {:.1f} ms as a form, {:.1f} ms appended, {:.1f} ms completed".format(name, *milliseconds),
                 f"({complete.cpu_seconds / form.cpu_seconds:.2f} times the form); completed in",
@@ -124,13 +127,13 @@ class Server:
     environment: dict[str, str]
 
     @contextmanager
-    def measured(self) -> Iterator[Measured]:
-        """Measure the CPU time that the service takes during the block."""
-        process, measured = psutil.Process(self.pid), Measured()
+    def measured(self, measured: Measured) -> Iterator[None]:
+        """Add the CPU time that the service takes during the block."""
+        process = psutil.Process(self.pid)
         before = process.cpu_times()
-        yield measured
+        yield
         after = process.cpu_times()
-        measured.cpu_seconds = after.user + after.system - before.user - before.system
+        measured.cpu_seconds += after.user + after.system - before.user - before.system
 
     def form(self, photo: bytes) -> None:
         """Upload a photo as a form."""

@@ -88,7 +88,7 @@ CALLS = {
     ),
     "complete": (
         ["GetBucket", "GetObject", "PutObject", "DeleteObject"],
-        [*statements("CLAIM UPLOAD", "COMMIT"), "ROW AND UPLOAD", *_END],
+        [*statements("CLAIM UPLOAD", "COMMIT"), "ROW AND UPLOAD"],
     ),
     "delete": (["DeleteObject"], [*_LOOKUP, *_END]),
 }
@@ -183,6 +183,21 @@ class TestAFaultOfTheDatabase:
                 assert [str(row["id"]) for row in connected.backstage.rows()] == [again.json()["id"]]
                 assert_stored(again.json(), PHOTO, connected.backstage)
                 connected.backstage.clear()
+
+    def test_cannot_separate_a_recipe_from_the_end_of_its_upload(self, connected: Faulty) -> None:
+        with connected.service.client() as client:
+            upload_id = sent(client)
+            connected.database.script.follow(Plan(call="ROW AND UPLOAD", fault=Fault.RESPONSE_LOST, forever=True))
+            completed(client, upload_id)
+            connected.heal()
+
+        [upload] = connected.backstage.sql("SELECT recipe_id, ended_at, label FROM staged_upload")
+        assert upload["recipe_id"] == connected.backstage.rows()[0]["id"]
+        assert upload["ended_at"] is not None
+        assert upload["label"] is None
+        [piece] = connected.backstage.sql("SELECT key, requested_at > now() AS later FROM pending_deletion")
+        assert piece["key"].endswith(".part")
+        assert piece["later"], "the client can still write it"
 
     @pytest.mark.parametrize(("fault", "forever"), FAULTS)
     def test_leaves_no_upload_that_its_client_does_not_know(

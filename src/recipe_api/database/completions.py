@@ -1,11 +1,12 @@
 """Claims on staged uploads: one request at a time may append to an upload or complete it.
 
 The claims of completions work like those on idempotency keys: a claim lasts for a minute unless it is renewed, and the
-statement that inserts the recipe also marks the upload as completed, provided that the claim is still valid. An upload
+statement that inserts the recipe also completes and ends the upload, provided that the claim is still valid. An upload
 that has ended, or was completed, cannot be claimed again, so that it never becomes a second recipe. All times are those
 of the database.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
@@ -14,6 +15,7 @@ from sqlalchemy import TextClause, UpdateBase, func, or_, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col, update
 
+from recipe_api.database.deletions import ObjectRef, request_values
 from recipe_api.database.idempotency import CLAIM_SECONDS, Claim, Done
 from recipe_api.database.models import StagedUpload
 from recipe_api.database.session import session, translate_commit_errors
@@ -34,25 +36,39 @@ _NOW = text("SELECT now()")
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """A claim, which completes its upload together with inserting the recipe."""
+    """A claim, which completes and ends its upload together with inserting the recipe."""
 
     claim: Claim
+    pieces: Sequence[ObjectRef]
+    """Their deletion becomes pending."""
+    writable_seconds: float
+    """How long clients may still write the pieces."""
 
     def values(self) -> dict[str, object]:
         """Return what the statement that completes the upload needs, besides the recipe, as values for JSON."""
-        return {"upload_id": self.claim.key, "upload_claim": self.claim.id}
+        requested = request_values(self.pieces, writable_seconds=self.writable_seconds)
+        return {"upload_id": self.claim.key, "upload_claim": self.claim.id, **requested}
 
 
 class Completion:
     """The claim of one request on a staged upload. Every method may raise `DatabaseUnavailable`.
 
     The ids of uploads are unique, so the scope of a claim is not used.
+
+    Args:
+        engine: The database.
+        pieces_of: Returns the objects of all pieces that an upload may have.
+        writable_seconds: How long clients may write pieces after the end of an upload whose pieces they write.
     """
 
     compares_uploads = False  # an id belongs to one upload
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(
+        self, engine: AsyncEngine, *, pieces_of: Callable[[StagedUpload], Sequence[ObjectRef]], writable_seconds: float
+    ) -> None:
         self._engine = engine
+        self._pieces_of = pieces_of
+        self._writable_seconds = writable_seconds
         self.upload: StagedUpload | None = None
         """The upload, once it was claimed."""
 
@@ -94,7 +110,9 @@ class Completion:
 
     def finished(self, claim: Claim, fingerprint: bytes) -> Completed:  # noqa: ARG002 - its bytes do not identify it
         """Return what completes the upload, to be written together with the row."""
-        return Completed(claim)
+        assert self.upload is not None  # noqa: S101 - it was claimed
+        is_writable = self.upload.piece_sizes is None
+        return Completed(claim, self._pieces_of(self.upload), self._writable_seconds if is_writable else 0)
 
     async def _run(self, statement: TextClause, claim: Claim) -> None:
         async with session(self._engine) as opened:

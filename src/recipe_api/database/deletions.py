@@ -8,13 +8,30 @@ those of the database.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Row, TextClause, func, text
+from sqlalchemy import (
+    JSON,
+    Float,
+    FromClause,
+    Insert,
+    Row,
+    Text,
+    TextClause,
+    bindparam,
+    case,
+    column,
+    func,
+    literal_column,
+    select,
+    text,
+    true,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlmodel import col, delete, select
+from sqlmodel import col, delete
+from sqlmodel import select as select_model
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from recipe_api.database.models import PendingDeletion
@@ -97,13 +114,13 @@ class PendingDeletions:
         Those of objects that clients may still write are left out.
         """
         is_final = col(PendingDeletion.requested_at) <= func.now()
-        statement = select(PendingDeletion).where(col(PendingDeletion.key) > key, is_final)
+        statement = select_model(PendingDeletion).where(col(PendingDeletion.key) > key, is_final)
         async with session(self._engine) as opened:
             return (await opened.exec(statement.order_by(col(PendingDeletion.key)).limit(limit))).all()
 
     async def filter_pending(self, keys: Sequence[str]) -> set[str]:
         """Return the keys that have a pending deletion."""
-        statement = select(col(PendingDeletion.key)).where(col(PendingDeletion.key).in_(keys))
+        statement = select_model(col(PendingDeletion.key)).where(col(PendingDeletion.key).in_(keys))
         async with session(self._engine) as opened:
             return set((await opened.exec(statement)).all())
 
@@ -120,27 +137,53 @@ class PendingDeletions:
         return found
 
 
-async def request_deletion(opened: AsyncSession, refs: Sequence[ObjectRef], *, writable_seconds: float = 0) -> None:
-    """Record pending deletions, in the transaction that deletes or ends the rows.
+def requests_of(given: FromClause) -> Insert:
+    """Return a statement that records pending deletions, for the transaction that deletes or ends the rows.
 
     Args:
-        opened: The session of the transaction.
+        given: The parameters of `request_values`, as columns; it may have several rows.
+    """
+    objects = (
+        func.json_to_recordset(given.c.objects)
+        .table_valued(*(column(name, Text()) for name in ("key", "bucket", "location")))
+        .render_derived(name="object", with_types=True)
+    )
+    requested_at = func.now() + given.c.writable_seconds * literal_column("interval '1 second'")
+    is_final = given.c.writable_seconds == literal_column("0")
+    first_wait = case(
+        (is_final, literal_column(f"interval '{FIRST_WAIT_SECONDS:d} seconds'")), else_=literal_column("interval '0'")
+    )
+    values = {
+        "key": objects.c.key,
+        "bucket": objects.c.bucket,
+        "location": objects.c.location,
+        "requested_at": requested_at,
+        "attempts": literal_column("0"),
+        "next_attempt_at": requested_at + first_wait,
+    }
+    rows = select(*values.values()).select_from(given.join(objects, true()))
+    return insert(PendingDeletion).from_select([*values], rows).on_conflict_do_nothing()
+
+
+def request_values(refs: Sequence[ObjectRef], *, writable_seconds: float = 0) -> dict[str, object]:
+    """Return the parameters with which to request deletions, as values for JSON.
+
+    Args:
         refs: The objects; there may be none.
         writable_seconds: How long clients may still write the objects. Until then, no process attempts to delete them.
     """
-    if not refs:
-        return
-    requested_at = func.now() + text(f"interval '{writable_seconds:g} seconds'")
-    wait = text(f"interval '{0 if writable_seconds else FIRST_WAIT_SECONDS:d} seconds'")
-    values = [
-        {
-            "key": ref.key,
-            "bucket": ref.bucket,
-            "location": ref.location,
-            "requested_at": requested_at,
-            "attempts": 0,
-            "next_attempt_at": requested_at + wait,
-        }
-        for ref in refs
-    ]
-    await opened.exec(insert(PendingDeletion).values(values).on_conflict_do_nothing())
+    return {"objects": [asdict(ref) for ref in refs], "writable_seconds": float(writable_seconds)}
+
+
+_REQUEST = requests_of(
+    select(
+        bindparam("objects", type_=JSON()).label("objects"),
+        bindparam("writable_seconds", type_=Float()).label("writable_seconds"),
+    ).subquery("given")
+)
+
+
+async def request_deletion(opened: AsyncSession, refs: Sequence[ObjectRef], *, writable_seconds: float = 0) -> None:
+    """Record pending deletions, in the transaction that deletes or ends the rows; see `request_values`."""
+    if refs:
+        await (await opened.connection()).execute(_REQUEST, request_values(refs, writable_seconds=writable_seconds))

@@ -7,16 +7,34 @@ from collections.abc import Sequence
 from itertools import starmap
 from typing import Any
 
-from sqlalchemy import JSON, Float, LargeBinary, Text, Uuid, and_, bindparam, column, func, literal_column, or_, select
+from sqlalchemy import (
+    JSON,
+    Float,
+    LargeBinary,
+    Text,
+    Uuid,
+    and_,
+    bindparam,
+    column,
+    func,
+    literal_column,
+    null,
+    or_,
+    select,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.selectable import CTE, NamedFromClause
 from sqlalchemy.types import TypeEngine
 from sqlmodel import col, update
 
+from recipe_api.database.deletions import requests_of
 from recipe_api.database.models import IdempotencyKey, Recipe, RecipeBase, StagedUpload
 
 CLAIMED = "id"
 """The column that `ROWS_WITH_KEYS` and `ROWS_OF_UPLOADS` return: the ids of recipes whose claims were valid."""
+
+FORGOTTEN: dict[str, Any] = {"filename": literal_column("''"), "label": null(), "upload_metadata": null()}
+"""The columns of an upload that has ended: what its client sent, up to 12 KiB, serves no purpose any more."""
 
 _Columns = Sequence[tuple[str, TypeEngine[Any]]]
 
@@ -32,7 +50,12 @@ _CLAIM: _Columns = [
     ("claim_fingerprint", LargeBinary()),
     ("claim_kept", Float()),  # seconds
 ]
-_COMPLETION: _Columns = [("upload_id", Text()), ("upload_claim", Uuid())]
+_COMPLETION: _Columns = [
+    ("upload_id", Text()),
+    ("upload_claim", Uuid()),
+    ("objects", JSON()),  # its pieces
+    ("writable_seconds", Float()),
+]
 
 
 def _given(columns: _Columns) -> NamedFromClause:
@@ -82,9 +105,16 @@ _completed = (
             col(StagedUpload.recipe_id) == _rows_of_uploads.c.id,  # sent again, perhaps after a deletion
         ),
     )
-    .values(recipe_id=_rows_of_uploads.c.id)
-    .returning(_rows_of_uploads.c.id)
+    .values(
+        recipe_id=_rows_of_uploads.c.id,
+        ended_at=func.coalesce(col(StagedUpload.ended_at), func.now()),
+        **FORGOTTEN,
+    )
+    .returning(_rows_of_uploads.c.id, _rows_of_uploads.c.objects, _rows_of_uploads.c.writable_seconds)
     .cte("completed")
 )
-ROWS_OF_UPLOADS = select(_completed.c.id).add_cte(_inserted(_rows_of_uploads, _completed))
-"""Complete claimed uploads and insert their recipes, except where another request has claimed or ended the upload."""
+ROWS_OF_UPLOADS = select(_completed.c.id).add_cte(
+    _inserted(_rows_of_uploads, _completed), requests_of(_completed).cte("requested")
+)
+"""Complete and end claimed uploads, insert their recipes, and request the deletion of their pieces, except where
+another request has claimed or ended the upload."""

@@ -19,6 +19,7 @@ from sqlmodel import col, delete, select, update
 
 from recipe_api.database.completions import Completion, check_is_open
 from recipe_api.database.deletions import ObjectRef, request_deletion
+from recipe_api.database.inserts import FORGOTTEN
 from recipe_api.database.models import NewStagedUpload, StagedUpload
 from recipe_api.database.session import session, translate_commit_errors
 from recipe_api.errors import CommitInDoubt, TooManyUnfinishedUploads, UploadNotFound
@@ -61,8 +62,6 @@ _DELETE_ENDED = text(
     )
     """
 )
-_FORGOTTEN = {"filename": "", "label": None, "upload_metadata": None}
-"""The columns of an upload that has ended: what its client sent, up to 12 KiB, serves no purpose any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,9 +128,13 @@ class StagedUploads:
                 f"counts until its URLs have expired, {self._limits.writable_seconds / 60:.0f} minutes after its end."
             )
 
-    def completion(self) -> Completion:
-        """Return the claim of a request that completes an upload."""
-        return Completion(self._engine)
+    def completion(self, *, pieces_of: Callable[[StagedUpload], Sequence[ObjectRef]]) -> Completion:
+        """Return the claim of a request that completes an upload.
+
+        Args:
+            pieces_of: Returns the objects of all pieces that an upload may have.
+        """
+        return Completion(self._engine, pieces_of=pieces_of, writable_seconds=self._limits.writable_seconds)
 
     async def get(self, upload_id: str) -> StagedUpload:
         """Return an open upload.
@@ -179,7 +182,7 @@ class StagedUploads:
             pieces_of: Returns the objects of all pieces that an upload may have.
         """
         is_open = (col(StagedUpload.id) == upload_id, col(StagedUpload.ended_at).is_(None))
-        statement = update(StagedUpload).where(*is_open).values(ended_at=func.now(), **_FORGOTTEN)
+        statement = update(StagedUpload).where(*is_open).values(ended_at=func.now(), **FORGOTTEN)
         async with session(self._engine) as opened:
             upload: StagedUpload | None = (await opened.exec(statement.returning(StagedUpload))).scalar_one_or_none()
             if upload is None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from recipe_api.database.completions import Completion
+from recipe_api.database.deletions import ObjectRef
 from recipe_api.database.models import NewStagedUpload, StagedUpload
 from recipe_api.database.staged_uploads import StagedUploads
 from recipe_api.errors import (
@@ -224,7 +225,7 @@ class Staging:
             RequestRefused: The photo or the label is invalid. If the photo is, the upload has been deleted.
         """
         upload_id = await self._id_of(upload)
-        completion = self._staged_uploads.completion()
+        completion = self._staged_uploads.completion(pieces_of=self._pieces_of)
         open_upload = partial(self._open, completion)
         staged_source = StagedSource(open_upload, label=label, check_label=self._policy.check_label, deadline=until)
         async with aclosing(staged_source) as source:
@@ -234,7 +235,8 @@ class Staging:
             except _REJECTED_PHOTO:
                 await self._end_if_possible(upload_id)
                 raise
-        await self._end_if_possible(upload_id)
+        if completion.upload is not None:  # otherwise an earlier request has completed it
+            await self._delete_pieces(completion.upload)
         return created
 
     async def find(self, upload_id: str) -> StagedUpload:
@@ -302,18 +304,23 @@ class Staging:
         ]
 
     async def _end_if_possible(self, upload_id: str) -> None:
-        """End an upload that is completed or rejected. If the database is unavailable, it expires instead."""
+        """End an upload that was rejected. If the database is unavailable, it expires instead."""
         with suppress(DatabaseUnavailable):  # already logged; the outcome of the upload does not depend on it
             await self._end(upload_id)
 
     async def _end(self, upload_id: str) -> None:
-        pieces = partial(piece_refs, bucket=self._deletions.bucket)
-        upload = await self._staged_uploads.end(upload_id, pieces_of=pieces)
-        if upload is None:
-            return
+        upload = await self._staged_uploads.end(upload_id, pieces_of=self._pieces_of)
+        if upload is not None:
+            await self._delete_pieces(upload)
+
+    async def _delete_pieces(self, upload: StagedUpload) -> None:
+        """Delete the pieces of an upload that has ended."""
         is_writable = upload.piece_sizes is None
         delete = self._deletions.delete_for_now if is_writable else self._deletions.delete_now
-        await self._undo.run(delete(pieces(upload)), what="deleting the pieces of an upload")
+        await self._undo.run(delete(self._pieces_of(upload)), what="deleting the pieces of an upload")
+
+    def _pieces_of(self, upload: StagedUpload) -> Sequence[ObjectRef]:
+        return piece_refs(upload, bucket=self._deletions.bucket)
 
     def _check_size(self, size: int) -> None:
         if size < 1:
