@@ -1,0 +1,124 @@
+"""How many instructions the process executes for one upload: a figure that other load on the machine does not change.
+
+    python benchmarks/instructions.py [--bytes N] [--photo none|keep|remove] [CHECKOUT …]
+
+Runs the service of each checkout, by default of this one, under Valgrind's callgrind, one after the other, each with an
+empty database, and sends photos over one connection. A checkout is a folder of the project whose `.venv` has its
+packages, as after `scripts/test` there. Two runs differ by 1% or less. `--photo none` sends bytes that are no photo,
+which `PHOTO_METADATA=keep` stores without reading them.
+
+Needs valgrind. Takes half a minute for each checkout.
+"""
+
+import argparse
+import http.client
+import os
+import re
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import jpeg
+
+from recipe_api.dev.stack import embedded_stack
+
+BOUNDARY = "instructions-benchmark"
+WARM_UP, UPLOADS = 30, 100
+START_SECONDS = 180
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bytes", type=int, default=50_000, help="the size of the photo (50000)")
+    parser.add_argument("--photo", choices=["none", "keep", "remove"], default="remove", help="(remove)")
+    parser.add_argument("checkouts", nargs="*", type=Path, default=[Path(__file__).resolve().parents[1]])
+    options = parser.parse_args()
+    photo = bytes(options.bytes) if options.photo == "none" else jpeg.photo(options.bytes)
+    mode = "remove" if options.photo == "remove" else "keep"
+    for checkout in options.checkouts:
+        counted = _instructions(checkout.resolve(), photo, environment={"PHOTO_METADATA": mode})
+        print(f"{checkout}: {counted / 1e6:.3f} million instructions per upload of {len(photo)} bytes", flush=True)
+
+
+def _instructions(checkout: Path, photo: bytes, *, environment: dict[str, str]) -> float:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
+        stack = running.enter_context(embedded_stack(Path(folder) / "stack", durable=False))
+        types = "image/jpeg" + (",application/octet-stream" if environment["PHOTO_METADATA"] == "keep" else "")
+        complete = os.environ | stack.environment() | environment
+        complete |= {"SECRET_KEY": "benchmark" * 5, "RENDITIONS": "none", "LOG_LEVEL": "warning", "PHOTO_TYPES": types}
+        binaries = checkout / ".venv" / "bin"
+        migration = [binaries / "alembic", "upgrade", "head"]
+        subprocess.run(migration, cwd=checkout, env=complete, check=True, capture_output=True)  # noqa: S603
+        log = Path(folder) / "callgrind.log"
+        with _serving(binaries, log, environment=complete, folder=Path(folder)) as (connection, pid):
+            _send(connection, photo, times=WARM_UP)
+            _control(pid, "--instr=on")
+            _send(connection, photo, times=WARM_UP)  # the first are counted while Valgrind translates the code
+            _control(pid, "--zero")
+            _send(connection, photo, times=UPLOADS)
+            _control(pid, "--instr=off")
+        counted = re.findall(r"Collected : (\d+)", log.read_text())
+        return int(counted[-1]) / UPLOADS
+
+
+@contextmanager
+def _serving(
+    binaries: Path, log: Path, *, environment: dict[str, str], folder: Path
+) -> Iterator[tuple[http.client.HTTPConnection, int]]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = ["--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={folder / 'out'}", f"--log-file={log}"]
+    service = [binaries / "python", binaries / "recipe-api", "serve", "--host", "127.0.0.1"]
+    environment = environment | {"PORT": str(port)}
+    server = subprocess.Popen(["valgrind", *options, *service], env=environment, cwd=folder)  # noqa: S603, S607
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        _wait_until_ready(connection, server)
+        yield connection, server.pid
+    finally:
+        connection.close()
+        server.terminate()
+        server.wait()
+
+
+def _wait_until_ready(connection: http.client.HTTPConnection, server: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            connection.request("GET", "/readyz")
+            response = connection.getresponse()
+            response.read()
+        except OSError:
+            connection.close()
+        else:
+            if response.status == http.HTTPStatus.OK:
+                return
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise SystemExit("The service did not become ready.")
+        time.sleep(0.2)
+
+
+def _send(connection: http.client.HTTPConnection, photo: bytes, *, times: int) -> None:
+    part = f"--{BOUNDARY}\r\nContent-Disposition: form-data; name="
+    label, file = f'{part}"label"\r\n\r\nPancakes\r\n', f'{part}"photo"; filename="pancakes.jpg"\r\n'
+    form = f"{label}{file}Content-Type: image/jpeg\r\n\r\n".encode() + photo + f"\r\n--{BOUNDARY}--\r\n".encode()
+    for _ in range(times):
+        connection.request("POST", "/recipe", form, {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"})
+        response = connection.getresponse()
+        content = response.read()
+        if response.status != http.HTTPStatus.CREATED:
+            raise SystemExit(content.decode())
+
+
+def _control(pid: int, option: str) -> None:
+    subprocess.run(["callgrind_control", option, str(pid)], check=True, capture_output=True)  # noqa: S603, S607
+
+
+if __name__ == "__main__":
+    main()
