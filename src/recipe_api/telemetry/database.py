@@ -34,8 +34,12 @@ class Statements:
         self._duration = observer.metrics.statement_duration
 
     def begin(self, operation: str, table: str | None) -> End:
-        """Begin a statement; return what ends it."""
-        return partial(self._end, time.perf_counter(), (operation, table), self.span(operation, table))
+        """Begin a statement of a request; return what ends it."""
+        return self.begin_in(self.span(operation, table), operation, table)
+
+    def begin_in(self, span: Span | None, operation: str, table: str | None) -> End:
+        """Begin a statement whose span has been started, or which has none; return what ends it."""
+        return partial(self._end, time.perf_counter(), (operation, table), span)
 
     def span(self, operation: str, table: str | None) -> Span | None:
         """Start the span of a statement, if its request is traced."""
@@ -115,7 +119,8 @@ class _ObservedConnection:
         self._released = released
 
     async def fetch(self, query: str, *args: object, timeout: float | None = None) -> Any:  # noqa: ANN401, ASYNC109 - asyncpg's rows and signature
-        end = self._statements.begin(*_INSERT)
+        # No span: the task of a group belongs to no request, although its context is that of one of them.
+        end = self._statements.begin_in(None, *_INSERT)
         try:
             rows = await self.inner.fetch(query, *args, timeout=timeout)
         except BaseException as error:
