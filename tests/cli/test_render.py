@@ -251,7 +251,8 @@ def test_photos_that_a_working_store_does_not_return_are_skipped_until_there_are
     for _ in range(5):
         uploaded(service, photo=PHOTO)
     with store_of(stack, environment, backstage) as (store, ours):
-        store.script.follow(Plan(call="GetObject", fault=Fault.FORBIDDEN))
+        refused_by_both_clients = [Plan(call="GetObject", fault=Fault.FORBIDDEN, nth=nth) for nth in (1, 2)]
+        store.script.follow(*refused_by_both_clients)
         once = render("--json", **ours)
         backstage.sql("UPDATE recipe SET rendition_sizes = NULL")
         store.script.follow(Plan(call="GetObject", fault=Fault.FORBIDDEN, forever=True))

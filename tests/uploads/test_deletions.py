@@ -266,15 +266,17 @@ class TestRetrying:
         monkeypatch.setattr(table, "FIRST_WAIT_SECONDS", 0.1)
         request_deletion(backstage, create_object(backstage, bucket=f"{store.url}/recipes"))
         with DatabaseProxy.before(database_url).running() as database:
-            plan = {
-                "store": Plan(call="DeleteObject", fault=Fault.FORBIDDEN),
-                "database": Plan(call="FORGET", fault=Fault.RESET),
+            plans = {
+                "store": [
+                    Plan(call="DeleteObject", fault=Fault.FORBIDDEN, nth=nth) for nth in (1, 2)
+                ],  # of both clients
+                "database": [Plan(call="FORGET", fault=Fault.RESET)],
             }[who]
-            (store if who == "store" else database).script.follow(plan)
+            (store if who == "store" else database).script.follow(*plans)
             settings = make_settings(S3_ENDPOINT_URL=store.url, DATABASE_URL=database.url)
 
             assert self.while_retrying(settings, lambda: _count(backstage) == 0)
-            assert plan.struck == 1
+            assert all(plan.struck == 1 for plan in plans)
         assert backstage.objects() == []
 
     def test_stops_in_the_middle_of_an_attempt_and_leaves_it_pending(
