@@ -203,3 +203,12 @@ ours.info(str(settings), url=settings.database_url, tokens=settings.api_tokens)
 """)
     assert SECRET not in output
     assert output.count("photos") >= 4
+
+
+def test_no_key_in_malformed_headers_of_telemetry_reaches_the_log() -> None:
+    output = written(f"""
+from opentelemetry.util.re import parse_env_headers
+configure_logging("debug")
+assert parse_env_headers("Bearer {SECRET}", liberal=True) == {{}}
+""")
+    assert output == ""

@@ -144,6 +144,8 @@ def configure_logging(
                 "botocore": {"level": "WARNING"},
                 "aiobotocore": {"level": "WARNING"},
                 "aiobotocore.credentials": {"level": "ERROR"},
+                # Its warning repeats what it cannot read of OTEL_EXPORTER_OTLP_HEADERS, which may be a vendor's key.
+                "opentelemetry.util.re": {"level": "ERROR"},
                 "sqlalchemy": {"level": "WARNING"},
                 "uvicorn": {"handlers": [], "propagate": True},
                 "uvicorn.access": {"level": "ERROR"},
