@@ -1,4 +1,4 @@
-"""How many instructions the process executes for one upload: a figure that other load on the machine does not change.
+"""Counts the instructions that the service executes for one upload. Other load on the machine does not affect this.
 
     python benchmarks/instructions.py [--bytes N] [--photo none|keep|remove] [CHECKOUT …]
 
@@ -58,7 +58,7 @@ def _instructions(checkout: Path, photo: bytes, *, environment: dict[str, str]) 
         with _serving(binaries, log, environment=complete, folder=Path(folder)) as (connection, pid):
             _send(connection, photo, times=WARM_UP)
             _control(pid, "--instr=on")
-            _send(connection, photo, times=WARM_UP)  # the first are counted while Valgrind translates the code
+            _send(connection, photo, times=WARM_UP)  # meanwhile Valgrind translates the code
             _control(pid, "--zero")
             _send(connection, photo, times=UPLOADS)
             _control(pid, "--instr=off")

@@ -1,4 +1,4 @@
-"""Index the staged uploads that count and those that can be removed; record which may be found by a key."""
+"""Index the staged uploads that count against limits and those that can be removed; add `found_by_key`."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -26,7 +26,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Return to the previous revision, which finds every upload by a key."""
+    """Return to the previous revision, which accepts the key of a piece for every upload."""
     op.create_index("ix_staged_upload_expires_at", "staged_upload", ["expires_at"])
     op.create_index("ix_staged_upload_owner", "staged_upload", ["owner"])
     op.drop_index("staged_upload_ended", "staged_upload")

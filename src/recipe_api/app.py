@@ -96,7 +96,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             "tracing": False,
             "metrics": False,
             "logs": False,
-        },  # it looks for providers at every request
+        },  # it would look for providers at every request
         middleware=_middleware(settings, telemetry),
     )
     problems.install(app)

@@ -110,7 +110,7 @@ def configure_logging(
         level: The lowest level that is logged.
         human: Readable text instead of JSON; by default if the stream is a terminal.
         stream: By default standard output.
-        processors: Add more to each event.
+        processors: Additional processors of each event.
     """
     stream = stream or sys.stdout
     shared: list[structlog.typing.Processor] = [

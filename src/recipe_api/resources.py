@@ -60,8 +60,8 @@ async def open_resources(settings: Settings, telemetry: Telemetry | None = None)
     """Open all resources for the duration of the block. Pending cleanup finishes before the connections close.
 
     Args:
-        settings: Where the database and the store are, and the limits.
-        telemetry: Observes them; by default, nothing does.
+        settings: The addresses of the database and the store, and the limits.
+        telemetry: Observes the resources; by default, nothing is observed.
     """
     telemetry = telemetry or Telemetry()
     async with (

@@ -371,7 +371,7 @@ class S3Settings(_Environment):
 
 
 class TelemetrySettings(_Environment):
-    """Which signals OpenTelemetry exports. Its SDK reads these variables too, and all its others."""
+    """Which signals are exported. OpenTelemetry's SDK reads these variables itself, and its other ones."""
 
     otel_endpoint: str | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     otel_metrics_endpoint: str | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
@@ -379,7 +379,7 @@ class TelemetrySettings(_Environment):
     otel_metrics_exporter: str = Field("otlp", validation_alias="OTEL_METRICS_EXPORTER")
     otel_traces_exporter: str = Field("otlp", validation_alias="OTEL_TRACES_EXPORTER")
     otel_sdk_disabled: str = Field("false", validation_alias="OTEL_SDK_DISABLED")
-    """Only `true` disables; any other value is permitted (OpenTelemetry's rule for booleans)."""
+    """Only `true` disables the SDK. Any other value counts as false, as OpenTelemetry specifies for booleans."""
 
     @property
     def exports_metrics(self) -> bool:

@@ -27,7 +27,7 @@ class Undo:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.failures = 0
-        """How many have failed since the process began."""
+        """The number of cleanups that failed since the process started."""
 
     async def run(
         self, work: Coroutine[Any, Any, Result], *, what: str, wait_seconds: float | None = None

@@ -40,12 +40,12 @@ class Completed:
 
     claim: Claim
     pieces: Sequence[ObjectRef]
-    """Their deletion becomes pending."""
+    """The pieces, whose deletion becomes pending."""
     writable_seconds: float
     """How long clients may still write the pieces."""
 
     def values(self) -> dict[str, object]:
-        """Return what the statement that completes the upload needs, besides the recipe, as values for JSON."""
+        """Return the JSON values that the statement needs in addition to the recipe."""
         requested = request_values(self.pieces, writable_seconds=self.writable_seconds)
         return {"upload_id": self.claim.key, "upload_claim": self.claim.id, **requested}
 
@@ -58,7 +58,7 @@ class Completion:
     Args:
         engine: The database.
         pieces_of: Returns the objects of all pieces that an upload may have.
-        writable_seconds: How long clients may write pieces after the end of an upload whose pieces they write.
+        writable_seconds: How long after the end of an upload its presigned URLs are valid.
     """
 
     compares_uploads = False  # an id belongs to one upload

@@ -141,7 +141,7 @@ def requests_of(given: FromClause) -> Insert:
     """Return a statement that records pending deletions, for the transaction that deletes or ends the rows.
 
     Args:
-        given: The parameters of `request_values`, as columns; it may have several rows.
+        given: A table with the values of `request_values` as columns; it may have several rows.
     """
     objects = (
         func.json_to_recordset(given.c.objects)
@@ -166,7 +166,7 @@ def requests_of(given: FromClause) -> Insert:
 
 
 def request_values(refs: Sequence[ObjectRef], *, writable_seconds: float = 0) -> dict[str, object]:
-    """Return the parameters with which to request deletions, as values for JSON.
+    """Return the parameters that request deletions, as JSON values.
 
     Args:
         refs: The objects; there may be none.

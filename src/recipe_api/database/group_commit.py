@@ -27,7 +27,7 @@ WAIT_SECONDS = 5
 ABANDONED_SECONDS = 1
 """How long a statement may continue after all its callers were cancelled or have passed their deadlines.
 
-If it ends, the outcome of its rows is known; if it is cancelled, it may still reach the server.
+If it ends in this time, the outcome of its rows is known. If it is cancelled, the server may still execute it.
 """
 
 
@@ -56,7 +56,7 @@ class GroupCommit(Generic[Row]):
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self.sent = 0
-        """The number of rows that were part of a statement."""
+        """The number of rows that were sent to the database."""
 
     @property
     def waiting(self) -> int:
@@ -74,14 +74,14 @@ class GroupCommit(Generic[Row]):
 
         Raises:
             DatabaseUnavailable: The row had to wait too long, or `close` was called.
-            CommitInDoubt: The deadline has passed while the row was being written. `settle` returns when it is settled.
+            CommitInDoubt: The deadline passed while the row was being written. The outcome is known after `settle`.
             Exception: What `write` raises.
         """
         if self._closed:
             raise _shutting_down()
         loop = asyncio.get_running_loop()
         entry = _Entry(row, loop.create_future())
-        # Our own timer: asyncio.timeout takes several times as long, for what hardly ever happens.
+        # A plain timer: asyncio.timeout takes several times as long, for a case that hardly ever occurs.
         timer = None if until is None else loop.call_at(until, self._expire, entry)
         self._waiting.append(entry)
         if self._running is None:

@@ -65,12 +65,12 @@ class Finished:
     kept_seconds: float
 
     def values(self) -> dict[str, object]:
-        """Return what the statement that finishes the key needs, besides the recipe, as values for JSON."""
+        """Return the JSON values that the statement needs in addition to the recipe."""
         return {
             "claim_scope": self.claim.scope,
             "claim_key": self.claim.key,
             "claim_id": self.claim.id,
-            "claim_fingerprint": f"\\x{self.fingerprint.hex()}",  # as bytea is written in text
+            "claim_fingerprint": f"\\x{self.fingerprint.hex()}",  # the text form of a bytea
             "claim_kept": float(self.kept_seconds),
         }
 

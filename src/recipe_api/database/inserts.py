@@ -1,4 +1,4 @@
-"""The statements that insert uploaded rows: any number of rows in one statement, as one JSON array of objects.
+"""The statements that insert uploaded rows. Each takes any number of rows, as one JSON array of objects.
 
 All statements are idempotent: running one again with the same rows has no further effect.
 """
@@ -34,7 +34,7 @@ CLAIMED = "id"
 """The column that `ROWS_WITH_KEYS` and `ROWS_OF_UPLOADS` return: the ids of recipes whose claims were valid."""
 
 FORGOTTEN: dict[str, Any] = {"filename": literal_column("''"), "label": null(), "upload_metadata": null()}
-"""The columns of an upload that has ended: what its client sent, up to 12 KiB, serves no purpose any more."""
+"""Clears what the client sent, up to 12 KiB, from the row of an upload that has ended and no longer needs it."""
 
 _Columns = Sequence[tuple[str, TypeEngine[Any]]]
 
@@ -59,7 +59,7 @@ _COMPLETION: _Columns = [
 
 
 def _given(columns: _Columns) -> NamedFromClause:
-    """Return the parameter as a table with these columns, each of which is a key of the objects."""
+    """Return the parameter as a table. The columns are the keys of its JSON objects."""
     table = func.json_to_recordset(bindparam("rows", type_=JSON())).table_valued(*starmap(column, columns))
     return table.render_derived(with_types=True)
 

@@ -141,7 +141,7 @@ class NewStagedUpload(SQLModel):
     upload_metadata: str | None = Field(default=None, sa_column=Column(Text))
     """The `Upload-Metadata` header that a tus client sent, which it gets back unchanged."""
     found_by_key: bool | None = Field(default=None, sa_column=Column(Boolean))
-    """Whether the key of a piece may replace the id when it is completed; None in rows of older releases: yes."""
+    """Whether the key of a piece may replace the id on completion. None, in rows of older releases, counts as true."""
     bucket: str | None = Field(default=None, sa_column=Column(Text))
     """The address of the bucket of its pieces; None in rows of older releases."""
     created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
@@ -153,14 +153,14 @@ class StagedUpload(NewStagedUpload, table=True):
 
     __tablename__ = "staged_upload"
     __table_args__ = (
-        # Those that may count against the limits of their owner.
+        # The uploads that may count against the limits of their owner.
         Index(
             "staged_upload_owner",
             "owner",
             text("COALESCE(ended_at, expires_at)"),
             postgresql_where=text("ended_at IS NULL OR piece_sizes IS NULL"),
         ),
-        # Those whose rows can be removed some day.
+        # The uploads whose rows can be removed later.
         Index("staged_upload_ended", "expires_at", postgresql_where=text("ended_at IS NOT NULL")),
     )
 

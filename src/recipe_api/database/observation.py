@@ -1,4 +1,4 @@
-"""What an observer can see of the engine: each statement, and its connections in use."""
+"""Lets an observer follow the engine's statements, and read the state of its connection pool."""
 
 import re
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from sqlalchemy.pool import QueuePool
 
 End = Callable[[BaseException | None], None]
 Begin = Callable[[str, str | None], End]
-"""Called before a statement with its operation and its table; returns what is called when it has ended or failed."""
+"""Called before a statement, with its operation and table. Returns a function to call when it has ended or failed."""
 
 _TABLE = re.compile(r'\b(INSERT INTO|UPDATE|DELETE FROM|FROM)\s+"?([a-z_]+)')
 _END = "recipe_api.end_of_statement"
@@ -29,7 +29,7 @@ class Connections:
 
 
 def observe_statements(engine: AsyncEngine, begin: Begin) -> None:
-    """Call `begin` before each statement of an engine. A connection runs one at a time."""
+    """Call `begin` before each statement of an engine. A connection runs one statement at a time."""
 
     @event.listens_for(engine.sync_engine, "before_cursor_execute")
     def before(connection: Connection, _: object, statement: str, *__: object) -> None:
@@ -52,9 +52,9 @@ def connections_of(engine: AsyncEngine) -> Connections:
     return Connections(used=pool.checkedout(), idle=pool.checkedin(), limit=pool.size())
 
 
-@lru_cache(maxsize=256)  # there are fewer: values are passed separately
+@lru_cache(maxsize=256)  # the service has fewer statements: values are passed separately
 def _operation(statement: str) -> tuple[str, str | None]:
-    """Return the operation of one of our statements and its table, or its first table."""
+    """Return the operation of one of our statements, and its first table."""
     found = _TABLE.search(statement)
     if found is None:
         return "SELECT", None

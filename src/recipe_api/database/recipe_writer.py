@@ -57,12 +57,12 @@ class RecipeWriter:
 
     @property
     def rows_sent(self) -> int:
-        """The number of rows that were sent since the process began."""
+        """The number of rows that were sent since the process started."""
         return self._plain.sent + self._keyed.sent + self._staged.sent
 
     @property
     def rows_waiting(self) -> int:
-        """The number of rows that wait for the statement before theirs."""
+        """The number of rows that wait for the statement in progress."""
         return self._plain.waiting + self._keyed.waiting + self._staged.waiting
 
     async def add(self, recipe: RecipeBase, finished: Finishing | None = None, *, until: float | None = None) -> None:
@@ -70,7 +70,7 @@ class RecipeWriter:
 
         Args:
             recipe: The row.
-            finished: What is finished together with it.
+            finished: The claim to finish in the same statement, if there is one.
             until: The deadline, by the clock of the event loop.
 
         Raises:
@@ -155,7 +155,7 @@ async def open_recipe_writer(
     The connections are opened on first use and closed with the block.
 
     Args:
-        settings: Where the database is, and how many connections it permits.
+        settings: The database's address and the pool size.
         engine: The engine for everything else.
         make: Makes the writer.
     """
@@ -192,7 +192,7 @@ def _values(recipe: RecipeBase) -> dict[str, Any]:
 
 
 def _sql(clause: ClauseElement) -> str:
-    """Return a statement in the driver's form, whose one parameter is numbered."""
+    """Return a statement's SQL in the driver's dialect. Its only parameter is numbered."""
     return str(clause.compile(dialect=driver.dialect()))  # type: ignore[no-untyped-call]  # SQLAlchemy's own
 
 

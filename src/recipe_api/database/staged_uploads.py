@@ -5,7 +5,7 @@ object store's listing shows that. Expiry uses the database's clock.
 
 The row of an upload that was completed, rejected or deleted stays until it would have expired, without what its client
 sent. So the upload cannot become a second recipe, and it counts against its owner's limits as long as its presigned
-URLs are valid. Each new upload removes a few rows that are no longer needed, so the table does not grow without bound.
+URLs are valid. Each new upload removes a few rows that are no longer needed, so the table stays bounded.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ from recipe_api.errors import CommitInDoubt, TooManyUnfinishedUploads, UploadNot
 from recipe_api.units import size_in_words
 
 REMOVED_PER_UPLOAD = 4
-"""How many rows a new upload removes: more than one, so that a table that has grown shrinks again."""
+"""The number of rows that a new upload may remove: more than one, so that a table that has grown shrinks again."""
 
 # The lock makes the counts exact. It is released when the transaction ends, so it works through a pooler.
 _LOCK_OWNER = text("SELECT pg_advisory_xact_lock(hashtextextended(:owner, 0))")
@@ -41,8 +41,8 @@ TAKEN = text(
         AND (piece_sizes IS NULL OR expires_at > now())
     """
 )
-"""The first three conditions are those of an index. An upload that its client appends to stops counting when it ends or
-expires; the others can be written for a while longer."""
+"""The first three conditions match an index. A tus upload stops counting when it ends or expires. Other uploads count
+until their presigned URLs have expired."""
 _EXPIRY = text("SELECT now() + :seconds * interval '1 second'")
 _NOW = text("SELECT now()")
 _KNOWN = text(
@@ -160,7 +160,7 @@ class StagedUploads:
         """Return the id of the upload whose pieces' keys begin with `stem`.
 
         Raises:
-            UploadNotFound: There is none, or its client has to know the id.
+            UploadNotFound: There is no such upload, or it can only be found by its id.
         """
         is_named = (col(StagedUpload.stem) == stem, col(StagedUpload.found_by_key).is_not(False))
         async with session(self._engine) as opened:

@@ -66,7 +66,7 @@ class Bucket:
         self._client.put_bucket_policy(Bucket=self._name, Policy=json.dumps(policy))
 
     def set_lifecycle(self, rules: Sequence[dict[str, Any]]) -> None:
-        """Set the lifecycle rules. The embedded store keeps them, but does not apply them."""
+        """Set the lifecycle rules. The embedded store saves them but does not apply them."""
         self._client.put_bucket_lifecycle_configuration(Bucket=self._name, LifecycleConfiguration={"Rules": rules})
 
     def _create(self, name: str) -> None:

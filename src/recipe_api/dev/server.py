@@ -41,7 +41,7 @@ _IGNORED_VARIABLES = (
 _SETTINGS = tuple(
     field.validation_alias for field in Settings.model_fields.values() if isinstance(field.validation_alias, str)
 )
-"""The variables of all settings, except for the credentials, which have several names."""
+"""The variables of all settings except the credentials, which have several names."""
 
 AppFactory = str | Callable[..., Any]
 
@@ -114,12 +114,12 @@ def _environment(stack: Stack, *, secret_key_file: Path, port: int) -> dict[str,
 
 
 def _settings_of_this_shell() -> dict[str, str]:
-    """Return the variables that are settings, such as CORS_ORIGINS."""
+    """Return the settings in this process's environment, such as CORS_ORIGINS."""
     return {name: os.environ[name] for name in _SETTINGS if name in os.environ}
 
 
 def _write_environment(environment: Mapping[str, str], file: Path) -> None:
-    """Write the variables as a shell script, for commands with the same services and settings."""
+    """Write the variables as a shell script, so that other commands use the same services and settings."""
     unset = dict.fromkeys((*_IGNORED_VARIABLES, *_SETTINGS))
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
         opened.write(f"unset {' '.join(unset)}\n")

@@ -278,7 +278,7 @@ class BoundedHttp(HttpToolsProtocol):
     def _refuse(self, error: RecipeApiError) -> None:
         """Reject what cannot be parsed, after the responses to all previous requests, and read no further."""
         presented = header_value(self.headers, b"x-request-id") if self._in_head else None
-        context = copy_context()  # all callbacks of a connection share theirs
+        context = copy_context()  # the callbacks of a connection share one context, which must not keep the id
         self._refusal_id = context.run(begin_request, presented.decode("latin-1") if presented else None)
         context.run(self.logger.info, "Rejected a request: %s", error.detail)
         self._refusal = error

@@ -124,7 +124,7 @@ class BufferBudget:
             await self.wait(lease, size, until=until)
 
     async def wait(self, lease: "Lease", size: int, *, until: float | None) -> None:
-        """Wait in the queue for `size` bytes, as `acquire` does if they are not free."""
+        """Wait in the queue for `size` bytes. `acquire` calls this if they are not free."""
         loop = asyncio.get_running_loop()
         waiting = _Waiting(lease.turn, size, lease, loop.create_future())
         queue = self._small_waiting if lease.is_small else self._large_waiting

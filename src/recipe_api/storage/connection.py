@@ -74,7 +74,7 @@ async def open_s3_store(settings: S3Settings) -> AsyncIterator[tuple[S3Store, "S
 
 
 def _open_requests(settings: S3Settings, endpoint: Endpoint) -> AbstractAsyncContextManager[SignedRequests | None]:
-    """Open requests with their own connections: a download that is read slowly must not delay an upload."""
+    """Open a client with its own connection pool, so that slow downloads do not delay uploads."""
     limits = Limits(connections=CONNECTIONS, connect_seconds=CONNECT_SECONDS, response_seconds=READ_SECONDS)
     return open_signed_requests(endpoint, bundle=ca_bundle(settings), limits=limits)
 

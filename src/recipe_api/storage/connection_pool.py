@@ -1,5 +1,4 @@
-"""A minimal HTTP/1.1 connection pool: PUT, POST and DELETE with short responses, and GET. One request at a time uses a
-connection.
+"""A minimal HTTP/1.1 connection pool for PUT, POST, DELETE and GET. A connection serves one request at a time.
 
 A server may close a kept connection at the moment it is reused. A request that fails only because of that is sent
 again, on a new connection (RFC 9110 §9.2.2: PUT, DELETE and GET are idempotent); repeating a POST is left to the
@@ -35,8 +34,8 @@ class Limits:
     """The maximum number of connections, including idle ones; further requests wait."""
     connect_seconds: float
     response_seconds: float
-    """From the body's last byte, handed to the transport, to the end of a short response, or to the head of one that is
-    read in chunks; then until each of its chunks arrives."""
+    """The time from passing the last byte of the request to the transport to the end of a short response, or to the
+    head of a streamed one. It also limits the wait for each chunk of a streamed response."""
 
 
 class Unreachable(ConnectionError):
@@ -92,7 +91,7 @@ class ConnectionPool:
     async def get(self, target: str, headers: Mapping[str, str]) -> "StreamedResponse":
         """Send a GET and return the response when its head has arrived; otherwise like `delete`.
 
-        The caller must close the response, which keeps a slot until then.
+        The caller must close the response, which occupies a connection slot until then.
         """
         head = _head("GET", target, headers, length=None)
         await self._slots.acquire()
@@ -195,13 +194,13 @@ class ConnectionPool:
 
 
 class StreamedResponse:
-    """A response whose body is read while it arrives.
+    """A response whose body is streamed.
 
     Args:
         connection: Has received the head of the response.
         response: The head.
         seconds: The timeout for each chunk.
-        at_end: Takes the connection back.
+        at_end: Returns the connection to the pool.
     """
 
     def __init__(
@@ -221,7 +220,7 @@ class StreamedResponse:
         """Return the next bytes, at most 512 KiB; empty at the end.
 
         Raises:
-            OSError: The body ended early, the server violated HTTP, or this was closed.
+            OSError: The body ended early, the server violated HTTP, or the response was closed.
             TimeoutError: No byte arrived in time.
         """
         if self._connection is None:
@@ -229,7 +228,7 @@ class StreamedResponse:
         return await self._connection.read(seconds=self._seconds)
 
     async def aclose(self) -> None:
-        """End reading. If the body was read to its end, the connection can be reused."""
+        """Return the connection to the pool. It can be reused if the body was read to the end."""
         connection, self._connection = self._connection, None
         if connection is not None:
             self._at_end(connection)

@@ -1,4 +1,4 @@
-"""The choice between two implementations of an interface of S3: a fast one for the usual cases, and one for all cases.
+"""Combines two implementations of an S3 interface: a fast one for the usual cases, and the SDK for all cases.
 
 `Fallback` runs an operation on the first and, if that raises `NeedsSdk`, on the second, whose result counts.
 """
@@ -25,10 +25,10 @@ class UnreadableResponse(NeedsSdk):
 
 
 class Fallback(Generic[Implementation]):
-    """Runs each operation on one implementation and, if that cannot settle it, on another.
+    """Runs each operation on one implementation and, if that cannot complete it, on another.
 
     Args:
-        sdk: Settles every operation.
+        sdk: Can complete every operation.
         fast: Runs first; None if every operation needs the SDK.
     """
 
@@ -38,7 +38,7 @@ class Fallback(Generic[Implementation]):
         self.reason = ""
         """Why the last operation that fell back did so; empty if none has."""
         self.count = 0
-        """How many have fallen back."""
+        """The number of operations that fell back."""
 
     async def run(
         self,
@@ -50,7 +50,7 @@ class Fallback(Generic[Implementation]):
         """Return the result of an operation.
 
         Args:
-            operation: Calls one method of the implementation that it gets.
+            operation: Calls one method of the implementation that is passed to it.
             effect: Records whether the first implementation may have changed something before the fallback.
             context: For the log.
         """

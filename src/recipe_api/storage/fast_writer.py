@@ -1,6 +1,6 @@
 """Writing objects without botocore's overhead: PutObject, CreateMultipartUpload, UploadPart, CompleteMultipartUpload.
 
-It settles only the responses that `SignedRequests` settles, and not an error document after status 200.
+It handles only the responses that `SignedRequests` handles, and falls back for an error document with status 200.
 
 If `signs_payload` is false, the body's checksum replaces its SHA-256, as in botocore.
 """
@@ -26,7 +26,7 @@ class FastWriter:
     """An `S3Writer` for one bucket. Each operation raises what `SignedRequests` raises.
 
     Args:
-        requests: To the bucket.
+        requests: Sends requests to the bucket.
         options: Of all objects.
         signs_payload: Whether the body's SHA-256 is part of the signature.
     """

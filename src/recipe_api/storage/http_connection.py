@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection: sends a request at a time, and receives a response that is short or read in chunks.
+"""One HTTP/1.1 connection: sends one request at a time, and receives a response that is short or read in chunks.
 
 Implementation: a large request body is written to the transport in pieces, without copies, as fast as the server reads
 them. The body of a response that is read in chunks bypasses the parser, which would copy it and has nothing to parse
@@ -28,8 +28,8 @@ JOINED_BYTES = 64 * KIB
 WRITE_BUFFER_BYTES = MIB
 """The write buffer of a transport over plain TCP, which should never run empty. On uvloop it holds no copies."""
 UNREAD_BYTES = 128 * KIB
-"""Reading from the socket pauses when more of a body is unread: at most one chunk more than this. A chunk has up to
-256 KiB, and over TLS, whose layer has a buffer too, up to 512 KiB."""
+"""Reading from the socket pauses while more than this is unread. The excess is at most one chunk: up to 256 KiB, or
+512 KiB over TLS, whose layer has its own buffer."""
 TIMED_OUT = "the response timed out"
 
 
@@ -40,7 +40,7 @@ class Response:
     status: int = 0
     headers: dict[bytes, bytes] = field(default_factory=dict)
     body: bytes = b""
-    """Empty if it is read in chunks."""
+    """Empty if the body is read in chunks."""
 
 
 class ConnectionLost(ConnectionError):
@@ -48,7 +48,7 @@ class ConnectionLost(ConnectionError):
 
 
 class HttpConnection(asyncio.Protocol):
-    """One connection. `_fault` is why it cannot be reused: an exception's traceback would keep a body in memory."""
+    """One connection. `_fault` says why it cannot be reused. It is text: a traceback would keep a body in memory."""
 
     _transport: asyncio.Transport
     idle_since: float
@@ -71,7 +71,7 @@ class HttpConnection(asyncio.Protocol):
         self._unread = 0
 
     async def exchange(self, head: bytes, body: Body, *, response_seconds: float) -> Response:
-        """Send a request and return the response, which has to be short."""
+        """Send a request and return its response, which must be short."""
         self._expect(in_chunks=False)
         sent = await self._send(head, body)
         await self._wait_until_begun(response_seconds)
@@ -129,7 +129,7 @@ class HttpConnection(asyncio.Protocol):
 
     async def _wait_until_begun(self, seconds: float) -> None:
         """Wait for a complete short response, or for the head of any other."""
-        # Our own timer: asyncio.timeout takes three times as long, for what hardly ever happens.
+        # A plain timer: asyncio.timeout takes three times as long, for a case that hardly ever occurs.
         timer = self._loop.call_later(seconds, self._time_out)
         try:
             while not self._done and not self._has_begun:

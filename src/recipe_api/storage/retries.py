@@ -75,10 +75,10 @@ def is_transient(error: Exception) -> bool:
 
 
 class Attempts:
-    """The attempts of this process."""
+    """Counts the attempts of this process."""
 
     repeated = 0
-    """How many failed and were followed by another one."""
+    """The number of attempts that failed and were retried."""
 
 
 async def retry(

@@ -47,12 +47,12 @@ class S3Store:
     """One bucket.
 
     Args:
-        client: aioboto3's, for everything else.
+        client: aioboto3's client, for all other operations.
         writer: Writes objects.
-        objects: Reads and deletes them.
+        objects: Reads and deletes objects.
         options: Of all objects; the writer's own.
         presigner: Signs URLs for clients that write objects themselves.
-        pools: The connections that the fast implementations use, by their purpose.
+        pools: The connection pools of the fast implementations, by purpose.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class S3Store:
 
     @property
     def fallbacks(self) -> int:
-        """How many operations have fallen back to aioboto3."""
+        """The number of operations that fell back to aioboto3."""
         return self._writer.count + self._objects.count
 
     async def put(self, key: str, body: Body, attributes: Attributes) -> str:

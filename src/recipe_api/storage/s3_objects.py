@@ -1,16 +1,16 @@
 """The interface for reading and deleting objects in S3.
 
-`SignedRequests` covers the usual cases, and `SdkObjects` covers all cases.
+`SignedRequests` covers the usual cases with little CPU time. `SdkObjects` covers all cases.
 """
 
 from typing import Protocol
 
 
 class Download(Protocol):
-    """The bytes of an object, as they arrive."""
+    """The body of an object, read as it arrives."""
 
     async def read(self) -> bytes:
-        """Return the next bytes, at most 512 KiB; empty at the end. Raise if the object ends early."""
+        """Return the next bytes, at most 512 KiB; empty at the end. Raise an exception if the body ends early."""
         ...
 
     async def aclose(self) -> None:
@@ -19,10 +19,10 @@ class Download(Protocol):
 
 
 class S3Objects(Protocol):
-    """The operations on an object that exists, each a single attempt."""
+    """The operations on an existing object, each a single attempt."""
 
     async def get(self, key: str) -> Download:
-        """Begin to read an object. The caller must close the result."""
+        """Start to read an object. The caller must close the result."""
         ...
 
     async def delete(self, key: str) -> None:

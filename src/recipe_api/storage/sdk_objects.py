@@ -35,7 +35,7 @@ class _SdkDownload:
         self._body = body
 
     async def read(self) -> bytes:
-        return await self._body.read(READ_BYTES)  # not of the response itself, which does not check the length
+        return await self._body.read(READ_BYTES)  # not that of the underlying response, which does not check the length
 
     async def aclose(self) -> None:
         self._body.close()

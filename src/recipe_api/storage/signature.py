@@ -23,7 +23,7 @@ from urllib.parse import quote
 UNSIGNED = "UNSIGNED-PAYLOAD"
 """Replaces a body's SHA-256 if TLS and a checksum protect the body."""
 EMPTY = hashlib.sha256().hexdigest()
-"""The SHA-256 of a request without a body."""
+"""The SHA-256 of an empty body."""
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _TO_SECONDS = len("2026-11-22T07:29:27")
 

@@ -1,10 +1,10 @@
 """Signed requests for the objects of one bucket, without botocore's overhead.
 
 A PUT through botocore takes six times the CPU time of one from here (docs/benchmarks.md, "One PUT"): botocore resolves
-its endpoint rules again for every key, rebuilds its user agent and runs its hooks. This module takes from botocore what
-must be correct in every setup: the credentials, with their refresh, and the bucket's address, which it asks for once.
+its endpoint rules again for every key, rebuilds its user agent and runs its hooks. This module uses botocore for what
+must be correct in every setup: the credentials, with their refresh, and the bucket's address, which it looks up once.
 
-It settles only the usual responses: success and server errors. Any other response (a redirect to another region, a
+It handles only the usual responses: success and server errors. Any other response (a redirect to another region, a
 wrong clock, a failed condition, a missing object) raises `NeedsSdk`.
 """
 
@@ -58,8 +58,8 @@ class SignedRequests:
 
         Args:
             key: The object.
-            query: Escaped, with its parameters sorted by name; may be empty.
-            headers: All but those of the connection and the signature.
+            query: The escaped query, with its parameters sorted by name; may be empty.
+            headers: All headers except those of the connection and the signature.
             body: The body.
             payload: The body's SHA-256 in hexadecimal, or `signature.UNSIGNED`.
         """
@@ -80,7 +80,7 @@ class SignedRequests:
         _raise_for_status(response.status, success={_OK, _NO_CONTENT})
 
     async def get(self, key: str) -> StreamedResponse:
-        """Send a GET and return the response, whose length is known. The caller must close it."""
+        """Send a GET and return the response, which declares its length. The caller must close it."""
         path = self._path_of(key)
         response = await self.pool.get(path, await self._signed("GET", path, "", {}, EMPTY))
         try:
@@ -123,7 +123,7 @@ def _raise_for_status(status: int, *, success: Collection[int] = (_OK,)) -> None
 
 
 def _check_length(response: StreamedResponse) -> None:
-    if b"content-length" not in response.headers:  # without it, a missing end would not show in every case
+    if b"content-length" not in response.headers:  # without it, a truncated body could go unnoticed
         raise UnreadableResponse("the store's response has no Content-Length")
 
 
@@ -131,7 +131,7 @@ def _check_length(response: StreamedResponse) -> None:
 async def open_signed_requests(
     endpoint: Endpoint, *, bundle: str, limits: Limits
 ) -> AsyncIterator[SignedRequests | None]:
-    """Yield requests for the bucket at this endpoint; their connections close with the block.
+    """Yield a client for the bucket at this endpoint; its connections close with the block.
 
     Yield None if an HTTP proxy is configured for the store: only aioboto3 supports proxies.
     """

@@ -57,7 +57,7 @@ def public_trust(settings: S3Settings) -> ssl.SSLContext:
 
 
 def _profile_bundle() -> str | None:
-    session = AioSession(include_builtin_handlers=False)  # which only clients need, and take longer than all else
+    session = AioSession(include_builtin_handlers=False)  # only clients need them, and loading them takes longest
     bundle: str | None = session.get_config_variable("ca_bundle")
     return bundle
 

@@ -1,6 +1,6 @@
-"""What an operator sees from outside: metrics and traces, through OpenTelemetry.
+"""Metrics and traces through OpenTelemetry.
 
-`hooks.Telemetry` has one method for each place where the service is composed of parts that can be observed, and returns
-those parts as they are. `exporter.OpenTelemetry` overrides them. So a service without telemetry runs the same code as
-if this package did not exist (docs/decisions/0029-telemetry.md).
+`hooks.Telemetry` has one method for each component that can be observed, and returns the plain component.
+`exporter.OpenTelemetry` overrides these methods to return components that record. So with telemetry off, the service
+runs almost the same code as without this package (docs/decisions/0029-telemetry.md).
 """

@@ -1,11 +1,12 @@
-"""What the service records into while it works: a histogram and a counter that cost a tenth of the SDK's.
+"""A histogram and a counter that record measurements in a fraction of the time that the SDK's instruments take.
 
 The SDK copies, checks and hashes the attributes of each measurement, which takes 4 to 7 µs. An upload makes several
-measurements and takes some 500 µs of CPU time in all. Here a measurement's attributes are a tuple of values, which is
-looked up in a dictionary; `exporter` turns the sums into OpenTelemetry's data points, which happens once a minute.
+measurements and takes about 500 µs of CPU time in all. Here the attributes of a measurement are a tuple of values,
+which is the key of a dictionary. The conversion to OpenTelemetry's data points happens only on export, by default once
+a minute.
 
-The event loop's thread records, and the exporter's thread reads. A reader may see a histogram whose sum lacks a
-measurement that its buckets have; the next export has it.
+The event loop's thread records, and the exporter's thread reads. An export may contain a measurement in the buckets of
+a histogram but not yet in its sum; the next export corrects this.
 """
 
 from bisect import bisect_left
@@ -16,19 +17,19 @@ from typing import Literal
 
 Kind = Literal["counter", "gauge", "histogram", "up-down counter"]
 Value = str | int | None
-"""The value of an attribute; None where it is missing."""
+"""The value of an attribute; None if it is absent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """How a metric is presented."""
+    """The name, kind, unit and attributes of a metric."""
 
     name: str
     kind: Kind
     unit: str
     text: str
     attributes: tuple[str, ...] = ()
-    """The names of the attributes, in the order in which their values are given."""
+    """The names of the attributes, in the order of the values of a measurement."""
 
     def named(self, values: Sequence[Value]) -> dict[str, str | int]:
         """Return the attributes that are present, by name."""
@@ -37,7 +38,7 @@ class Description:
 
 
 class Counter:
-    """Sums by attributes, which only grow."""
+    """One monotonic sum for each combination of attributes."""
 
     def __init__(self, description: Description) -> None:
         self.description = description
@@ -57,20 +58,20 @@ class Distribution:
     """Measurements with the same attributes."""
 
     counts: list[int]
-    """Of each bucket; the last one has no upper bound."""
+    """The number of measurements in each bucket; the last bucket has no upper bound."""
     total: float = 0.0
 
     def __sub__(self, earlier: "Distribution") -> "Distribution":
-        """Return the measurements since then."""
+        """Return the measurements since an earlier copy."""
         counts = [now - then for now, then in zip(self.counts, earlier.counts, strict=True)]
         return Distribution(counts, self.total - earlier.total)
 
 
 class Histogram:
-    """Distributions of measurements by attributes.
+    """One distribution of measurements for each combination of attributes.
 
     Args:
-        description: How it is presented.
+        description: The metric.
         bounds: The upper bounds of the buckets, inclusive and ascending.
     """
 
@@ -88,7 +89,7 @@ class Histogram:
         distribution.total += measurement
 
     def nothing(self) -> Distribution:
-        """Return a distribution of no measurements."""
+        """Return a distribution without measurements."""
         return Distribution([0] * (len(self.bounds) + 1))
 
     def distributions(self) -> Iterator[tuple[tuple[Value, ...], Distribution]]:

@@ -1,8 +1,8 @@
-"""Our histograms as data of OpenTelemetry.
+"""Converts our histograms to OpenTelemetry's data classes.
 
-The SDK has no instrument that takes a whole histogram, but its exporters get data classes, which
-`opentelemetry.sdk.metrics.export` documents. So ours are added there to what the SDK has collected. Counters and gauges
-need no such thing: the SDK reads them when it exports.
+The SDK has no instrument that accepts a complete histogram. But its exporters receive instances of documented data
+classes (`opentelemetry.sdk.metrics.export`), so the exporter adds ours to what the SDK has collected. Counters and
+gauges need no conversion: the SDK reads them through observable instruments.
 """
 
 import time
@@ -24,10 +24,10 @@ from recipe_api.telemetry.aggregates import Distribution, Histogram, Value
 
 
 class HistogramExporter(OTLPMetricExporter):
-    """Exports our histograms as well.
+    """An OTLP exporter that also exports our histograms.
 
-    They have the temporality of the SDK's own histograms, of which there is always one: what
-    `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE` asks for.
+    They get the temporality of the SDK's own histograms, of which there is always one. So
+    `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE` applies to them as well.
     """
 
     def __init__(self, histograms: Sequence[Histogram]) -> None:
@@ -42,7 +42,7 @@ class HistogramExporter(OTLPMetricExporter):
 
 
 class Conversion:
-    """Converts histograms, whose earlier state it keeps for the sake of exports that contain only what is new."""
+    """Converts histograms. For delta temporality, it keeps their state at the previous export."""
 
     def __init__(self, histograms: Sequence[Histogram]) -> None:
         self._histograms = histograms
@@ -94,6 +94,6 @@ def _point(
         sum=found.total,
         bucket_counts=found.counts,
         explicit_bounds=histogram.bounds,
-        min=None,  # type: ignore[arg-type]  # OTLP makes both optional, and they say nothing over the life of a process
+        min=None,  # type: ignore[arg-type]  # optional in OTLP, and meaningless over the lifetime of a process
         max=None,  # type: ignore[arg-type]
     )

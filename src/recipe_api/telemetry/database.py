@@ -1,8 +1,8 @@
 """Statements and connections of the database, by OpenTelemetry's semantic conventions for database clients.
 
-Uploaded rows are inserted in groups, by tasks that belong to no request (`database.group_commit`). So the duration is
-that of a group's statement, while the span of a request covers its row's whole way into the database, with the wait for
-the statement before.
+Uploaded rows are inserted in groups, by tasks that belong to no request (`database.group_commit`). So a duration is
+that of the statement of a whole group. The span of a request also covers the time that its row waits for the statement
+in progress.
 """
 
 import time
@@ -27,18 +27,18 @@ _INSERT = "INSERT", "recipe"
 
 
 class Statements:
-    """Records statements, and makes spans of those within traced requests."""
+    """Records statements, and creates a span for each one of a traced request."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         self._duration = observer.metrics.statement_duration
 
     def begin(self, operation: str, table: str | None) -> End:
-        """Begin a statement of a request; return what ends it."""
+        """Begin a statement of a request; return the function that ends it."""
         return self.begin_in(self.span(operation, table), operation, table)
 
     def begin_in(self, span: Span | None, operation: str, table: str | None) -> End:
-        """Begin a statement whose span has been started, or which has none; return what ends it."""
+        """Begin a statement with the given span, or without one; return the function that ends it."""
         return partial(self._end, time.perf_counter(), (operation, table), span)
 
     def span(self, operation: str, table: str | None) -> Span | None:
@@ -55,7 +55,7 @@ class Statements:
 
 
 class ObservedRecipeWriter(RecipeWriter):
-    """Reports how many rows wait and were sent, and makes a span of each row of a traced request."""
+    """Reports how many rows wait and how many were sent, and creates a span for each row of a traced request."""
 
     def __init__(self, observer: Observer, pool: RowPool) -> None:
         super().__init__(ObservedRowPool(pool, observer))

@@ -1,11 +1,11 @@
-"""Measures how late the event loop runs what is due: the time that a request waits while Python code runs."""
+"""Measures the event loop's delay: how long a request waits because other code occupies the event loop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 INTERVAL_SECONDS = 0.5
-"""Short enough to notice most pauses that a client could, and long enough to cost nothing."""
+"""Short enough to catch most pauses that clients could notice; long enough to cost next to nothing."""
 
 
 @asynccontextmanager

@@ -1,10 +1,10 @@
-"""Metrics and traces through the SDK of OpenTelemetry, which sends them by OTLP over HTTP.
+"""Exports metrics and traces through OpenTelemetry's SDK, by OTLP over HTTP.
 
-The SDK reads the standard variables itself: endpoints, headers, timeouts, the sampler, limits, resource attributes.
-What is ours is when it begins and ends. Its threads start with the app's lifespan, so each worker process has its own,
-and its own `service.instance.id`. At the end, what is left is sent for at most `FLUSH_SECONDS`.
+The SDK itself reads the standard variables: endpoints, headers, timeouts, the sampler, limits, resource attributes.
+This module starts and stops it. The SDK's threads start with the app's lifespan, so each worker process has its own,
+and its own `service.instance.id`. At the end of the lifespan, the last export takes at most `FLUSH_SECONDS`.
 
-OpenTelemetry's global providers stay as they are, so that several services can run in one process, as in tests.
+OpenTelemetry's global providers are not set, so that several services can run in one process, as in tests.
 """
 
 import asyncio
@@ -44,16 +44,16 @@ from recipe_api.telemetry.store import ObservedStore, observe_s3
 from recipe_api.uploads.findings import FindingKind
 
 SCOPE = "recipe_api"
-"""The name of the instrumentation scope of everything that the service records, and the default of the service."""
+"""The name of the instrumentation scope, and the default name of the service."""
 FLUSH_SECONDS = 3
-"""How long a process that stops tries to send what is left. Heroku kills it 30 s after SIGTERM, and uploads with their
+"""The time limit for the last export when a process stops. Heroku kills it 30 s after SIGTERM, and uploads with their
 cleanup may take 25 s of these."""
 
 _log = structlog.get_logger(__name__)
 
 
 class OpenTelemetry(Telemetry):
-    """Exports the signals that the settings name."""
+    """Exports the signals that the settings enable."""
 
     def __init__(self, settings: TelemetrySettings) -> None:
         self.exports_traces = settings.exports_traces
@@ -86,12 +86,12 @@ class OpenTelemetry(Telemetry):
             yield
 
     def observed(self, part: Callable[Arguments, Part]) -> Callable[Arguments, Part]:
-        """Return what makes an observed part of the service."""
+        """Return a factory of the observed variant of a component, if there is one."""
         made: Callable[..., Any] | None = OBSERVED.get(part)  # type: ignore[call-overload]  # any class may be looked up
         return part if made is None else partial(made, self.observer)
 
     def recipe_writer(self, pool: RowPool) -> RecipeWriter:
-        """Return what inserts uploaded rows through a pool, and is observed."""
+        """Return an observed writer that inserts uploaded rows through a pool."""
         return ObservedRecipeWriter(self.observer, pool)
 
     def database(self, observe: Callable[[Begin], None], connections: Callable[[], Connections]) -> None:
@@ -100,18 +100,18 @@ class OpenTelemetry(Telemetry):
         observe_connections(self.observer, connections)
 
     def sweep_ended(self, findings: Mapping[FindingKind, int]) -> None:
-        """Report what a sweep has found."""
+        """Report the findings of a sweep."""
         readings = [(number, (kind.value,)) for kind, number in findings.items()]
         self.observer.observe(SWEEP_FINDINGS, lambda: readings)
 
     def store(self, store: S3Store) -> ObjectStore:
-        """Return a store that is observed."""
+        """Return an observed store."""
         observe_s3(self.observer, store)
         return ObservedStore(store, self.observer)
 
 
 def _delay(meter: Meter) -> Histogram:
-    """Return the histogram of the event loop's delay, an instrument of the SDK: it is recorded twice a second."""
+    """Return the histogram of the event loop's delay: an SDK instrument, because it records only twice a second."""
     return meter.create_histogram(
         EVENT_LOOP_DELAY.name,
         unit=EVENT_LOOP_DELAY.unit,
@@ -121,11 +121,11 @@ def _delay(meter: Meter) -> Histogram:
 
 
 def _resource(release: str) -> Resource:
-    """Return what describes this process: what the standard variables say, and our defaults."""
+    """Return the description of this process, from the standard variables and our defaults."""
     found = Resource.create()
     name = str(found.attributes.get("service.name", ""))
     ours = {
-        # Never from the environment, which all workers share: the counters of processes with one id would be mixed up.
+        # Never from the environment, which all workers share: counters of processes with the same id would be mixed up.
         "service.instance.id": str(uuid4()),
         "service.version": found.attributes.get("service.version", release),
         "service.name": SCOPE if name.startswith("unknown_service") else name,
@@ -134,10 +134,10 @@ def _resource(release: str) -> Resource:
 
 
 async def _run_in_threads(calls: Sequence[Callable[[], None]], *, seconds: float) -> None:
-    """Run blocking calls side by side, and wait for them no longer than this.
+    """Run blocking calls in parallel, and wait for them for at most this long.
 
-    A thread that is still running then is left behind, and ends with the process. The threads of `asyncio.to_thread`
-    would not: the end of the event loop waits for them.
+    A thread that is still running then ends with the process, because it is a daemon. `asyncio.to_thread` would not do:
+    closing the event loop waits for its threads.
     """
     if ended := [_in_thread(call) for call in calls]:
         _, left = await asyncio.wait(ended, timeout=seconds)

@@ -1,4 +1,4 @@
-"""The places where the service can be observed. This class observes nothing, and so costs nothing."""
+"""The components that can be observed. The class in this module observes none of them."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -19,13 +19,13 @@ Part = TypeVar("Part")
 
 
 class Telemetry:
-    """What `app.py` and `resources.py` compose the service with. A subclass returns parts that are observed."""
+    """Provides the plain components to `app.py` and `resources.py`. A subclass provides observed ones."""
 
     observer: Observer | None = None
     """Observes requests; None if telemetry is off."""
     exports_traces = False
     log_processors: Sequence[Processor] = ()
-    """What each log line also passes through."""
+    """Additional processors of log lines."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -33,24 +33,24 @@ class Telemetry:
         yield
 
     def observed(self, part: Callable[Arguments, Part]) -> Callable[Arguments, Part]:
-        """Return what makes a part of the service: the given class, or a subclass that is observed."""
+        """Return a factory of a component: the given class, or one that makes an observed subclass."""
         return part
 
     def recipe_writer(self, pool: RowPool) -> RecipeWriter:
-        """Return what inserts uploaded rows through a pool."""
+        """Return the writer that inserts uploaded rows through a pool."""
         return RecipeWriter(pool)
 
     def database(self, observe: Callable[[Begin], None], connections: Callable[[], Connections]) -> None:
         """Observe the statements and the connections of the engine.
 
         Args:
-            observe: Has a function called before each statement.
+            observe: Registers a function to be called before each statement.
             connections: Returns the state of the pool.
         """
 
     def sweep_ended(self, findings: Mapping[FindingKind, int]) -> None:
-        """Report what a sweep has found."""
+        """Report the findings of a sweep."""
 
     def store(self, store: S3Store) -> ObjectStore:
-        """Return the store, or one that passes all calls on to it and is observed."""
+        """Return the store, or a wrapper that observes it."""
         return store

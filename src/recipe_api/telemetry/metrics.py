@@ -25,7 +25,7 @@ UPLOAD_BYTES = Description(
     name="recipe_api.upload.stored",
     kind="counter",
     unit="By",
-    text="Bytes of the photos that were stored.",
+    text="Total size of the photos that were stored.",
     attributes=("recipe_api.upload.way",),
 )
 UPLOADS_ACTIVE = Description(
@@ -38,7 +38,7 @@ BUFFER_USAGE = Description(
     name="recipe_api.buffer.usage",
     kind="up-down counter",
     unit="By",
-    text="Memory for uploads that is granted.",
+    text="Memory granted to uploads.",
 )
 BUFFER_LIMIT = Description(
     name="recipe_api.buffer.limit", kind="up-down counter", unit="By", text="Memory that all uploads may use."
@@ -54,14 +54,14 @@ BUFFER_WAIT_TIME = Description(
     name="recipe_api.buffer.wait_time",
     kind="histogram",
     unit="s",
-    text="How long uploads that had to wait for memory did so.",
+    text="How long uploads waited for memory, if they had to wait.",
     attributes=("recipe_api.upload.size_class", "error.type"),
 )
 STORE_DURATION = Description(
     name="recipe_api.store.operation.duration",
     kind="histogram",
     unit="s",
-    text="Duration of operations on the object store, with their retries.",
+    text="Duration of operations on the object store, including retries.",
     attributes=("recipe_api.store.operation", "error.type"),
 )
 STORE_CONNECTIONS = Description(
@@ -75,7 +75,7 @@ STORE_RETRIES = Description(
     name="recipe_api.store.retries",
     kind="counter",
     unit="{attempt}",
-    text="Calls to the object store that failed and were repeated.",
+    text="Calls to the object store that failed and were retried.",
 )
 STORE_FALLBACKS = Description(
     name="recipe_api.store.fallbacks",
@@ -118,7 +118,7 @@ ROWS_PENDING = Description(
     name="recipe_api.row.pending",
     kind="up-down counter",
     unit="{row}",
-    text="Uploaded rows that wait for the statement before theirs.",
+    text="Uploaded rows that wait for the statement in progress.",
 )
 CLEANUP_FAILURES = Description(
     name="recipe_api.cleanup.failures", kind="counter", unit="{cleanup}", text="Cleanups that failed."
@@ -127,7 +127,7 @@ SWEEP_FINDINGS = Description(
     name="recipe_api.sweep.findings",
     kind="gauge",
     unit="{finding}",
-    text="What the last sweep found.",
+    text="Findings of the last sweep.",
     attributes=("recipe_api.sweep.finding",),
 )
 RENDITIONS = Description(
@@ -141,7 +141,7 @@ RENDITIONS_PENDING = Description(
     name="recipe_api.rendition.pending", kind="up-down counter", unit="{photo}", text="Photos that wait for renditions."
 )
 EVENT_LOOP_DELAY = Description(
-    name="recipe_api.event_loop.delay", kind="histogram", unit="s", text="How late the event loop runs what is due."
+    name="recipe_api.event_loop.delay", kind="histogram", unit="s", text="How late the event loop runs a timer."
 )
 PROCESS_MEMORY = Description(
     name="process.memory.usage", kind="up-down counter", unit="By", text="The amount of physical memory in use."
@@ -153,16 +153,16 @@ PROCESS_CPU = Description(
 ALL = tuple(each for each in vars().copy().values() if isinstance(each, Description))
 
 REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60)
-"""Bounds in seconds: those of the conventions, and two more, because uploads may take minutes."""
+"""Bucket bounds in seconds: those of the conventions, and two more, because uploads may take minutes."""
 CALL_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
-"""For calls to other services, which time out after that."""
+"""For calls to the store and the database. A response is due after 20 s."""
 WAIT_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 50)
-"""The last is the longest that an upload waits for memory."""
+"""The last bound is the longest time that an upload waits for memory."""
 DELAY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 
 class Metrics:
-    """What one process records while it works. What it only reads for an export, the parts that have it report."""
+    """The metrics that a process records as events happen. Others are read from the components on export."""
 
     def __init__(self) -> None:
         self.request_duration = Histogram(REQUEST_DURATION, REQUEST_SECONDS)

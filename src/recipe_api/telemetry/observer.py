@@ -1,4 +1,4 @@
-"""What the observed parts of the service record into and report to."""
+"""The interface between the observed components and the exporter."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -9,15 +9,15 @@ from recipe_api.telemetry.aggregates import Description, Value
 from recipe_api.telemetry.metrics import Metrics
 
 Reading = tuple[float, tuple[Value, ...]]
-"""A number, and the values of its attributes."""
+"""The value of a metric, and the values of its attributes."""
 
 
 class Observer:
-    """The metrics and the tracer of a process. Exporting them is up to `exporter`."""
+    """The metrics and the tracer of a process; `exporter` exports them."""
 
     def __init__(self) -> None:
         self.metrics = Metrics()
-        """Recorded even if only traces are exported, because that costs less than to distinguish."""
+        """Recorded even if only traces are exported: skipping it would not be worth a check in each place."""
         self.meter: Meter | None = None
         """None if metrics are not exported."""
         self.tracer: Tracer | None = None
@@ -25,9 +25,9 @@ class Observer:
         self._reads: dict[Description, list[Callable[[], Iterable[Reading]]]] = {}
 
     def observe(self, description: Description, read: Callable[[], Iterable[Reading]]) -> None:
-        """Have the numbers of a metric read whenever metrics are exported, which another thread does.
+        """Register a function that reads a metric on each export, in the exporter's thread.
 
-        Several parts may contribute to a metric, with different attributes.
+        Several components may contribute to a metric, with different attributes.
         """
         if self.meter is None:
             return

@@ -1,4 +1,4 @@
-"""Parts of the service that are observed: subclasses that record, or report what they know when it is exported."""
+"""Observed components: subclasses that record events, or report their state on export."""
 
 import time
 from typing import Any
@@ -43,7 +43,7 @@ class ObservedUploads(Uploads):
 
 
 class ObservedBudget(BufferBudget):
-    """Records how long uploads wait for memory. Those that do not wait cost nothing."""
+    """Records how long uploads wait for memory, at no cost to those that do not wait."""
 
     def __init__(self, observer: Observer, *, total: int, part_size: int) -> None:
         super().__init__(total=total, part_size=part_size)
@@ -96,7 +96,7 @@ class ObservedRenderer(Renderer):
 
 
 class ObservedRenderQueue(RenderQueue):
-    """Reports how many photos wait."""
+    """Reports how many photos wait to be rendered."""
 
     def __init__(self, observer: Observer, renderer: Renderer) -> None:
         super().__init__(renderer)
@@ -110,4 +110,4 @@ OBSERVED = {
     Undo: ObservedUndo,
     Uploads: ObservedUploads,
 }
-"""What to make in place of a class. Each takes the observer before the arguments of that class."""
+"""The observed variant of each class. Its first argument is the observer; the others are those of the class."""

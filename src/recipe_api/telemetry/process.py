@@ -11,7 +11,7 @@ _STATM = Path("/proc/self/statm")
 
 
 def observe_process(observer: Observer) -> None:
-    """Report them. The memory is known on Linux only."""
+    """Report memory, on Linux only, and CPU time."""
     observer.observe(metrics.PROCESS_CPU, _cpu_seconds)
     if _STATM.exists():
         observer.observe(metrics.PROCESS_MEMORY, _memory_bytes)

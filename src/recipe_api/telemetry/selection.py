@@ -12,7 +12,7 @@ _log = structlog.get_logger(__name__)
 
 
 def telemetry_of(settings: TelemetrySettings) -> Telemetry:
-    """Return what the settings ask for, or what warns at startup if the packages of the extra `otel` are missing."""
+    """Return the telemetry that the settings enable. If the extra `otel` is not installed, it only logs a warning."""
     if not (settings.exports_metrics or settings.exports_traces):
         return Telemetry()
     try:
@@ -27,9 +27,9 @@ def telemetry_of(settings: TelemetrySettings) -> Telemetry:
 class _Uninstalled(Telemetry):
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Warn."""
+        """Log a warning, and export nothing."""
         _log.warning(
-            "no telemetry: OTEL_EXPORTER_OTLP_ENDPOINT is set, but the packages that export it are not installed",
+            "no telemetry: an OTLP endpoint is set, but the packages that export are not installed",
             remedy="pip install 'recipe-api[otel]'",
         )
         yield

@@ -1,4 +1,4 @@
-"""Spans of what happens within a traced request, and the names of failures."""
+"""Child spans of traced requests, and the `error.type` of failures."""
 
 import asyncio
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ CANCELLED = "cancelled"
 def child_span(
     tracer: Tracer | None, name: str, attributes: Mapping[str, str | int], *, kind: SpanKind = SpanKind.CLIENT
 ) -> Span | None:
-    """Start a span within the current one; return None if that is not recorded. The caller ends it."""
+    """Start a child of the current span, which the caller ends. Return None if the current span is not recorded."""
     if tracer is None or not get_current_span().is_recording():
         return None
     return tracer.start_span(name, kind=kind, attributes=attributes)
 
 
 def end_span(span: Span | None, *, error: str | None) -> None:
-    """End a span, if there is one, with the name of a failure, if there is one."""
+    """End a span, if there is one. `error` is the `error.type` of a failure."""
     if span is None:
         return
     if error is not None:
@@ -30,7 +30,7 @@ def end_span(span: Span | None, *, error: str | None) -> None:
 
 
 def error_type(error: BaseException | None) -> str | None:
-    """Return the name of a failure, of which there are few: the code of a problem, or a class."""
+    """Return the `error.type` of a failure, which has low cardinality: the code of a problem, or a class name."""
     if error is None:
         return None
     if isinstance(error, RecipeApiError):

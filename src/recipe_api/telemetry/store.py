@@ -1,6 +1,6 @@
-"""An `ObjectStore` that passes all calls on, and records how long they take and how they end.
+"""An `ObjectStore` that wraps another one, and records the duration and outcome of each operation.
 
-What is measured is a whole operation with its retries, as an upload waits for it. Signing URLs involves no call.
+A duration includes retries, because an upload waits for them too. Signing URLs is not recorded: it sends no request.
 """
 
 import time
@@ -35,7 +35,7 @@ def observe_s3(observer: Observer, store: S3Store) -> None:
 
 
 class ObservedStore:
-    """Records each operation of a store, and makes a span of it."""
+    """Records each operation of a store, and creates a span for it."""
 
     def __init__(self, store: ObjectStore, observer: Observer) -> None:
         self._store = store

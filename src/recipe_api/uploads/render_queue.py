@@ -33,7 +33,7 @@ class RenderQueue:
 
     @property
     def waiting(self) -> int:
-        """The number of photos in the queue, with the one that is being rendered."""
+        """The number of photos in the queue, including the one that is being rendered."""
         return len(self._waiting)
 
     def offer(self, recipe_id: UUID) -> bool:

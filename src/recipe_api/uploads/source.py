@@ -41,7 +41,7 @@ class UploadSource(Protocol):
 
     @property
     def way(self) -> str:
-        """How the photo comes to the service: `form`, `tus` or `staged`."""
+        """How the photo was uploaded: `form`, `tus` or `staged`."""
 
     @property
     def size(self) -> int | None:

@@ -69,7 +69,7 @@ class Announcement:
     """The size of the photo in bytes; None if the client did not declare it."""
     label: str | None
     found_by_key: bool = False
-    """Whether the client will complete the upload by the key of a piece, because it does not know the id."""
+    """Whether the client completes the upload by the key of a piece, because it does not know the id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ class Staging:
         """Make a recipe from an upload, or return the recipe that was already made from it.
 
         Args:
-            upload: The id of the upload, or the key of one of its pieces if it was announced that way.
+            upload: The id of the upload, or the key of a piece if it was announced with `found_by_key`.
             label: The label; by default, that of the announcement.
             client: The client that completes it.
             until: When the response is due, in the event loop's time; by default, the deadline of `StagedSource`.

@@ -30,7 +30,7 @@ Model = TypeVar("Model", bound=BaseModel)
 MAX_JSON_BYTES = 128 * KIB
 """Enough for the longest label that `MAX_LABEL_BYTES` allows, with every character escaped."""
 _FAULTS = {"missing": "This is missing. Add it.", "extra_forbidden": "This is unknown. Remove it."}
-"""By the type of the error."""
+"""Sentences by the type of Pydantic's error."""
 
 
 def body_too_large(limit: int) -> BodyTooLarge:
@@ -318,5 +318,5 @@ def invalid_field(error: ValidationError) -> InvalidField:
 
 
 def fault(error: Mapping[str, Any]) -> str:
-    """Return a sentence for one of Pydantic's errors. Its own texts do not say what to do about the common ones."""
+    """Return a sentence for one of Pydantic's errors. For the common ones, Pydantic's text does not say what to do."""
     return _FAULTS.get(error["type"], f"{error['msg']}.")

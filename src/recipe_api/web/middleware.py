@@ -79,7 +79,7 @@ class RequestLog:
             )
 
     def request_ended(self, scope: Scope, status: int | None, seconds: float) -> None:
-        """Do more at the end of a request; `status` is None if the client disconnected before the response."""
+        """Hook for subclasses. `status` is None if the client disconnected before the response."""
 
 
 class LingeringClose:

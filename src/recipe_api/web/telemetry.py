@@ -1,7 +1,7 @@
-"""Requests as OpenTelemetry's semantic conventions for HTTP servers describe them: their durations and spans.
+"""Durations and spans of requests, by OpenTelemetry's semantic conventions for HTTP servers.
 
-FastAPI and Starlette have middleware for that, too. FastAPI's costs a multiple for each request, and both put the whole
-path into spans, which for a staged upload is a secret (docs/decisions/0029-telemetry.md).
+FastAPI and Starlette have such instrumentation too, but it takes several times the CPU time. It also puts the whole
+path into spans, and the path of a staged upload contains a secret (docs/decisions/0029-telemetry.md).
 """
 
 from collections.abc import Awaitable, Mapping
@@ -19,13 +19,13 @@ from recipe_api.web.middleware import RequestLog
 
 _METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 _OTHER = "_OTHER"
-"""Stands for any other method, so that clients cannot invent new time series."""
+"""Replaces any other method, so that clients cannot create new time series."""
 _SERVER_ERROR = 500
 _DISCONNECTED = "client_disconnected"
 
 
 class ObservedRequestLog(RequestLog):
-    """Records the duration of each request as well."""
+    """A `RequestLog` that also records the duration of each request."""
 
     def __init__(self, app: ASGIApp, *, observer: Observer) -> None:
         super().__init__(app)
@@ -37,10 +37,10 @@ class ObservedRequestLog(RequestLog):
 
 
 class RequestSpan:
-    """Makes a span of each request that the sampler chooses. The others pass through, at next to no cost.
+    """Creates a span for each request that is sampled. Others pass through at next to no cost.
 
-    With a `traceparent` header, the span continues the caller's trace, and the sampler follows the caller's decision,
-    unless `OTEL_TRACES_SAMPLER` says otherwise.
+    If the request has a `traceparent` header, the span continues the caller's trace, and the sampler follows the
+    caller's decision, unless `OTEL_TRACES_SAMPLER` names one that ignores it.
     """
 
     def __init__(self, app: ASGIApp, *, observer: Observer) -> None:

@@ -51,7 +51,7 @@ export class Gallery {
   /**
    * Shows a stored recipe in its place, with a preview that it revokes later.
    *
-   * A repeated upload may return one that is already there, with another label.
+   * A repeated upload may return a recipe that is already in the gallery, with another label.
    */
   add(recipe, preview) {
     this.#tiles.get(recipe.id)?.refresh(recipe);

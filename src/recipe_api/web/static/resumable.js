@@ -109,7 +109,7 @@ class Resumable {
     this.onUncertain();
     const { label } = this;
     const recipe = await this.#send("POST", RECIPES, { upload: this.memory.get().split("/").at(-1), label }, this.token);
-    // If an attempt before a reload made the recipe, it has the label of that attempt.
+    // If an attempt before a reload created the recipe, it has the label of that attempt.
     if (recipe.label !== label) await this.#send("PATCH", `${RECIPES}/${recipe.id}`, { label }, recipe.manage_token);
     this.memory.drop();
     return { ...recipe, label };

@@ -47,7 +47,7 @@ export class Tile {
     this.refresh(recipe);
   }
 
-  /** Shows the label, and offers what this browser may do now. */
+  /** Shows the recipe's label, and the buttons that this browser may use now. */
   refresh(recipe = this.recipe) {
     const { id, label } = (this.recipe = recipe);
     this.link.textContent = label;
