@@ -4,7 +4,18 @@ from collections.abc import Iterable
 
 from PIL import ImageCms
 
-SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+_CREATED = slice(24, 36)
+"""When a profile was made."""
+
+
+def _srgb() -> bytes:
+    """Return a profile that is the same in every run."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[_CREATED] = bytes(12)
+    return bytes(profile)
+
+
+SRGB = _srgb()
 
 
 def tag(name: bytes, at: int, size: int) -> bytes:
