@@ -110,7 +110,7 @@ def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_collector() -> Iterator[None]:
-    """Let no service tune the garbage collector of this process, which runs many services, and has objects of its own.
+    """Prevent services from tuning the garbage collector of this process, which runs many services and tests.
 
     Each service would scan the half million objects of the tests when it starts, and let the collector scan them again
     and again after it has ended.

@@ -144,7 +144,7 @@ def configure_logging(
                 "botocore": {"level": "WARNING"},
                 "aiobotocore": {"level": "WARNING"},
                 "aiobotocore.credentials": {"level": "ERROR"},
-                # Its warning repeats what it cannot read of OTEL_EXPORTER_OTLP_HEADERS, which may be a vendor's key.
+                # Its warning quotes invalid parts of OTEL_EXPORTER_OTLP_HEADERS, which may be a vendor's key.
                 "opentelemetry.util.re": {"level": "ERROR"},
                 "sqlalchemy": {"level": "WARNING"},
                 "uvicorn": {"handlers": [], "propagate": True},

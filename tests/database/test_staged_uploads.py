@@ -1,4 +1,4 @@
-"""The table of staged uploads: rows that have ended cost nothing, and do not pile up."""
+"""The table of staged uploads: rows of ended uploads slow nothing down, and do not accumulate."""
 
 from collections.abc import AsyncIterator
 from uuid import uuid4

@@ -94,7 +94,7 @@ def test_any_text_survives_both_encodings(text: str, codec: str, encode: object)
 
 @pytest.fixture
 def looked_up() -> Iterator[list[str]]:
-    """Return the names that Python looks up and does not know. It keeps each in a cache without a limit."""
+    """Yield the unknown codec names that are looked up. Python keeps each of them in an unbounded cache."""
     names: list[str] = []
     note = names.append
     codecs.register(note)

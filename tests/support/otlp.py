@@ -1,4 +1,4 @@
-"""A receiver of OpenTelemetry's protocol over HTTP, which keeps what it gets."""
+"""An OTLP receiver over HTTP that records what it receives."""
 
 import gzip
 import threading
@@ -24,7 +24,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 @dataclass
 class Received:
-    """What has arrived at a receiver. A later export of a metric replaces an earlier one."""
+    """The data that a receiver has recorded. A later export of a metric replaces an earlier one."""
 
     url: str
     metrics: dict[str, Metric] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Received:
         return found
 
     def keep(self, path: str, body: bytes) -> bytes:
-        """Keep the content of a request, and return that of the response."""
+        """Record the content of a request, and return that of the response."""
         if path == "/v1/metrics":
             for resource_metrics in ExportMetricsServiceRequest.FromString(body).resource_metrics:
                 self._note(resource_metrics.resource)

@@ -1,4 +1,4 @@
-"""Our histograms as data of OpenTelemetry."""
+"""The conversion of our histograms to OpenTelemetry's data classes."""
 
 from opentelemetry.sdk.metrics import Histogram as SdkHistogram
 from opentelemetry.sdk.metrics import MeterProvider

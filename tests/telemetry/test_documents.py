@@ -1,4 +1,4 @@
-"""The page, the dashboard and the alerts in docs/operations name the metrics as the code has them."""
+"""The page, the dashboard and the alerts in docs/operations use the names of metrics in the code."""
 
 import json
 import re
@@ -58,7 +58,7 @@ def test_the_dashboard_and_the_alerts_use_names_that_exist() -> None:
 
 def test_every_metric_is_on_the_dashboard() -> None:
     shown = set(_WORD.findall(" ".join(target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"])))
-    # The limit of connections is a constant, which the alert compares them with.
+    # The maximum number of connections is a constant; only an alert uses it.
     assert [each.name for each in ALL if not _series(each) & shown] == [
         "db.client.connection.max",
         "db.client.connection.wait_time",

@@ -1,4 +1,4 @@
-"""What a service exports, as a real receiver gets it."""
+"""What a service exports to a real receiver."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ def exporting(
     monkeypatch: pytest.MonkeyPatch,
     backstage: Backstage,  # noqa: ARG001 - empties bucket and table
 ) -> Callable[..., Any]:
-    """Return a context manager that runs a service, and afterwards has all that it exported."""
+    """Return a context manager that runs a service. After its block, everything exported has been received."""
 
     @contextmanager
     def run(**more: str) -> Iterator[tuple[Service, Received]]:

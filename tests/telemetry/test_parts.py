@@ -1,4 +1,4 @@
-"""Parts of the service that are observed."""
+"""The observed components."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Which signals are exported, and that telemetry costs nothing when none is."""
+"""The choice of exported signals. With none, telemetry costs nothing."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The object store, observed before scripted servers."""
+"""The observed object store, with scripted servers."""
 
 from collections.abc import Callable
 

@@ -196,7 +196,7 @@ class HttpConnection(asyncio.Protocol):
         try:
             self._parser.feed_data(fitting)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._response.status = 0  # even if one response was complete: the surplus may be the right one
+            self._response.status = 0  # even after a complete response: the excess may be the right one
             self._is_whole = False
             self._end(f"the server sent malformed HTTP: {error!r}")
         if self._allowance < 0 and not self._has_begun:

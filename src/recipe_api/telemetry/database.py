@@ -119,7 +119,7 @@ class _ObservedConnection:
         self._released = released
 
     async def fetch(self, query: str, *args: object, timeout: float | None = None) -> Any:  # noqa: ANN401, ASYNC109 - asyncpg's rows and signature
-        # No span: the task of a group belongs to no request, although its context is that of one of them.
+        # Without a span: a group belongs to no single request, although its task has the context of one.
         end = self._statements.begin_in(None, *_INSERT)
         try:
             rows = await self.inner.fetch(query, *args, timeout=timeout)

@@ -201,7 +201,7 @@ class HeadAsGet:
 
         async def bodiless_send(message: Message) -> None:
             if message["type"] == "http.response.start":
-                scope["route"] = get.get("route")  # telemetry reads it
+                scope["route"] = get.get("route")  # for telemetry, which sees this scope
             await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
         return self._app(get, receive, bodiless_send)

@@ -34,7 +34,7 @@ class TusRequests:
 
         async def versioned_send(message: Message) -> None:
             if message["type"] == "http.response.start":
-                scope["route"] = overridden.get("route")  # telemetry reads it
+                scope["route"] = overridden.get("route")  # for telemetry, which sees this scope
                 message["headers"] = [*message.get("headers", ()), _VERSION_HEADER]
             await send(message)
 
