@@ -2,17 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import Select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from recipe_api.database import repository
 from recipe_api.database import session as database_session
 from recipe_api.database.deletions import ObjectRef
+from recipe_api.database.inserts import ROWS_OF_UPLOADS, ROWS_WITH_KEYS
 from recipe_api.database.models import Recipe
 from recipe_api.database.recipe_writer import RecipeWriter
 from recipe_api.database.repository import Position, Recipes
@@ -168,6 +170,34 @@ _MANY_ROWS = """
     SELECT gen_random_uuid(), '', number || '-x.jpg', '', 'image/jpeg', 1, '', '', now()
     FROM generate_series(1, 50000) AS number
 """
+
+
+@pytest.mark.parametrize(
+    ("statement", "table"), [(ROWS_WITH_KEYS, "idempotency_key"), (ROWS_OF_UPLOADS, "staged_upload")]
+)
+async def test_what_an_inserted_row_finishes_is_looked_up_in_the_index(
+    engine: AsyncEngine, statement: Select[Any], table: str
+) -> None:
+    async with engine.connect() as connection:
+        await connection.execute(text(_MANY[table]))
+        await connection.execute(text(f"ANALYZE {table}"))
+        explain = f"EXPLAIN {statement.compile(dialect=engine.dialect)}"
+        plan = "\n".join((await connection.exec_driver_sql(explain, ("[{}]",))).scalars())
+        await connection.rollback()
+
+    assert f"Index Scan using {table}_pkey" in plan
+
+
+_MANY = {
+    "idempotency_key": """
+        INSERT INTO idempotency_key (scope, key, claim, claimed_until, expires_at)
+        SELECT '', gen_random_uuid(), gen_random_uuid(), now(), now() FROM generate_series(1, 5000)
+    """,
+    "staged_upload": """
+        INSERT INTO staged_upload (id, owner, stem, filename, created_at, expires_at)
+        SELECT gen_random_uuid(), '', gen_random_uuid(), '', now(), now() FROM generate_series(1, 5000)
+    """,
+}
 
 
 class TestAnUnavailableDatabase:
