@@ -60,11 +60,12 @@ _COMPLETION: _Columns = [
 
 
 def _given(columns: _Columns) -> Select[Any]:
-    """Return a query of the rows in the parameter, with these columns, each of which is a key of the objects."""
+    """Return a query of the rows in the parameter. The columns are the keys of its JSON objects."""
     rows = bindparam("rows", type_=JSON())
     table = func.json_to_recordset(rows).table_valued(*starmap(column, columns)).render_derived(with_types=True)
-    # The limit excludes no row. Without one, the planner expects a hundred, and up to some 15,000 keys or uploads it
-    # reads their whole table. With one that it cannot evaluate, it expects ten, and uses an index.
+    # The limit excludes no row, but changes the planner's estimate. Without it, the planner expects 100 rows, and scans
+    # the whole table of keys or uploads as long as that has at most about 15,000 rows. With a limit that it cannot
+    # evaluate, it expects 10 rows and uses an index.
     return select(*table.c).limit(select(func.json_array_length(rows)).scalar_subquery())
 
 
