@@ -8,8 +8,17 @@ import pytest
 from annotated_types import Ge, Le
 from pydantic import SecretStr, ValidationError
 
-from recipe_api import settings as module
-from recipe_api.settings import MAX_PARTS, PART_SIZE, ApiToken, DatabaseSettings, S3Settings, Settings, SettingsError
+from recipe_api.settings import (
+    MAX_PARTS,
+    NAMES,
+    PART_SIZE,
+    ApiToken,
+    DatabaseSettings,
+    S3Settings,
+    Settings,
+    SettingsError,
+    misspelled,
+)
 from recipe_api.units import MIB
 from tests.support.authority import Authority
 
@@ -348,6 +357,8 @@ def test_all_errors_are_reported_at_once() -> None:
         ("ACCESSKEYID", SECRET),
         ("AWS_SECRET_ACCESS_KEY", SECRET),
         ("S3_ENDPOINT_URL", f"https://cook:{SECRET}@storage.example.com"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "traces.example.com/v1/traces"),
     ],
 )
 def test_no_error_message_quotes_a_secret(variable: str, value: str) -> None:
@@ -460,10 +471,21 @@ def _documented() -> Iterator[tuple[str, str]]:
 
 
 def test_the_example_documents_every_variable_once_and_nothing_else() -> None:
-    known = {str(field.validation_alias) for field in Settings.model_fields.values() if field.validation_alias}
-    known.update(name for pair in module._CREDENTIAL_PAIRS for name in pair)
-    known.update(name for names in module._ALIASES.values() for name in names)
-    assert sorted(name for name, _ in _documented()) == sorted(known)
+    assert sorted(name for name, _ in _documented()) == sorted(NAMES)
+
+
+def test_a_misspelled_variable_is_found_with_the_setting_that_it_resembles() -> None:
+    environ = LEAST | {"API_TOKEN": "x", "PHOTO_METDATA": "keep", "MAX_UPLOAD_BYTE": "5000"}
+    assert dict(misspelled(environ)) == {
+        "API_TOKEN": "API_TOKENS",
+        "MAX_UPLOAD_BYTE": "MAX_UPLOAD_BYTES",
+        "PHOTO_METDATA": "PHOTO_METADATA",
+    }
+
+
+def test_variables_of_others_are_not_misspelled_settings() -> None:
+    others = ("PATH", "HOME", "DYNO", "PGPORT", "AWS_ACCESS_KEY", "AWS_PROFILE", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT")
+    assert dict(misspelled(dict.fromkeys((*NAMES, *others), "x"))) == {}
 
 
 def test_the_example_is_valid_when_uncommented(authority: Authority) -> None:

@@ -8,6 +8,7 @@ Secrets are `SecretStr`, so that neither a log nor a traceback shows them.
 import re
 import ssl
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
@@ -373,9 +374,9 @@ class S3Settings(_Environment):
 class TelemetrySettings(_Environment):
     """Which signals are exported. OpenTelemetry's SDK reads these variables itself, and its other ones."""
 
-    otel_endpoint: str | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
-    otel_metrics_endpoint: str | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
-    otel_traces_endpoint: str | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    otel_endpoint: HttpUrl | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    otel_metrics_endpoint: HttpUrl | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
+    otel_traces_endpoint: HttpUrl | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     otel_metrics_exporter: str = Field("otlp", validation_alias="OTEL_METRICS_EXPORTER")
     otel_traces_exporter: str = Field("otlp", validation_alias="OTEL_TRACES_EXPORTER")
     otel_sdk_disabled: str = Field("false", validation_alias="OTEL_SDK_DISABLED")
@@ -472,3 +473,27 @@ class Settings(DatabaseSettings, S3Settings, TelemetrySettings):
     def uploads_per_client(self) -> int:
         """Concurrent uploads from one address or with one token: as set, or a quarter of `max_concurrent_uploads`."""
         return self.max_uploads_per_client or max(self.max_concurrent_uploads // 4, 1)
+
+
+NAMES = frozenset(
+    name
+    for names in (
+        (str(field.validation_alias) for field in Settings.model_fields.values() if field.validation_alias),
+        *_ALIASES.values(),
+        *_CREDENTIAL_PAIRS,
+    )
+    for name in names
+)
+"""All environment variables that the service reads, except those that only its libraries read."""
+
+_SPELLED_ALIKE = 0.9
+"""A similarity, as `difflib` measures it: that of `API_TOKEN` and `API_TOKENS` is 0.95."""
+_OTHER_PREFIXES = ("AWS_", "OTEL_")
+"""Of variables that libraries read, some of which differ little from ours."""
+
+
+def misspelled(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield variables that are no settings but are spelled almost like one, each with that setting."""
+    for name in sorted(environ.keys() - NAMES):
+        if not name.startswith(_OTHER_PREFIXES):
+            yield from ((name, found) for found in get_close_matches(name, NAMES, n=1, cutoff=_SPELLED_ALIKE))

@@ -211,6 +211,15 @@ def test_every_log_line_of_a_dyno_is_json(
     assert not [line for line in lines if line["level"] == "warning"]
 
 
+def test_a_dyno_warns_once_of_a_variable_that_is_spelled_almost_like_a_setting(
+    start_dyno: Callable[..., Dyno],
+) -> None:
+    dyno = start_dyno(WEB_CONCURRENCY="2", API_TOKEN="not-a-real-token-but-long-enough")
+    warnings = [line for text in dyno.log.read_text().splitlines() if (line := json.loads(text))["level"] == "warning"]
+    assert [(line["variable"], line["similar_to"]) for line in warnings] == [("API_TOKEN", "API_TOKENS")]
+    assert "not-a-real-token" not in dyno.log.read_text()
+
+
 def test_a_dyno_warns_on_start_of_a_missing_bucket_and_missing_migrations(
     start_dyno: Callable[..., Dyno], backstage: Backstage
 ) -> None:

@@ -4,14 +4,17 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
+import structlog
 import uvicorn
 
 from recipe_api.observability import configure_logging
 from recipe_api.server import running, server_options
-from recipe_api.settings import Settings
+from recipe_api.settings import Settings, misspelled
 
 if TYPE_CHECKING:
     from recipe_api.cli.types import Commands
+
+_log = structlog.get_logger(__name__)
 
 
 def add_to(commands: "Commands") -> None:
@@ -30,6 +33,8 @@ def run(options: argparse.Namespace) -> int:
     """Run the service until a signal stops it."""
     settings = Settings.from_environment(os.environ)
     configure_logging(settings.log_level)
+    for name, setting in misspelled(os.environ):
+        _log.warning("not a setting, and therefore ignored", variable=name, similar_to=setting)
     config = uvicorn.Config(
         "recipe_api.app:create_app",
         factory=True,

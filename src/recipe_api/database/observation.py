@@ -15,7 +15,7 @@ End = Callable[[BaseException | None], None]
 Begin = Callable[[str, str | None], End]
 """Called before a statement, with its operation and table. Returns a function to call when it has ended or failed."""
 
-_TABLE = re.compile(r'\b(INSERT INTO|UPDATE|DELETE FROM|FROM)\s+"?([a-z_]+)')
+_TABLE = re.compile(r'\b(INSERT INTO|UPDATE|DELETE FROM|FROM)\s+"?([a-z_]+)\b(?!\()')  # a function is no table
 _END = "recipe_api.end_of_statement"
 
 

@@ -16,7 +16,8 @@ PAGE = SOURCE_TREE / "docs" / "settings.md"
 _INTRODUCTION = """# Settings
 
 All settings are environment variables. If one is missing or invalid, the service exits at startup with a one-line
-message that names it. An empty value counts as unset, unless its explanation gives it a meaning.
+message that names it. Other variables are ignored, with a warning if one is spelled almost like a setting. An empty
+value counts as unset, unless its explanation gives it a meaning.
 
 [.env.example](../.env.example) has the same explanations with example values, ready to copy. This page is generated
 from it and from [settings.py](../src/recipe_api/settings.py) by `python -m recipe_api.dev.settings_page`.

@@ -30,6 +30,6 @@ class _Uninstalled(Telemetry):
         """Log a warning, and export nothing."""
         _log.warning(
             "no telemetry: an OTLP endpoint is set, but the packages that export are not installed",
-            remedy="pip install 'recipe-api[otel]'",
+            remedy="pip install -r requirements.txt",
         )
         yield
