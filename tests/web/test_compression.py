@@ -11,6 +11,7 @@ import pytest
 from recipe_api.web import compression
 from tests.support.calls import post, uploaded
 from tests.support.service import Service
+from tests.support.wire import request
 
 PLAIN = {"Accept-Encoding": "identity"}
 GZIP = {"Accept-Encoding": "gzip, deflate, br, zstd"}
@@ -41,6 +42,16 @@ class TestPagesAndFiles:
         assert compressed.headers["ETag"] != plain.headers["ETag"]
         for name in ("Content-Type", "Cache-Control", "Content-Security-Policy"):
             assert compressed.headers.get(name) == plain.headers.get(name)
+
+    @pytest.mark.parametrize("path", STAYS_THE_SAME)
+    @pytest.mark.parametrize("accepted", [PLAIN, GZIP], ids=["plain", "gzip"])
+    def test_have_one_content_length(self, service: Service, path: str, accepted: dict[str, str]) -> None:
+        """Node.js rejects a response with two, even if they are equal (RFC 9110 §8.6). httpx merges them."""
+        with service.connect() as wire:
+            wire.send(request(path, b"", f"Accept-Encoding: {accepted['Accept-Encoding']}", method="GET", length=None))
+            answer = wire.read(method="GET")
+
+        assert answer.headers.get_all("Content-Length") == [str(len(answer.body))]
 
     @pytest.mark.parametrize("path", STAYS_THE_SAME)
     @pytest.mark.parametrize("accepted", [PLAIN, GZIP], ids=["plain", "gzip"])

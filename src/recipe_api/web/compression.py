@@ -43,8 +43,9 @@ class CompressedText:
         body = text.encode("utf-8")
         etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
         plain = Response(body, headers={**headers, "ETag": etag, "Vary": "Accept-Encoding"}, media_type=media_type)
+        compressed = _gzipped(body)
         self._plain = body, plain.headers
-        self._gzipped = _gzipped(body), _of_gzip(plain.headers)
+        self._gzipped = compressed, _of_gzip(compressed, plain.headers)
 
     def response(self, request: Request) -> Response:
         """Return the text in the representation that the client prefers."""
@@ -75,7 +76,7 @@ class CompressedFiles(StaticFiles):
         file = Path(response.path)
         modified = (await asyncio.to_thread(file.stat)).st_mtime_ns
         body = await asyncio.to_thread(_gzipped_file, file, modified)
-        return _conditional(body, _of_gzip(response.headers), request_headers)
+        return _conditional(body, _of_gzip(body, response.headers), request_headers)
 
 
 class CompressedRoute(APIRoute):
@@ -111,9 +112,11 @@ def _is_whole_text(response: Response, request_headers: Headers) -> bool:
     return isinstance(response, FileResponse) and is_text and "range" not in request_headers
 
 
-def _of_gzip(plain: Headers) -> MutableHeaders:
+def _of_gzip(compressed: bytes, plain: Headers) -> MutableHeaders:
+    """Return the headers of a compressed body, given those of the uncompressed one."""
     headers = MutableHeaders(raw=list(plain.raw))
-    del headers["Content-Length"], headers["Accept-Ranges"]
+    del headers["Accept-Ranges"]
+    headers["Content-Length"] = str(len(compressed))
     headers["Content-Encoding"] = "gzip"
     headers["ETag"] = f'{plain["ETag"][:-1]}-gzip"'
     return headers
@@ -125,7 +128,7 @@ def _conditional(body: bytes, headers: Headers, request_headers: Headers) -> Res
     if headers["ETag"] in [tag.strip().removeprefix("W/") for tag in known]:
         return _not_modified(headers)
     response = Response(body)
-    response.raw_headers = [*headers.raw, (b"content-length", str(len(body)).encode("ascii"))]
+    response.raw_headers = list(headers.raw)
     return response
 
 
