@@ -16,11 +16,11 @@ from sqlalchemy import (
     Float,
     FromClause,
     Insert,
+    Interval,
     Row,
     Text,
     TextClause,
     bindparam,
-    case,
     column,
     func,
     literal_column,
@@ -148,18 +148,15 @@ def requests_of(given: FromClause) -> Insert:
         .table_valued(*(column(name, Text()) for name in ("key", "bucket", "location")))
         .render_derived(name="object", with_types=True)
     )
-    requested_at = func.now() + given.c.writable_seconds * literal_column("interval '1 second'")
-    is_final = given.c.writable_seconds == literal_column("0")
-    first_wait = case(
-        (is_final, literal_column(f"interval '{FIRST_WAIT_SECONDS:d} seconds'")), else_=literal_column("interval '0'")
-    )
+    second = literal_column("interval '1 second'", Interval())
+    requested_at = func.now() + given.c.writable_seconds * second
     values = {
         "key": objects.c.key,
         "bucket": objects.c.bucket,
         "location": objects.c.location,
         "requested_at": requested_at,
         "attempts": literal_column("0"),
-        "next_attempt_at": requested_at + first_wait,
+        "next_attempt_at": requested_at + given.c.wait_seconds * second,
     }
     rows = select(*values.values()).select_from(given.join(objects, true()))
     return insert(PendingDeletion).from_select([*values], rows).on_conflict_do_nothing()
@@ -172,13 +169,17 @@ def request_values(refs: Sequence[ObjectRef], *, writable_seconds: float = 0) ->
         refs: The objects; there may be none.
         writable_seconds: How long clients may still write the objects. Until then, no process attempts to delete them.
     """
-    return {"objects": [asdict(ref) for ref in refs], "writable_seconds": float(writable_seconds)}
+    return {
+        "objects": [asdict(ref) for ref in refs],
+        "writable_seconds": float(writable_seconds),
+        "wait_seconds": 0.0 if writable_seconds else float(FIRST_WAIT_SECONDS),
+    }
 
 
 _REQUEST = requests_of(
     select(
         bindparam("objects", type_=JSON()).label("objects"),
-        bindparam("writable_seconds", type_=Float()).label("writable_seconds"),
+        *(bindparam(name, type_=Float()).label(name) for name in ("writable_seconds", "wait_seconds")),
     ).subquery("given")
 )
 

@@ -56,6 +56,7 @@ _COMPLETION: _Columns = [
     ("upload_claim", Uuid()),
     ("objects", JSON()),  # its pieces
     ("writable_seconds", Float()),
+    ("wait_seconds", Float()),
 ]
 
 
@@ -115,7 +116,7 @@ _completed = (
         ended_at=func.coalesce(col(StagedUpload.ended_at), func.now()),
         **FORGOTTEN,
     )
-    .returning(_rows_of_uploads.c.id, _rows_of_uploads.c.objects, _rows_of_uploads.c.writable_seconds)
+    .returning(*(_rows_of_uploads.c[name] for name in ("id", "objects", "writable_seconds", "wait_seconds")))
     .cte("completed")
 )
 ROWS_OF_UPLOADS = select(_completed.c.id).add_cte(
