@@ -9,9 +9,8 @@ from playwright.async_api import Page, Route, ViewportSize, expect
 
 from tests.support.chromium import Visit
 from tests.support.photos import MIB, choose, labels, photo
-from tests.support.proxy import Fault, Plan
 from tests.support.service import Service
-from tests.support.service_proxy import ServiceProxy
+from tests.support.service_proxy import ServiceProxy, held_uploads
 
 DRAG = """([type, kind]) => {
     const data = new DataTransfer();
@@ -20,11 +19,6 @@ DRAG = """([type, kind]) => {
     const init = { bubbles: true, cancelable: true, dataTransfer: data };
     document.querySelector("h1").dispatchEvent(new DragEvent(type, init));
 }"""
-
-
-def held() -> Plan:
-    """Return a plan that holds all uploads until the proxy gets another plan."""
-    return Plan(call="POST /recipe", fault=Fault.HELD, forever=True)
 
 
 class TestOverallProgress:
@@ -58,7 +52,7 @@ class TestOverallProgress:
         for file in files:
             file.write_bytes(photo(size=8 * MIB)["buffer"])
         await page.goto(proxy.url)
-        proxy.script.follow(held())
+        proxy.script.follow(*held_uploads())
         await page.get_by_label("Choose a photo").set_input_files(files)
         await page.get_by_role("button", name="Upload all").click()
 
@@ -68,7 +62,7 @@ class TestOverallProgress:
 
     async def test_is_not_shown_for_one_photo(self, page: Page, proxy: ServiceProxy) -> None:
         await page.goto(proxy.url)
-        proxy.script.follow(held())
+        proxy.script.follow(*held_uploads())
         await choose(page, photo(size=MIB))
         await page.get_by_role("button", name="Upload").click()
         await expect(page.get_by_role("progressbar")).to_be_visible()
@@ -90,7 +84,7 @@ class TestCancelAll:
         for file in files:
             file.write_bytes(photo(size=32 * MIB)["buffer"])  # more than the buffers on the way hold
         await page.goto(proxy.url)
-        proxy.script.follow(held())
+        proxy.script.follow(*held_uploads())
         await page.get_by_label("Choose a photo").set_input_files(files)
         await page.get_by_role("button", name="Upload all").click()
         await expect(page.get_by_role("progressbar")).to_have_count(2)
@@ -110,7 +104,7 @@ class TestCancelAll:
         size: ViewportSize = {"width": width, "height": 800}
         await page.set_viewport_size(size)
         await page.goto(proxy.url)
-        proxy.script.follow(held())
+        proxy.script.follow(*held_uploads())
         await choose(page, photo("one.jpg", size=MIB), photo("two.jpg", size=MIB))
         await page.get_by_role("button", name="Upload all").dblclick()
 

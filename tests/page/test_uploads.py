@@ -12,7 +12,7 @@ from tests.support.chromium import Visit, held_back
 from tests.support.photos import MIB, assert_position_removed, choose, labels, photo, portrait
 from tests.support.proxy import Fault, Plan
 from tests.support.service import Service
-from tests.support.service_proxy import ServiceProxy
+from tests.support.service_proxy import ServiceProxy, held_uploads
 from tests.support.traces import eventually
 
 PREVIEWS = """
@@ -23,11 +23,6 @@ PREVIEWS = """
     }
 """
 """Counts the addresses of previews that the page has taken and not given back."""
-
-
-def held() -> Plan:
-    """Return a plan that holds all uploads until the proxy gets another plan."""
-    return Plan(call="POST /recipe", fault=Fault.HELD, forever=True)
 
 
 async def transfer_to(page: Page, event: str, selector: str) -> None:
@@ -245,7 +240,7 @@ class TestSending:
     async def test_warns_before_the_page_is_left(self, page: Page, proxy: ServiceProxy) -> None:
         await page.goto(proxy.url)
         assert await may_leave(page)
-        proxy.script.follow(held())
+        proxy.script.follow(*held_uploads())
         await choose(page, photo(size=MIB))
         await page.get_by_role("button", name="Upload").click()
         await expect(page.get_by_role("progressbar")).to_be_visible()
@@ -266,7 +261,7 @@ class TestSending:
     async def test_is_not_cancelled_by_a_second_tap(self, page: Page, proxy: ServiceProxy, size: ViewportSize) -> None:
         await page.set_viewport_size(size)
         await page.goto(proxy.url)
-        proxy.script.follow(held())
+        proxy.script.follow(*held_uploads())
         await choose(page, photo(size=MIB))
         await page.get_by_role("button", name="Upload").dblclick()
 
@@ -276,7 +271,7 @@ class TestSending:
 
     async def test_is_not_cancelled_by_a_held_key(self, page: Page, proxy: ServiceProxy) -> None:
         await page.goto(proxy.url)
-        proxy.script.follow(held())
+        proxy.script.follow(*held_uploads())
         await choose(page, photo(size=MIB))
         await page.get_by_role("button", name="Upload").focus()
         await page.keyboard.down("Enter")
@@ -310,7 +305,7 @@ class TestSending:
     ) -> None:
         visit.expect("409 (Conflict)")  # where the second attempt is there before the first one's end
         await page.goto(proxy.url)
-        proxy.script.follow(held())
+        proxy.script.follow(*held_uploads())
         await choose(page, photo(size=MIB))
         await page.get_by_role("button", name="Upload").click()
         await expect(page.get_by_role("progressbar")).to_be_visible()
@@ -324,7 +319,7 @@ class TestSending:
 
     async def test_sends_two_at_a_time_in_order(self, page: Page, proxy: ServiceProxy) -> None:
         await page.goto(proxy.url)
-        proxy.script.follow(held())
+        proxy.script.follow(*held_uploads())
         await choose(page, *(photo(f"{name}.jpg", size=MIB) for name in ("one", "two", "three")))
         await page.get_by_role("button", name="Upload all").click()
 

@@ -87,6 +87,11 @@ class ServiceProxy(Proxy):
             await client.send(data)
 
 
+def held_uploads() -> list[Plan]:
+    """Return plans that hold all uploads of photos, small and large, until the proxy gets other plans."""
+    return [Plan(call=call, fault=Fault.HELD, forever=True) for call in ("POST /recipe", "PATCH /uploads/{id}")]
+
+
 @contextmanager
 def proxied(service: Service) -> Iterator[ServiceProxy]:
     """Run a proxy in front of the service for as long as the block lasts."""
