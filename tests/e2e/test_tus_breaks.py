@@ -307,12 +307,11 @@ def test_chunks_and_breaks_yield_the_same_photo_as_a_form(service: Service, back
             length = {"Upload-Length": str(len(PHOTO))} if end == len(PHOTO) else {}
             if random_.random() < 0.5 or length:
                 response = append(client, path, PHOTO[offset:end], offset=offset, **length)
-                assert response.status_code in {204, 409}, "what was cut off may still be arriving"
-                offset = int(response.headers["Upload-Offset"])
+                assert response.status_code in {204, 409, 423}, "what was cut off may still be arriving"
             else:
                 with service.connect() as wire:
                     begun(wire, path, sent=end - offset, offset=offset)
-                offset = offset_of(client, path)
+            offset = offset_of(client, path)
         recipe = complete(client, path).json()
 
     assert_stored(recipe, PHOTO, backstage)
