@@ -5,10 +5,12 @@
     python benchmarks/compare --quick    checks that everything works, in 2 minutes; its figures mean nothing
     python benchmarks/compare --only small service express
                                          one load, two contestants
+    python benchmarks/compare --only small medium service baseline --baseline CHECKOUT
+                                         this release and another one in turn
     python benchmarks/compare --report   writes the tables and pictures of the last full run again
 
 Loads: small (50 kB), medium (5 MB), large (256 MiB), crowd (64 of 64 MiB at once), growth (16 MiB to 2 GiB).
-Contestants: service, keep, express, naive, discard; for reference: store, curl and steps.
+Contestants: service, baseline, keep, express, naive, discard; for reference: store, curl and steps.
 
 Needs the packages of `pip install -e '.[test]'`, which `scripts/test` leaves in .venv, and nginx with its Lua module,
 wrk, node, npm, curl, setpriv. Express and its packages are fetched once, into ~/.cache/recipe_api. All processes that
@@ -75,6 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="short, and once")
     parser.add_argument("--report", action="store_true", help="write tables and pictures of the last run anew")
     parser.add_argument(
+        "--baseline",
+        type=Path,
+        metavar="CHECKOUT",
+        help="another release of this service to compare with: a folder of the project with its .venv",
+    )
+    parser.add_argument(
         "--service",
         metavar="COMMAND",
         help="what starts this service (default: the recipe-api of this Python)",
@@ -98,12 +106,12 @@ def _run(options: argparse.Namespace) -> record.Record:
     rounds = 1 if options.quick else options.rounds
     plan = loads(rounds=rounds, quick=options.quick)
     service = options.service or f"{shlex.quote(str(Path(sys.executable).parent / 'recipe-api'))} serve"
-    everybody = contestants(CACHE, service=service)
+    everybody = contestants(CACHE, service=service, baseline=options.baseline)
     unknown = set(options.only) - {*plan, *everybody, *(name for load in plan.values() for name in load.straight)}
     if unknown:
         raise BenchmarkError(f"there is no {', '.join(sorted(unknown))}; see --help")
     before, began = machine.load_average(), time.monotonic()
-    found = list(measured(steps(plan, rounds=rounds, only=options.only), everybody))
+    found = list(measured(steps(plan, everybody, rounds=rounds, only=options.only), everybody))
     return record.Record(
         machine=machine.machine(),
         versions=machine.versions(CACHE / "express"),

@@ -71,11 +71,15 @@ class Results:
         return spread(
             found[above[0]].figures[above[1]] / found[below[0]].figures[below[1]]
             for found in rounds.values()
-            if above[0] in found and below[0] in found
+            if above[1] in _figures(found, above[0]) and below[1] in _figures(found, below[0])
         )
 
     def void(self) -> list[Measurement]:
         return [each for each in self.measurements if each.void]
+
+
+def _figures(found: dict[str, Measurement], contestant: str) -> dict[str, float]:
+    return found[contestant].figures if contestant in found else {}
 
 
 def spread(values: Iterable[float]) -> Spread | None:

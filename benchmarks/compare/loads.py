@@ -16,7 +16,7 @@ from pathlib import Path
 from jpeg import METADATA_SHARE
 
 from compare import client
-from compare.database import Database
+from compare.database import Cluster
 from compare.photos import MIB, form
 from compare.processes import BenchmarkError, cpu_seconds, forget_peak, memory
 from compare.servers import Server
@@ -37,7 +37,7 @@ class Place:
 
     folder: Path
     store: Store
-    database: Database
+    cluster: Cluster
     source: client.LargePhoto
 
 
@@ -162,7 +162,7 @@ def _counted(place: Place, server: Server) -> Iterator[Cost]:
     """Measure the cost of the block, which records its uploads in the yielded `Cost`."""
     table = server.contestant.table
     if table:
-        place.database.clear(table)
+        server.database.clear(table)
     seen = place.store.seen()
     idle = memory(server.pid, peak=False)
     forget_peak(server.pid)
@@ -180,7 +180,7 @@ def _counted(place: Place, server: Server) -> Iterator[Cost]:
     if table:
         now = place.store.seen()
         stored = {name: now[name] - seen.get(name, 0) for name in now}
-        rows = place.database.rows(table)
+        rows = server.database.rows(table)
         least = cost.bytes * (1 - METADATA_SHARE)  # recipe_api removes the metadata
         if rows < cost.uploads or stored["objects"] < cost.uploads or stored["bytes"] < least:
             raise BenchmarkError(f"{cost.uploads} uploads were answered 201, but there are {rows} rows and {stored}")

@@ -38,7 +38,7 @@ def machine() -> dict[str, str]:
         "cores": str(len(os.sched_getaffinity(0))),
         "memory": f"{memory:.0f} GiB",
         "system": f"Linux {platform.release()}",
-        "revision": _said(_REVISION, r"(\S+)"),
+        "revision": revision(Path(__file__).parent),
     }
 
 
@@ -48,6 +48,11 @@ def imported_from() -> Path:
     environment = plain_environment()
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)  # noqa: S603 - ours
     return Path(done.stdout.strip()).resolve().parent
+
+
+def revision(checkout: Path) -> str:
+    """Return the commit of a checkout, with "-dirty" if it has changes."""
+    return _said(_REVISION, r"(\S+)", folder=checkout)
 
 
 def load_average() -> float:
@@ -74,9 +79,9 @@ def _installed(express: Path, name: str) -> str:
     return found
 
 
-def _said(command: list[str], pattern: str) -> str:
+def _said(command: list[str], pattern: str, *, folder: Path | None = None) -> str:
     done = subprocess.run(  # noqa: S603 - commands of ours
-        command, capture_output=True, text=True, cwd=Path(__file__).parent, check=False
+        command, capture_output=True, text=True, cwd=folder, check=False
     )
     found = re.search(pattern, done.stdout + done.stderr)
     return found[1] if found else "?"

@@ -41,7 +41,7 @@ def loads(*, rounds: int, quick: bool) -> dict[str, Load]:
             name="large",
             title="One photo of 256 MiB",
             measure=one(_LARGE, times=times),
-            contestants=("service", "express", "naive", "discard"),
+            contestants=("service", "baseline", "express", "naive", "discard"),
             rounds=rounds,
             straight={
                 "curl": lambda place: straight.by_curl(place, _LARGE, times=times),
@@ -54,7 +54,7 @@ def loads(*, rounds: int, quick: bool) -> dict[str, Load]:
             name="growth",
             title="One photo of 16 MiB to 2 GiB",
             measure=growth((16, 64) if quick else GROWTH_MIB, times=1 if quick else _GROWTH_TIMES),
-            contestants=("service", "express"),
+            contestants=("service", "baseline", "express"),
             rounds=min(rounds, 3),
         ),
     ]
@@ -67,7 +67,7 @@ def _stream(name: str, title: str, *, size: int, connections: int, rounds: int, 
         name=name,
         title=f"{title} over {connections} connections",
         measure=many(size, connections=connections, seconds=seconds, warm=warm),
-        contestants=("service", "keep", "express", "naive", "discard"),
+        contestants=("service", "baseline", "keep", "express", "naive", "discard"),
         rounds=rounds,
         straight={
             "store": lambda place: straight.many(
@@ -83,6 +83,6 @@ def _crowd(count: int, *, rounds: int) -> Load:
         name="crowd",
         title=f"{count} photos of 64 MiB at once",
         measure=crowd(count, 64 * MIB),
-        contestants=("service", "express", "naive"),
+        contestants=("service", "baseline", "express", "naive"),
         rounds=rounds,
     )

@@ -13,6 +13,7 @@ _LEFT, _RIGHT = 170, 150  # pixels beside the bars: names, figures
 _ROW, _BAR = 34, 20
 _NAMES = {
     "service": "recipe_api",
+    "baseline": "the other release",
     "express": "Express + multer-s3",
     "keep": "metadata kept",
     "naive": "UploadFile",

@@ -13,6 +13,7 @@ END = "<!-- written by `python benchmarks/compare`: end -->"
 
 _ROWS = {
     "service": "**recipe_api**",
+    "baseline": "recipe_api, the other release",
     "express": "Express + multer-s3",
     "keep": "recipe_api, metadata kept",
     "naive": "`UploadFile`",
@@ -44,6 +45,14 @@ _CROWD = {
     "retries": "503, retried",
 }
 
+_RELEASES = {
+    "per_second": "uploads/s",
+    "seconds": "time",
+    "cpu_ms": "CPU per upload",
+    "cpu_per_gib": "CPU per GiB",
+    "peak_mib": "peak memory",
+}
+
 
 def report(record: Record) -> str:
     """Return the whole report."""
@@ -55,6 +64,7 @@ def report(record: Record) -> str:
             for name, columns in (("small", _STREAM), ("medium", _STREAM), ("large", _LARGE), ("crowd", _CROWD))
         ),
         _growth(results),
+        _releases(record),
         _store(results),
         _void(results),
         _machine(record),
@@ -95,6 +105,17 @@ def _growth(results: Results) -> str:
             rows.append((_ROWS[name], f"{size} MiB", _cell(found), _cell(each), _cell(peaks[size])))
     headings = ("", "photo", "time, s", "per MiB, ms", "peak memory, MiB")
     return f"### From 16 MiB to 2 GiB\n\n{_plots('growth')}{_table(headings, rows)}" if rows else ""
+
+
+def _releases(record: Record) -> str:
+    """Return how this release compares with the other one: ratios, round by round."""
+    rows = []
+    for load, title in record.loads.items():
+        found = [record.results.ratio(load, ("service", figure), ("baseline", figure)) for figure in _RELEASES]
+        if any(found):
+            rows.append((title, *map(_cell, found)))
+    headings = ("relative to the other release", *_RELEASES.values())
+    return f"### Compared with {record.contestants['baseline']}\n\n{_table(headings, rows)}" if rows else ""
 
 
 def _store(results: Results) -> str:

@@ -1,14 +1,14 @@
 """The measurements in their order: for each, a contestant is started, warmed up, measured and stopped."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from compare.client import large_photo
-from compare.database import database
+from compare.database import cluster
 from compare.figures import Measurement
 from compare.loads import Place
 from compare.photos import MIB
@@ -28,15 +28,23 @@ class Step:
     """The name of a contestant or a reference."""
 
 
-def steps(plan: Mapping[str, Load], *, rounds: int, only: Sequence[str]) -> list[Step]:
-    """Return all measurements in order: contestants alternate, and each round begins with another one."""
-    return list(_steps([plan[name] for name in plan if name in only] or list(plan.values()), rounds, only))
+def steps(plan: Mapping[str, Load], contestants: Collection[str], *, rounds: int, only: Collection[str]) -> list[Step]:
+    """Return all measurements in order: contestants alternate, and each round begins with another one.
+
+    Args:
+        plan: The loads by name.
+        contestants: Who takes part.
+        rounds: How many.
+        only: Loads and contestants to keep; all if it names none.
+    """
+    chosen = [plan[name] for name in plan if name in only] or list(plan.values())
+    return list(_steps(chosen, contestants, rounds, only))
 
 
-def _steps(plan: Sequence[Load], rounds: int, only: Sequence[str]) -> Iterator[Step]:
+def _steps(plan: Sequence[Load], contestants: Collection[str], rounds: int, only: Collection[str]) -> Iterator[Step]:
     for turn in range(1, rounds + 1):
         for load in (load for load in plan if turn <= load.rounds):
-            names = [*load.contestants, *load.straight]
+            names = [*(name for name in load.contestants if name in contestants), *load.straight]
             names = [name for name in names if name in only] or names
             begin = (turn - 1) % len(names)
             for name in (*names[begin:], *names[:begin]):
@@ -61,9 +69,11 @@ def _measured(place: Place, step: Step, contestants: Mapping[str, Contestant]) -
         if step.name in load.straight:
             figures = load.straight[step.name](place)
         else:
-            environment = {**place.store.environment(), "DATABASE_URL": place.database.url}
+            contestant = contestants[step.name]
+            database = place.cluster.database(contestant.name, contestant.migrate)
+            environment = place.store.environment()
             with serving(
-                contestants[step.name], environment=environment, folder=place.folder, busy=load.busy
+                contestant, database=database, environment=environment, folder=place.folder, busy=load.busy
             ) as server:
                 figures = load.measure(place, server)
     except BenchmarkError as error:
@@ -82,6 +92,6 @@ def _place() -> Iterator[Place]:
         yield Place(
             folder=folder,
             store=stack.enter_context(store(folder)),
-            database=stack.enter_context(database(folder / "postgres")),
+            cluster=stack.enter_context(cluster(folder / "postgres")),
             source=stack.enter_context(large_photo(256 * MIB)),
         )

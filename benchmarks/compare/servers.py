@@ -8,12 +8,16 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
-from compare.processes import KEPT_BY_MALLOC, BenchmarkError, answers, free_port, running
+from compare.database import Database, no_migration
+from compare.machine import revision
+from compare.processes import KEPT_BY_MALLOC, BenchmarkError, answers, free_port, plain_environment, running
+from recipe_api.dev.migrations import migrate
 
 PEERS = Path(__file__).parent / "peers"
 _INSTALL_SECONDS = 180
@@ -31,6 +35,8 @@ class Contestant:
     environment: Mapping[str, str] = field(default_factory=dict)
     busy_environment: Mapping[str, str] = field(default_factory=dict)
     """Additional variables for loads in which many small requests matter more than memory."""
+    migrate: Callable[[str], None] = no_migration
+    """Prepares the database at a URL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +44,7 @@ class Server:
     """A running contestant."""
 
     contestant: Contestant
+    database: Database
     port: int
     pid: int
 
@@ -46,12 +53,13 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
 
-def contestants(cache: Path, *, service: str) -> dict[str, Contestant]:
+def contestants(cache: Path, *, service: str, baseline: Path | None) -> dict[str, Contestant]:
     """Return all contestants by name, in the order of the table.
 
     Args:
         cache: The folder with what npm installed.
         service: The command that starts this service.
+        baseline: A checkout of another release of the service, to compare with.
     """
     ours = Contestant(
         name="service",
@@ -64,6 +72,7 @@ def contestants(cache: Path, *, service: str) -> dict[str, Contestant]:
             "WEB_CONCURRENCY": "1",
             "RENDITIONS": "none",  # the others make none
         },
+        migrate=migrate,
     )
     found = (
         ours,
@@ -99,7 +108,33 @@ def contestants(cache: Path, *, service: str) -> dict[str, Contestant]:
             environment=KEPT_BY_MALLOC,
         ),
     )
-    return {contestant.name: contestant for contestant in found}
+    releases = () if baseline is None else (_release(ours, baseline.resolve()),)
+    return {contestant.name: contestant for contestant in (*found, *releases)}
+
+
+def _release(ours: Contestant, checkout: Path) -> Contestant:
+    """Return another release of the service.
+
+    Raises:
+        BenchmarkError: The checkout has no environment.
+    """
+    if not (checkout / ".venv" / "bin" / "recipe-api").exists():
+        raise BenchmarkError(f"{checkout} has no environment; run scripts/test there")
+    return replace(
+        ours,
+        name="baseline",
+        title=f"recipe_api at {revision(checkout)}",
+        command=(str(checkout / ".venv" / "bin" / "recipe-api"), "serve", *ours.command[-2:]),
+        migrate=partial(_migrate_release, checkout),
+    )
+
+
+def _migrate_release(checkout: Path, url: str) -> None:
+    command = [checkout / ".venv" / "bin" / "alembic", "upgrade", "head"]
+    environment = plain_environment() | {"DATABASE_URL": url}
+    done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, check=False)  # noqa: S603 - ours
+    if done.returncode:
+        raise BenchmarkError(f"alembic failed in {checkout}: {done.stderr.decode()[-300:]}")
 
 
 def install_express(cache: Path) -> None:
@@ -131,15 +166,17 @@ def install_express(cache: Path) -> None:
 
 
 @contextmanager
-def serving(contestant: Contestant, *, environment: Mapping[str, str], folder: Path, busy: bool) -> Iterator[Server]:
+def serving(
+    contestant: Contestant, *, database: Database, environment: Mapping[str, str], folder: Path, busy: bool
+) -> Iterator[Server]:
     """Run a contestant, in a new process for every measurement."""
     port = free_port()
     configured = {**contestant.environment, **(contestant.busy_environment if busy else {})}
     with running(
         contestant.command,
         log=folder / f"{contestant.name}.log",
-        environment={**environment, **configured, "PORT": str(port)},
+        environment={**environment, **configured, "DATABASE_URL": database.url, "PORT": str(port)},
         is_ready=lambda: answers(port, "/readyz"),
         folder=folder,
     ) as pid:
-        yield Server(contestant=contestant, port=port, pid=pid)
+        yield Server(contestant=contestant, database=database, port=port, pid=pid)

@@ -108,7 +108,7 @@ async def _last_steps(place: Place) -> dict[str, float]:
     body = photo(PART_BYTES)
     named = {"Bucket": BUCKET, "Key": "photo.jpg"}
     parts = {"Parts": [{"PartNumber": number, "ETag": '"0"'} for number in range(1, 53)]}
-    connection = await asyncpg.connect(place.database.url)
+    connection = await asyncpg.connect(place.cluster.database("steps").url)
     await connection.execute("CREATE TABLE IF NOT EXISTS step (id bigserial PRIMARY KEY, key text NOT NULL)")
     config = Config(s3={"addressing_style": "path", "payload_signing_enabled": False})
     async with session.client("s3", endpoint_url=place.store.url, config=config) as s3:
