@@ -25,7 +25,19 @@ LEVELS = (
     {"telemetry"},
     {"uploads"},
     {"multipart", "storage", "database"},
-    {"errors", "settings", "database_url", "photos", "undo", "observability", "memory", "asgi", "read_ahead", "units"},
+    {
+        "errors",
+        "settings",
+        "database_url",
+        "photos",
+        "background",
+        "undo",
+        "observability",
+        "memory",
+        "asgi",
+        "read_ahead",
+        "units",
+    },
 )
 """The rooms of the package, from the roof down. A room knows those below it, and of its own level none but itself."""
 GROUND = LEVELS[-1]

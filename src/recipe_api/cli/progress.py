@@ -3,7 +3,9 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+
+from recipe_api import background
 
 _SECONDS = 0.5
 _CLEAR = "\r\x1b[K"
@@ -18,13 +20,10 @@ async def progress(line: Callable[[], str]) -> AsyncIterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    task = asyncio.create_task(_show(line))
     try:
-        yield
+        async with background.running(_show(line), name="progress"):
+            yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
         print(_CLEAR, end="", file=sys.stderr, flush=True)
 
 

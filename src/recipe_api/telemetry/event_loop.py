@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+
+from recipe_api import background
 
 INTERVAL_SECONDS = 0.5
 """Short enough to catch most pauses that clients could notice; long enough to cost next to nothing."""
@@ -11,13 +13,8 @@ INTERVAL_SECONDS = 0.5
 @asynccontextmanager
 async def watched_event_loop(record: Callable[[float], None]) -> AsyncIterator[None]:
     """Record the delay in seconds twice a second, until the block ends."""
-    task = asyncio.create_task(_watch(record), name="event loop delay")
-    try:
+    async with background.running(_watch(record), name="event loop delay"):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _watch(record: Callable[[float], None]) -> None:

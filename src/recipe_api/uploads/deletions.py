@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 
 import structlog
 
+from recipe_api import background
 from recipe_api.database.deletions import ObjectRef, PendingDeletions
 from recipe_api.errors import DatabaseUnavailable, StorageUnavailable
 from recipe_api.storage.keys import without_secret
@@ -91,13 +92,8 @@ class Deletions:
     @asynccontextmanager
     async def retrying(self) -> AsyncIterator[None]:
         """Retry the deletions that are due, for as long as the block lasts."""
-        task = asyncio.create_task(self._retry(), name="pending deletions")
-        try:
+        async with background.running(self._retry(), name="pending deletions"):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def _retry(self) -> None:
         while True:

@@ -8,11 +8,12 @@ one at a time, and all viewers who wait for the same photo share one rendering.
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 import structlog
 
+from recipe_api import background
 from recipe_api.errors import RecipeNotFound, Unavailable
 from recipe_api.uploads.renderer import Outcome, Renderer
 
@@ -60,14 +61,11 @@ class RenderQueue:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Render the photos in the queue until the block ends."""
-        task = asyncio.create_task(self._run(), name="renditions")
-        try:
-            yield
-        finally:
-            self._is_closed = True  # a rendering that fails while it is cancelled raises its failure instead
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        async with background.running(self._run(), name="renditions"):
+            try:
+                yield
+            finally:
+                self._is_closed = True  # a rendering that fails while it is cancelled raises its failure instead
 
     def _append(self, recipe_id: UUID) -> asyncio.Future[Outcome] | None:
         if recipe_id not in self._waiting:

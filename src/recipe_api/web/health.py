@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
 from fastapi import APIRouter, Request
 
+from recipe_api import background
 from recipe_api.asgi import is_stopping
 from recipe_api.errors import DatabaseUnavailable, ServiceStopping, StorageUnavailable, Unavailable
 from recipe_api.resources import Resources
@@ -58,13 +59,8 @@ async def warning_unless_ready(resources: Resources) -> AsyncIterator[None]:
 
     The service starts regardless: a database or a store that is away for a moment must not keep it from coming back.
     """
-    check = asyncio.create_task(_warn_unless_ready(resources), name="check at start")
-    try:
+    async with background.running(_warn_unless_ready(resources), name="check at start"):
         yield
-    finally:
-        check.cancel()
-        with suppress(asyncio.CancelledError):
-            await check
 
 
 async def _warn_unless_ready(resources: Resources) -> None:
