@@ -46,7 +46,7 @@ class Watch:
         """Return the file that caused an event: the nearest caller outside the standard library, if it is ours and not
         an import.
         """
-        frame = sys._getframe(1)
+        frame = sys._getframe(1)  # noqa: SLF001 - documented, despite its name
         while frame := frame.f_back:  # type: ignore[assignment]  # it ends in None
             file = frame.f_code.co_filename
             if file.startswith("<frozen importlib"):

@@ -144,7 +144,7 @@ class TestStems:
         async with engine.begin() as connection:
             await connection.execute(text(_MANY_ROWS))
             await connection.execute(text("ANALYZE recipe"))
-            explain = text(f"EXPLAIN {repository._BY_STEM.text}")
+            explain = text(f"EXPLAIN {repository.BY_STEM.text}")
             plan = "\n".join(await connection.scalars(explain, {"stems": [f"{number}-x" for number in range(1000)]}))
 
         assert "Index Scan using recipe_key" in plan

@@ -32,7 +32,12 @@ class FixedCredentials:
 @pytest.fixture
 async def requests(make_settings: Callable[..., Settings], seen: Seen) -> AsyncIterator[SignedRequests]:
     await seen.clear()
-    settings = make_settings()
+    async with requests_with(make_settings()) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def requests_with(settings: Settings) -> AsyncIterator[SignedRequests]:
     session = aws_session(settings)
     async with open_s3_client(settings, session) as client:
         endpoint = await endpoint_of(session, client, settings.s3_bucket)
@@ -92,12 +97,12 @@ class TestAVerifyingStore:
 
     @pytest.mark.parametrize("call", CALLS)
     async def test_rejects_a_wrong_signature(
-        self, call: Call, requests: SignedRequests, monkeypatch: pytest.MonkeyPatch
+        self, call: Call, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("recipe_api.storage.signed_requests.EMPTY", "0" * 64)
-        monkeypatch.setattr(requests._endpoint.credentials, "secret_key", "not-the-secret-of-this-store")
-        with pytest.raises(NeedsSdk, match="403"):
-            await call(requests, "a.jpg")
+        async with requests_with(make_settings(AWS_SECRET_ACCESS_KEY="not-the-secret-of-this-store")) as requests:
+            with pytest.raises(NeedsSdk, match="403"):
+                await call(requests, "a.jpg")
 
 
 class TestResponses:

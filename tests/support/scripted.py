@@ -21,6 +21,7 @@ class Peer:
         self._writer = writer
         self.heads: list[bytes] = []
         self.bodies: list[bytes] = []
+        self.port: int = writer.get_extra_info("sockname")[1]
 
     async def head(self) -> int:
         """Read a request's head and return the length of its body."""
@@ -30,7 +31,11 @@ class Peer:
 
     async def request(self) -> None:
         """Read a whole request."""
-        self.bodies.append(await self._reader.readexactly(await self.head()))
+        await self.body(await self.head())
+
+    async def body(self, length: int) -> None:
+        """Read a body of this length."""
+        self.bodies.append(await self._reader.readexactly(length))
 
     def say_now(self, piece: bytes) -> None:
         """Send before the event loop runs again, so that the client cannot have noticed."""

@@ -45,7 +45,7 @@ class StoredPhoto:
     """The sizes of the renditions that have been made: their longest sides in pixels."""
 
 
-_BY_STEM = text(
+BY_STEM = text(
     """
     SELECT photo.key, photo.bucket, photo.location, photo.rendition_sizes
     FROM unnest(CAST(:stems AS text[])) AS stem
@@ -168,7 +168,7 @@ class Recipes:
     async def with_stems(self, stems: Collection[str]) -> list[StoredPhoto]:
         """Return the photos whose keys consist of one of these stems, a dot and an extension."""
         async with session(self._engine) as opened:
-            rows = await (await opened.connection()).execute(_BY_STEM, {"stems": list(stems)})
+            rows = await (await opened.connection()).execute(BY_STEM, {"stems": list(stems)})
             return [_stored_photo(row) for row in rows]
 
     async def forget_renditions(self, renditions: Iterable[tuple[str, int]]) -> None:

@@ -13,7 +13,8 @@ from recipe_api.dev.errors import DevError, missing_extra
 if TYPE_CHECKING:
     import psutil
 
-_BEFORE_KILL = 12.0  # seconds; a guardian may be stopping them at this moment, which takes up to 10
+BEFORE_KILL_SECONDS = 12.0
+"""A guardian may be stopping them at this moment, which takes up to 10 seconds."""
 _AFTER_KILL = 5.0  # seconds
 
 
@@ -30,7 +31,7 @@ def end_leftovers(name: str, folder: Path) -> None:
     except ModuleNotFoundError:
         raise missing_extra("psutil") from None
     found = [process for process in psutil.process_iter() if _runs_in(process, name, folder)]
-    _, alive = psutil.wait_procs(found, timeout=_BEFORE_KILL)
+    _, alive = psutil.wait_procs(found, timeout=BEFORE_KILL_SECONDS)
     for process in alive:
         try:
             process.kill()

@@ -28,7 +28,7 @@ REGION = "us-east-1"
 ACCESS_KEY_ID = "recipe-api-dev"
 
 _SERVERS = ("s3", "master", "volume", "filer", "admin")
-_UNWANTED = (
+OPTIONS: tuple[str, ...] = (
     "-webdav=false",
     "-admin.ui=false",
     "-s3.port.iceberg=0",
@@ -119,7 +119,7 @@ class SeaweedFS:
         command = [str(self._binary), "mini", f"-dir={self._data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
         self._child = Child(
             Program(
-                command=[*command, *ports, *_UNWANTED],
+                command=[*command, *ports, *OPTIONS],
                 folder=self._data,
                 log=self._log,
                 environment={

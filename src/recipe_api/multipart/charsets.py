@@ -58,11 +58,12 @@ def _normalize(name: str) -> str:
     return "_".join(_WORD.findall(name.lower()))
 
 
-_NAMES = (
+CHARSETS = (
     {name: name for name in _CODECS}
     | {_normalize(alias): codec for alias, codec in aliases.items() if codec in _CODECS}
     | _MORE_NAMES
 )
+"""Python's codec for each normalized name of a character set."""
 
 
 class UnknownCharsetError(ValueError):
@@ -103,4 +104,4 @@ def decode_leniently(value: bytes) -> str:
 
 
 def _codec(charset: str) -> str | None:
-    return _NAMES.get(_normalize(charset))
+    return CHARSETS.get(_normalize(charset))

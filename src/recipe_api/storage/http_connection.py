@@ -68,7 +68,8 @@ class HttpConnection(asyncio.Protocol):
         self._is_whole = False  # whether its body is
         self._left = 0  # the bytes of its body that have not arrived
         self._chunks: deque[bytes] = deque()
-        self._unread = 0
+        self.unread = 0
+        """The bytes of a body that have arrived and were not read."""
 
     async def exchange(self, head: bytes, body: Body, *, response_seconds: float) -> Response:
         """Send a request and return its response, which must be short."""
@@ -216,16 +217,16 @@ class HttpConnection(asyncio.Protocol):
 
     def _add_chunk(self, data: bytes) -> None:
         self._chunks.append(data)
-        self._unread += len(data)
-        if self._unread > UNREAD_BYTES and not self._transport.is_closing():
+        self.unread += len(data)
+        if self.unread > UNREAD_BYTES and not self._transport.is_closing():
             self._transport.pause_reading()
         self._wake()
 
     def _next_chunk(self) -> bytes:
         chunk = self._chunks.popleft()
-        was_paused = self._unread > UNREAD_BYTES
-        self._unread -= len(chunk)
-        if was_paused and self._unread <= UNREAD_BYTES and not self._transport.is_closing():
+        was_paused = self.unread > UNREAD_BYTES
+        self.unread -= len(chunk)
+        if was_paused and self.unread <= UNREAD_BYTES and not self._transport.is_closing():
             self._transport.resume_reading()
         return chunk
 

@@ -24,7 +24,7 @@ UNSIGNED = "UNSIGNED-PAYLOAD"
 """Replaces a body's SHA-256 if TLS and a checksum protect the body."""
 EMPTY = hashlib.sha256().hexdigest()
 """The SHA-256 of an empty body."""
-_ALGORITHM = "AWS4-HMAC-SHA256"
+ALGORITHM = "AWS4-HMAC-SHA256"
 _TO_SECONDS = len("2026-11-22T07:29:27")
 
 
@@ -68,7 +68,7 @@ def sign(
     canonical = _canonical_request(method, path, query, everything, listed, payload)
     signature = _signature(canonical, moment=moment, region=region, secret_key=credentials.secret_key)
     everything["authorization"] = (
-        f"{_ALGORITHM} Credential={credentials.access_key}/{scope}, SignedHeaders={listed}, Signature={signature}"
+        f"{ALGORITHM} Credential={credentials.access_key}/{scope}, SignedHeaders={listed}, Signature={signature}"
     )
     return everything
 
@@ -99,7 +99,7 @@ def presign(
     moment = _moment(time)
     listed = ";".join(sorted(headers))
     parameters = {
-        "X-Amz-Algorithm": _ALGORITHM,
+        "X-Amz-Algorithm": ALGORITHM,
         "X-Amz-Credential": f"{credentials.access_key}/{_scope(moment, region)}",
         "X-Amz-Date": moment,
         "X-Amz-Expires": str(expires_seconds),
@@ -126,7 +126,7 @@ def sign_policy(
     """
     moment = _moment(time)
     fields = {
-        "x-amz-algorithm": _ALGORITHM,
+        "x-amz-algorithm": ALGORITHM,
         "x-amz-credential": f"{credentials.access_key}/{_scope(moment, region)}",
         "x-amz-date": moment,
         **({"x-amz-security-token": credentials.token} if credentials.token else {}),
@@ -163,7 +163,7 @@ def _canonical_request(
 def _signature(canonical: str, *, moment: str, region: str, secret_key: str) -> str:
     digest = hashlib.sha256(canonical.encode("utf-8")).hexdigest()
     keyed = _signing_hmac(secret_key, moment[:8], region).copy()
-    keyed.update(f"{_ALGORITHM}\n{moment}\n{_scope(moment, region)}\n{digest}".encode("ascii"))
+    keyed.update(f"{ALGORITHM}\n{moment}\n{_scope(moment, region)}\n{digest}".encode("ascii"))
     return keyed.hexdigest()
 
 

@@ -257,7 +257,7 @@ async def test_a_child_that_is_killed_is_a_failure() -> None:
 
 
 async def test_a_child_that_crashes_is_a_failure_that_names_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recipe_api.photos.renditions.process._CHILD", "recipe_api.missing")
+    monkeypatch.setattr("recipe_api.photos.renditions.process.CHILD", "recipe_api.missing")
     with pytest.raises(RendererFailed, match=r"exited with code 1.*No module named recipe_api\.missing"):
         await rendered(HOPPER, "image/jpeg")
 

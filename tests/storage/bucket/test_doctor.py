@@ -214,7 +214,7 @@ class TestWriting:
         self, seaweed: dict[str, str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         await ready(seaweed)
-        monkeypatch.setattr("recipe_api.storage.signature._ALGORITHM", "AWS4-HMAC-SHA1")
+        monkeypatch.setattr("recipe_api.storage.signature.ALGORITHM", "AWS4-HMAC-SHA1")
         found = (await examined(seaweed))["write"]
         assert found.verdict is Verdict.WARN
         assert "sent twice" in found.detail

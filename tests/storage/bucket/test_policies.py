@@ -40,7 +40,7 @@ Identity = Callable[..., dict[str, str]]
 def _owner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The settings of the owner of a SeaweedFS on which identities can be created; the stack's does not allow that."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(seaweedfs_module, "_UNWANTED", (*seaweedfs_module._UNWANTED, "-s3.iam.readOnly=false"))
+        patch.setattr(seaweedfs_module, "OPTIONS", (*seaweedfs_module.OPTIONS, "-s3.iam.readOnly=false"))
         with seaweedfs(tmp_path_factory.mktemp("owned")) as store:
             store.wait_until_ready()
             yield {

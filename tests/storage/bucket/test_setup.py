@@ -313,7 +313,7 @@ class TestOnAmazon:
             assert amazon.odd.calls.count("GET bucket") == 1 + 3  # of the bucket itself, and of these: +0, +3, a
             s3.put_object(Bucket=name, Key="holiday-photo-1.jpg", Body=b"")
             assert "holiday-photo-1.jpg" in (await set_up(variables, dry_run=True))["policy"].detail
-            patch.setattr(setup, "_MOST_PAGES", 2)
+            patch.setattr(setup, "MAX_PAGES", 2)
             held = (await set_up(variables, dry_run=True))["policy"]
             assert held.outcome is Outcome.HELD_BACK
             assert "did not check those after ':'" in held.detail

@@ -204,7 +204,7 @@ class TestEarlyResponses:
         async def script(peer: Peer) -> None:
             length = await peer.head()
             await peer.say(b"HTTP/1.1 100 Continue\r\n\r\n")
-            peer.bodies.append(await peer._reader.readexactly(length))
+            await peer.body(length)
             await peer.say(OK)
             await peer.hung_up()
 

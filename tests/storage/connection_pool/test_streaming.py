@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from recipe_api.storage.connection_pool import ConnectionPool, StreamedResponse
-from recipe_api.storage.http_connection import RESPONSE_BYTES, UNREAD_BYTES, ConnectionLost
+from recipe_api.storage.http_connection import RESPONSE_BYTES, UNREAD_BYTES, ConnectionLost, HttpConnection
 from recipe_api.units import KIB
 from tests.support.authority import Authority
-from tests.support.pools import LONG, mute, obliging, on_both_loops, pooled, put, saying, until
+from tests.support.pools import LONG, mute, obliging, observed_transports, on_both_loops, pooled, put, saying, until
 from tests.support.scripted import Peer, Script, turns
 
 CHUNK, TLS_CHUNK = 256 * KIB, 512 * KIB
@@ -95,15 +95,17 @@ class TestBodies:
     @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
     @on_both_loops
     async def test_that_nobody_reads_fill_a_limited_buffer(self, *, secure: bool, authority: Authority) -> None:
-        async with pooled(sending(whole(bytes(LONG))), tls=authority if secure else None) as (pool, _):
-            response = await get(pool)
-            connection = response._connection
-            assert connection is not None
-            await until(lambda: connection._unread > UNREAD_BYTES)
+        tls = authority if secure else None
+        async with pooled(sending(whole(bytes(LONG))), tls=tls) as (pool, _):
+            with observed_transports() as transports:
+                response = await get(pool)
+            connection = transports[0].get_protocol()
+            assert isinstance(connection, HttpConnection)
+            await until(lambda: connection.unread > UNREAD_BYTES)
             for _ in range(50):
                 await turns()
 
-            assert connection._unread <= UNREAD_BYTES + (TLS_CHUNK if secure else CHUNK)
+            assert connection.unread <= UNREAD_BYTES + (TLS_CHUNK if secure else CHUNK)
             assert await read(response) == bytes(LONG)
 
     @pytest.mark.parametrize("said", [whole(b"pancakes", b"Connection: close"), b"HTTP/1.0" + whole(b"pancakes")[8:]])
@@ -164,10 +166,9 @@ class TestBodies:
     @on_both_loops
     async def test_followed_by_unexpected_data_are_whole_but_end_the_connection(self) -> None:
         async with pooled(sending(whole(b"pancakes"))) as (pool, server):
-            response = await get(pool)
-            await until(lambda: response._connection and response._connection._is_whole)
-            server.peers[0]._writer.write(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
-            await until(lambda: response._connection and response._connection._fault)
+            response = await get(pool)  # the body is in the same segment as the head
+            server.peers[0].say_now(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+            await until(lambda: server.open == 0)
 
             assert await read(response) == b"pancakes"
             assert await read(await get(pool)) == b"pancakes"
@@ -256,8 +257,7 @@ class TestConnections:
     ) -> None:
         scripts = saying(whole(bytes(size), b"X: y")), sending(whole(b"pancakes"))
         async with pooled(*scripts, connections=1, tls=authority if secure else None) as (pool, server):
-            response = await get(pool)
-            await until(lambda: response._connection and response._connection._chunks)
+            response = await get(pool)  # bytes of the body are in the same segment as the head
             for _ in range(reads):
                 await response.read()
             await response.aclose()

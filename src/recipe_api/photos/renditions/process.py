@@ -33,7 +33,7 @@ from recipe_api.units import MIB
 __all__ = ["Job", "Limits", "PhotoUnrenderable", "Rendered", "RendererFailed", "Rendition", "command", "render"]
 
 _SIGNALS = {each.value: each.name for each in signal.Signals}
-_CHILD = "recipe_api.photos.renditions.child"
+CHILD = "recipe_api.photos.renditions.child"
 _EXIT_SECONDS = 2.0
 """How long to wait for the exit code of a child that has closed its output."""
 _END_SECONDS = 5.0
@@ -111,7 +111,7 @@ def command(job: Job, *, limits: Limits) -> list[str]:
         "pixels": limits.pixels,
         "parent": os.getpid(),
     }
-    return [sys.executable, "-I", "-B", "-m", _CHILD, json.dumps(argument)]
+    return [sys.executable, "-I", "-B", "-m", CHILD, json.dumps(argument)]
 
 
 async def _start(job: Job, *, limits: Limits, lock: int | None) -> Process:

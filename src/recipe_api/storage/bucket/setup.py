@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 SETTLE_POLICY = RetryPolicy(waits_seconds=(0.2, 0.4, 0.8, 1.6, 3.2, 4, 4, 4, 4), attempt_seconds=None, total_seconds=20)
 """A change may take some seconds until it is visible everywhere in S3."""
 
-_MOST_PAGES = 100
+MAX_PAGES = 100
 """Maximum number of pages of 1,000 keys to search for objects that the policy must not publish."""
 _NAMELESS = frozenset({"", "auto", "us-east-1"})  # S3 rejects its first region's name as a location; R2's is auto
 _ANYWHERE = frozenset({"", "auto"})
@@ -276,7 +276,7 @@ class Setup:
         if self._created or self._publish_others or not publishes_more(found, self._state):
             return ""
         prefix, after = self._state.prefix, ""
-        for _ in range(_MOST_PAGES):
+        for _ in range(MAX_PAGES):
             page = await retry(
                 partial(self._client.list_objects_v2, Bucket=self._state.bucket, Prefix=prefix, StartAfter=after)
             )

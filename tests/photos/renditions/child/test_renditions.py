@@ -134,7 +134,7 @@ def test_a_photo_with_too_many_pixels_is_not_decoded() -> None:
 
 def test_a_photo_that_needs_too_much_memory_is_not_decoded() -> None:
     with pytest.raises(Unrenderable, match=r"needs \d+ bytes of memory"):
-        made(encoded(coffee(60, 40), "PNG"), "image/png", memory_bytes=module._OWN_BYTES + 60 * 40 * 4 - 1)
+        made(encoded(coffee(60, 40), "PNG"), "image/png", memory_bytes=module.OWN_BYTES + 60 * 40 * 4 - 1)
 
 
 @pytest.mark.parametrize("content_type", CONTENT_TYPES.values())

@@ -27,7 +27,7 @@ def test_bands_give_the_same_result_as_the_whole(width: int, height: int, size: 
     image = noise(width, height)
     target = scaled(Dimensions(width, height), size)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resampling, "_BAND_BYTES", band_bytes)
+        patch.setattr(resampling, "BAND_BYTES", band_bytes)
         result = shrunk(RowsOfImage(image), target)
     assert result.size == target
     # Pillow rounds once more in between, either after the horizontal or after the vertical pass.
@@ -36,12 +36,12 @@ def test_bands_give_the_same_result_as_the_whole(width: int, height: int, size: 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "CMYK"])
 def test_the_mode_stays(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resampling, "_BAND_BYTES", 1)
+    monkeypatch.setattr(resampling, "BAND_BYTES", 1)
     assert shrunk(RowsOfImage(noise(50, 90, mode)), Dimensions(10, 18)).mode == mode
 
 
 def test_a_photo_that_is_small_enough_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resampling, "_BAND_BYTES", 1)
+    monkeypatch.setattr(resampling, "BAND_BYTES", 1)
     image = noise(50, 90)
     assert shrunk(RowsOfImage(image), Dimensions(50, 90)) == image
 

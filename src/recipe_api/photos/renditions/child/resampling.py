@@ -7,7 +7,7 @@ from PIL import Image
 from recipe_api.photos.filtering import Dimensions
 from recipe_api.photos.renditions.child.rows import Rows
 
-_BAND_BYTES = 4 * 1024 * 1024
+BAND_BYTES = 4 * 1024 * 1024
 """The approximate size of a band in memory. Smaller bands overlap more, and overlapping rows are computed twice."""
 _SUPPORT = 3
 """The radius of the Lanczos filter, in rows of the result."""
@@ -16,7 +16,7 @@ _SUPPORT = 3
 def shrunk(photo: Rows, target: Dimensions) -> Image.Image:
     """Return the photo shrunk to these dimensions, which must not exceed its own."""
     scale = photo.dimensions.height / target.height
-    step = max(floor(_BAND_BYTES / (4 * photo.dimensions.width * scale)), 2 * _SUPPORT)
+    step = max(floor(BAND_BYTES / (4 * photo.dimensions.width * scale)), 2 * _SUPPORT)
     result = _shrunk_band(photo, target, 0, min(step, target.height))
     if step < target.height:
         first, result = result, Image.new(result.mode, target)
