@@ -26,6 +26,7 @@ LEVELS = (
     {"uploads"},
     {"multipart", "storage", "database"},
     {
+        "diagnosis",
         "errors",
         "settings",
         "database_url",
@@ -150,6 +151,7 @@ def test_the_leaves_do_not_know_one_another_and_only_uploads_and_the_root_join_t
         "resources",
         "telemetry",
         "web",
+        "cli",
     }
     assert all(some <= {leaf} for leaf, some in known.items() if leaf in leaves)
 

@@ -320,10 +320,19 @@ def test_missing_variables_share_one_sentence() -> None:
     assert complaint_about({"AWS_REGION": "x"}) == "DATABASE_URL, S3_BUCKET, SECRET_KEY are not set; see .env.example"
 
 
+def test_all_missing_variables_are_reported_at_once() -> None:
+    complaint = complaint_about({"AWS_ACCESS_KEY_ID": "x"})
+    assert complaint == (
+        "AWS_SECRET_ACCESS_KEY is not set, but AWS_ACCESS_KEY_ID is; set both or neither; AWS_REGION is not set; "
+        "Amazon S3 requires the region of the bucket, such as eu-central-1; DATABASE_URL, S3_BUCKET, SECRET_KEY are "
+        "not set; see .env.example"
+    )
+
+
 def test_all_errors_are_reported_at_once() -> None:
     complaint = complaint_about({"PORT": "0", "S3_BUCKET": "", "DATABASE_URL": "x", "SECRET_KEY": "k"})
     named = re.findall(r"(?:^|; )([A-Z][A-Z0-9_]+)(?=:| is not set)", complaint)
-    assert sorted(named) == ["DATABASE_URL", "PORT", "S3_BUCKET", "SECRET_KEY"]
+    assert sorted(named) == ["AWS_REGION", "DATABASE_URL", "PORT", "S3_BUCKET", "SECRET_KEY"]
     assert complaint.isprintable()
 
 

@@ -282,10 +282,22 @@ class _Environment(BaseModel):
             found = next((values[other] for other in (name, *others) if other in values), None)
             if found is not None:
                 values[name] = found
+        settings, complaints = None, list(cls._incomplete(values))
         try:
-            return cls.model_validate(values)
+            settings = cls.model_validate(values)
         except ValidationError as error:
-            raise SettingsError("; ".join(_sentences(error.errors()))) from None
+            complaints += _sentences(error.errors())
+        if settings is None or complaints:
+            raise SettingsError("; ".join(complaints)) from None
+        return settings
+
+    @classmethod
+    def _incomplete(cls, values: Mapping[str, str]) -> Iterator[str]:  # noqa: ARG003 - for subclasses
+        """Yield a sentence for each variable that is required only because of others, and missing.
+
+        Pydantic would not report them together with errors of single variables.
+        """
+        yield from ()
 
 
 def _sentences(errors: list[ErrorDetails]) -> Iterator[str]:
@@ -340,13 +352,22 @@ class S3Settings(_Environment):
     @classmethod
     def _one_pair_of_credentials(cls, values: dict[str, Any]) -> dict[str, Any]:
         for key_name, secret_name in _CREDENTIAL_PAIRS:
-            key, secret = values.get(key_name), values.get(secret_name)
-            if bool(key) != bool(secret):
-                present, missing = (key_name, secret_name) if key else (secret_name, key_name)
-                raise ValueError(f"{missing} is not set, but {present} is; set both or neither")
-            if key and secret:
-                return {**values, "aws_access_key_id": key, "aws_secret_access_key": secret}
+            if values.get(key_name) and values.get(secret_name):
+                pair = {"aws_access_key_id": values[key_name], "aws_secret_access_key": values[secret_name]}
+                return {**values, **pair}
         return values
+
+    @classmethod
+    def _incomplete(cls, values: Mapping[str, str]) -> Iterator[str]:
+        for pair in _CREDENTIAL_PAIRS:
+            missing = [name for name in pair if name not in values]
+            if len(missing) == 1:
+                (present,) = set(pair) - set(missing)
+                yield f"{missing[0]} is not set, but {present} is; set both or neither"
+            if not missing:  # later pairs are ignored
+                break
+        if "AWS_REGION" not in values and "S3_ENDPOINT_URL" not in values:
+            yield "AWS_REGION is not set; Amazon S3 requires the region of the bucket, such as eu-central-1"
 
     @model_validator(mode="after")
     def _pieces_are_not_photos(self) -> Self:
@@ -362,12 +383,6 @@ class S3Settings(_Environment):
                 f"S3_STAGING_PREFIX: must not have a hyphen as character {PUBLIC_HYPHEN + 1} after S3_KEY_PREFIX; by "
                 "that hyphen the bucket policy recognizes what is public"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _region_where_it_is_needed(self) -> Self:
-        if not self.aws_region and self.s3_endpoint_url is None:
-            raise ValueError("AWS_REGION is not set; Amazon S3 requires the region of the bucket, such as eu-central-1")
         return self
 
 

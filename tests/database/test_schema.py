@@ -1,12 +1,9 @@
 """The check of the schema on a real PostgreSQL: migrations, privileges, and a read-only database."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
-from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
@@ -16,29 +13,13 @@ from recipe_api.database.session import open_engine
 from recipe_api.dev.migrations import alembic_config
 from recipe_api.errors import DatabaseUnavailable
 from recipe_api.settings import Settings
+from tests.database.conftest import NAME, NEVER, ROLE, execute
 from tests.support.calls import post
 from tests.support.problems import assert_problem
 from tests.support.service import running
 from tests.support.traces import Backstage
 
 pytestmark = pytest.mark.slow
-
-NAME = "schema_check"
-NEVER = "base"
-ROLE = "restricted_role"
-ALL_TABLES = "recipe, idempotency_key, pending_deletion, rendering, staged_upload, lease"
-
-
-@pytest.fixture
-def settings(
-    request: pytest.FixtureRequest, make_settings: Callable[..., Settings], backstage: Backstage
-) -> Iterator[Settings]:
-    """Settings with a database of their own, migrated to the revision that the test names."""
-    address = backstage.create_database(NAME)
-    if request.param != NEVER:
-        command.upgrade(alembic_config(address), request.param)
-    yield make_settings(DATABASE_URL=address)
-    backstage.drop_database(NAME)
 
 
 async def check(settings: Settings, *, found: str | None = None) -> None:
@@ -48,27 +29,6 @@ async def check(settings: Settings, *, found: str | None = None) -> None:
             async with engine.begin() as connection:
                 await connection.execute(text("UPDATE alembic_version SET version_num = :found"), {"found": found})
         await Schema(engine).check()
-
-
-async def execute(settings: Settings, *statements: str) -> None:
-    async with open_engine(settings) as engine, engine.begin() as connection:
-        for statement in statements:
-            await connection.execute(text(statement))
-
-
-@pytest.fixture
-async def restricted(settings: Settings, make_settings: Callable[..., Settings]) -> AsyncIterator[Settings]:
-    """The same database for a user who has all the privileges that the service needs, until the test revokes some."""
-    await execute(
-        settings,
-        f"CREATE ROLE {ROLE} LOGIN PASSWORD 'restricted'",
-        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {ALL_TABLES} TO {ROLE}",
-        f"GRANT SELECT ON alembic_version TO {ROLE}",
-    )
-    parts = urlsplit(settings.database_url.get_secret_value())
-    place = parts.netloc.rpartition("@")[2]
-    yield make_settings(DATABASE_URL=parts._replace(netloc=f"{ROLE}:restricted@{place}").geturl())
-    await execute(settings, f"DROP OWNED BY {ROLE}", f"DROP ROLE {ROLE}")
 
 
 @pytest.mark.parametrize("settings", ["head"], indirect=True)

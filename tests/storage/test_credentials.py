@@ -16,11 +16,11 @@ from botocore.exceptions import NoCredentialsError
 from structlog.testing import capture_logs
 
 from recipe_api import observability
+from recipe_api.diagnosis.checks import Verdict
 from recipe_api.errors import StorageUnavailable
 from recipe_api.settings import Settings
 from recipe_api.storage import credentials as module
 from recipe_api.storage.body import Body
-from recipe_api.storage.bucket.context import Verdict
 from recipe_api.storage.bucket.doctor import Doctor
 from recipe_api.storage.connection import open_s3_store
 from recipe_api.storage.credentials import ChainCredentials, CredentialsUnavailable

@@ -16,11 +16,11 @@ from botocore.session import Session
 from recipe_api.cli import bucket as bucket_cli
 from recipe_api.cli import main
 from recipe_api.cli import sweep as sweep_cli
+from recipe_api.diagnosis.checks import Result, Verdict
 from recipe_api.settings import S3Settings
 from recipe_api.storage import retries
 from recipe_api.storage.bucket import setup
 from recipe_api.storage.bucket.checks import reading
-from recipe_api.storage.bucket.context import Result, Verdict
 from recipe_api.storage.bucket.doctor import Doctor
 from recipe_api.storage.bucket.reports import Report
 from recipe_api.storage.bucket.setup import Setup

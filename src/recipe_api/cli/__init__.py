@@ -1,4 +1,4 @@
-"""The command line: `recipe-api serve | dev | sweep | render | bucket`.
+"""The command line: `recipe-api serve | dev | sweep | render | bucket | doctor`.
 
 Each command is a module that adds its own parser and reads only the environment variables that it needs. Only the
 module of the requested command is imported, which keeps the process small that `serve` runs beside its workers.
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
 
-COMMANDS = ("serve", "dev", "sweep", "render", "bucket")
+COMMANDS = ("serve", "dev", "sweep", "render", "bucket", "doctor")
 USAGE_ERROR = 2
 UNAVAILABLE = 3
 INTERRUPTED = 128 + 2  # the exit code that shells report for SIGINT

@@ -5,13 +5,12 @@ import asyncio
 import json
 import os
 import sys
-from contextlib import aclosing
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from recipe_api.cli.results import OK, PROBLEM, is_on_heroku, print_results
 from recipe_api.observability import configure_logging
 from recipe_api.settings import S3Settings
-from recipe_api.storage.bucket.context import Result, Verdict
 from recipe_api.storage.bucket.desired import DesiredState
 from recipe_api.storage.bucket.doctor import Doctor
 from recipe_api.storage.bucket.policies import JOBS, iam_policy
@@ -22,8 +21,6 @@ from recipe_api.storage.connection import open_s3_store
 
 if TYPE_CHECKING:
     from recipe_api.cli.types import Commands
-
-OK, PROBLEM = 0, 1
 
 _SETUP = """\
 Creates the bucket S3_BUCKET if it does not exist, and configures it so that anyone can fetch a photo:
@@ -119,7 +116,7 @@ async def _set_up(settings: S3Settings, options: argparse.Namespace) -> int:
             http,
             dry_run=options.dry_run,
             publish_others=options.publish_others,
-            on_heroku=_is_on_heroku(),
+            on_heroku=is_on_heroku(os.environ),
         )
         async for report in setup.run():
             print(json.dumps(asdict(report)) if options.json else _report_lines(report))
@@ -136,22 +133,8 @@ def run_policy(options: argparse.Namespace) -> int:
 
 def run_doctor(options: argparse.Namespace) -> int:
     """Check the bucket and return the exit code."""
-    return asyncio.run(_examine(_settings(), options))
-
-
-async def _examine(settings: S3Settings, options: argparse.Namespace) -> int:
-    code = OK
-    doctor = Doctor(settings, on_heroku=_is_on_heroku())
-    async with aclosing(doctor.examine()) as results:
-        async for result in results:
-            print(json.dumps(asdict(result)) if options.json else _result_lines(result))
-            if result.verdict is Verdict.FAIL:
-                code = PROBLEM
-    return code
-
-
-def _is_on_heroku() -> bool:
-    return "DYNO" in os.environ
+    doctor = Doctor(_settings(), on_heroku=is_on_heroku(os.environ))
+    return asyncio.run(print_results(doctor.examine(), as_json=options.json))
 
 
 def _settings() -> S3Settings:
@@ -166,8 +149,3 @@ def _report_lines(report: Report) -> str:
     mark = "!" if report.outcome in _PROBLEM_OUTCOMES else " "
     lines = [f"{mark} {report.step:<10}  {report.outcome}", *(f"      {line}" for line in report.changes)]
     return "\n".join([*lines, *([f"      {report.detail}"] if report.detail else [])])
-
-
-def _result_lines(result: Result) -> str:
-    line = f"{result.verdict:<4}  {result.check:<12}  {result.detail}"
-    return f"{line}\n      fix: {result.remedy}" if result.remedy else line

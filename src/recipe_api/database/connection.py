@@ -56,7 +56,7 @@ class Connector:
             if not prepares or self._url.prepared_statements:
                 return connection
             # Another connection may detect the pooler while this one, which prepares statements, is opening.
-            if self.prepares and await _is_direct(connection):
+            if self.prepares and await is_direct(connection):
                 return connection
             self.prepares = False
             connection.terminate()
@@ -100,7 +100,7 @@ class Connector:
         return cast("asyncpg.Connection[asyncpg.Record]", connection)
 
 
-async def _is_direct(connection: "asyncpg.Connection[asyncpg.Record]") -> bool:
+async def is_direct(connection: "asyncpg.Connection[asyncpg.Record]") -> bool:
     """Return whether a connection leads to one server process, instead of a pooler.
 
     A server starts a session by sending its process ID (BackendKeyData, which serves to cancel statements). A pooler
@@ -161,12 +161,17 @@ def _default_mode(url: DatabaseUrl) -> dict[str, str]:
     URI, in `PGSSLMODE` or in a service file takes precedence; asyncpg reads the latter two.
     """
     names = [host.name or os.environ.get("PGHOST", "") for host in url.hosts]
-    if "service" in url.driver or any(map(os.environ.get, ("PGSSLMODE", "PGSERVICE"))) or all(map(_is_local, names)):
+    if "service" in url.driver or any(map(os.environ.get, ("PGSSLMODE", "PGSERVICE"))) or all(map(is_local, names)):
         return {}
     return {"sslmode": "require"}
 
 
-def _is_local(name: str) -> bool:
+def tls_mode(url: DatabaseUrl) -> str:
+    """Return the `sslmode` of connections. One that is set in a service file is unknown here."""
+    return (_default_mode(url) | dict(url.tls)).get("sslmode") or os.environ.get("PGSSLMODE") or "prefer"
+
+
+def is_local(name: str) -> bool:
     """Return whether a host is this machine: a socket directory, `localhost`, a loopback address or the default."""
     if not name or name.startswith("/") or name.lower() == "localhost":
         return True

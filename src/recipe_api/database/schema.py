@@ -49,24 +49,46 @@ class Schema:
         """
         async with session(self._engine) as opened:
             connection = await opened.connection()
-            found = await connection.scalar(text("SELECT max(version_num) FROM alembic_version"))
+            found = await revision_of(connection)
             if found is None or found < REVISION:
-                raise DatabaseUnavailable(
-                    f"The database is at migration {found or 'none'} and this release needs {REVISION};"
-                    " run `alembic upgrade head`."
-                )
-            await _check_writable(connection)
-            for table in _TABLES:
-                await opened.exec(select(table).limit(0))
+                raise DatabaseUnavailable(outdated(found))
+            if await is_read_only(connection):
+                raise _forbidden(READ_ONLY)
+            if missing := await missing_privileges(connection):
+                raise _forbidden(f"The user in DATABASE_URL lacks privileges; grant {', '.join(missing)}.")
+            await read_columns(connection)
         if found > REVISION:
             _log.info("the database is newer than this release", database_revision=found, release_revision=REVISION)
 
 
-async def _check_writable(connection: AsyncConnection) -> None:
-    if await connection.scalar(text("SELECT current_setting('transaction_read_only')")) == "on":
-        raise _forbidden(READ_ONLY)
-    if missing := (await connection.scalars(_MISSING_PRIVILEGES)).all():
-        raise _forbidden(f"The user in DATABASE_URL lacks privileges; grant {', '.join(sorted(missing))}.")
+async def revision_of(connection: AsyncConnection) -> str | None:
+    """Return the newest migration that a database has; None if it has none."""
+    found: str | None = await connection.scalar(text("SELECT max(version_num) FROM alembic_version"))
+    return found
+
+
+def outdated(revision: str | None) -> str:
+    """Return what is wrong with a database at a revision before this release's."""
+    return (
+        f"The database is at migration {revision or 'none'} and this release needs {REVISION};"
+        " run `alembic upgrade head`."
+    )
+
+
+async def is_read_only(connection: AsyncConnection) -> bool:
+    """Return whether a database accepts no writes."""
+    return bool(await connection.scalar(text("SELECT current_setting('transaction_read_only') = 'on'")))
+
+
+async def missing_privileges(connection: AsyncConnection) -> list[str]:
+    """Return the privileges that the service needs and its user lacks, such as `INSERT on recipe`, sorted."""
+    return sorted((await connection.scalars(_MISSING_PRIVILEGES)).all())
+
+
+async def read_columns(connection: AsyncConnection) -> None:
+    """Read no rows, but all columns. The driver raises an error if one is missing."""
+    for table in _TABLES:
+        await connection.execute(select(table).limit(0))
 
 
 def _forbidden(reason: str) -> DatabaseUnavailable:

@@ -24,7 +24,7 @@ POOL_SECONDS = 5
 
 # SQLAlchemy wraps the driver's errors in statements, but not those while connecting. The driver raises
 # InternalClientError if a connection breaks during an operation.
-_FAILURES = (
+FAILURES = (
     OSError,
     TimeoutError,
     asyncpg.PostgresError,
@@ -93,7 +93,7 @@ def translate_errors() -> Iterator[None]:
     """
     try:
         yield
-    except _FAILURES as error:
+    except FAILURES as error:
         state = _state(error)
         if state in _SCHEMA_MISMATCH:
             detail = _log_failure(error, "The tables of the database do not fit this release; run its migrations.")
@@ -116,7 +116,7 @@ def translate_commit_errors() -> Iterator[None]:
     """
     try:
         yield
-    except _FAILURES as error:
+    except FAILURES as error:
         raise CommitInDoubt(_log_failure(error)) from error
 
 
@@ -131,7 +131,7 @@ def translate_autocommit_errors() -> Iterator[None]:
     with translate_errors():
         try:
             yield
-        except _FAILURES as error:
+        except FAILURES as error:
             state = _state(error)
             if state and not state.startswith(_INTERRUPTED):
                 raise

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from recipe_api.storage.bucket.context import Verdict
+from recipe_api.diagnosis.checks import Verdict
 from recipe_api.storage.bucket.reports import Outcome
 from tests.support.amazon import Amazon
 from tests.support.bucket import examined, fixed, not_ok, s3_client, set_up

@@ -11,12 +11,13 @@ from typing import Any, ClassVar
 
 import pytest
 
+from recipe_api.diagnosis.checks import Check, Result, Verdict
 from recipe_api.settings import S3Settings
 from recipe_api.storage import presigner
 from recipe_api.storage.body import Body
 from recipe_api.storage.bucket.checks import CHECKS, browsers, staging
 from recipe_api.storage.bucket.checks.reading import public
-from recipe_api.storage.bucket.context import Check, DoctorContext, Result, Verdict
+from recipe_api.storage.bucket.context import DoctorContext
 from recipe_api.storage.bucket.doctor import Doctor
 from recipe_api.storage.bucket.reports import Outcome
 from recipe_api.storage.bucket.trial import PHOTO

@@ -12,9 +12,9 @@ from botocore.exceptions import ClientError
 
 from recipe_api.dev import seaweedfs as seaweedfs_module
 from recipe_api.dev.seaweedfs import ACCESS_KEY_ID, REGION, seaweedfs
+from recipe_api.diagnosis.checks import Verdict
 from recipe_api.settings import S3Settings, Settings
 from recipe_api.storage.body import Body
-from recipe_api.storage.bucket.context import Verdict
 from recipe_api.storage.bucket.desired import DesiredState
 from recipe_api.storage.bucket.policies import JOBS, iam_policy
 from recipe_api.storage.bucket.reports import BucketSetupError, Outcome

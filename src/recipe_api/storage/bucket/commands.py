@@ -1,22 +1,21 @@
-"""Shell commands that fix problems, for the configured store and the platform that the service runs on."""
+"""Shell commands that fix problems of the configured bucket."""
 
 import json
 import shlex
 from dataclasses import dataclass
 from typing import Any, Self
 
+from recipe_api.diagnosis import commands
 from recipe_api.settings import S3Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Commands:
-    """Commands for one bucket. Words in capitals, such as YOUR-SECRET, are placeholders."""
+class Commands(commands.Commands):
+    """Commands for one bucket."""
 
     bucket: str
     region: str
     endpoint_url: str | None
-    on_heroku: bool = False
-    """Whether the settings are those of an app on Heroku, whose variables are set and commands run from elsewhere."""
 
     @classmethod
     def of(cls, settings: S3Settings, *, on_heroku: bool = False) -> Self:
@@ -28,23 +27,10 @@ class Commands:
             on_heroku=on_heroku,
         )
 
-    def recipe_api(self, *words: str) -> str:
-        """Return a command of our own."""
-        return shlex.join([*(["heroku", "run", "--"] if self.on_heroku else []), "recipe-api", *words])
-
     @property
     def setup(self) -> str:
         """Set the bucket up."""
         return self.recipe_api("bucket", "setup")
-
-    def set_variables(self, **values: str) -> str:
-        """Set variables of the service."""
-        start = ["heroku", "config:set"] if self.on_heroku else ["export"]
-        return shlex.join([*start, *(f"{name}={value}" for name, value in values.items())])
-
-    def unset_variable(self, name: str) -> str:
-        """Unset a variable of the service."""
-        return f"heroku config:unset {name}" if self.on_heroku else f"unset {name}"
 
     @property
     def grant(self) -> str:
@@ -53,11 +39,6 @@ class Commands:
         if self.endpoint_url:
             return policy
         return f'aws iam put-user-policy --user-name USER --policy-name recipe-api --policy-document "$({policy})"'
-
-    @property
-    def set_clock(self) -> str:
-        """Set the clock of this machine."""
-        return "heroku ps:restart" if self.on_heroku else "sudo timedatectl set-ntp true"
 
     @property
     def show_policy(self) -> str:

@@ -1,10 +1,9 @@
-"""What the checks of a bucket share, and what they return."""
+"""What the checks of a bucket share."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -21,26 +20,6 @@ from recipe_api.storage.s3 import S3Store
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
-
-
-class Verdict(StrEnum):
-    """How a check ended."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-    SKIP = "skip"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """The result of one check."""
-
-    check: str
-    verdict: Verdict
-    detail: str
-    remedy: str = ""
-    """A shell command that fixes the problem; empty if there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,35 +74,3 @@ class DoctorContext:
     def other_store(self, **different: object) -> AbstractAsyncContextManager[tuple[S3Store, "S3Client"]]:
         """Open a store with other settings, to find out which of them the bucket rejects."""
         return open_s3_store(self.settings.model_copy(update=different))
-
-
-Run = Callable[[DoctorContext], Awaitable[Result]]
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """A check and those that must have passed before it."""
-
-    name: str
-    run: Run
-    needs: tuple[str, ...] = ()
-
-
-def ok(check: str, detail: str) -> Result:
-    """Return a result: nothing is wrong."""
-    return Result(check=check, verdict=Verdict.OK, detail=detail)
-
-
-def warn(check: str, detail: str, remedy: str = "") -> Result:
-    """Return a result: the service works, but not as well as it should."""
-    return Result(check=check, verdict=Verdict.WARN, detail=detail, remedy=remedy)
-
-
-def fail(check: str, detail: str, remedy: str = "") -> Result:
-    """Return a result: the service does not work."""
-    return Result(check=check, verdict=Verdict.FAIL, detail=detail, remedy=remedy)
-
-
-def skip(check: str, detail: str) -> Result:
-    """Return a result: the check cannot be made."""
-    return Result(check=check, verdict=Verdict.SKIP, detail=detail)

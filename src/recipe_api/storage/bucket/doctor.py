@@ -5,14 +5,15 @@ end, also after a failure or a cancellation.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 
+from recipe_api.diagnosis.checks import Check, Result, examine
 from recipe_api.errors import StorageUnavailable
 from recipe_api.settings import S3Settings
 from recipe_api.storage.bucket.checks import CHECKS
 from recipe_api.storage.bucket.commands import Commands
-from recipe_api.storage.bucket.context import Check, DoctorContext, Result, Verdict, fail, skip
+from recipe_api.storage.bucket.context import DoctorContext
 from recipe_api.storage.bucket.probe import probe_bucket
 from recipe_api.storage.bucket.trial import (
     TrialObjects,
@@ -34,7 +35,7 @@ class Doctor:
         *,
         on_heroku: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        checks: Sequence[Check] = CHECKS,
+        checks: Sequence[Check[DoctorContext]] = CHECKS,
     ) -> None:
         self._settings = settings
         self._on_heroku = on_heroku
@@ -43,13 +44,13 @@ class Doctor:
 
     async def examine(self) -> AsyncGenerator[Result, None]:
         """Yield a result for each check, in order. Close the iterator if you stop early: it has photos to delete."""
-        failed: set[str] = set()
-        async with self._context() as context:
-            for check in self._checks:
-                missing = next((name for name in check.needs if name in failed), None)
-                result = await _run_check(check, context) if missing is None else _skip(check, missing)
-                if result.verdict is Verdict.FAIL or missing:
-                    failed.add(check.name)
+        async with (
+            self._context() as context,
+            aclosing(
+                examine(self._checks, context, failures=(*FAILURES, StorageUnavailable), describe=_describe)
+            ) as results,
+        ):
+            async for result in results:
                 yield result
 
     @asynccontextmanager
@@ -74,13 +75,6 @@ class Doctor:
                 yield context
 
 
-async def _run_check(check: Check, context: DoctorContext) -> Result:
-    try:
-        return await check.run(context)
-    except (*FAILURES, StorageUnavailable) as failure:
-        cause = failure.__cause__ if isinstance(failure, StorageUnavailable) else failure
-        return fail(check.name, f"The store failed during the check: {describe(cause)}")
-
-
-def _skip(check: Check, missing: str) -> Result:
-    return skip(check.name, f"not checked, because {missing} failed")
+def _describe(failure: Exception) -> str:
+    cause = failure.__cause__ if isinstance(failure, StorageUnavailable) else failure
+    return f"The store failed during the check: {describe(cause)}"

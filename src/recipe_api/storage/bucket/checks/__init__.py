@@ -3,8 +3,8 @@
 A check looks at one thing and returns a `Result`.
 """
 
+from recipe_api.diagnosis.checks import Check
 from recipe_api.storage.bucket.checks import browsers, keeping, reaching, reading, staging, writing
-from recipe_api.storage.bucket.context import Check
 
 CHECKS = (
     Check("connection", reaching.connection),

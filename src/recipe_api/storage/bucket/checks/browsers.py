@@ -6,9 +6,10 @@ rule that precedes ours can allow the preflight and still hide the response's en
 
 import aiohttp
 
+from recipe_api.diagnosis.checks import Result, fail, ok, warn
 from recipe_api.storage.bucket.checks.reading import NETWORK
 from recipe_api.storage.bucket.checks.staging import write_presigned
-from recipe_api.storage.bucket.context import DoctorContext, Result, fail, ok, warn
+from recipe_api.storage.bucket.context import DoctorContext
 from recipe_api.storage.failures import describe
 
 _SAFELISTED = {"GET", "POST"}

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 from botocore.exceptions import ClientError
 
-from recipe_api.storage.bucket.context import DoctorContext, Result, fail, ok, skip, warn
+from recipe_api.diagnosis.checks import Result, fail, ok, skip, warn
+from recipe_api.storage.bucket.context import DoctorContext
 from recipe_api.storage.bucket.steps import ENCRYPTION, LIFECYCLE, Unsupported
 from recipe_api.storage.failures import describe, is_denied, is_unsupported
 

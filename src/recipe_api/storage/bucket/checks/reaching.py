@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import CredentialRetrievalError, ProxyConnectionError
 
-from recipe_api.storage.bucket.context import DoctorContext, Result, Verdict, fail, ok, skip
+from recipe_api.diagnosis.checks import Result, Verdict, fail, ok, skip
+from recipe_api.storage.bucket.context import DoctorContext
 from recipe_api.storage.bucket.trial import own_base_url
 from recipe_api.storage.failures import (
     CREDENTIALS_REJECTED,

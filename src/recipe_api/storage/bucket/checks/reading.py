@@ -6,7 +6,8 @@ from http import HTTPStatus
 
 import aiohttp
 
-from recipe_api.storage.bucket.context import DoctorContext, Result, fail, ok, warn
+from recipe_api.diagnosis.checks import Result, fail, ok, warn
+from recipe_api.storage.bucket.context import DoctorContext
 from recipe_api.storage.bucket.trial import PHOTO, fetch, own_base_url
 from recipe_api.storage.failures import certificate_error, describe, is_untrusted
 from recipe_api.storage.retries import RetryPolicy, retry

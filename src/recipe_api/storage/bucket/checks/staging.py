@@ -6,10 +6,11 @@ from contextlib import asynccontextmanager
 import aiohttp
 from botocore.exceptions import ClientError
 
+from recipe_api.diagnosis.checks import Result, fail, ok, warn
 from recipe_api.errors import StorageUnavailable
 from recipe_api.storage.addresses import object_url
 from recipe_api.storage.bucket.checks.reading import NETWORK, fetch_until
-from recipe_api.storage.bucket.context import DoctorContext, Result, fail, ok, warn
+from recipe_api.storage.bucket.context import DoctorContext
 from recipe_api.storage.bucket.steps import POLICY, Unsupported
 from recipe_api.storage.bucket.trial import PHOTO
 from recipe_api.storage.failures import describe, is_denied

@@ -4,9 +4,10 @@ from collections.abc import Awaitable
 
 from botocore.exceptions import ClientError
 
+from recipe_api.diagnosis.checks import Result, fail, ok, warn
 from recipe_api.errors import StorageUnavailable
 from recipe_api.storage.body import Body
-from recipe_api.storage.bucket.context import DoctorContext, Result, fail, ok, warn
+from recipe_api.storage.bucket.context import DoctorContext
 from recipe_api.storage.bucket.desired import BLOCK_PUBLIC_ACLS
 from recipe_api.storage.bucket.steps import ACCESS, Unsupported
 from recipe_api.storage.bucket.trial import PHOTO
