@@ -10,7 +10,8 @@ from importlib.resources import files
 import pytest
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Route, async_playwright
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+_NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chrome")
+"""The headless shell is the same browser without a user interface, and takes a third of the CPU time for each visit."""
 _FLAGS = (
     "--disable-gpu",
     "--disable-quic",
@@ -21,7 +22,7 @@ _FLAGS = (
 )
 
 
-MISSING = "no Chromium is installed (Debian: apt-get install chromium)"
+MISSING = "no Chromium is installed (Debian: apt-get install chromium-headless-shell)"
 
 
 def chromium() -> str | None:
