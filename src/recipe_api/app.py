@@ -92,11 +92,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # a client would send an upload twice, and to an address from the Host header
-        telemetry={
-            "tracing": False,
-            "metrics": False,
-            "logs": False,
-        },  # it would look for providers at every request
+        # FastAPI's own instrumentation would look for providers at every request.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         middleware=_middleware(settings, telemetry),
     )
     problems.install(app)
@@ -221,7 +218,7 @@ def _middleware(settings: Settings, telemetry: Telemetry) -> list[Middleware]:
     )
     log, spans = Middleware(RequestLog), []
     if (observer := telemetry.observer) is not None:
-        log = Middleware(ObservedRequestLog, observer=observer)
+        log = Middleware(ObservedRequestLog, observer=observer) if telemetry.exports_metrics else log
         spans = [Middleware(RequestSpan, observer=observer)] if telemetry.exports_traces else []
     trusts_every_proxy = settings.forwarded_allow_ips.strip() == "*"
     return [

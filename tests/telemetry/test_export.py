@@ -9,6 +9,7 @@ import pytest
 
 from recipe_api.settings import Settings
 from recipe_api.telemetry import metrics
+from recipe_api.telemetry.aggregates import Counter, Histogram
 from tests.support.forms import CONTENT_TYPE, jpeg, recipe_form
 from tests.support.log import lines_logged
 from tests.support.otlp import Received, attributes, exporting_to, receiver
@@ -152,6 +153,19 @@ def test_an_upload_is_one_trace_which_continues_that_of_its_caller(exporting: Ca
     for child in children.values():
         assert root.start_time_unix_nano <= child.start_time_unix_nano
         assert child.end_time_unix_nano <= root.end_time_unix_nano
+
+
+def test_nothing_is_measured_if_only_traces_are_exported(
+    exporting: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[object] = []
+    for kind, method in ((Histogram, "record"), (Counter, "add")):
+        monkeypatch.setattr(kind, method, lambda metric, *_: measured.append(metric.description.name))
+    with exporting(OTEL_METRICS_EXPORTER="none") as (service, received), service.client() as client:
+        assert upload(service, jpeg(50_000)) == 201
+        client.get("/recipe")
+    assert measured == []
+    assert {span.name for span in received.spans} >= {"POST /recipe", "S3.PutObject", "INSERT recipe", "SELECT recipe"}
 
 
 def test_statements_are_recorded_by_operation_and_table(exporting: Callable[..., Any]) -> None:

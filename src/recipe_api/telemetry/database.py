@@ -6,8 +6,8 @@ in progress.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 from typing import Any
 
 from opentelemetry.trace import Span
@@ -35,30 +35,37 @@ class Statements:
 
     def begin(self, operation: str, table: str | None) -> End:
         """Begin a statement of a request; return the function that ends it."""
-        return self.begin_in(self.span(operation, table), operation, table)
-
-    def begin_in(self, span: Span | None, operation: str, table: str | None) -> End:
-        """Begin a statement with the given span, or without one; return the function that ends it."""
-        return partial(self._end, time.perf_counter(), (operation, table), span)
+        return partial(self._end, time.perf_counter(), (operation, table), self.span(operation, table))
 
     def span(self, operation: str, table: str | None) -> Span | None:
         """Start the span of a statement, if its request is traced."""
-        attributes = metrics.STATEMENT_DURATION.named((SYSTEM, operation, table, None))
-        return child_span(self._observer.tracer, f"{operation} {table}" if table else operation, attributes)
+        return child_span(self._observer.tracer, *_span_of(operation, table))
+
+    def record(self, began: float, operation: str, table: str | None, failure: str | None) -> None:
+        """Record a statement that began at this time, by `time.perf_counter()`, and ends now."""
+        if self._observer.exports_metrics:
+            self._duration.record(time.perf_counter() - began, SYSTEM, operation, table, failure)
 
     def _end(
         self, began: float, statement: tuple[str, str | None], span: Span | None, error: BaseException | None
     ) -> None:
         failure = error_type(error)
-        self._duration.record(time.perf_counter() - began, SYSTEM, *statement, failure)
+        self.record(began, *statement, failure)
         end_span(span, error=failure)
+
+
+@cache
+def _span_of(operation: str, table: str | None) -> tuple[str, Mapping[str, str | int]]:
+    """Return the name and the attributes of a statement's span."""
+    attributes = metrics.STATEMENT_DURATION.named((SYSTEM, operation, table, None))
+    return f"{operation} {table}" if table else operation, attributes
 
 
 class ObservedRecipeWriter(RecipeWriter):
     """Reports how many rows wait and how many were sent, and creates a span for each row of a traced request."""
 
     def __init__(self, observer: Observer, pool: RowPool) -> None:
-        super().__init__(ObservedRowPool(pool, observer))
+        super().__init__(ObservedRowPool(pool, observer) if observer.exports_metrics else pool)
         self._statements = Statements(observer)
         observer.observe(metrics.ROWS, lambda: [(self.rows_sent, ())])
         observer.observe(metrics.ROWS_PENDING, lambda: [(self.rows_waiting, ())])
@@ -120,14 +127,15 @@ class _ObservedConnection:
 
     async def fetch(self, query: str, *args: object, timeout: float | None = None) -> Any:  # noqa: ANN401, ASYNC109 - asyncpg's rows and signature
         # Without a span: a group belongs to no single request, although its task has the context of one.
-        end = self._statements.begin_in(None, *_INSERT)
+        failure: str | None = None
+        began = time.perf_counter()
         try:
-            rows = await self.inner.fetch(query, *args, timeout=timeout)
+            return await self.inner.fetch(query, *args, timeout=timeout)
         except BaseException as error:
-            end(error)
+            failure = error_type(error)
             raise
-        end(None)
-        return rows
+        finally:
+            self._statements.record(began, *_INSERT, failure)
 
     def terminate(self) -> None:
         self._released()

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from importlib.metadata import version
-from typing import Any
 from uuid import uuid4
 
 import structlog
@@ -24,6 +23,7 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import Sampler
 
 from recipe_api.database.observation import Begin, Connections
 from recipe_api.database.recipe_writer import RecipeWriter
@@ -38,8 +38,9 @@ from recipe_api.telemetry.hooks import Arguments, Part, Telemetry
 from recipe_api.telemetry.logs import add_span
 from recipe_api.telemetry.metrics import DELAY_SECONDS, EVENT_LOOP_DELAY, SWEEP_FINDINGS
 from recipe_api.telemetry.observer import Observer
-from recipe_api.telemetry.parts import OBSERVED
+from recipe_api.telemetry.parts import MEASURED, TRACED
 from recipe_api.telemetry.process import observe_process
+from recipe_api.telemetry.sampling import EarlySampling
 from recipe_api.telemetry.store import ObservedStore, observe_s3
 from recipe_api.uploads.findings import FindingKind
 
@@ -58,7 +59,7 @@ class OpenTelemetry(Telemetry):
     def __init__(self, settings: TelemetrySettings) -> None:
         self.exports_traces = settings.exports_traces
         self.exports_metrics = settings.exports_metrics
-        self.observer: Observer = Observer()
+        self.observer: Observer = Observer(exports_metrics=settings.exports_metrics)
         self.log_processors = (add_span,) if settings.exports_traces else ()
 
     @asynccontextmanager
@@ -79,7 +80,8 @@ class OpenTelemetry(Telemetry):
                 for counter in self.observer.metrics.counters:
                     self.observer.observe(counter.description, counter.readings)
             if self.exports_traces:
-                tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
+                sampling = self.observer.sampling = EarlySampling(_sampler())
+                tracers = TracerProvider(sampling, resource, shutdown_on_exit=False, id_generator=sampling)
                 tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
                 shutdowns.append(tracers.shutdown)
                 self.observer.tracer = tracers.get_tracer(SCOPE, release)
@@ -87,7 +89,8 @@ class OpenTelemetry(Telemetry):
 
     def observed(self, part: Callable[Arguments, Part]) -> Callable[Arguments, Part]:
         """Return a factory of the observed variant of a component, if there is one."""
-        made: Callable[..., Any] | None = OBSERVED.get(part)  # type: ignore[call-overload]  # any class may be looked up
+        parts = MEASURED | TRACED if self.exports_metrics else TRACED
+        made = parts.get(part)
         return part if made is None else partial(made, self.observer)
 
     def recipe_writer(self, pool: RowPool) -> RecipeWriter:
@@ -108,6 +111,11 @@ class OpenTelemetry(Telemetry):
         """Return an observed store."""
         observe_s3(self.observer, store)
         return ObservedStore(store, self.observer)
+
+
+def _sampler() -> Sampler:
+    """Return the sampler that the environment names."""
+    return TracerProvider(shutdown_on_exit=False).sampler
 
 
 def _delay(meter: Meter) -> Histogram:

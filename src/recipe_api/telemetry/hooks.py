@@ -24,6 +24,7 @@ class Telemetry:
     observer: Observer | None = None
     """Observes requests; None if telemetry is off."""
     exports_traces = False
+    exports_metrics = False
     log_processors: Sequence[Processor] = ()
     """Additional processors of log lines."""
 

@@ -1,6 +1,7 @@
 """The interface between the observed components and the exporter."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.trace import Tracer
@@ -8,20 +9,29 @@ from opentelemetry.trace import Tracer
 from recipe_api.telemetry.aggregates import Description, Value
 from recipe_api.telemetry.metrics import Metrics
 
+if TYPE_CHECKING:
+    from recipe_api.telemetry.sampling import EarlySampling  # its packages are optional
+
 Reading = tuple[float, tuple[Value, ...]]
 """The value of a metric, and the values of its attributes."""
 
 
 class Observer:
-    """The metrics and the tracer of a process; `exporter` exports them."""
+    """The metrics and the tracer of a process; `exporter` exports them.
 
-    def __init__(self) -> None:
+    Args:
+        exports_metrics: Whether metrics are exported. Otherwise nothing on the path of a request records them.
+    """
+
+    def __init__(self, *, exports_metrics: bool = True) -> None:
+        self.exports_metrics = exports_metrics
         self.metrics = Metrics()
-        """Recorded even if only traces are exported: skipping it would not be worth a check in each place."""
         self.meter: Meter | None = None
-        """None if metrics are not exported."""
+        """None if metrics are not exported, or not yet."""
         self.tracer: Tracer | None = None
-        """None if traces are not exported."""
+        """None if traces are not exported, or not yet."""
+        self.sampling: EarlySampling | None = None
+        """Decides which requests the tracer traces."""
         self._reads: dict[Description, list[Callable[[], Iterable[Reading]]]] = {}
 
     def observe(self, description: Description, read: Callable[[], Iterable[Reading]]) -> None:

@@ -1,6 +1,7 @@
 """Observed components: subclasses that record events, or report their state on export."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from opentelemetry.trace import SpanKind
@@ -103,11 +104,13 @@ class ObservedRenderQueue(RenderQueue):
         observer.observe(metrics.RENDITIONS_PENDING, lambda: [(self.waiting, ())])
 
 
-OBSERVED = {
-    BufferBudget: ObservedBudget,
+TRACED: dict[object, Callable[..., Any]] = {BufferBudget: ObservedBudget}
+"""The observed variant of each class that starts spans. Its first argument is the observer, and the others are those of
+the class."""
+MEASURED: dict[object, Callable[..., Any]] = {
     RenderQueue: ObservedRenderQueue,
     Renderer: ObservedRenderer,
     Undo: ObservedUndo,
     Uploads: ObservedUploads,
 }
-"""The observed variant of each class. Its first argument is the observer; the others are those of the class."""
+"""The same for those that only record metrics."""

@@ -10,11 +10,16 @@ from recipe_api.errors import RecipeApiError
 CANCELLED = "cancelled"
 
 
+def is_traced() -> bool:
+    """Return whether the current request is traced."""
+    return get_current_span().is_recording()
+
+
 def child_span(
     tracer: Tracer | None, name: str, attributes: Mapping[str, str | int], *, kind: SpanKind = SpanKind.CLIENT
 ) -> Span | None:
     """Start a child of the current span, which the caller ends. Return None if the current span is not recorded."""
-    if tracer is None or not get_current_span().is_recording():
+    if tracer is None or not is_traced():
         return None
     return tracer.start_span(name, kind=kind, attributes=attributes)
 

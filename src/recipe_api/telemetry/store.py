@@ -4,8 +4,9 @@ A duration includes retries, because an upload waits for them too. Signing URLs 
 """
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from functools import cache
 from typing import Any, TypeVar
 
 from recipe_api.storage.body import Body
@@ -14,7 +15,7 @@ from recipe_api.storage.retries import Attempts
 from recipe_api.storage.s3 import S3Store
 from recipe_api.telemetry import metrics
 from recipe_api.telemetry.observer import Observer, Reading
-from recipe_api.telemetry.spans import child_span, end_span, error_type
+from recipe_api.telemetry.spans import child_span, end_span, error_type, is_traced
 
 IDLE, USED = "idle", "used"
 Result = TypeVar("Result")
@@ -79,8 +80,11 @@ class ObservedStore:
     def check(self) -> Call[None]:
         return self._observed("HeadBucket", self._store.check())
 
-    async def _observed(self, operation: str, call: Awaitable[Result]) -> Result:
-        span = child_span(self._observer.tracer, f"S3.{operation}", {"rpc.method": f"S3/{operation}"})
+    def _observed(self, operation: str, call: Call[Result]) -> Call[Result]:
+        return self._recorded(operation, call) if self._observer.exports_metrics or is_traced() else call
+
+    async def _recorded(self, operation: str, call: Call[Result]) -> Result:
+        span = child_span(self._observer.tracer, *_span_of(operation))
         failure: str | None = None
         began = time.perf_counter()
         try:
@@ -89,5 +93,12 @@ class ObservedStore:
             failure = error_type(error)
             raise
         finally:
-            self._duration.record(time.perf_counter() - began, operation, failure)
+            if self._observer.exports_metrics:
+                self._duration.record(time.perf_counter() - began, operation, failure)
             end_span(span, error=failure)
+
+
+@cache
+def _span_of(operation: str) -> tuple[str, Mapping[str, str]]:
+    """Return the name and the attributes of an operation's span."""
+    return f"S3.{operation}", {"rpc.method": f"S3/{operation}"}

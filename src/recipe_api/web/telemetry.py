@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Mapping
 
 from opentelemetry import context, propagate
 from opentelemetry.propagators.textmap import Getter
-from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, set_span_in_context
+from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recipe_api.observability import request_id, without_secret
@@ -20,6 +20,8 @@ from recipe_api.web.middleware import RequestLog
 _METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 _OTHER = "_OTHER"
 """Replaces any other method, so that clients cannot create new time series."""
+_METHOD_ATTRIBUTES = {method: {"http.request.method": method} for method in (*_METHODS, _OTHER)}
+_NO_PARENT = context.Context()
 _SERVER_ERROR = 500
 _DISCONNECTED = "client_disconnected"
 
@@ -49,18 +51,22 @@ class RequestSpan:
         self._fields = frozenset(name.encode("latin-1") for name in propagate.get_global_textmap().fields)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if scope["type"] != "http" or (tracer := self._observer.tracer) is None:
-            return self._app(scope, receive, send)
-        span = self._begin(tracer, scope)
-        if not span.is_recording():
+        if scope["type"] != "http" or (span := self._begin(scope)) is None:
             return self._app(scope, receive, send)
         return self._in_span(span, scope, receive, send)
 
-    def _begin(self, tracer: Tracer, scope: Scope) -> Span:
+    def _begin(self, scope: Scope) -> Span | None:
+        """Start the span of a request if it is sampled."""
+        sampling, tracer = self._observer.sampling, self._observer.tracer
+        if sampling is None or tracer is None:
+            return None
         headers = dict(scope["headers"])
-        parent = context.Context() if self._fields.isdisjoint(headers) else propagate.extract(headers, getter=_HEADERS)
+        parent = _NO_PARENT if self._fields.isdisjoint(headers) else propagate.extract(headers, getter=_HEADERS)
         method = _known_method(scope)
-        return tracer.start_span(method, parent, SpanKind.SERVER, {"http.request.method": method})
+        attributes = _METHOD_ATTRIBUTES[method]
+        if not sampling.accepts(parent, method, SpanKind.SERVER, attributes):
+            return None
+        return tracer.start_span(method, parent, SpanKind.SERVER, attributes)
 
     async def _in_span(self, span: Span, scope: Scope, receive: Receive, send: Send) -> None:
         status: int | None = None
