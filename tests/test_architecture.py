@@ -27,6 +27,7 @@ LEVELS = (
     {"multipart", "storage", "database"},
     {
         "diagnosis",
+        "otel_variables",
         "errors",
         "settings",
         "database_url",

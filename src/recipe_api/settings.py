@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from recipe_api import otel_variables
 from recipe_api.database_url import validate
 from recipe_api.photos.kinds import accepted
 from recipe_api.photos.metadata import PhotoMetadata, unfilterable
@@ -79,6 +80,12 @@ _ALIASES = {
     "S3_BUCKET": ("BUCKETEER_BUCKET_NAME",),
     "AWS_REGION": ("AWS_DEFAULT_REGION", "BUCKETEER_AWS_REGION"),
 }
+
+_OTEL_ENDPOINTS = (
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+)
 
 _MAY_BE_EMPTY = frozenset({"RENDITIONS"})
 
@@ -282,7 +289,7 @@ class _Environment(BaseModel):
             found = next((values[other] for other in (name, *others) if other in values), None)
             if found is not None:
                 values[name] = found
-        settings, complaints = None, list(cls._incomplete(values))
+        settings, complaints = None, list(cls._complaints(values))
         try:
             settings = cls.model_validate(values)
         except ValidationError as error:
@@ -292,10 +299,10 @@ class _Environment(BaseModel):
         return settings
 
     @classmethod
-    def _incomplete(cls, values: Mapping[str, str]) -> Iterator[str]:  # noqa: ARG003 - for subclasses
-        """Yield a sentence for each variable that is required only because of others, and missing.
+    def _complaints(cls, values: Mapping[str, str]) -> Iterator[str]:  # noqa: ARG003 - for subclasses
+        """Yield a sentence for each problem that is not one of a single field.
 
-        Pydantic would not report them together with errors of single variables.
+        Pydantic would not report these together with those of fields.
         """
         yield from ()
 
@@ -358,7 +365,8 @@ class S3Settings(_Environment):
         return values
 
     @classmethod
-    def _incomplete(cls, values: Mapping[str, str]) -> Iterator[str]:
+    def _complaints(cls, values: Mapping[str, str]) -> Iterator[str]:
+        yield from super()._complaints(values)
         for pair in _CREDENTIAL_PAIRS:
             missing = [name for name in pair if name not in values]
             if len(missing) == 1:
@@ -387,7 +395,10 @@ class S3Settings(_Environment):
 
 
 class TelemetrySettings(_Environment):
-    """Which signals are exported. OpenTelemetry's SDK reads these variables itself, and its other ones."""
+    """Which signals are exported. OpenTelemetry's SDK reads these variables itself, and its other ones.
+
+    If any signal has an endpoint, the SDK's numbers are validated too, because it would not do so before it runs.
+    """
 
     otel_endpoint: HttpUrl | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     otel_metrics_endpoint: HttpUrl | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
@@ -396,6 +407,12 @@ class TelemetrySettings(_Environment):
     otel_traces_exporter: str = Field("otlp", validation_alias="OTEL_TRACES_EXPORTER")
     otel_sdk_disabled: str = Field("false", validation_alias="OTEL_SDK_DISABLED")
     """Only `true` disables the SDK. Any other value counts as false, as OpenTelemetry specifies for booleans."""
+
+    @classmethod
+    def _complaints(cls, values: Mapping[str, str]) -> Iterator[str]:
+        yield from super()._complaints(values)
+        if any(name in values for name in _OTEL_ENDPOINTS):
+            yield from otel_variables.complaints(values)
 
     @property
     def exports_metrics(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from recipe_api.app import create_app
-from recipe_api.settings import Settings, TelemetrySettings
+from recipe_api.settings import Settings, SettingsError, TelemetrySettings
 from recipe_api.telemetry.selection import telemetry_of
 from recipe_api.web.middleware import RequestLog
 from tests.support.log import lines_logged
@@ -39,6 +39,43 @@ def test_the_standard_variables_select_the_signals(
     assert (settings.exports_metrics, settings.exports_traces) == (metrics, traces)
     telemetry = telemetry_of(settings)
     assert (telemetry.observer is not None, telemetry.exports_traces) == (metrics or traces, traces)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_BSP_SCHEDULE_DELAY", "5s"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2049"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "abc"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "-1"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
+        ("OTEL_SPAN_LINK_COUNT_LIMIT", "-1"),
+        ("OTEL_TRACES_SAMPLER_ARG", "1%"),
+        ("OTEL_TRACES_SAMPLER_ARG", "2"),
+    ],
+)
+def test_numbers_that_the_sdk_would_not_accept_are_rejected_in_one_line(name: str, value: str) -> None:
+    environment = {"OTEL_TRACES_SAMPLER": "traceidratio", name: value}
+    with pytest.raises(SettingsError, match=f"^{name}: .+$"):
+        TelemetrySettings.from_environment(BOTH | environment)
+    assert not TelemetrySettings.from_environment(environment).exports_traces, "the SDK does not read it"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2048"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "2.5"),
+        ("OTEL_ATTRIBUTE_COUNT_LIMIT", "0"),
+        ("OTEL_TRACES_SAMPLER_ARG", "1e-3"),
+        ("OTEL_TRACES_SAMPLER_ARG", "1.0"),
+        ("OTEL_TRACES_SAMPLER_ARG", "0"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", ""),
+    ],
+)
+def test_other_numbers_are_left_to_the_sdk(name: str, value: str) -> None:
+    TelemetrySettings.from_environment({**BOTH, "OTEL_TRACES_SAMPLER": "traceidratio", name: value})
 
 
 def test_without_an_endpoint_no_request_passes_through_telemetry(make_settings: Callable[..., Settings]) -> None:
