@@ -2,7 +2,7 @@
 
 import pytest
 
-from recipe_api.asgi import content_length
+from recipe_api.asgi import RequestHeaders, headers_of
 
 
 @pytest.mark.parametrize(
@@ -21,8 +21,20 @@ from recipe_api.asgi import content_length
     ],
 )
 def test_a_length_is_what_its_digits_say(value: bytes, length: int | None) -> None:
-    assert content_length([(b"host", b"x"), (b"content-length", value)]) == length
+    assert RequestHeaders([(b"host", b"x"), (b"content-length", value)]).content_length() == length
 
 
 def test_without_its_header_there_is_none() -> None:
-    assert content_length([(b"host", b"5")]) is None
+    assert RequestHeaders([(b"host", b"5")]).content_length() is None
+
+
+def test_headers_of_the_same_name_keep_their_order() -> None:
+    headers = RequestHeaders([(b"accept", b"a"), (b"host", b"x"), (b"accept", b"b")])
+    assert headers.values(b"accept") == [b"a", b"b"]
+    assert headers.values(b"cookie") == []
+
+
+def test_a_layer_that_replaces_the_headers_is_heard() -> None:
+    scope = {"headers": [(b"host", b"first")]}
+    assert headers_of(scope).value(b"host") == b"first"
+    assert headers_of(scope | {"headers": [(b"host", b"second")]}).value(b"host") == b"second"

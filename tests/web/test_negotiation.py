@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recipe_api.asgi import Headers
+from recipe_api.asgi import RequestHeaders
 from recipe_api.web.negotiation import accepts_gzip, prefers_html
 
 CHROMIUM = (
@@ -14,8 +14,8 @@ CHROMIUM = (
 FIREFOX = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
 
-def headers(name: str, *values: str) -> Headers:
-    return [(name.encode(), value.encode("latin-1")) for value in values]
+def headers(name: str, *values: str) -> RequestHeaders:
+    return RequestHeaders([(name.encode(), value.encode("latin-1")) for value in values])
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_other_clients_get_json(accept: str) -> None:
 
 def test_several_headers_count_as_one_list() -> None:
     assert prefers_html(headers("accept", "application/json;q=0.5", "text/html"))
-    assert not prefers_html([])
+    assert not prefers_html(RequestHeaders([]))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_other_clients_get_no_gzip(coding: str) -> None:
 
 
 def test_nothing_is_compressed_without_the_header() -> None:
-    assert not accepts_gzip([])
+    assert not accepts_gzip(RequestHeaders([]))
 
 
 @given(st.text(st.characters(max_codepoint=255), max_size=60))

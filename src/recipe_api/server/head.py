@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 
-from recipe_api.asgi import Headers, content_length, header_values
+from recipe_api.asgi import RequestHeaders
 from recipe_api.errors import (
     HeadersTooLarge,
     RequestRefused,
@@ -68,7 +68,7 @@ class Head:
         return b"POST / HTTP/1.1\r\n" + frame + b"\r\n\r\n"
 
 
-def read_head(*, method: bytes, target: bytes, version: str, headers: Headers) -> Head:
+def read_head(*, method: bytes, target: bytes, version: str, headers: RequestHeaders) -> Head:
     """Validate a head whose request line is not too long (`check_request_line`).
 
     Args:
@@ -86,16 +86,15 @@ def read_head(*, method: bytes, target: bytes, version: str, headers: Headers) -
         raise UnsupportedVersion(f"Send the request as HTTP/1.1, not HTTP/{version}.")
     if method == b"CONNECT":
         raise UnsupportedMethod("CONNECT is for proxies; this is an origin server.")
-    names = dict(headers)  # most requests have few of those that are checked
     is_1_0 = version == "1.0"
-    _check_host(header_values(headers, b"host"), required=not is_1_0)
+    _check_host(headers.values(b"host"), required=not is_1_0)
     target, authority = _origin_form(target)
     return Head(
         target=target,
         authority=authority,
-        chunked=b"transfer-encoding" in names and _is_chunked(headers, is_1_0=is_1_0),
-        length=(content_length(headers) or 0) if b"content-length" in names else 0,
-        expects_continue=b"expect" in names and _expects_continue(headers, is_1_0=is_1_0),
+        chunked=b"transfer-encoding" in headers and _is_chunked(headers, is_1_0=is_1_0),
+        length=headers.content_length() or 0,
+        expects_continue=b"expect" in headers and _expects_continue(headers, is_1_0=is_1_0),
     )
 
 
@@ -123,9 +122,9 @@ def too_many_headers() -> HeadersTooLarge:
     return HeadersTooLarge(f"A request may have at most {MAX_HEADERS} headers; send fewer.")
 
 
-def _check_size(method: bytes, target: bytes, headers: Headers) -> None:
-    size = len(method) + len(target) + _LINE_EXTRA + _END + _FIELD_EXTRA * len(headers)
-    if size + sum(map(len, chain.from_iterable(headers))) > MAX_HEAD_BYTES:
+def _check_size(method: bytes, target: bytes, headers: RequestHeaders) -> None:
+    size = len(method) + len(target) + _LINE_EXTRA + _END + _FIELD_EXTRA * len(headers.fields)
+    if size + sum(map(len, chain.from_iterable(headers.fields))) > MAX_HEAD_BYTES:
         raise head_too_large()
     if target.count(b"&") >= MAX_PARAMETERS:
         raise RequestRefused(f"A query may have at most {MAX_PARAMETERS} parameters; send fewer.")
@@ -163,11 +162,11 @@ def _origin_form(target: bytes) -> tuple[bytes, bytes | None]:
     return (rest if rest.startswith(b"/") else b"/" + rest), absolute["authority"]
 
 
-def _is_chunked(headers: Headers, *, is_1_0: bool) -> bool:
+def _is_chunked(headers: RequestHeaders, *, is_1_0: bool) -> bool:
     """Return whether the body is chunked, as Transfer-Encoding must say (RFC 9112 §6.1 and §6.3)."""
     if is_1_0:
         raise RequestRefused("HTTP/1.0 has no Transfer-Encoding; send a Content-Length, or use HTTP/1.1.")
-    codings = _members(header_values(headers, b"transfer-encoding"))
+    codings = _members(headers.values(b"transfer-encoding"))
     if not codings or codings[-1] != b"chunked" or codings.count(b"chunked") > 1:
         raise RequestRefused("The last Transfer-Encoding must be chunked, exactly once.")
     if len(codings) > 1:
@@ -175,11 +174,11 @@ def _is_chunked(headers: Headers, *, is_1_0: bool) -> bool:
     return True
 
 
-def _expects_continue(headers: Headers, *, is_1_0: bool) -> bool:
+def _expects_continue(headers: RequestHeaders, *, is_1_0: bool) -> bool:
     """Return whether the client waits for "100 Continue" (RFC 9110 §10.1.1). HTTP/1.0 has no expectations."""
     if is_1_0:
         return False
-    expectations = _members(header_values(headers, b"expect"))
+    expectations = _members(headers.values(b"expect"))
     if any(expectation != b"100-continue" for expectation in expectations):
         raise UnmetExpectation("Only Expect: 100-continue is supported; remove the header.")
     return bool(expectations)

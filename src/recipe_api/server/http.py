@@ -19,7 +19,7 @@ from typing import cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from recipe_api.asgi import header_value
+from recipe_api.asgi import RequestHeaders
 from recipe_api.errors import RecipeApiError, ServiceFull, TooManyRequests
 from recipe_api.observability import begin_request
 from recipe_api.server.coalescing import CoalescingTransport
@@ -169,7 +169,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._timer.cancel()
         version = self.parser.get_http_version()
         method = self.parser.get_method()
-        head = read_head(method=method, target=self.url, version=version, headers=self.headers)
+        head = read_head(method=method, target=self.url, version=version, headers=RequestHeaders(self.headers))
         if len(self.pipeline) == MAX_PIPELINED:
             raise TooManyRequests(f"Up to {MAX_PIPELINED} requests may wait on a connection; read the responses first.")
         self._in_head, self._in_body = False, True
@@ -277,7 +277,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _refuse(self, error: RecipeApiError) -> None:
         """Reject what cannot be parsed, after the responses to all previous requests, and read no further."""
-        presented = header_value(self.headers, b"x-request-id") if self._in_head else None
+        presented = RequestHeaders(self.headers).value(b"x-request-id") if self._in_head else None
         context = copy_context()  # the callbacks of a connection share one context, which must not keep the id
         self._refusal_id = context.run(begin_request, presented.decode("latin-1") if presented else None)
         context.run(self.logger.info, "Rejected a request: %s", error.detail)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from recipe_api.asgi import content_length, header_value, header_values
+from recipe_api.asgi import headers_of
 from recipe_api.errors import (
     BodyStalled,
     BodyTooLarge,
@@ -46,7 +46,7 @@ def declared_length(
     Raises:
         BodyTooLarge: The length is over the limit.
     """
-    length = content_length(request.scope["headers"])
+    length = headers_of(request.scope).content_length()
     if length is not None and length > limit:
         raise too_large(limit)
     return length
@@ -59,11 +59,11 @@ def content_type(request: Request) -> str | None:
         RequestRefused: There are several different `Content-Type` headers. It is not a list (RFC 9110 §8.3).
         UnsupportedEncoding: The body has a `Content-Encoding` other than `identity` (RFC 9110 §8.4).
     """
-    headers = request.scope["headers"]
-    types = header_values(headers, b"content-type")
+    headers = headers_of(request.scope)
+    types = headers.values(b"content-type")
     if len(types) > 1 and len(set(types)) > 1:
         raise RequestRefused("Send one Content-Type header, not different ones.")
-    if encodings := header_values(headers, b"content-encoding"):
+    if encodings := headers.values(b"content-encoding"):
         codings = b",".join(encodings).lower().split(b",")
         if any(coding.strip() not in {b"", b"identity"} for coding in codings):
             raise UnsupportedEncoding("Send the body uncompressed, without Content-Encoding.")
@@ -279,7 +279,7 @@ async def read_body(
 
 def is_json(request: Request) -> bool:
     """Return whether the content type declares a JSON body."""
-    declared = header_value(request.scope["headers"], b"content-type") or b""
+    declared = headers_of(request.scope).value(b"content-type") or b""
     return declared.partition(b";")[0].strip().lower() == b"application/json"
 
 

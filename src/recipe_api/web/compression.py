@@ -22,6 +22,7 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import Scope
 
+from recipe_api.asgi import headers_of
 from recipe_api.units import KIB
 from recipe_api.web.negotiation import accepts_gzip
 
@@ -49,7 +50,7 @@ class CompressedText:
 
     def response(self, request: Request) -> Response:
         """Return the text in the representation that the client prefers."""
-        body, headers = self._gzipped if accepts_gzip(request.headers.raw) else self._plain
+        body, headers = self._gzipped if accepts_gzip(headers_of(request.scope)) else self._plain
         return _conditional(body, headers, request.headers)
 
 
@@ -70,7 +71,7 @@ class CompressedFiles(StaticFiles):
         response.headers["Cache-Control"] = self._cache_control
         response.headers.add_vary_header("Accept-Encoding")
         request_headers = Headers(scope=scope)
-        if not _is_whole_text(response, request_headers) or not accepts_gzip(request_headers.raw):
+        if not _is_whole_text(response, request_headers) or not accepts_gzip(headers_of(scope)):
             return response
         assert isinstance(response, FileResponse)  # noqa: S101 - it is a text
         file = Path(response.path)
@@ -88,15 +89,15 @@ class CompressedRoute(APIRoute):
 
         async def compressed(request: Request) -> Response:
             response = await handler(request)
-            return await _compressed(response, request.headers) if response.body else response
+            return await _compressed(response, request.scope) if response.body else response
 
         return compressed
 
 
-async def _compressed(response: Response, request_headers: Headers) -> Response:
+async def _compressed(response: Response, scope: Scope) -> Response:
     response.headers.add_vary_header("Accept-Encoding")
     body = bytes(response.body)
-    if len(body) < MIN_BYTES or not accepts_gzip(request_headers.raw):
+    if len(body) < MIN_BYTES or not accepts_gzip(headers_of(scope)):
         return response
     is_long = len(body) > THREAD_BYTES
     response.body = await asyncio.to_thread(_gzipped, body) if is_long else _gzipped(body)

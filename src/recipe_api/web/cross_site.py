@@ -12,7 +12,7 @@ from typing import Literal
 
 from starlette.requests import Request
 
-from recipe_api.asgi import header_value
+from recipe_api.asgi import headers_of
 from recipe_api.errors import CrossSiteForm
 from recipe_api.web.cors import origin_regex
 from recipe_api.web.peers import is_on_a_private_network
@@ -39,7 +39,7 @@ class CrossSiteForms:
         Raises:
             CrossSiteForm: Neither its origin nor the setting allows it.
         """
-        site = header_value(request.scope["headers"], b"sec-fetch-site")
+        site = headers_of(request.scope).value(b"sec-fetch-site")
         if site != b"cross-site" or self._is_accepted(request):
             return
         raise CrossSiteForm(

@@ -16,7 +16,7 @@ from collections.abc import Awaitable
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from recipe_api.asgi import header_value, read_ahead_of
+from recipe_api.asgi import headers_of, read_ahead_of
 from recipe_api.observability import begin_request, without_secret
 from recipe_api.units import MIB
 from recipe_api.web.peers import client_address
@@ -41,7 +41,7 @@ class RequestLog:
             await self._app(scope, receive, send)
             return
         scope["log"] = {}
-        presented = header_value(scope["headers"], b"x-request-id")
+        presented = headers_of(scope).value(b"x-request-id")
         request_id = begin_request(presented.decode("latin-1") if presented else None)
         started = time.perf_counter()
         received = sent = 0
@@ -100,9 +100,9 @@ class LingeringClose:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
             return self._app(scope, receive, send)
-        headers = dict(scope["headers"])
-        unread = b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
-        asked = headers.get(b"expect", b"").lower() != b"100-continue"
+        headers = headers_of(scope)
+        unread = b"transfer-encoding" in headers or headers.value(b"content-length") not in {None, b"0"}
+        asked = (headers.value(b"expect") or b"").lower() != b"100-continue"
         loses_body = b"upgrade" in headers and unread and read_ahead_of(scope) is None
 
         async def noted_receive() -> Message:

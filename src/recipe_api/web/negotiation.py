@@ -3,7 +3,7 @@
 import re
 from itertools import islice
 
-from recipe_api.asgi import Headers, header_values
+from recipe_api.asgi import RequestHeaders
 
 _ITEM = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*+"?)++')
 """One entry of a list. A comma inside a quoted parameter does not end it, and a quote that is never closed runs to the
@@ -18,7 +18,7 @@ _HTTP_URL_CONNECTION = "text/html, image/gif, image/jpeg, *"
 """How the default `Accept` header of Java's HttpURLConnection begins, which API clients send unintentionally."""
 
 
-def prefers_html(headers: Headers) -> bool:
+def prefers_html(headers: RequestHeaders) -> bool:
     """Return whether the client prefers HTML to JSON, as a browser does when it submits a form.
 
     A client without a preference, such as one that sends `*/*` or no `Accept`, gets JSON.
@@ -30,15 +30,15 @@ def prefers_html(headers: Headers) -> bool:
     return _quality(ranges, "text/html") > max(_quality(ranges, media_type) for media_type in _JSON)
 
 
-def accepts_gzip(headers: Headers) -> bool:
+def accepts_gzip(headers: RequestHeaders) -> bool:
     """Return whether the client accepts gzip, and does not prefer an uncompressed body."""
     codings = _weights(_joined(headers, b"accept-encoding"))
     gzip = next((codings[name] for name in ("gzip", "x-gzip", "*") if name in codings), 0.0)
     return gzip > 0 and gzip >= codings.get("identity", 0.0)
 
 
-def _joined(headers: Headers, name: bytes) -> str:
-    return b", ".join(header_values(headers, name)).decode("latin-1").lower()
+def _joined(headers: RequestHeaders, name: bytes) -> str:
+    return b", ".join(headers.values(name)).decode("latin-1").lower()
 
 
 def _weights(header: str) -> dict[str, float]:

@@ -13,6 +13,7 @@ from string import Template
 from starlette.responses import HTMLResponse, Response
 from starlette.types import Scope
 
+from recipe_api.asgi import headers_of
 from recipe_api.errors import TokenRequired, UnknownToken
 from recipe_api.photos.kinds import SHOWN_BY_BROWSERS
 from recipe_api.web.addresses import origin
@@ -34,7 +35,7 @@ def has_html_response(scope: Scope) -> bool:
 
 def wants_html(scope: Scope) -> bool:
     """Return whether the response to this request should be HTML."""
-    return has_html_response(scope) and prefers_html(scope["headers"])
+    return has_html_response(scope) and prefers_html(headers_of(scope))
 
 
 def created_page(scope: Scope, recipe: CreatedRecipeOut, *, headers: dict[str, str]) -> Response:

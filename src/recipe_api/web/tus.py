@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from fastapi import APIRouter, Depends, Request, Response
 
 from recipe_api import errors
-from recipe_api.asgi import content_length, header_value, is_stopping, read_ahead_of
+from recipe_api.asgi import headers_of, is_stopping, read_ahead_of
 from recipe_api.database.models import StagedUpload
 from recipe_api.units import size_in_words
 from recipe_api.uploads.admission import ClientContext
@@ -34,7 +34,7 @@ class _Body:
     def __init__(self, request: Request, services: Services) -> None:
         self._request = request
         self._arrival = Arrival(services.body_timeouts)
-        self.size = content_length(request.scope["headers"])
+        self.size = headers_of(request.scope).content_length()
         self.clock = UploadClock(size=self.size, read_ahead=services.uploads.policy.part_size)
         self.read_ahead = read_ahead_of(request.scope)
 
@@ -149,8 +149,8 @@ async def _state(upload_id: str, request: Request, services: Services) -> dict[s
 
 
 def _has_body(request: Request) -> bool:
-    headers = request.scope["headers"]
-    return bool(content_length(headers)) or header_value(headers, b"transfer-encoding") is not None
+    headers = headers_of(request.scope)
+    return bool(headers.content_length()) or b"transfer-encoding" in headers
 
 
 async def _append(request: Request, services: Services, append: Append) -> dict[str, str]:

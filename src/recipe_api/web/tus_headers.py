@@ -3,13 +3,15 @@
 import base64
 import binascii
 import re
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
+from typing import Any
 
 from starlette.requests import Request
 
-from recipe_api.asgi import Headers, header_value
+from recipe_api.asgi import headers_of
 from recipe_api.errors import HeadersTooLarge, InvalidParameter, NotOffsetOctets, UnsupportedTusVersion
 from recipe_api.uploads.appending import Appended
 from recipe_api.web.body import content_type
@@ -48,9 +50,9 @@ class Metadata:
     label: str | None
 
 
-def is_tus(headers: Headers) -> bool:
+def is_tus(scope: MutableMapping[str, Any]) -> bool:
     """Return whether a request uses tus."""
-    return header_value(headers, b"tus-resumable") is not None
+    return b"tus-resumable" in headers_of(scope)
 
 
 async def check_version(request: Request) -> None:

@@ -3,14 +3,14 @@
 tus shares its paths with the JSON API of staged uploads; the header `Tus-Resumable` distinguishes them.
 """
 
-from collections.abc import Awaitable, Mapping, MutableMapping
+from collections.abc import Awaitable, MutableMapping
 from typing import Any
 
 from fastapi.routing import APIRoute
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from recipe_api.asgi import header_value
+from recipe_api.asgi import headers_of
 from recipe_api.web.root_path import route_path
 from recipe_api.web.tus_headers import VERSION, is_tus
 
@@ -28,7 +28,7 @@ class TusRequests:
         if scope["type"] != "http" or not is_tus_request(scope):
             return self._app(scope, receive, send)
 
-        override = (header_value(scope["headers"], b"x-http-method-override") or b"").decode("latin-1").upper()
+        override = (headers_of(scope).value(b"x-http-method-override") or b"").decode("latin-1").upper()
         method = override if scope["method"] == "POST" and override in _OVERRIDABLE else scope["method"]
         overridden = {**scope, "method": method}
 
@@ -41,9 +41,9 @@ class TusRequests:
         return self._app(overridden, receive, versioned_send)
 
 
-def is_tus_request(scope: Mapping[str, Any]) -> bool:
+def is_tus_request(scope: MutableMapping[str, Any]) -> bool:
     """Return whether a request uses tus on a staged upload."""
-    return is_tus(scope["headers"]) and route_path(dict(scope)).startswith("/uploads")
+    return is_tus(scope) and route_path(dict(scope)).startswith("/uploads")
 
 
 class TusRoute(APIRoute):
@@ -54,6 +54,6 @@ class TusRoute(APIRoute):
 
     def matches(self, scope: MutableMapping[str, Any]) -> tuple[Match, Scope]:
         """Match a tus request by its path and method; match no other request."""
-        if scope["type"] == "http" and scope["method"] not in {"PATCH", "OPTIONS"} and not is_tus(scope["headers"]):
+        if scope["type"] == "http" and scope["method"] not in {"PATCH", "OPTIONS"} and not is_tus(scope):
             return Match.NONE, {}
         return super().matches(scope)

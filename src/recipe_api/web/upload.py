@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 
 from recipe_api import errors
-from recipe_api.asgi import header_value, header_values, read_ahead_of
+from recipe_api.asgi import headers_of, read_ahead_of
 from recipe_api.multipart import StreamingForm, parse_boundary
 from recipe_api.units import KIB, size_in_words
 from recipe_api.uploads.admission import ClientContext
@@ -196,14 +196,14 @@ async def upload_recipe(request: Request) -> Response:
         renditions=renditions_of(request, recipe),
         manage_token=services.tokens.manage_token(recipe.id),
     )
-    if prefers_html(request.scope["headers"]):
+    if prefers_html(headers_of(request.scope)):
         return plain_form.created_page(request.scope, out, headers=headers)
     return Response(out.model_dump_json(), 201, headers, "application/json")
 
 
 async def _receive(request: Request, services: Services) -> Created:
     """Make a recipe of the form in the request."""
-    bearer = await BEARER(request) if header_value(request.scope["headers"], b"authorization") else None
+    bearer = await BEARER(request) if b"authorization" in headers_of(request.scope) else None
     caller = await api_token(request, bearer)
     if caller is ANYONE:
         services.cross_site_forms.check(request)
@@ -230,7 +230,7 @@ def _upload_key(request: Request, caller: Caller) -> UploadKey | None:
     Callers who may not manage every recipe share a scope with strangers: without API tokens everyone does, and a token
     for uploads only may be in a public page. They need a key that cannot be guessed.
     """
-    keys = header_values(request.scope["headers"], b"idempotency-key")
+    keys = headers_of(request.scope).values(b"idempotency-key")
     if not keys:
         return None
     if len(keys) > 1:
