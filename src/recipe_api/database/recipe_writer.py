@@ -10,7 +10,6 @@ statement is sent again on a new one, whether or not the first attempt succeeded
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from operator import attrgetter
 from typing import Any
 
 import asyncpg
@@ -184,11 +183,9 @@ async def _nothing_to_reset(_: "asyncpg.Connection[asyncpg.Record]") -> None:
     """Skip the reset: an autocommitted statement leaves no state in its session, and a reset costs a round trip."""
 
 
-_columns_of = attrgetter(*COLUMNS)
-
-
 def _values(recipe: RecipeBase) -> dict[str, Any]:
-    return dict(zip(COLUMNS, _columns_of(recipe), strict=True))
+    values = vars(recipe)
+    return {name: values[name] for name in COLUMNS}
 
 
 def _sql(clause: ClauseElement) -> str:

@@ -13,11 +13,10 @@ import asyncio
 import time
 from collections.abc import Awaitable
 
-import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recipe_api.asgi import headers_of, read_ahead_of
-from recipe_api.observability import begin_request, without_secret
+from recipe_api.observability import begin_request, bound_logger, without_secret
 from recipe_api.units import MIB
 from recipe_api.web.peers import client_address
 from recipe_api.web.problems import internal_error, stopping
@@ -27,7 +26,7 @@ from recipe_api.web.tus_requests import is_tus_request
 LINGER_BYTES = 64 * MIB
 LINGER_SECONDS = 10
 
-_log = structlog.get_logger("recipe_api.request")
+_LOGGER = "recipe_api.request"
 
 
 class RequestLog:
@@ -66,7 +65,7 @@ class RequestLog:
         finally:
             seconds = time.perf_counter() - started
             self.request_ended(scope, status, seconds)
-            _log.info(
+            bound_logger(_LOGGER).info(
                 "request",
                 method=scope["method"],
                 path=without_secret(scope["path"]),
@@ -230,5 +229,7 @@ class InternalErrors:
         except Exception:
             if scope["type"] != "http" or started:
                 raise
-            _log.exception("unexpected error", method=scope["method"], path=without_secret(scope["path"]))
+            bound_logger(_LOGGER).exception(
+                "unexpected error", method=scope["method"], path=without_secret(scope["path"])
+            )
             await internal_error(scope)(scope, receive, send)
