@@ -42,6 +42,20 @@ def configure_malloc() -> None:
 
 
 @contextmanager
+def permanent_objects() -> Iterator[None]:
+    """Collect no garbage while the block creates objects, and exempt them from garbage collection afterwards.
+
+    For imports: they trigger collections all the time, which find next to nothing and take a tenth of their CPU time.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.freeze()
+
+
+@contextmanager
 def reduced_garbage_collection() -> Iterator[None]:
     """Exempt all present objects from garbage collection, and make collections rare, while the block lasts."""
     thresholds = gc.get_threshold()

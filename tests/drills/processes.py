@@ -37,8 +37,8 @@ def dying_workers(stage: Stage) -> str:
     with stage.serving(workers=2) as server:
 
         def kill_workers() -> bool:
-            for worker in psutil.Process(server.process.pid).children():
-                if any("spawn_main" in word for word in worker.cmdline()):
+            for worker in server.workers():
+                if worker.pid != server.process.pid:
                     worker.kill()
             return server.process.poll() is not None
 

@@ -103,9 +103,7 @@ def _interrupt(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _is_importing(pid: int, workers: int) -> bool:
-    """Return whether the serving process has begun its imports, which take some hundred milliseconds more."""
+    """Return whether the process that loads the app has begun its imports, which take half a second more."""
     process = psutil.Process(pid)
-    serving = (
-        [process] if workers == 1 else [child for child in process.children() if "spawn_main" in str(child.cmdline())]
-    )
-    return any("pydantic_core" in mapped.path for each in serving for mapped in each.memory_maps())
+    loading = [process] if workers == 1 else process.children()
+    return any("pydantic_core" in mapped.path for each in loading for mapped in each.memory_maps())

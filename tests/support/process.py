@@ -85,7 +85,8 @@ def serving(environment: Mapping[str, str], *, workers: int, port: int, log: Pat
 
 
 def _is_worker(process: psutil.Process) -> bool:
+    """Return whether a child of the server is neither a zombie nor multiprocessing's resource tracker."""
     try:
-        return any("spawn_main" in word for word in process.cmdline())
+        return bool(command := process.cmdline()) and "resource_tracker" not in str(command)
     except psutil.NoSuchProcess:
         return False

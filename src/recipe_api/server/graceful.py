@@ -33,6 +33,7 @@ import uvicorn
 from uvicorn.lifespan.on import LifespanOn
 
 from recipe_api.asgi import STOPPING
+from recipe_api.memory import permanent_objects
 from recipe_api.server import port
 from recipe_api.server.connections import connections_of
 from recipe_api.server.terminal import Terminal
@@ -48,6 +49,14 @@ NOTICE_SECONDS = 1
 _POLL_SECONDS = 0.01
 
 _log = structlog.get_logger(__name__)
+
+
+def load(config: uvicorn.Config) -> None:
+    """Import and create the app, unless that has been done."""
+    if not config.loaded:
+        with permanent_objects():
+            config.load()
+            config.get_loop_factory()  # imports uvloop
 
 
 class GracefulServer(uvicorn.Server):
@@ -91,6 +100,11 @@ class GracefulServer(uvicorn.Server):
                 "SIGHUP ignored: a single process cannot reload without an interruption; restart the service, "
                 "or set WEB_CONCURRENCY to 2 or more",
             )
+
+    async def _serve(self, sockets: list[socket] | None = None) -> None:
+        """Serve. uvicorn would load the app as well, but with garbage collections."""
+        load(self.config)
+        await super()._serve(sockets)
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         """Start, and let the app see when the service is stopping."""

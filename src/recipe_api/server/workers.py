@@ -1,6 +1,6 @@
 """Supervises the worker processes of one service.
 
-uvicorn replaces a worker that has died. Four things are added here:
+uvicorn replaces a worker that has died. Five things are added here:
 
 - The death of a worker is logged as a warning, with the signal or exit code. After `MAX_DEATHS` in `DEATH_SECONDS` the
   service exits with an error, so that its process manager notices and can wait before it starts the service again.
@@ -9,12 +9,15 @@ uvicorn replaces a worker that has died. Four things are added here:
 - Workers stop when the supervisor has died, even by SIGKILL. Otherwise they would occupy the port at the next start.
 - Workers know whether the whole service is stopping, or only they are because SIGHUP replaces them. In the first case
   the port must reject connections at once, in the second it must not. A pipe signals it (`_StopEvent`).
+- The first workers are forks of one process, and share its memory (`forks`). A worker that replaces another one loads
+  the code that is installed then, as it must after SIGHUP. So it is a new process, which shares nothing.
 
-Used here beyond uvicorn's documentation: of `Multiprocess` the attributes `processes`, `sockets`, `should_exit` and
-`signal_queue` and the methods `keep_subprocess_alive`, `terminate_all`, `handle_signals` and `handle_hup`; the name
-`Process` in its module, from which it makes workers; and that class's `process`, `parent_conn`, `target`, `start`,
-`is_alive`, `is_ready`, `wait_until_ready` and `server`. `tests/server/test_running.py`, `tests/server/test_workers.py`
-and `tests/server/test_stopping.py` fail when one of these changes.
+Used here beyond uvicorn's documentation: of `Multiprocess` the attributes `processes`, `processes_num`, `sockets`,
+`should_exit` and `signal_queue` and the methods `init_processes`, `keep_subprocess_alive`, `terminate_all`,
+`handle_signals` and `handle_hup`; the name `Process` in its module, from which it makes workers; and that class's
+`process`, `parent_conn`, `target`, `start`, `is_alive`, `is_ready`, `wait_until_ready` and `server`.
+`tests/server/test_running.py`, `tests/server/test_workers.py` and `tests/server/test_stopping.py` fail when one of
+these changes.
 """
 
 import multiprocessing
@@ -29,13 +32,15 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from socket import socket
 from types import FrameType
+from typing import Any, cast
 
 import structlog
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import multiprocess
 
-from recipe_api.server.graceful import GracefulServer
+from recipe_api.server.forks import Fork, LoaderFailed, blocked_signals, can_fork, fork_workers
+from recipe_api.server.graceful import GracefulServer, load
 from recipe_api.server.terminal import Terminal
 
 MAX_DEATHS = 10
@@ -52,8 +57,9 @@ class Supervisor(multiprocess.Multiprocess):
     def __init__(self, config: uvicorn.Config) -> None:
         self._terminal = Terminal()
         stop = _StopEvent()
+        self._new_worker = partial(Worker, supervisor=stop.other_end)
         # There is no other way to make workers run another server.
-        multiprocess.Process = partial(Worker, supervisor=stop.other_end)  # type: ignore[misc, assignment]
+        multiprocess.Process = self._new_worker  # type: ignore[misc, assignment]
         super().__init__(config, sockets=[config.bind_socket()])
         self.should_exit = stop
         for sig in (signal.SIGINT, signal.SIGTERM):
@@ -61,6 +67,30 @@ class Supervisor(multiprocess.Multiprocess):
         self.failed = False
         """Whether the service ended because workers did not start or kept dying."""
         self._deaths: deque[float] = deque(maxlen=MAX_DEATHS)
+
+    def init_processes(self) -> None:
+        """Start the first workers as forks of one process, which share its memory, if the system supports that."""
+        if not can_fork():
+            super().init_processes()
+            return
+        workers = [self._new_worker(self.config, self.sockets) for _ in range(self.processes_num)]
+        deadline = time.monotonic() + START_SECONDS
+        try:
+            forks = fork_workers(
+                [partial(worker.target, self.sockets) for worker in workers],
+                load=self._load,
+                is_cancelled=lambda: self.should_exit.is_set() or time.monotonic() > deadline,
+                signals=list(multiprocess.SIGNALS),
+            )
+        except LoaderFailed as failure:
+            if not self.should_exit.is_set():
+                _log.error("service stopped: the app cannot be loaded", **_exit_fields(failure.exitcode))
+                self.failed = True
+                self.should_exit.set()
+            return
+        for worker, fork in zip(workers, forks, strict=True):
+            worker.adopt(fork)
+            self.processes.append(worker)
 
     def keep_subprocess_alive(self) -> None:
         """Replace workers that have died or do not respond, and log each of them."""
@@ -89,6 +119,11 @@ class Supervisor(multiprocess.Multiprocess):
             self.should_exit.set()
         else:
             super().handle_hup()
+
+    def _load(self) -> None:
+        """Load the app, in the process that forks the workers."""
+        self.should_exit.set()  # only closes this process's copy of the end, which would keep the pipe open
+        load(self.config)
 
     def _stop(self, sig: int, _: FrameType | None) -> None:
         # Workers that have received the signal too wait for this, and uvicorn checks its queue only twice a second.
@@ -168,13 +203,14 @@ class Worker(multiprocess.Process):
     def start(self) -> None:
         """Start the worker with the signals blocked, which it inherits."""
         resource_tracker.ensure_running()  # or starting a process starts it, and that unblocks SIGINT
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
-        try:
+        with blocked_signals():
             super().start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        self._must_start_by = time.monotonic() + START_SECONDS
-        self.parent_conn.send(b"ping")  # the response shows that it has finished its imports
+        self._expect_response()
+
+    def adopt(self, process: Fork) -> None:
+        """Take over a process that runs `target`."""
+        self.process = cast("Any", process)  # it has the methods of a SpawnProcess that uvicorn calls
+        self._expect_response()
 
     def target(self, sockets: list[socket] | None = None) -> None:
         """Serve, in the new process."""
@@ -184,6 +220,10 @@ class Worker(multiprocess.Process):
             super().target(sockets)
         finally:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more Ctrl-C would only print a traceback
+
+    def _expect_response(self) -> None:
+        self._must_start_by = time.monotonic() + START_SECONDS
+        self.parent_conn.send(b"ping")  # the response shows that it has finished its imports
 
     def _is_starting(self) -> bool:
         if self._must_start_by is not None and self.parent_conn.poll():
