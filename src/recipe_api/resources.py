@@ -65,7 +65,7 @@ async def open_resources(settings: Settings, telemetry: Telemetry | None = None)
     """
     telemetry = telemetry or Telemetry()
     async with (
-        open_engine(settings) as engine,
+        open_engine(settings, checked_out=telemetry.checked_out) as engine,
         open_recipe_writer(settings, engine, telemetry.recipe_writer) as recipe_writer,
         open_s3_store(settings) as (s3_store, client),
     ):

@@ -59,10 +59,7 @@ def test_the_dashboard_and_the_alerts_use_names_that_exist() -> None:
 def test_every_metric_is_on_the_dashboard() -> None:
     shown = set(_WORD.findall(" ".join(target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"])))
     # The maximum number of connections is a constant; only an alert uses it.
-    assert [each.name for each in ALL if not _series(each) & shown] == [
-        "db.client.connection.max",
-        "db.client.connection.wait_time",
-    ]
+    assert [each.name for each in ALL if not _series(each) & shown] == ["db.client.connection.max"]
 
 
 def test_every_alert_says_what_to_do() -> None:

@@ -182,6 +182,9 @@ def test_statements_are_recorded_by_operation_and_table(exporting: Callable[...,
     assert statements["SELECT", "recipe"] >= 1
     assert {span.name for span in received.spans} >= {"INSERT recipe", "INSERT idempotency_key", "SELECT recipe"}
     assert [point.as_int for point in received.points("recipe_api.row.sent").values()] == [1]
+    waits = {pool: point.count for ((_, pool),), point in received.points("db.client.connection.wait_time").items()}
+    assert waits["rows"] == 1
+    assert waits["others"] >= 2
 
 
 def test_connections_are_reported_while_they_are_open(exporting: Callable[..., Any]) -> None:

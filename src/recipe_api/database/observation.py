@@ -1,6 +1,7 @@
-"""Lets an observer follow the engine's statements, and read the state of its connection pool."""
+"""Lets an observer follow the engine's statements and checkouts, and read the state of its connection pool."""
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,7 +10,7 @@ from typing import Any, cast
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection, QueuePool
 
 End = Callable[[BaseException | None], None]
 Begin = Callable[[str, str | None], End]
@@ -50,6 +51,20 @@ def connections_of(engine: AsyncEngine) -> Connections:
     """Return the state of an engine's pool."""
     pool = cast("QueuePool", engine.pool)  # wrapped for asyncio, with the same methods
     return Connections(used=pool.checkedout(), idle=pool.checkedin(), limit=pool.size())
+
+
+def timed_pool(checked_out: Callable[[float], None]) -> type[AsyncAdaptedQueuePool]:
+    """Return a pool class that reports how many seconds each checkout took, also one that failed."""
+
+    class TimedPool(AsyncAdaptedQueuePool):
+        def connect(self) -> PoolProxiedConnection:
+            began = time.perf_counter()
+            try:
+                return super().connect()
+            finally:
+                checked_out(time.perf_counter() - began)
+
+    return TimedPool
 
 
 @lru_cache(maxsize=256)  # the service has fewer statements: values are passed separately

@@ -3,7 +3,7 @@
 No connection is held while a photo is received: a session is opened for a few statements, and then closed.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import asyncpg
@@ -11,9 +11,11 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from recipe_api.database.connection import CONNECT_SECONDS, Connector, engine_on
+from recipe_api.database.observation import timed_pool
 from recipe_api.database_url import parse
 from recipe_api.errors import CommitInDoubt, DatabaseUnavailable
 from recipe_api.settings import DatabaseSettings
@@ -38,13 +40,20 @@ _log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def open_engine(settings: DatabaseSettings) -> AsyncIterator[AsyncEngine]:
+async def open_engine(
+    settings: DatabaseSettings, *, checked_out: Callable[[float], None] | None = None
+) -> AsyncIterator[AsyncEngine]:
     """Open the connection pool for everything except uploaded rows. It is closed with the block.
 
     The connections are opened on first use.
+
+    Args:
+        settings: The address of the database, and the size of the pool.
+        checked_out: Called with the seconds that each checkout of a connection took.
     """
     engine = engine_on(
         connector(settings, command_seconds=STATEMENT_SECONDS),
+        poolclass=AsyncAdaptedQueuePool if checked_out is None else timed_pool(checked_out),
         pool_size=settings.database_pool_size - writer_connections(settings),
         max_overflow=0,
         pool_timeout=POOL_SECONDS,

@@ -89,14 +89,16 @@ class ObservedRowPool:
     def __init__(self, pool: RowPool, observer: Observer) -> None:
         self._pool = pool
         self._statements = Statements(observer)
-        self._wait_time = observer.metrics.connection_wait_time
+        self._waited = waits_for(ROWS, observer)
         self._used = 0
         observer.observe(metrics.CONNECTIONS, lambda: _readings(ROWS, self._used, pool.get_size() - self._used))
 
     async def acquire(self, *, timeout: float) -> RowConnection:  # noqa: ASYNC109 - asyncpg's signature
         began = time.perf_counter()
-        acquired = await self._pool.acquire(timeout=timeout)
-        self._wait_time.record(time.perf_counter() - began, ROWS)
+        try:
+            acquired = await self._pool.acquire(timeout=timeout)
+        finally:
+            self._waited(time.perf_counter() - began)
         self._used += 1
         return _ObservedConnection(acquired, self._statements, released=self._note_release)
 
@@ -140,6 +142,12 @@ class _ObservedConnection:
     def terminate(self) -> None:
         self._released()
         self.inner.terminate()
+
+
+def waits_for(pool: str, observer: Observer) -> Callable[[float], None]:
+    """Return a function that records how many seconds it took to get a connection from a pool, or to fail."""
+    wait_time = observer.metrics.connection_wait_time
+    return lambda seconds: wait_time.record(seconds, pool)
 
 
 def observe_connections(observer: Observer, read: Callable[[], Connections]) -> None:

@@ -32,7 +32,13 @@ from recipe_api.settings import TelemetrySettings
 from recipe_api.storage.protocol import ObjectStore
 from recipe_api.storage.s3 import S3Store
 from recipe_api.telemetry.conversion import HistogramExporter
-from recipe_api.telemetry.database import ObservedRecipeWriter, Statements, observe_connections
+from recipe_api.telemetry.database import (
+    OTHERS,
+    ObservedRecipeWriter,
+    Statements,
+    observe_connections,
+    waits_for,
+)
 from recipe_api.telemetry.event_loop import watched_event_loop
 from recipe_api.telemetry.hooks import Arguments, Part, Telemetry
 from recipe_api.telemetry.logs import add_span
@@ -60,6 +66,7 @@ class OpenTelemetry(Telemetry):
         self.exports_traces = settings.exports_traces
         self.exports_metrics = settings.exports_metrics
         self.observer: Observer = Observer(exports_metrics=settings.exports_metrics)
+        self.checked_out = waits_for(OTHERS, self.observer) if settings.exports_metrics else None
         self.log_processors = (add_span,) if settings.exports_traces else ()
 
     @asynccontextmanager

@@ -25,6 +25,8 @@ class Telemetry:
     """Observes requests; None if telemetry is off."""
     exports_traces = False
     exports_metrics = False
+    checked_out: Callable[[float], None] | None = None
+    """Called with the seconds that each checkout from the engine's pool took."""
     log_processors: Sequence[Processor] = ()
     """Additional processors of log lines."""
 

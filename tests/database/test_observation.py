@@ -1,0 +1,27 @@
+"""Observation of the engine's pool."""
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from recipe_api.database.connection import engine_on
+from recipe_api.database.observation import timed_pool
+from recipe_api.database.session import connector
+from recipe_api.settings import Settings
+
+
+async def test_checkouts_are_timed_including_those_that_fail(make_settings: Callable[..., Settings]) -> None:
+    times: list[float] = []
+    engine = engine_on(
+        connector(make_settings()), poolclass=timed_pool(times.append), pool_size=1, max_overflow=0, pool_timeout=0
+    )
+    async with engine.connect():
+        assert len(times) == 1
+        with pytest.raises(PoolTimeoutError):
+            await engine.raw_connection()
+        assert len(times) == 2
+    async with engine.connect():
+        opening, _, reusing = times
+        assert opening > reusing > 0
+    await engine.dispose()
