@@ -81,9 +81,14 @@ def _tree(root: psutil.Process) -> list[psutil.Process]:
     return [root, *root.children(recursive=True)]
 
 
+def pss(pid: int) -> int:
+    """Return the PSS of the process tree."""
+    return sum(_pss(psutil.Process(pid)).values())
+
+
 def settled(pid: int, *, seconds: float = 3.0) -> None:
     """Wait until the memory of the tree has stopped growing after its start."""
     before = 0
-    while (now := sum(_pss(psutil.Process(pid)).values())) > before:
+    while (now := pss(pid)) > before:
         before = now
         time.sleep(seconds)

@@ -11,6 +11,8 @@ START = bytes.fromhex("ffd8") + FRAME + SCAN
 END = bytes.fromhex("ffd9")
 METADATA_SHARE = 0.1
 """How much of a `photo` is metadata, at most."""
+_EXTENDED = 50_000
+"""Bytes of one segment of extended XMP."""
 
 
 def noise(size: int, *, seed: int = 1) -> bytes:
@@ -23,17 +25,29 @@ def photo(size: int) -> bytes:
 
     A tenth of it, or 24 kB if that is less, is metadata: Exif with a position, a maker note and a thumbnail; XMP.
     """
-    metadata = min(int(size * METADATA_SHARE), 24_000)
-    exif = _exif(metadata - 1000)
-    xmp = b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x='adobe:ns:meta/'/>".ljust(900)
     tables = b"".join(_segment(0xDB, bytes([table]) + bytes(range(1, 65))) for table in range(2))
     codes = b"".join(_segment(0xC4, bytes([table]) + bytes(16)) for table in (0x00, 0x01, 0x10, 0x11))
-    head = bytes.fromhex("ffd8") + _segment(0xE1, exif) + _segment(0xE1, xmp) + tables + FRAME + codes + SCAN
+    head = bytes.fromhex("ffd8") + metadata(metadata_bytes(size)) + tables + FRAME + codes + SCAN
     scan = noise(size - len(head) - len(END))
     stuffed = bytearray(scan)
     stuffed[100:-100:257] = b"\xff" * len(range(100, len(scan) - 100, 257))
     stuffed[101:-99:257] = b"\x00" * len(range(101, len(scan) - 99, 257))  # as encoders write a byte of 0xFF
     return head + bytes(stuffed) + END
+
+
+def metadata_bytes(size: int) -> int:
+    """Return how much of a photo of `size` bytes is metadata."""
+    return min(int(size * METADATA_SHARE), 24_000)
+
+
+def metadata(size: int) -> bytes:
+    """Return `size` bytes of metadata, at least 1000: segments with Exif, XMP, and as much extended XMP as it takes."""
+    xmp = _segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x='adobe:ns:meta/'/>".ljust(900))
+    further = _segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0".ljust(_EXTENDED - 4, b"\x55"))
+    count, exif = divmod(size - len(xmp), _EXTENDED)
+    if count and exif < len(xmp):
+        count, exif = count - 1, exif + _EXTENDED
+    return _segment(0xE1, _exif(exif - 4)) + xmp + further * count
 
 
 def _segment(marker: int, content: bytes) -> bytes:

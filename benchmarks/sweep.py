@@ -12,17 +12,16 @@ import asyncio
 import hashlib
 import json
 import os
-import resource
+import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 
@@ -48,10 +47,16 @@ ORPHAN_EVERY = 10_000
 MISSING_EVERY = 10_007
 CURRENT_BUCKET = CurrentBucket(url="", base_urls=["https://photos.test"])
 NO_STORE: Any = None  # a sweep that only reports deletes nothing
-COLUMNS = (
-    *("id", "label", "key", "location", "content_type", "size", "etag", "original_name", "created_at"),
-    "rendition_sizes",
-)
+NO_STAGING = StagingLimits(lifetime_seconds=0, max_uploads=0, max_bytes=0, writable_seconds=0, max_upload_bytes=0)
+_FILL = """
+    INSERT INTO recipe
+        (id, label, key, location, content_type, size, etag, original_name, created_at, rendition_sizes)
+    SELECT lpad(to_hex(number), 32, '0')::uuid, 'Pancakes', key, 'https://photos.test/' || key, 'image/jpeg', 50000,
+        '0', 'p.jpg', to_timestamp(({beginning} + number) / 1000.0), ARRAY[{sizes}]
+    FROM generate_series(0, {count} - 1) AS number
+    CROSS JOIN LATERAL (SELECT ({beginning} + number)::text || '-' || md5(number::text) || '.jpg') AS named (key)
+    WHERE number % {orphan_every} <> 0
+"""
 
 
 def key_of(number: int) -> str:
@@ -59,9 +64,10 @@ def key_of(number: int) -> str:
     return f"{BEGINNING + number}-{hashlib.md5(str(number).encode(), usedforsecurity=False).hexdigest()}.jpg"
 
 
-def is_row(number: int) -> bool:
-    """Return whether the table has this recipe."""
-    return number % ORPHAN_EVERY != 0
+def fill(count: int) -> str:
+    """Return the statement that fills the table: with the rows of these recipes, except one in `ORPHAN_EVERY`."""
+    sizes = ", ".join(map(str, DEFAULT_RENDITIONS))
+    return _FILL.format(count=count, beginning=BEGINNING, orphan_every=ORPHAN_EVERY, sizes=sizes)
 
 
 def is_object(number: int) -> bool:
@@ -79,9 +85,9 @@ class Simulated:
         for number in range(0 if prefix else self._count):  # no pieces of uploads are staged
             if is_object(number):
                 key = key_of(number)
-                yield Listed(key, 50_000, WRITTEN)
+                yield Listed(key, 50_000, WRITTEN, "0")
                 for rendition in sorted(rendition_key(key, size) for size in DEFAULT_RENDITIONS):
-                    yield Listed(rendition, 20_000, WRITTEN)
+                    yield Listed(rendition, 20_000, WRITTEN, "0")
         assert (after, until) == (prefix, None)  # noqa: S101 - nothing else is simulated
 
     async def uploads(self, *, prefix: str) -> AsyncIterator[ListedUpload]:
@@ -105,42 +111,53 @@ def main() -> None:
     parser.add_argument("--sweep", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.sweep:
-        asyncio.run(_sweep(options.sweep))
+        json.dump(asdict(asyncio.run(_sweep(options.sweep))), sys.stdout)
         return
     with tempfile.TemporaryDirectory(prefix="sweep-") as name, postgres(Path(name), durable=False) as url:
         migrate(url)
         for count in options.counts:
             asyncio.run(_fill(url, count))
-            command = [sys.executable, __file__, "--sweep", str(count)]
-            subprocess.run(command, check=True, env={**os.environ, "DATABASE_URL": url})  # noqa: S603 - this script
+            _print(swept(url, count))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """The cost of a sweep, and its result."""
+
+    recipes: int
+    seconds: float
+    cpu_seconds: float
+    bytes_before: int
+    peak_bytes: int
+    findings: int
+    tally: dict[str, int]
+
+
+def swept(url: str, count: int) -> Swept:
+    """Sweep a table with the rows of `fill` in a separate process."""
+    command = [sys.executable, __file__, "--sweep", str(count)]
+    environment = {**os.environ, "DATABASE_URL": url}
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment)  # noqa: S603 - this script
+    return Swept(**json.loads(done.stdout))
+
+
+def _print(found: Swept) -> None:
+    per_second = found.recipes / found.seconds
+    print(f"{found.recipes:>9,} recipes: {found.seconds:.1f} s, of which {found.cpu_seconds:.1f} s CPU time; ", end="")
+    print(f"{per_second:,.0f} a second")
+    print(f"          memory: {found.bytes_before / 1e6:.0f} MB before, {found.peak_bytes / 1e6:.0f} MB at its highest")
+    print(f"          {found.findings} findings of {json.dumps(found.tally)}")
 
 
 async def _fill(url: str, count: int) -> None:
     connection = await asyncpg.connect(url)
     await connection.execute("TRUNCATE recipe CASCADE")
-    await connection.copy_records_to_table("recipe", columns=COLUMNS, records=_rows(count))
+    await connection.execute(fill(count))
     await connection.execute("ANALYZE recipe")
     await connection.close()
 
 
-def _rows(count: int) -> Iterator[tuple[object, ...]]:
-    for number in filter(is_row, range(count)):
-        key = key_of(number)
-        yield (
-            UUID(int=number),
-            "Pancakes",
-            key,
-            f"https://photos.test/{key}",
-            "image/jpeg",
-            50_000,
-            "0",
-            "p.jpg",
-            WRITTEN,
-            DEFAULT_RENDITIONS,
-        )
-
-
-async def _sweep(count: int) -> None:
+async def _sweep(count: int) -> Swept:
     async with open_engine(DatabaseSettings.from_environment(os.environ)) as engine:
         recipes = Recipes(engine)
         sweep = Sweep(
@@ -149,7 +166,7 @@ async def _sweep(count: int) -> None:
             IdempotencyKeys(engine, kept_seconds=0),
             Lease(engine, "sweep"),
             Deletions(NO_STORE, Simulated(count), PendingDeletions(engine, bucket=""), CURRENT_BUCKET),
-            StagedUploads(engine, limits=StagingLimits(lifetime_seconds=0, max_uploads=0, max_bytes=0)),
+            StagedUploads(engine, limits=NO_STAGING),
             territory=Territory(
                 prefix="", staging_prefix="staged/", rendition_sizes=DEFAULT_RENDITIONS, grace=timedelta(days=1)
             ),
@@ -159,13 +176,21 @@ async def _sweep(count: int) -> None:
         async for _ in sweep.run(TimeRange(), fix=False):
             findings += 1
         took, cpu = time.perf_counter() - began, time.process_time() - cpu
-    print(f"{count:>9,} recipes: {took:.1f} s, of which {cpu:.1f} s CPU time; {count / took:,.0f} a second")
-    print(f"          memory: {before / 1e6:.0f} MB before, {_highest_memory() / 1e6:.0f} MB at its highest")
-    print(f"          {findings} findings of {json.dumps(asdict(sweep.tally))}")
+    return Swept(
+        recipes=count,
+        seconds=took,
+        cpu_seconds=cpu,
+        bytes_before=before,
+        peak_bytes=_highest_memory(),
+        findings=findings,
+        tally=asdict(sweep.tally),
+    )
 
 
 def _highest_memory() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Return the peak of the resident memory. That of `getrusage` includes the process that started this one."""
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
 
 
 if __name__ == "__main__":

@@ -1,20 +1,31 @@
-"""Compares the service with its alternatives: one machine, one store, one database, one process each.
+"""Compares the service with its alternatives: one machine, the same stores, one PostgreSQL, one process each.
 
-    python benchmarks/compare            everything, about 15 minutes; writes docs/benchmarks/ and the tables in
+    python benchmarks/compare            everything, about 50 minutes; writes docs/benchmarks/ and the tables in
                                          docs/benchmarks.md
-    python benchmarks/compare --quick    checks that everything works, in 2 minutes; its figures mean nothing
+    python benchmarks/compare --rounds 2 --minutes 30
+                                         the same with fewer rounds; nothing begins that would not end in time
+    python benchmarks/compare --quick    checks that everything works, in 6 minutes; its figures mean nothing
     python benchmarks/compare --only small service express
                                          one load, two contestants
+    python benchmarks/compare --only far dyno start reading
+                                         four of the five parts
     python benchmarks/compare --only small medium service baseline --baseline CHECKOUT
                                          this release and another one in turn
     python benchmarks/compare --report   writes the tables and pictures of the last full run again
 
-Loads: small (50 kB), medium (5 MB), large (256 MiB), crowd (64 of 64 MiB at once), growth (16 MiB to 2 GiB).
-Contestants: service, baseline, keep, express, naive, discard; for reference: store, curl and steps.
+Parts and their loads:
+    near     small (50 kB), medium (5 MB), large (256 MiB), crowd (64 of 64 MiB at once), growth (16 MiB to 2 GiB)
+    far      far-small, far-medium, far-large: the store is behind TLS, and responds after 20 ms
+    start    start: from the start to the first 201, idle memory
+    reading  reading-few (1,000 rows), reading-many (3,000,000 rows): list, last page, single recipes; sweep
+    dyno     dyno: everything at once for three minutes, with 512 MB and one CPU
+Contestants: service, baseline, keep, express, sharp, naive, pillow, discard; for reference: store, curl, steps, import
+and sweep. Small and medium photos are a camera's, with metadata, which the service removes; so do sharp and pillow.
 
 Needs the packages of `pip install -e '.[test]'`, which `scripts/test` leaves in .venv, and nginx with its Lua module,
-wrk, node, npm, curl, setpriv. Express and its packages are fetched once, into ~/.cache/recipe_api. All processes that
-it starts end with it. Run it on a machine that does nothing else. --quick and --only write to .cache/compare, and leave
+wrk, node, npm, curl, openssl, setpriv. Express and its packages are fetched once, into ~/.cache/recipe_api. All
+processes that it starts end with it. Run it on a machine that does nothing else. Every measurement is saved when it
+ends, so --report also works after a run that was interrupted. --quick and --only write to .cache/compare, and leave
 docs/ alone; --report with one of them reads there. What the names of figures mean is in benchmarks/compare/figures.py.
 """
 
@@ -24,17 +35,18 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from compare import machine, record
+from compare.contestants import contestants, install_express
 from compare.figures import Results
-from compare.plan import loads
+from compare.plan import PARTS, loads, steps
 from compare.plots import plots
 from compare.processes import BenchmarkError
 from compare.report import paste, report
-from compare.rounds import measured, steps
-from compare.servers import contestants, install_express
+from compare.rounds import measured
 
 ROUNDS = 5
 CACHE = Path.home() / ".cache" / "recipe_api" / "compare"
@@ -45,6 +57,7 @@ _PROGRAMS = {
     "node": "nodejs",
     "npm": "npm",
     "curl": "curl",
+    "openssl": "openssl",
     "setpriv": "util-linux",
 }
 
@@ -59,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kept = folder / "compare.json"
     try:
         if not options.report:
-            record.write(_run(options), kept)
+            for saved in _run(options):
+                record.write(saved, kept)
     except BenchmarkError as error:
         print(f"compare: {error}", file=sys.stderr)
         return 2
@@ -73,7 +87,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="python benchmarks/compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=_positive, default=ROUNDS, help="rounds (default: %(default)s)")
-    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="loads and contestants to keep")
+    parser.add_argument("--minutes", type=float, help="begin nothing that would not end in this time")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="parts, loads and contestants to keep")
     parser.add_argument("--quick", action="store_true", help="short, and once")
     parser.add_argument("--report", action="store_true", help="write tables and pictures of the last run anew")
     parser.add_argument(
@@ -96,7 +111,8 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _run(options: argparse.Namespace) -> record.Record:
+def _run(options: argparse.Namespace) -> Iterator[record.Record]:
+    """Yield the record after every measurement, as far as it has come."""
     missing = [package for program, package in _PROGRAMS.items() if shutil.which(program) is None]
     if missing:
         raise BenchmarkError(f"not everything is there; apt install {' '.join(missing)}")
@@ -107,20 +123,28 @@ def _run(options: argparse.Namespace) -> record.Record:
     plan = loads(rounds=rounds, quick=options.quick)
     service = options.service or f"{shlex.quote(str(Path(sys.executable).parent / 'recipe-api'))} serve"
     everybody = contestants(CACHE, service=service, baseline=options.baseline)
-    unknown = set(options.only) - {*plan, *everybody, *(name for load in plan.values() for name in load.straight)}
+    unknown = set(options.only) - {
+        *PARTS,
+        *plan,
+        *everybody,
+        *(name for load in plan.values() for name in load.straight),
+    }
     if unknown:
         raise BenchmarkError(f"there is no {', '.join(sorted(unknown))}; see --help")
     before, began = machine.load_average(), time.monotonic()
-    found = list(measured(steps(plan, everybody, rounds=rounds, only=options.only), everybody))
-    return record.Record(
+    empty = record.Record(
         machine=machine.machine(),
         versions=machine.versions(CACHE / "express"),
         load_average=before,
-        minutes=(time.monotonic() - began) / 60,
+        minutes=0,
         contestants={name: contestant.title for name, contestant in everybody.items()},
         loads={name: load.title for name, load in plan.items()},
-        results=Results(found),
     )
+    todo = steps(plan, everybody, rounds=rounds, only=options.only)
+    found = []
+    for each in measured(todo, everybody, seconds=options.minutes and options.minutes * 60):
+        found.append(each)
+        yield replace(empty, minutes=(time.monotonic() - began) / 60, results=Results(found))
 
 
 def _show(kept: record.Record, folder: Path, *, page: Path | None) -> int:

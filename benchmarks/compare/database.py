@@ -1,13 +1,14 @@
 """The shared PostgreSQL with its defaults: every commit is on disk before it is acknowledged.
 
-Each contestant has a database of its own in it, so that two releases of the service can be compared.
+Each contestant has a database of its own in it for each load, so that two releases of the service can be compared.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 
@@ -20,13 +21,13 @@ def no_migration(_: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """The database of one contestant."""
+    """A database of one contestant."""
 
     url: str = field(repr=False)
 
     def rows(self, table: str) -> int:
         """Return the number of rows in a table."""
-        return int(asyncio.run(_value(self.url, f"SELECT count(*) FROM {table}")))  # noqa: S608 - our own table name
+        return int(self.row(f"SELECT count(*) FROM {table}")[0])  # noqa: S608 - our own table name
 
     def clear(self, table: str) -> None:
         """Empty the table, and run a checkpoint so that none becomes due within a measurement."""
@@ -35,7 +36,15 @@ class Database:
     def execute(self, *statements: str) -> None:
         """Run statements, each in a transaction of its own."""
         for statement in statements:
-            asyncio.run(_value(self.url, statement))
+            asyncio.run(_fetched(self.url, statement))
+
+    def row(self, statement: str) -> Sequence[Any]:
+        """Return the first row of a query."""
+        return asyncio.run(_fetched(self.url, statement))[0]
+
+    def column(self, statement: str) -> list[Any]:
+        """Return the first column of a query."""
+        return [row[0] for row in asyncio.run(_fetched(self.url, statement))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +58,7 @@ class Cluster:
     def database(self, name: str, migrate: Callable[[str], None] = no_migration) -> Database:
         """Return a database by name; create and migrate it the first time."""
         if name not in self.databases:
-            asyncio.run(_value(self.url, f'CREATE DATABASE "{name}"'))
+            asyncio.run(_fetched(self.url, f'CREATE DATABASE "{name}"'))
             found = Database(f"{self.url.rpartition('/')[0]}/{name}")
             migrate(found.url)
             self.databases[name] = found
@@ -63,9 +72,10 @@ def cluster(folder: Path) -> Iterator[Cluster]:
         yield Cluster(url)
 
 
-async def _value(url: str, statement: str) -> int:
+async def _fetched(url: str, statement: str) -> list[Sequence[Any]]:
     connection = await asyncpg.connect(url)
     try:
-        return await connection.fetchval(statement) or 0
+        rows: list[Sequence[Any]] = await connection.fetch(statement)
+        return rows
     finally:
         await connection.close()

@@ -21,6 +21,20 @@ FIGURES = {
     "bare_part_ms": "one part's PUT, neither signed nor hashed",
     "complete_ms": "the Complete",
     "commit_ms": "a row's commit",
+    "first_201_seconds": "from the start of the process to the first 201",
+    "idle_pss_mb": "PSS of the process tree while nothing happens; on the dyno, before the load",
+    "import_seconds": "import of the service into a new interpreter",
+    "list_per_second": "lists of 50 a second; also last_page, and single for one recipe; also _median_ms, _cpu_ms",
+    "cpu_seconds": "CPU time of the sweep",
+    "before_mb": "memory before the sweep",
+    "peak_mb": "memory of the sweep at its highest",
+    "findings": "what the sweep found",
+    "small_count": "requests of a kind that succeeded on the dyno; also _median_ms, _p99_ms; see dyno.py for the kinds",
+    "waits": "responses with Retry-After",
+    "failed": "requests that failed",
+    "killed": "processes that ended or were killed for lack of memory",
+    "peak_pss_mb": "PSS of the process tree at its highest",
+    "enforced": "1 if control groups limited the process tree",
 }
 """What each figure in the JSON means; its unit is in the name. With `_16` and the like: for a photo of so many MiB."""
 

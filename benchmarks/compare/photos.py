@@ -1,8 +1,20 @@
-"""The forms that carry photos."""
+"""The photos, as a camera makes them, and the forms that carry them.
 
-from jpeg import photo
+Photos are JPEGs of clouds with Exif (an orientation, a position, a maker note) and XMP, and have exactly the wanted
+size. Everybody gets the same bytes within a run.
+"""
+
+from functools import cache
+
+import camera
+import jpeg
 
 MIB = 1024 * 1024
+_SMALL = (640, 480)
+_SMALL_BYTES = 500_000
+"""Photos below this size have fewer pixels than a camera's, as if a page had made them smaller."""
+_SEVERAL = 0.03
+"""How much smaller a photo gets with the next lower quality, about."""
 _BOUNDARY = "benchmark-7MA4YWxkTrZu0gW"
 CONTENT_TYPE = f"multipart/form-data; boundary={_BOUNDARY}"
 
@@ -17,3 +29,13 @@ FORM_TAIL = f"\r\n--{_BOUNDARY}--\r\n".encode("ascii")
 def form(size: int) -> bytes:
     """Return the body of an upload of that photo."""
     return FORM_HEAD + photo(size) + FORM_TAIL
+
+
+@cache
+def photo(size: int) -> bytes:
+    """Return a photo of `size` bytes, up to 5 MB. At most `jpeg.METADATA_SHARE` of it is metadata."""
+    least = jpeg.metadata_bytes(size) - int(_SEVERAL * size)
+    pixels = _SMALL if size < _SMALL_BYTES else camera.SIZE
+    picture = camera.photo(pixels, at_most=size - max(least, 1000))
+    start = picture[:2]
+    return start + jpeg.metadata(size - len(picture)) + picture[2:]

@@ -17,11 +17,19 @@ _NAMES = {
     "express": "Express + multer-s3",
     "keep": "metadata kept",
     "naive": "UploadFile",
+    "sharp": "Express + sharp",
+    "pillow": "UploadFile + Pillow",
     "discard": "app that discards",
     "store": "straight to the store",
     "curl": "straight, by curl",
 }
-_COLOURS = {"service": "#0969da", "express": "#bf8700", "naive": "#8250df"}
+_COLOURS = {
+    "service": "#0969da",
+    "express": "#bf8700",
+    "sharp": "#bf8700",
+    "naive": "#8250df",
+    "pillow": "#8250df",
+}
 _LIMIT = "#8c959f"
 _PALE = {"service": "#9fc9f5", "express": "#ecd08a", "naive": "#cdb5f4"}
 
@@ -54,9 +62,9 @@ def plots(results: Results) -> dict[str, str]:
     return {f"{name}.svg": picture.written() for name, picture in drawn.items() if picture}
 
 
-def _throughput(load: str, title: str) -> Callable[[Results, str], Picture | None]:
+def _throughput(load: str, title: str, *, figure: str = "per_second") -> Callable[[Results, str], Picture | None]:
     def draw(results: Results, describes: str) -> Picture | None:
-        found = _found(results, load, "per_second", ("service", "express", "naive"))
+        found = _found(results, load, figure, ("service", "express", "sharp", "naive", "pillow"))
         ours = found.get("service")
         bars = []
         for name, spread in found.items():
@@ -92,16 +100,28 @@ def _latency(load: str, title: str) -> Callable[[Results, str], Picture | None]:
     return draw
 
 
-def _large(results: Results, describes: str) -> Picture | None:
+def _large(load: str, title: str) -> Callable[[Results, str], Picture | None]:
+    def draw(results: Results, describes: str) -> Picture | None:
+        bars = []
+        names = ("service", "express", "naive", "discard", "curl", "store")
+        for name, spread in _found(results, load, "seconds", names).items():
+            last = results.spread(load, name, "last_byte_ms")
+            waited = last.median / 1e3 if last and name in _COLOURS else 0
+            after = f"{_number(waited * 1e3)} ms after the last byte" if waited else ""
+            pale = spread.median - waited if waited else 0
+            bars.append(_bar(name, spread, f"{spread.median:.2f} s", after, pale=pale))
+        return _bars(describes, f"{title}: seconds; dark: after the last byte was sent", bars, right=210)
+
+    return draw
+
+
+def _start(results: Results, describes: str) -> Picture | None:
     bars = []
-    for name, spread in _found(
-        results, "large", "seconds", ("service", "express", "naive", "discard", "curl", "store")
-    ).items():
-        last = results.spread("large", name, "last_byte_ms")
-        waited = last.median / 1e3 if last and name in _COLOURS else 0
-        after = f"{_number(waited * 1e3)} ms after the last byte" if waited else ""
-        bars.append(_bar(name, spread, f"{spread.median:.2f} s", after, pale=spread.median - waited if waited else 0))
-    return _bars(describes, "One photo of 256 MiB: seconds; dark: after the last byte was sent", bars, right=210)
+    for name, spread in _found(results, "start", "idle_pss_mb", ("service", "express", "naive")).items():
+        first = results.spread("start", name, "first_201_seconds")
+        words = f"first 201 after {first.median:.2f} s" if first else ""
+        bars.append(_bar(name, spread, f"{_number(spread.median)} MB", words))
+    return _bars(describes, "Idle memory (PSS); two workers of recipe_api, one process of the others", bars, right=230)
 
 
 def _memory(results: Results, describes: str) -> Picture | None:
@@ -247,7 +267,37 @@ PLOTS = (
         describes="Uploads of 5 MB a second over 8 connections",
         draw=_throughput("medium", "Photos of 5 MB over 8 connections: uploads a second"),
     ),
-    Plot(name="large", load="large", describes="Seconds for one photo of 256 MiB", draw=_large),
+    Plot(
+        name="large",
+        load="large",
+        describes="Seconds for one photo of 256 MiB",
+        draw=_large("large", "One photo of 256 MiB"),
+    ),
+    Plot(
+        name="far-small",
+        load="far-small",
+        describes="Uploads of 50 kB a second over 64 connections, with the store far away",
+        draw=_throughput("far-small", "Store far away, 50 kB over 64 connections: uploads a second"),
+    ),
+    Plot(
+        name="far-medium",
+        load="far-medium",
+        describes="Uploads of 5 MB a second over 16 connections, with the store far away",
+        draw=_throughput("far-medium", "Store far away, 5 MB over 16 connections: uploads a second"),
+    ),
+    Plot(
+        name="far-large",
+        load="far-large",
+        describes="Seconds for one photo of 256 MiB, with the store far away",
+        draw=_large("far-large", "Store far away, one photo of 256 MiB"),
+    ),
+    Plot(name="start", load="start", describes="Idle memory, and the time to the first 201", draw=_start),
+    Plot(
+        name="reading",
+        load="reading-many",
+        describes="Lists of 50 out of 3,000,000 recipes a second",
+        draw=_throughput("reading-many", "Lists of 50 out of 3,000,000 recipes a second", figure="list_per_second"),
+    ),
     Plot(name="crowd", load="crowd", describes="Memory with 64 photos of 64 MiB at once", draw=_memory),
     Plot(
         name="growth",

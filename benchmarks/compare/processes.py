@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -19,11 +20,20 @@ STOP_SECONDS = 10
 KEPT_BY_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "1073741824"}
 """Environment variables with which a process keeps its memory instead of requesting it from the kernel for each
 body."""
-_POLL_SECONDS = 0.02
+_POLL_SECONDS = 0.005
 
 
 class BenchmarkError(Exception):
     """The benchmark cannot go on. One sentence says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A process that is ready."""
+
+    pid: int
+    seconds: float
+    """From its start until it was ready."""
 
 
 @contextmanager
@@ -34,8 +44,8 @@ def running(
     environment: Mapping[str, str],
     is_ready: Callable[[], bool],
     folder: Path | None = None,
-) -> Iterator[int]:
-    """Run a server until the block ends; yield its pid once it is ready.
+) -> Iterator[Running]:
+    """Run a server until the block ends; yield it once it is ready.
 
     Args:
         command: What to run.
@@ -48,6 +58,7 @@ def running(
         BenchmarkError: It ended, or was not ready in time.
     """
     name = Path(command[0]).name
+    began = time.perf_counter()
     with log.open("ab") as output:
         child = subprocess.Popen(  # noqa: S603 - commands of ours
             guarded(command),
@@ -65,7 +76,7 @@ def running(
                 lines = log.read_text(errors="replace").strip().splitlines()
                 raise BenchmarkError(f"{name} does not start: {lines[-1] if lines else 'it said nothing'} ({log})")
             time.sleep(_POLL_SECONDS)
-        yield child.pid
+        yield Running(child.pid, time.perf_counter() - began)
     finally:
         _stop(child)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from compare.aims import aims, growth
+from compare.dyno import KINDS
 from compare.figures import Results, Spread
 from compare.plots import PLOTS
 from compare.record import Record
@@ -14,12 +15,16 @@ END = "<!-- written by `python benchmarks/compare`: end -->"
 _ROWS = {
     "service": "**recipe_api**",
     "baseline": "recipe_api, the other release",
-    "express": "Express + multer-s3",
     "keep": "recipe_api, metadata kept",
+    "express": "Express + multer-s3",
+    "sharp": "Express + sharp, metadata removed",
     "naive": "`UploadFile`",
+    "pillow": "`UploadFile` + Pillow, metadata removed",
     "discard": "*app that discards*",
     "store": "*straight to the store*",
     "curl": "*straight, by curl*",
+    "import": "*import of recipe_api*",
+    "sweep": "recipe_api",
 }
 _STREAM = {
     "per_second": "uploads/s",
@@ -45,6 +50,40 @@ _CROWD = {
     "retries": "503, retried",
 }
 
+_START = {
+    "first_201_seconds": "start to first 201, s",
+    "idle_pss_mb": "PSS when idle, MB",
+    "import_seconds": "import, s",
+}
+_READING = {
+    "list_per_second": "lists of 50/s",
+    "last_page_per_second": "last pages/s",
+    "single_per_second": "single recipes/s",
+    "list_median_ms": "list, ms",
+    "last_page_median_ms": "last page, ms",
+    "list_cpu_ms": "CPU per list, ms",
+    "single_cpu_ms": "CPU per single, ms",
+}
+_SWEEP = {
+    "seconds": "time, s",
+    "cpu_seconds": "CPU time, s",
+    "before_mb": "memory before, MB",
+    "peak_mb": "peak memory, MB",
+}
+_TABLES = {
+    "small": _STREAM,
+    "medium": _STREAM,
+    "large": _LARGE,
+    "crowd": _CROWD,
+    "far-small": _STREAM,
+    "far-medium": _STREAM,
+    "far-large": _LARGE,
+    "start": _START,
+    "reading-few": _READING,
+    "reading-many": _READING,
+    "sweep": _SWEEP,
+}
+"""The columns of each load. Growth and dyno have tables of their own."""
 _RELEASES = {
     "per_second": "uploads/s",
     "seconds": "time",
@@ -59,11 +98,9 @@ def report(record: Record) -> str:
     results = record.results
     pieces = [
         _aims(results),
-        *(
-            _load(record, name, columns)
-            for name, columns in (("small", _STREAM), ("medium", _STREAM), ("large", _LARGE), ("crowd", _CROWD))
-        ),
+        *(_load(record, name, columns) for name, columns in _TABLES.items() if name in record.loads),
         _growth(results),
+        _dyno(record),
         _releases(record),
         _store(results),
         _void(results),
@@ -107,9 +144,33 @@ def _growth(results: Results) -> str:
     return f"### From 16 MiB to 2 GiB\n\n{_plots('growth')}{_table(headings, rows)}" if rows else ""
 
 
+def _dyno(record: Record) -> str:
+    figures = {
+        name: found
+        for each in record.results.measurements
+        if (each.load, each.contestant) == ("dyno", "service")
+        for name, found in each.figures.items()
+    }
+    if not figures:
+        return ""
+    rows = [
+        (title, *(_number(figures[f"{kind}_{name}"]) for name in ("count", "median_ms", "p99_ms")))
+        for kind, title in KINDS.items()
+        if f"{kind}_count" in figures
+    ]
+    means = "control groups" if figures["enforced"] else "one core by `taskset`; its memory was not limited"
+    text = (
+        f"Limited by {means}. Failed: {figures['failed']:.0f}; killed: {figures['killed']:.0f}; asked to come back:"
+        f" {figures['waits']:.0f}. PSS before {figures['idle_pss_mb']:.0f} MB, at its peak"
+        f" {figures['peak_pss_mb']:.0f} MB."
+    )
+    table = _table(("request", "succeeded", "median, ms", "p99, ms"), rows)
+    return f"### {record.loads['dyno']}\n\n{text}\n\n{table}"
+
+
 def _releases(record: Record) -> str:
     """Return how this release compares with the other one: ratios, round by round."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for load, title in record.loads.items():
         found = [record.results.ratio(load, ("service", figure), ("baseline", figure)) for figure in _RELEASES]
         if any(found):

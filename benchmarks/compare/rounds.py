@@ -1,64 +1,65 @@
 """The measurements in their order: for each, a contestant is started, warmed up, measured and stopped."""
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from compare.client import large_photo
-from compare.database import cluster
+from compare.client import LargePhoto, large_photo
+from compare.contestants import Contestant
+from compare.database import Cluster, cluster
 from compare.figures import Measurement
+from compare.limits import limits
 from compare.loads import Place
 from compare.photos import MIB
-from compare.plan import Load
+from compare.plan import Step
 from compare.processes import BenchmarkError
-from compare.servers import Contestant, serving
-from compare.store import store
+from compare.progress import Progress
+from compare.servers import serving
+from compare.store import STORES, Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """A planned measurement."""
+class _Site:
+    """What runs for as long as the comparison."""
 
-    turn: int
-    load: Load
-    name: str
-    """The name of a contestant or a reference."""
+    folder: Path
+    cluster: Cluster
+    source: LargePhoto
+    running: ExitStack
+    stores: dict[str, Store] = field(default_factory=dict)
+
+    def place(self, store: str) -> Place:
+        """Return the place with this store, which starts when it is needed first."""
+        if store not in self.stores:
+            self.stores[store] = self.running.enter_context(STORES[store](self.folder / store))
+        return Place(folder=self.folder, store=self.stores[store], cluster=self.cluster, source=self.source)
 
 
-def steps(plan: Mapping[str, Load], contestants: Collection[str], *, rounds: int, only: Collection[str]) -> list[Step]:
-    """Return all measurements in order: contestants alternate, and each round begins with another one.
+def measured(
+    todo: Sequence[Step], contestants: Mapping[str, Contestant], *, seconds: float | None
+) -> Iterator[Measurement]:
+    """Run the measurements one after the other, on the same stores and one PostgreSQL, and report progress.
 
     Args:
-        plan: The loads by name.
-        contestants: Who takes part.
-        rounds: How many.
-        only: Loads and contestants to keep; all if it names none.
+        todo: The measurements.
+        contestants: All contestants by name.
+        seconds: After how long none begins that would not end in time.
     """
-    chosen = [plan[name] for name in plan if name in only] or list(plan.values())
-    return list(_steps(chosen, contestants, rounds, only))
-
-
-def _steps(plan: Sequence[Load], contestants: Collection[str], rounds: int, only: Collection[str]) -> Iterator[Step]:
-    for turn in range(1, rounds + 1):
-        for load in (load for load in plan if turn <= load.rounds):
-            names = [*(name for name in load.contestants if name in contestants), *load.straight]
-            names = [name for name in names if name in only] or names
-            begin = (turn - 1) % len(names)
-            for name in (*names[begin:], *names[:begin]):
-                yield Step(turn=turn, load=load, name=name)
-
-
-def measured(todo: Sequence[Step], contestants: Mapping[str, Contestant]) -> Iterator[Measurement]:
-    """Run the measurements one after the other, on one store and one database, and report progress."""
-    began = time.monotonic()
-    with _place() as place:
+    progress = Progress(todo)
+    with _site() as site:
         for number, step in enumerate(todo, 1):
-            clock = f"{number}/{len(todo)}, {time.monotonic() - began:.0f} s"
-            print(f"[{clock:>13}] round {step.turn}, {step.load.name}, {step.name}: ", end="", flush=True)
-            found = _measured(place, step, contestants)
+            print(
+                f"[{progress.clock(number):>24}] round {step.turn}, {step.load.name}, {step.name}: ", end="", flush=True
+            )
+            if seconds is not None and progress.elapsed + progress.expected(step) > seconds:
+                print("left out, for lack of time", flush=True)
+                continue
+            began = time.monotonic()
+            found = _measured(site.place(step.load.store), step, contestants)
+            progress.note(step, time.monotonic() - began)
             print(f"VOID: {found.void}" if found.void else _told(found.figures), flush=True)
             yield found
 
@@ -69,16 +70,32 @@ def _measured(place: Place, step: Step, contestants: Mapping[str, Contestant]) -
         if step.name in load.straight:
             figures = load.straight[step.name](place)
         else:
-            contestant = contestants[step.name]
-            database = place.cluster.database(contestant.name, contestant.migrate)
-            environment = place.store.environment()
-            with serving(
-                contestant, database=database, environment=environment, folder=place.folder, busy=load.busy
-            ) as server:
-                figures = load.measure(place, server)
+            figures = _run(place, step, contestants[step.name])
     except BenchmarkError as error:
         void = str(error)
+    except Exception as error:  # noqa: BLE001 - reported; what has been measured in an hour counts nevertheless
+        void = repr(error)
     return Measurement(load=load.name, contestant=step.name, round=step.turn, figures=figures, void=void)
+
+
+def _run(place: Place, step: Step, contestant: Contestant) -> dict[str, float]:
+    load = step.load
+    if load.measure is None:
+        raise BenchmarkError(f"{load.name} has no contestants")
+    database = place.cluster.database(f"{load.name}-{contestant.name}", contestant.migrate)
+    busy = contestant.busy_environment if load.busy else {}
+    with (
+        limits() if load.is_limited else nullcontext() as found,
+        serving(
+            contestant,
+            database=database,
+            environment={**busy, **load.environment, **place.store.environment()},
+            folder=place.folder,
+            is_ready=load.is_ready,
+            limits=found,
+        ) as server,
+    ):
+        return load.measure(place, server)
 
 
 def _told(figures: Mapping[str, float]) -> str:
@@ -86,12 +103,12 @@ def _told(figures: Mapping[str, float]) -> str:
 
 
 @contextmanager
-def _place() -> Iterator[Place]:
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="compare-")))
-        yield Place(
+def _site() -> Iterator[_Site]:
+    with ExitStack() as running:
+        folder = Path(running.enter_context(TemporaryDirectory(prefix="compare-")))
+        yield _Site(
             folder=folder,
-            store=stack.enter_context(store(folder)),
-            cluster=stack.enter_context(cluster(folder / "postgres")),
-            source=stack.enter_context(large_photo(256 * MIB)),
+            cluster=running.enter_context(cluster(folder / "postgres")),
+            source=running.enter_context(large_photo(256 * MIB)),
+            running=running,
         )

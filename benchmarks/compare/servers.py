@@ -1,42 +1,14 @@
-"""The contestants: one process each, on the same store and the same database, in their best configuration.
+"""A contestant's process, on a store and a database."""
 
-None hashes a photo for its signature: the service does so neither over TLS nor on loopback, and the others are
-configured not to.
-"""
-
-import shlex
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
-from compare.database import Database, no_migration
-from compare.machine import revision
-from compare.processes import KEPT_BY_MALLOC, BenchmarkError, answers, free_port, plain_environment, running
-from recipe_api.dev.migrations import migrate
-
-PEERS = Path(__file__).parent / "peers"
-_INSTALL_SECONDS = 180
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contestant:
-    """A server that accepts uploads."""
-
-    name: str
-    title: str
-    command: tuple[str, ...]
-    table: str | None
-    """The table of its rows; None if it stores nothing."""
-    environment: Mapping[str, str] = field(default_factory=dict)
-    busy_environment: Mapping[str, str] = field(default_factory=dict)
-    """Additional variables for loads in which many small requests matter more than memory."""
-    migrate: Callable[[str], None] = no_migration
-    """Prepares the database at a URL."""
+from compare.contestants import Contestant
+from compare.database import Database
+from compare.limits import Limits
+from compare.processes import answers, free_port, running
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,136 +19,54 @@ class Server:
     database: Database
     port: int
     pid: int
+    ready_seconds: float
+    """From its start until it was ready, as the load understands it."""
+    limits: Limits | None
+    """What it runs in, if the load limits it."""
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
 
-def contestants(cache: Path, *, service: str, baseline: Path | None) -> dict[str, Contestant]:
-    """Return all contestants by name, in the order of the table.
-
-    Args:
-        cache: The folder with what npm installed.
-        service: The command that starts this service.
-        baseline: A checkout of another release of the service, to compare with.
-    """
-    ours = Contestant(
-        name="service",
-        title="recipe_api",
-        command=(*shlex.split(service), "--host", "127.0.0.1"),
-        table="recipe",
-        environment={
-            "SECRET_KEY": "benchmark-benchmark-benchmark-benchmark",
-            "MAX_UPLOAD_BYTES": str(4 * 1024**3),
-            "WEB_CONCURRENCY": "1",
-            "RENDITIONS": "none",  # the others make none
-        },
-        migrate=migrate,
-    )
-    found = (
-        ours,
-        replace(
-            ours,
-            name="keep",
-            title="recipe_api, metadata kept",
-            environment={**ours.environment, "PHOTO_METADATA": "keep"},
-        ),
-        Contestant(
-            name="express",
-            title="Express + multer-s3 + pg",
-            command=("node", str(cache / "express" / "server.js")),
-            table="express_recipe",
-            environment={"NODE_ENV": "production"},
-            busy_environment={
-                "NODE_OPTIONS": "--max-semi-space-size=64",  # MiB; fewer collections of young garbage
-                **KEPT_BY_MALLOC,
-            },
-        ),
-        Contestant(
-            name="naive",
-            title="UploadFile + upload_fileobj + SQLModel",
-            command=(sys.executable, str(PEERS / "naive.py")),
-            table="naive_recipe",
-            busy_environment=KEPT_BY_MALLOC,
-        ),
-        Contestant(
-            name="discard",
-            title="ASGI app that discards the body",
-            command=(sys.executable, str(PEERS / "discard.py")),
-            table=None,
-            environment=KEPT_BY_MALLOC,
-        ),
-    )
-    releases = () if baseline is None else (_release(ours, baseline.resolve()),)
-    return {contestant.name: contestant for contestant in (*found, *releases)}
-
-
-def _release(ours: Contestant, checkout: Path) -> Contestant:
-    """Return another release of the service.
-
-    Raises:
-        BenchmarkError: The checkout has no environment.
-    """
-    if not (checkout / ".venv" / "bin" / "recipe-api").exists():
-        raise BenchmarkError(f"{checkout} has no environment; run scripts/test there")
-    return replace(
-        ours,
-        name="baseline",
-        title=f"recipe_api at {revision(checkout)}",
-        command=(str(checkout / ".venv" / "bin" / "recipe-api"), "serve", *ours.command[-2:]),
-        migrate=partial(_migrate_release, checkout),
-    )
-
-
-def _migrate_release(checkout: Path, url: str) -> None:
-    command = [checkout / ".venv" / "bin" / "alembic", "upgrade", "head"]
-    environment = plain_environment() | {"DATABASE_URL": url}
-    done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, check=False)  # noqa: S603 - ours
-    if done.returncode:
-        raise BenchmarkError(f"alembic failed in {checkout}: {done.stderr.decode()[-300:]}")
-
-
-def install_express(cache: Path) -> None:
-    """Fetch the packages of Express, at the versions of `package.json`, unless they are there.
-
-    Raises:
-        BenchmarkError: npm failed.
-    """
-    target = cache / "express"
-    target.mkdir(parents=True, exist_ok=True)
-    wanted = PEERS / "express" / "package.json"
-    installed = target / "package.json"
-    shutil.copy(PEERS / "express" / "server.js", target)
-    if installed.exists() and installed.read_bytes() == wanted.read_bytes() and (target / "node_modules").is_dir():
-        return
-    shutil.copy(PEERS / "express" / ".npmrc", target)
-    draft = shutil.copy(wanted, target)
-    try:
-        subprocess.run(
-            ["npm", "install", "--omit=dev", "--no-audit", "--no-fund"],  # noqa: S607
-            cwd=target,
-            check=True,
-            capture_output=True,
-            timeout=_INSTALL_SECONDS,
-        )
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        Path(draft).unlink()
-        raise BenchmarkError(f"npm install failed in {target}: {(error.stderr or b'').decode()[-300:]}") from error
+def is_listening(port: int) -> bool:
+    """Return whether the contestant at this port says that it is ready."""
+    return answers(port, "/readyz")
 
 
 @contextmanager
 def serving(
-    contestant: Contestant, *, database: Database, environment: Mapping[str, str], folder: Path, busy: bool
+    contestant: Contestant,
+    *,
+    database: Database,
+    environment: Mapping[str, str],
+    folder: Path,
+    is_ready: Callable[[int], bool],
+    limits: Limits | None,
 ) -> Iterator[Server]:
-    """Run a contestant, in a new process for every measurement."""
+    """Run a contestant, in a new process for every measurement.
+
+    Args:
+        contestant: Whom.
+        database: Its database.
+        environment: Variables besides its own, and instead of them.
+        folder: Its working directory.
+        is_ready: Whether the contestant at a port is ready.
+        limits: What to run it in.
+    """
     port = free_port()
-    configured = {**contestant.environment, **(contestant.busy_environment if busy else {})}
     with running(
-        contestant.command,
+        limits.around(contestant.command) if limits else contestant.command,
         log=folder / f"{contestant.name}.log",
-        environment={**environment, **configured, "DATABASE_URL": database.url, "PORT": str(port)},
-        is_ready=lambda: answers(port, "/readyz"),
+        environment={**contestant.environment, **environment, "DATABASE_URL": database.url, "PORT": str(port)},
+        is_ready=lambda: is_ready(port),
         folder=folder,
-    ) as pid:
-        yield Server(contestant=contestant, database=database, port=port, pid=pid)
+    ) as process:
+        yield Server(
+            contestant=contestant,
+            database=database,
+            port=port,
+            pid=process.pid,
+            ready_seconds=process.seconds,
+            limits=limits,
+        )

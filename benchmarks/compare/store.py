@@ -1,23 +1,29 @@
-"""The object store: nginx with one worker, which reads bodies into memory and discards them.
+"""The object stores: nginx with one worker, which reads bodies into memory and discards them, near or far; SeaweedFS.
+
+The far one is reached over TLS, with a certificate made for the run, and waits 20 ms before it responds, as long as a
+store in the same region takes. Contestants keep their connections to it, so that handshakes are rare.
 
 It supports as much of S3 as an upload needs: PUT of an object or a part with an entity tag, the beginning and end of
 a multipart upload, and DELETE. It checks neither signatures nor conditions. It responds when the whole body has
 arrived: `ngx.req.read_body()` reads it into one buffer of its length, even 256 MiB in one PUT. It counts objects and
-bytes, so that a run can be compared with what was stored.
+bytes, so that a run can be compared with what was stored. Where photos have to be read again, SeaweedFS is the store.
 """
 
 import json
 import subprocess
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from compare.processes import KEPT_BY_MALLOC, BenchmarkError, answers, free_port, running
+from compare.processes import KEPT_BY_MALLOC, BenchmarkError, answers, free_port, plain_environment, running
+from recipe_api.dev.stack import embedded_stack
 
 BUCKET = "recipes"
 BUFFER_BYTES = 257 * 1024 * 1024  # above the largest body, curl's; a shorter body uses only its own length
+FAR_SECONDS = 0.02
+"""How long the far store waits with its response."""
 
 _CONFIGURATION = """
 daemon off;
@@ -37,6 +43,7 @@ http {{
   lua_shared_dict seen 64k;
   server {{
     listen 127.0.0.1:{port} backlog=4096;
+    {secure}
     location = /seen {{
       content_by_lua_block {{
         local seen = ngx.shared.seen
@@ -46,6 +53,7 @@ http {{
     location / {{
       content_by_lua_block {{
         ngx.req.read_body()
+        {wait}
         local seen, method, arguments = ngx.shared.seen, ngx.var.request_method, ngx.var.args or ""
         ngx.req.clear_header("If-None-Match")  -- nginx would make a 304 of it
         if method == "PUT" then
@@ -79,46 +87,109 @@ http {{
 """
 
 
+_SECURE = """
+    listen 127.0.0.1:{port} ssl backlog=4096;
+    ssl_certificate {certificate};
+    ssl_certificate_key {key};
+    ssl_protocols TLSv1.3;
+    ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
+"""  # as Amazon S3 chooses
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
-    """The running store."""
+    """A running store."""
 
-    port: int
-    pid: int
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+    url: str
+    credentials: tuple[str, str] = field(default=("benchmark", "benchmark"), repr=False)
+    authority: Path | None = None
+    """The certificate to trust; None for plain HTTP."""
 
     def environment(self) -> dict[str, str]:
         """The environment variables by which all contestants find it."""
+        trust = {"AWS_CA_BUNDLE": str(self.authority), "NODE_EXTRA_CA_CERTS": str(self.authority)}
         return {
             "S3_ENDPOINT_URL": self.url,
             "S3_BUCKET": BUCKET,
             "AWS_REGION": "us-east-1",
             "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "benchmark",
-            "AWS_SECRET_ACCESS_KEY": "benchmark",
+            "AWS_ACCESS_KEY_ID": self.credentials[0],
+            "AWS_SECRET_ACCESS_KEY": self.credentials[1],
+            **(trust if self.authority else {}),
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counting(Store):
+    """A store that counts what it receives."""
+
+    port: int
+    """For plain HTTP."""
+    pid: int
 
     def seen(self) -> dict[str, int]:
         """Return the number of objects and bytes that it has received."""
-        with urllib.request.urlopen(f"{self.url}/seen", timeout=10) as answer:  # noqa: S310 - our own address
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/seen", timeout=10) as answer:
             counts: dict[str, int] = json.load(answer)
             return counts
 
 
 @contextmanager
-def store(folder: Path) -> Iterator[Store]:
-    """Run it; configuration and log are written to `folder`."""
+def near(folder: Path) -> Iterator[Counting]:
+    """Run nginx on plain HTTP; configuration and log are written to `folder`."""
     port = free_port()
+    with _nginx(folder, port=port, wait="", secure="") as pid:
+        yield Counting(url=f"http://127.0.0.1:{port}", port=port, pid=pid)
+
+
+@contextmanager
+def far(folder: Path) -> Iterator[Counting]:
+    """Run nginx behind TLS, with `FAR_SECONDS` until its response."""
+    port, secure = free_port(), free_port()
+    certificate, key = _certificate(folder)
+    listening = _SECURE.format(port=secure, certificate=certificate, key=key)
+    with _nginx(folder, port=port, wait=f"ngx.sleep({FAR_SECONDS})", secure=listening) as pid:
+        yield Counting(url=f"https://127.0.0.1:{secure}", authority=certificate, port=port, pid=pid)
+
+
+@contextmanager
+def whole(folder: Path) -> Iterator[Store]:
+    """Run SeaweedFS, which keeps what it receives."""
+    with embedded_stack(folder, database_url="not needed") as stack:
+        yield Store(url=stack.s3_endpoint_url, credentials=(stack.access_key_id, stack.secret_access_key))
+
+
+STORES: Mapping[str, Callable[[Path], AbstractContextManager[Store]]] = {"near": near, "far": far, "whole": whole}
+"""By name. Each runs in a folder of its own."""
+
+
+@contextmanager
+def _nginx(folder: Path, *, port: int, wait: str, secure: str) -> Iterator[int]:
+    folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "nginx.conf"
-    configuration.write_text(_CONFIGURATION.format(folder=folder, modules=_modules(), buffer=BUFFER_BYTES, port=port))
+    filled = {"folder": folder, "modules": _modules(), "buffer": BUFFER_BYTES, "port": port}
+    configuration.write_text(_CONFIGURATION.format(**filled, wait=wait, secure=secure))
     command = ["nginx", "-p", folder, "-c", configuration, "-e", folder / "nginx.log"]
     with running(
         command, log=folder / "nginx.out", environment=KEPT_BY_MALLOC, is_ready=lambda: answers(port, "/seen")
-    ) as pid:
-        yield Store(port=port, pid=pid)
+    ) as nginx:
+        yield nginx.pid
+
+
+def _certificate(folder: Path) -> tuple[Path, Path]:
+    """Make a certificate for 127.0.0.1 that is its own authority, as the SDKs and curl accept; return it and its key.
+
+    Raises:
+        BenchmarkError: OpenSSL failed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-noenc", "-days", "2", "-subj", "/CN=benchmark"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-out", str(certificate), "-keyout", str(key)]
+    done = subprocess.run(command, env=plain_environment(), capture_output=True, text=True, check=False)  # noqa: S603 - ours
+    if done.returncode:
+        raise BenchmarkError(f"openssl failed: {done.stderr.strip()[-300:]}")
+    return certificate, key
 
 
 def _modules() -> Path:

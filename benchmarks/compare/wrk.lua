@@ -1,10 +1,20 @@
--- wrk's script: the body from a file, once; what came of all requests as one line of JSON.
+-- wrk's script: uploads of the body in a file, or GETs of the paths in a file; the results as one line of JSON.
 
-wrk.method = os.getenv("METHOD")
-wrk.headers["Content-Type"] = os.getenv("CONTENT_TYPE")
-local file = assert(io.open(os.getenv("BODY"), "rb"))
-wrk.body = file:read("*a")
-file:close()
+local paths = os.getenv("PATHS")
+if paths then
+  local lines, at = {}, 0
+  for line in io.lines(paths) do lines[#lines + 1] = line end
+  function request()
+    at = at % #lines + 1
+    return wrk.format("GET", lines[at])
+  end
+else
+  wrk.method = os.getenv("METHOD")
+  wrk.headers["Content-Type"] = os.getenv("CONTENT_TYPE")
+  local file = assert(io.open(os.getenv("BODY"), "rb"))
+  wrk.body = file:read("*a")
+  file:close()
+end
 
 function done(summary, latency, requests)
   local errors = summary.errors

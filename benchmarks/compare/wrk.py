@@ -1,6 +1,6 @@
-"""Many uploads of one photo over a fixed number of connections, by wrk with one thread.
+"""Many requests over a fixed number of connections, by wrk with one thread: uploads of one photo, or GETs.
 
-Every connection sends the next upload when it has the response to the last. Latency is from the first byte sent to the
+Every connection sends the next request when it has the response to the last. Latency is from the first byte sent to the
 response received. An error response, or a broken connection, makes the run invalid.
 """
 
@@ -28,14 +28,31 @@ class Stream:
     broken: int
 
 
-def stream(url: str, *, body: Path, connections: int, seconds: float, method: str = "POST") -> Stream:
-    """Send the body for this number of seconds.
+def stream(
+    url: str,
+    *,
+    connections: int,
+    seconds: float,
+    body: Path | None = None,
+    method: str = "POST",
+    paths: Path | None = None,
+) -> Stream:
+    """Send requests for this number of seconds.
+
+    Args:
+        url: Where to.
+        connections: How many.
+        seconds: How long.
+        body: A file with the body to send.
+        method: How the body is sent.
+        paths: Instead of a body, a file with the paths to GET one after the other.
 
     Raises:
         BenchmarkError: wrk failed.
     """
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "--timeout", "30s", "-s", _SCRIPT, url]
-    environment = {"BODY": str(body), "METHOD": method, "CONTENT_TYPE": CONTENT_TYPE}
+    upload = {"BODY": str(body), "METHOD": method, "CONTENT_TYPE": CONTENT_TYPE}
+    environment = {"PATHS": str(paths)} if paths else upload
     try:
         done = subprocess.run(  # noqa: S603 - a command of ours
             guarded(command),
