@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, ResourceMetrics
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -30,6 +30,8 @@ class Received:
     metrics: dict[str, Metric] = field(default_factory=dict)
     spans: list[Span] = field(default_factory=list)
     resources: list[dict[str, Any]] = field(default_factory=list)
+    latest: dict[str, ResourceMetrics] = field(default_factory=dict)
+    """The latest metrics of each process, by `service.instance.id`."""
 
     def points(self, name: str) -> dict[tuple[tuple[str, Any], ...], Any]:
         """Return the data points of a metric by their attributes."""
@@ -50,6 +52,7 @@ class Received:
         if path == "/v1/metrics":
             for resource_metrics in ExportMetricsServiceRequest.FromString(body).resource_metrics:
                 self._note(resource_metrics.resource)
+                self.latest[self.resources[-1]["service.instance.id"]] = resource_metrics
                 self.metrics |= {
                     metric.name: metric for scope in resource_metrics.scope_metrics for metric in scope.metrics
                 }

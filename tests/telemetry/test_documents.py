@@ -43,15 +43,19 @@ def _series(metric: Description) -> set[str]:
     return {f"{name}_total"} if metric.kind == "counter" else {name}
 
 
-def expressions() -> dict[str, str]:
-    """The expressions of all panels and alerts, by title or name."""
-    panels = {each["title"]: " ".join(target["expr"] for target in each["targets"]) for each in DASHBOARD["panels"]}
-    alerts = dict(re.findall(r"- alert: (\w+)\n +expr: (.+?)\n +(?:for|labels):", ALERTS, re.DOTALL))
-    return panels | alerts
+def queries() -> list[tuple[str, str]]:
+    """Return the queries of the dashboard, each with the title of its panel."""
+    return [(panel["title"], target["expr"]) for panel in DASHBOARD["panels"] for target in panel["targets"]]
+
+
+def alerts() -> dict[str, str]:
+    """Return the expressions of the alerts, by name."""
+    found = re.findall(r"- alert: (\w+)\n +expr: (?:\|\n)?(.+?)\n +(?:for|labels):", ALERTS, re.DOTALL)
+    return dict(found)
 
 
 def test_the_dashboard_and_the_alerts_use_names_that_exist() -> None:
-    found = {title: set(_WORD.findall(expression)) for title, expression in expressions().items()}
+    found = {title: set(_WORD.findall(expression)) for title, expression in (*queries(), *alerts().items())}
     assert all(found.values())
     assert {title: names - prometheus_names() for title, names in found.items() if names - prometheus_names()} == {}
 
