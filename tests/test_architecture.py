@@ -37,6 +37,7 @@ LEVELS = (
         "observability",
         "memory",
         "asgi",
+        "quota",
         "read_ahead",
         "units",
     },

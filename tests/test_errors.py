@@ -85,6 +85,7 @@ def test_errors_that_may_pass_say_when_to_come_again() -> None:
                 errors.UploadInProgress,
                 errors.UploadLocked,
                 errors.TooManyRequests,
+                errors.QuotaExceeded,
             ),
         )
         seconds = error.retry_after

@@ -19,7 +19,7 @@ from recipe_api.settings import (
     SettingsError,
     misspelled,
 )
-from recipe_api.units import MIB
+from recipe_api.units import GIB, MIB
 from tests.support.authority import Authority
 
 LEAST = {
@@ -139,6 +139,9 @@ def test_the_staging_prefix_may_not_look_like_a_photo_to_the_bucket_policy(prefi
         ("BODY_MIN_BYTES_PER_SECOND", "0", 0),
         ("MAX_CONCURRENT_UPLOADS", "1", 1),
         ("MAX_UPLOADS_PER_CLIENT", "7", 7),
+        ("MAX_UPLOADS_PER_CLIENT_PER_MINUTE", "60", 60),
+        ("MAX_BYTES_PER_CLIENT_PER_DAY", "1073741824", GIB),
+        ("MAX_BYTES_PER_CLIENT_PER_DAY", "0", 0),
         ("UPLOAD_BUFFER_BYTES", "134217728", 128 * MIB),
         ("IDEMPOTENCY_KEY_SECONDS", "60", 60),
         ("PARTS_IN_FLIGHT", "16", 16),
@@ -272,6 +275,9 @@ def test_secret_keys_are_separated_by_commas(value: str, keys: tuple[str, ...]) 
         ("BODY_MIN_BYTES_PER_SECOND", "-1"),
         ("MAX_CONCURRENT_UPLOADS", "0"),
         ("MAX_UPLOADS_PER_CLIENT", "0"),
+        ("MAX_UPLOADS_PER_CLIENT_PER_MINUTE", "-1"),
+        ("MAX_BYTES_PER_CLIENT_PER_DAY", str(64 * MIB - 1)),  # less than MAX_UPLOAD_BYTES
+        ("MAX_BYTES_PER_CLIENT_PER_DAY", str(10**15)),
         ("UPLOAD_BUFFER_BYTES", "1"),
         ("IDEMPOTENCY_KEY_SECONDS", "1"),
         ("PARTS_IN_FLIGHT", "0"),

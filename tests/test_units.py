@@ -2,7 +2,7 @@
 
 import pytest
 
-from recipe_api.units import size_in_words
+from recipe_api.units import duration_in_words, size_in_words
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,18 @@ from recipe_api.units import size_in_words
 )
 def test_a_size_is_exact_and_in_the_largest_unit_that_divides_it(size: int, words: str) -> None:
     assert size_in_words(size) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (1, "1 second"),
+        (120, "120 seconds"),
+        (121, "3 minutes"),
+        (7200, "120 minutes"),
+        (7201, "3 hours"),
+        (86_400, "24 hours"),
+    ],
+)
+def test_a_duration_is_rounded_up(seconds: int, words: str) -> None:
+    assert duration_in_words(seconds) == words

@@ -29,7 +29,20 @@ from recipe_api.uploads.renditions import Renditions
 from recipe_api.uploads.service import Uploads
 from recipe_api.uploads.staged import Staging
 from recipe_api.uploads.staged_parts import StagedParts
-from recipe_api.web import health, openapi, pages, problems, recipes, renditions, staged, tus, tus_headers, upload, uppy
+from recipe_api.web import (
+    health,
+    openapi,
+    pages,
+    problems,
+    rate_limit,
+    recipes,
+    renditions,
+    staged,
+    tus,
+    tus_headers,
+    upload,
+    uppy,
+)
 from recipe_api.web.body import BodyTimeouts
 from recipe_api.web.cors import Cors, origin_regex
 from recipe_api.web.cross_site import CrossSiteForms
@@ -124,6 +137,9 @@ def _policy(settings: Settings, resources: Resources) -> UploadPolicy:
         max_form_parts=settings.max_form_parts,
         max_uploads=settings.max_concurrent_uploads,
         max_uploads_per_client=settings.uploads_per_client,
+        max_uploads_per_minute=settings.max_uploads_per_client_per_minute,
+        max_bytes_per_day=settings.max_bytes_per_client_per_day,
+        client_hash_key=settings.secret_keys[0].get_secret_value().encode(),
         renditions=resources.renderer.policy,
         part_size=PART_SIZE,
         parts_in_flight=settings.parts_in_flight,
@@ -175,7 +191,6 @@ def _services(settings: Settings, resources: Resources, telemetry: Telemetry) ->
         staged_parts=StagedParts(
             staging,
             uploads,
-            resources.staged_uploads,
             store=resources.store,
             inventory=resources.inventory,
             max_bytes=settings.max_staged_bytes,
@@ -212,6 +227,7 @@ def _middleware(settings: Settings, telemetry: Telemetry) -> list[Middleware]:
             "Retry-After",
             "WWW-Authenticate",
             "X-Request-ID",
+            *rate_limit.EXPOSED,
             *tus_headers.EXPOSED,
         ],
         max_age=3600,

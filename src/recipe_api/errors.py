@@ -36,6 +36,7 @@ docstring.
     │   ├── UploadLocked               423
     │   ├── TooManyRequests            429
     │   │   └── TooManyUnfinishedUploads  429
+    │   ├── QuotaExceeded              429
     │   ├── HeadersTooLarge            431
     │   └── InvalidField               422
     │       └── FieldMissing · FieldEmpty · FieldRepeated · FieldUnexpected · InvalidText · InvalidParameter
@@ -50,7 +51,10 @@ docstring.
     └── ClientDisconnected             the client is gone; no response is sent
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
+
+from recipe_api.quota import Allowance
 
 
 class RecipeApiError(Exception):
@@ -59,7 +63,7 @@ class RecipeApiError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal-error"
     title: ClassVar[str] = "Internal server error"
-    retry_after: ClassVar[int | None] = None
+    retry_after: int | None = None
     """Seconds until a retry may succeed; None if that is unknown, or if no retry can succeed."""
 
     def __init__(self, detail: str, *, field: str | None = None) -> None:
@@ -341,6 +345,21 @@ class TooManyUnfinishedUploads(TooManyRequests):
     code = "too-many-unfinished-uploads"
     title = "Too many unfinished uploads"
     retry_after = 60
+
+
+class QuotaExceeded(RequestRefused):
+    """This client has sent as many uploads, or as many bytes, as it may send for now. Retry after `Retry-After`."""
+
+    status = 429
+    code = "quota-exceeded"
+    title = "Quota exceeded"
+    retry_after = 60
+
+    def __init__(self, detail: str, *, allowances: Sequence[Allowance], retry_after: int) -> None:
+        super().__init__(detail)
+        self.allowances = allowances
+        """What is left of the client's quotas."""
+        self.retry_after = retry_after
 
 
 class HeadersTooLarge(RequestRefused):

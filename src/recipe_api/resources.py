@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from recipe_api.database.client_usage import ClientUsages
 from recipe_api.database.deletions import PendingDeletions
 from recipe_api.database.idempotency import IdempotencyKeys
 from recipe_api.database.leases import Lease
@@ -52,6 +53,7 @@ class Resources:
     renderer: Renderer
     staged_uploads: StagedUploads
     staged_appends: StagedAppends
+    client_usages: ClientUsages
     undo: Undo
 
 
@@ -107,6 +109,7 @@ async def open_resources(settings: Settings, telemetry: Telemetry | None = None)
                     ),
                 ),
                 staged_appends=StagedAppends(engine),
+                client_usages=ClientUsages(engine),
                 undo=undo,
             )
         finally:

@@ -35,6 +35,9 @@ PART_SIZE = 5 * MIB
 MAX_PARTS = 10_000
 """S3's limit on the parts of one object. With `PART_SIZE`, it limits a photo to 48 GiB."""
 
+MAX_BYTES_PER_DAY = 10**15 - 1
+"""The largest integer of a structured field (RFC 9651 §3.3.1), in which clients get their quota."""
+
 PUBLIC_HYPHEN = 13
 """The index of the hyphen in a photo's key, after `S3_KEY_PREFIX` and the milliseconds. The bucket policy publishes all
 keys with a hyphen there, so the key of a piece must not have one."""
@@ -459,6 +462,14 @@ class Settings(DatabaseSettings, S3Settings, TelemetrySettings):
     body_min_bytes_per_second: int = Field(512, ge=0, validation_alias="BODY_MIN_BYTES_PER_SECOND")
     max_concurrent_uploads: int = Field(400, ge=1, le=10_000, validation_alias="MAX_CONCURRENT_UPLOADS")
     max_uploads_per_client: int | None = Field(None, ge=1, le=10_000, validation_alias="MAX_UPLOADS_PER_CLIENT")
+    max_uploads_per_client_per_minute: int = Field(
+        0, ge=0, le=100_000, validation_alias="MAX_UPLOADS_PER_CLIENT_PER_MINUTE"
+    )
+    """0 for any number."""
+    max_bytes_per_client_per_day: int = Field(
+        0, ge=0, le=MAX_BYTES_PER_DAY, validation_alias="MAX_BYTES_PER_CLIENT_PER_DAY"
+    )
+    """0 for any number."""
     upload_buffer_bytes: int = Field(48 * MIB, ge=2 * PART_SIZE, validation_alias="UPLOAD_BUFFER_BYTES")
     """Memory for all buffers of one process. With the default, two busy processes fit in 512 MB."""
     idempotency_key_seconds: int = Field(24 * 3600, ge=60, validation_alias="IDEMPOTENCY_KEY_SECONDS")
@@ -493,6 +504,15 @@ class Settings(DatabaseSettings, S3Settings, TelemetrySettings):
             raise ValueError(
                 f"PHOTO_TYPES contains {', '.join(kept)}, whose metadata cannot be removed; "
                 "leave that out, or set PHOTO_METADATA=keep to publish every photo with its metadata"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _largest_photo_is_within_the_quota(self) -> Self:
+        if 0 < self.max_bytes_per_client_per_day < self.max_upload_bytes:
+            raise ValueError(
+                f"MAX_BYTES_PER_CLIENT_PER_DAY: must be at least MAX_UPLOAD_BYTES ({self.max_upload_bytes}), or 0 for "
+                "any number of bytes"
             )
         return self
 

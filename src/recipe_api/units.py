@@ -1,4 +1,4 @@
-"""Units of size, and sizes as text."""
+"""Units of size, and sizes and durations as text."""
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -16,3 +16,12 @@ def size_in_words(size: int) -> str:
             if size % unit_bytes == 0:
                 return f"{size // unit_bytes} {unit}"
     return f"{size:,} byte{'' if size == 1 else 's'}"
+
+
+def duration_in_words(seconds: int) -> str:
+    """Format a duration, rounded up to whole units: 1 second, 90 seconds, 3 minutes, 2 hours."""
+    for unit, unit_seconds, most in (("second", 1, 120), ("minute", 60, 120)):
+        count = -(-seconds // unit_seconds)
+        if count <= most:
+            return f"{count} {unit}{'' if count == 1 else 's'}"
+    return f"{-(-seconds // 3600)} hours"

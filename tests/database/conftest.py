@@ -19,7 +19,7 @@ from tests.support.traces import Backstage
 NAME = "schema_check"
 NEVER = "base"
 ROLE = "restricted_role"
-ALL_TABLES = "recipe, idempotency_key, pending_deletion, rendering, staged_upload, lease"
+ALL_TABLES = "recipe, idempotency_key, pending_deletion, rendering, staged_upload, client_usage, lease"
 
 
 async def execute(settings: Settings, *statements: str) -> None:

@@ -305,6 +305,7 @@ class Paced:
 
     bytes_per_second: float
     is_slow: bool = True
+    received: int = 0
     lease: Lease | None = None
     is_given_up: bool = False
 

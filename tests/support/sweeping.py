@@ -26,6 +26,7 @@ async def _swept(settings: Settings, *, fix: bool, force: bool) -> Counter[str]:
             resources.sweep_lease,
             resources.deletions,
             resources.staged_uploads,
+            resources.client_usages,
             territory=Territory(
                 prefix=settings.s3_key_prefix,
                 staging_prefix=settings.s3_staging_prefix,

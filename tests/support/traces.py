@@ -121,7 +121,7 @@ class Backstage:
         for upload in self._multipart_uploads():
             self.s3.abort_multipart_upload(Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"])
         # One by one, and without TRUNCATE: a renderer may still be at work, and its locks and ours must not deadlock.
-        for table in ("recipe", "idempotency_key", "lease", "pending_deletion", "staged_upload"):
+        for table in ("recipe", "idempotency_key", "lease", "pending_deletion", "staged_upload", "client_usage"):
             self.sql(f"DELETE FROM {table}")  # noqa: S608 - our own name
 
     def create_database(self, name: str) -> str:

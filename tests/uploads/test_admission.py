@@ -34,6 +34,7 @@ class Paced:
 
     bytes_per_second: float
     is_slow: bool = True
+    received: int = 0
     is_given_up: bool = False
 
     def give_up(self) -> None:

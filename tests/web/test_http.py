@@ -329,6 +329,7 @@ class TestCors:
         assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
         exposed = set(answer.headers["Access-Control-Expose-Headers"].split(", "))
         assert {"Location", "Retry-After", "WWW-Authenticate", "X-Request-ID", "Idempotency-Replayed"} <= exposed
+        assert {"RateLimit", "RateLimit-Policy"} <= exposed
         assert "Access-Control-Allow-Credentials" not in answer.headers
 
     @pytest.mark.parametrize(

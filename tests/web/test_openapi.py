@@ -123,7 +123,9 @@ def test_every_error_is_a_problem_with_examples(document: dict[str, Any]) -> Non
 def test_it_documents_the_headers_that_clients_need(document: dict[str, Any]) -> None:
     answers = document["paths"]["/recipe"]["post"]["responses"]
 
-    assert set(answers["201"]["headers"]) == {"Location", "Idempotency-Replayed"}
+    limits = {"RateLimit", "RateLimit-Policy"}
+    assert set(answers["201"]["headers"]) == {"Location", "Idempotency-Replayed"} | limits
+    assert set(answers["429"]["headers"]) == {"Retry-After"} | limits
     redirect = document["paths"]["/recipe/{recipe_id}/photo/{size}"]["get"]["responses"]["302"]
     assert set(redirect["headers"]) == {"Location", "Cache-Control"}
     assert {status for status, answer in answers.items() if "Retry-After" in answer.get("headers", {})} == {

@@ -106,6 +106,7 @@ async def _sweep(settings: Settings, options: argparse.Namespace) -> int:
             resources.sweep_lease,
             resources.deletions,
             resources.staged_uploads,
+            resources.client_usages,
             territory=Territory(
                 prefix=settings.s3_key_prefix,
                 staging_prefix=settings.s3_staging_prefix,

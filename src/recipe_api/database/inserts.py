@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Float,
     LargeBinary,
     Select,
@@ -23,16 +24,18 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.sql.dml import ReturningInsert
 from sqlalchemy.sql.selectable import CTE
 from sqlalchemy.types import TypeEngine
 from sqlmodel import col, update
 
+from recipe_api.database.client_usage import adding, restored_at
 from recipe_api.database.deletions import requests_of
 from recipe_api.database.models import IdempotencyKey, Recipe, RecipeBase, StagedUpload
 
 CLAIMED = "id"
-"""The column that `ROWS_WITH_KEYS` and `ROWS_OF_UPLOADS` return: the ids of recipes whose claims were valid."""
+"""The column of statements with claims that contains the ids of recipes whose claims were valid."""
 
 FORGOTTEN: dict[str, Any] = {"filename": literal_column("''"), "label": null(), "upload_metadata": null()}
 """Clears what the client sent, up to 12 KiB, from the row of an upload that has ended and no longer needs it."""
@@ -50,6 +53,11 @@ _CLAIM: _Columns = [
     ("claim_id", Uuid()),
     ("claim_fingerprint", LargeBinary()),
     ("claim_kept", Float()),  # seconds
+]
+_USAGE: _Columns = [
+    ("usage_client", BigInteger()),
+    ("usage_uploads", Float()),  # seconds
+    ("usage_bytes", Float()),  # seconds
 ]
 _COMPLETION: _Columns = [
     ("upload_id", Text()),
@@ -70,35 +78,65 @@ def _given(columns: _Columns) -> Select[Any]:
     return select(*table.c).limit(select(func.json_array_length(rows)).scalar_subquery())
 
 
-def _inserted(given: CTE, claimed: CTE) -> CTE:
-    """Return the insertion of those of the given recipes whose claims are valid."""
-    recipes = select(*(given.c[name] for name in COLUMNS)).where(given.c.id.in_(select(claimed.c.id)))
-    statement = insert(Recipe).from_select(COLUMNS, recipes)
-    return statement.on_conflict_do_nothing(index_elements=["id"]).cte("recorded")
+def _insertion(given: CTE, claimed: CTE | None = None) -> Insert:
+    """Return the insertion of the given recipes, or of those whose claims are valid."""
+    recipes = select(*(given.c[name] for name in COLUMNS))
+    if claimed is not None:
+        recipes = recipes.where(given.c.id.in_(select(claimed.c.id)))
+    return insert(Recipe).from_select(COLUMNS, recipes).on_conflict_do_nothing(index_elements=["id"])
+
+
+def _charging(given: CTE, recorded: CTE) -> ReturningInsert[Any]:
+    """Return the addition of those of the given charges whose recipes were inserted, once for each client."""
+    client = given.c.usage_client
+    sums = (restored_at(func.sum(given.c[name])) for name in ("usage_uploads", "usage_bytes"))
+    charges = select(client, *sums).where(given.c.id.in_(select(recorded.c.id)))
+    return adding(charges.group_by(client).order_by(client))
 
 
 ROWS = insert(Recipe).from_select(COLUMNS, _given(_RECIPE)).on_conflict_do_nothing(index_elements=["id"])
 """Insert recipes."""
 
+
+def _finishing(given: CTE) -> CTE:
+    """Return the completion of those of the given keys whose claims are valid."""
+    finished = update(IdempotencyKey).where(
+        col(IdempotencyKey.scope) == given.c.claim_scope,
+        col(IdempotencyKey.key) == given.c.claim_key,
+        col(IdempotencyKey.claim) == given.c.claim_id,
+        or_(col(IdempotencyKey.recipe_id).is_(None), col(IdempotencyKey.recipe_id) == given.c.id),
+    )
+    return (
+        finished.values(
+            recipe_id=given.c.id,
+            fingerprint=given.c.claim_fingerprint,
+            expires_at=func.now() + given.c.claim_kept * literal_column("interval '1 second'"),
+        )
+        .returning(given.c.id)
+        .cte("finished")
+    )
+
+
 _rows_with_claims = _given([*_RECIPE, *_CLAIM]).cte("given")
-_finished = (
-    update(IdempotencyKey)
-    .where(
-        col(IdempotencyKey.scope) == _rows_with_claims.c.claim_scope,
-        col(IdempotencyKey.key) == _rows_with_claims.c.claim_key,
-        col(IdempotencyKey.claim) == _rows_with_claims.c.claim_id,
-        or_(col(IdempotencyKey.recipe_id).is_(None), col(IdempotencyKey.recipe_id) == _rows_with_claims.c.id),
-    )
-    .values(
-        recipe_id=_rows_with_claims.c.id,
-        fingerprint=_rows_with_claims.c.claim_fingerprint,
-        expires_at=func.now() + _rows_with_claims.c.claim_kept * literal_column("interval '1 second'"),
-    )
-    .returning(_rows_with_claims.c.id)
-    .cte("finished")
-)
-ROWS_WITH_KEYS = select(_finished.c.id).add_cte(_inserted(_rows_with_claims, _finished))
+_finished = _finishing(_rows_with_claims)
+ROWS_WITH_KEYS = select(_finished.c.id).add_cte(_insertion(_rows_with_claims, _finished).cte("recorded"))
 """Finish claimed keys and insert their recipes, except where another request has claimed the key since."""
+
+_charged_rows = _given([*_RECIPE, *_USAGE]).cte("given")
+_recorded = _insertion(_charged_rows).returning(col(Recipe.id)).cte("recorded")
+CHARGED_ROWS = _charging(_charged_rows, _recorded)
+"""Insert recipes, and charge those that did not exist to their clients."""
+
+_charged_rows_with_claims = _given([*_RECIPE, *_CLAIM, *_USAGE]).cte("given")
+_charged_finished = _finishing(_charged_rows_with_claims)
+_charged_recorded = _insertion(_charged_rows_with_claims, _charged_finished).returning(col(Recipe.id)).cte("recorded")
+_charged = _charging(_charged_rows_with_claims, _charged_recorded).cte("charged")
+CHARGED_ROWS_WITH_KEYS = (
+    select(_charged_finished.c.id, _charged)
+    .join(_charged_rows_with_claims, _charged_rows_with_claims.c.id == _charged_finished.c.id)
+    .outerjoin(_charged, _charged.c.client == _charged_rows_with_claims.c.usage_client)
+)
+"""Finish claimed keys and insert their recipes as `ROWS_WITH_KEYS` does, and charge those that did not exist."""
 
 _rows_of_uploads = _given([*_RECIPE, *_COMPLETION]).cte("completing")
 _completed = (
@@ -120,7 +158,7 @@ _completed = (
     .cte("completed")
 )
 ROWS_OF_UPLOADS = select(_completed.c.id).add_cte(
-    _inserted(_rows_of_uploads, _completed), requests_of(_completed).cte("requested")
+    _insertion(_rows_of_uploads, _completed).cte("recorded"), requests_of(_completed).cte("requested")
 )
 """Complete and end claimed uploads, insert their recipes, and request the deletion of their pieces, except where
 another request has claimed or ended the upload."""

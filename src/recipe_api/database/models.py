@@ -177,6 +177,22 @@ class StagedUpload(NewStagedUpload, table=True):
     """When the deletion of its pieces became pending, because it was completed, rejected or deleted."""
 
 
+class ClientUsage(SQLModel, table=True):
+    """What a client has used of its quotas; see `client_usage`.
+
+    The columns that change have no index, so that PostgreSQL can update a row in place.
+    """
+
+    __tablename__ = "client_usage"
+
+    client: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    """A keyed hash of the client's address or of the name of its token."""
+    uploads_restored_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+    """When the whole quota of uploads is available again."""
+    bytes_restored_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+    """When the whole quota of bytes is available again."""
+
+
 class Lease(SQLModel, table=True):
     """An exclusive right that expires; see `leases`."""
 

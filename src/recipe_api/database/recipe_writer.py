@@ -7,7 +7,7 @@ because a recipe's id belongs to one upload alone. So connections are not tested
 statement is sent again on a new one, whether or not the first attempt succeeded.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
@@ -19,10 +19,19 @@ from sqlalchemy.dialects.postgresql import asyncpg as driver
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql import ClauseElement
 
+from recipe_api.database.client_usage import Charge, learn
 from recipe_api.database.completions import Completed
 from recipe_api.database.group_commit import GroupCommit
 from recipe_api.database.idempotency import Finished
-from recipe_api.database.inserts import CLAIMED, COLUMNS, ROWS, ROWS_OF_UPLOADS, ROWS_WITH_KEYS
+from recipe_api.database.inserts import (
+    CHARGED_ROWS,
+    CHARGED_ROWS_WITH_KEYS,
+    CLAIMED,
+    COLUMNS,
+    ROWS,
+    ROWS_OF_UPLOADS,
+    ROWS_WITH_KEYS,
+)
 from recipe_api.database.models import RecipeBase
 from recipe_api.database.session import (
     POOL_SECONDS,
@@ -53,23 +62,42 @@ class RecipeWriter:
         self._plain = GroupCommit(self._write)
         self._keyed = GroupCommit(partial(self._write_claimed, _ROWS_WITH_KEYS))
         self._staged = GroupCommit(partial(self._write_claimed, _ROWS_OF_UPLOADS))
+        self._charged = GroupCommit(self._write_charged)
+        self._keyed_charged = GroupCommit(self._write_claimed_charged)
+        self._groups: Sequence[GroupCommit[Any]] = (
+            self._plain,
+            self._keyed,
+            self._staged,
+            self._charged,
+            self._keyed_charged,
+        )
 
     @property
     def rows_sent(self) -> int:
         """The number of rows that were sent since the process started."""
-        return self._plain.sent + self._keyed.sent + self._staged.sent
+        return sum(group.sent for group in self._groups)
 
     @property
     def rows_waiting(self) -> int:
         """The number of rows that wait for the statement in progress."""
-        return self._plain.waiting + self._keyed.waiting + self._staged.waiting
+        return sum(group.waiting for group in self._groups)
 
-    async def add(self, recipe: RecipeBase, finished: Finishing | None = None, *, until: float | None = None) -> None:
-        """Insert a row and finish its idempotency key or staged upload, if any. Both are committed when this returns.
+    async def add(
+        self,
+        recipe: RecipeBase,
+        finished: Finishing | None = None,
+        charge: Charge | None = None,
+        *,
+        until: float | None = None,
+    ) -> None:
+        """Insert a row, and in the same statement finish its idempotency key or staged upload, and charge its client.
+
+        All of it is committed when this returns.
 
         Args:
             recipe: The row.
-            finished: The claim to finish in the same statement, if there is one.
+            finished: The claim to finish, if there is one.
+            charge: What to add to the client's usage, if anything. A staged upload was charged when it began.
             until: The deadline, by the clock of the event loop.
 
         Raises:
@@ -79,12 +107,22 @@ class RecipeWriter:
             UploadInProgress: Another request has claimed or ended the staged upload; the row was not inserted.
         """
         if finished is None:
-            await self._plain.add(recipe, until=until)
+            if charge is None:
+                await self._plain.add(recipe, until=until)
+            else:
+                await self._charged.add((recipe, charge), until=until)
         elif isinstance(finished, Completed):
             if not await self._staged.add((recipe, finished), until=until):
                 raise UploadInProgress("Another request took over this upload, or deleted it. Try again in a moment.")
-        elif not await self._keyed.add((recipe, finished), until=until):
+        elif not await self._add_keyed(recipe, finished, charge, until=until):
             raise IdempotencyKeyInUse("Another upload took over this Idempotency-Key. Try again in a moment.")
+
+    def _add_keyed(
+        self, recipe: RecipeBase, finished: Finished, charge: Charge | None, *, until: float | None
+    ) -> Awaitable[bool]:
+        if charge is None:
+            return self._keyed.add((recipe, finished), until=until)
+        return self._keyed_charged.add((recipe, finished, charge), until=until)
 
     async def check(self) -> None:
         """Check that a connection for uploaded rows is open or can be opened.
@@ -98,12 +136,12 @@ class RecipeWriter:
 
     async def settle(self) -> None:
         """Wait until no statement can still insert a row whose `add` has ended."""
-        for group in (self._plain, self._keyed, self._staged):
+        for group in self._groups:
             await group.settle()
 
     async def close(self) -> None:
         """Cancel the statements in progress."""
-        for group in (self._plain, self._keyed, self._staged):
+        for group in self._groups:
             await group.close()
 
     async def _write(self, recipes: Sequence[RecipeBase]) -> Sequence[bool]:
@@ -114,6 +152,18 @@ class RecipeWriter:
         values = [_values(recipe) | finished.values() for recipe, finished in rows]
         taken = {found[CLAIMED] for found in await self._run_with_retry(sql, values)}
         return [recipe.id in taken for recipe, _ in rows]
+
+    async def _write_charged(self, rows: Sequence[tuple[RecipeBase, Charge]]) -> Sequence[bool]:
+        values = [_values(recipe) | charge.values() for recipe, charge in rows]
+        learn([charge for _, charge in rows], await self._run_with_retry(_CHARGED_ROWS, values))
+        return [True] * len(rows)
+
+    async def _write_claimed_charged(self, rows: Sequence[tuple[RecipeBase, Finished, Charge]]) -> Sequence[bool]:
+        values = [_values(recipe) | finished.values() | charge.values() for recipe, finished, charge in rows]
+        found = await self._run_with_retry(_CHARGED_ROWS_WITH_KEYS, values)
+        learn([charge for _, _, charge in rows], found)
+        taken = {record[CLAIMED] for record in found}
+        return [recipe.id in taken for recipe, _, _ in rows]
 
     async def _run_with_retry(self, sql: str, rows: Sequence[dict[str, Any]]) -> "list[asyncpg.Record]":
         document = to_json(rows).decode()
@@ -194,3 +244,4 @@ def _sql(clause: ClauseElement) -> str:
 
 
 _ROWS, _ROWS_WITH_KEYS, _ROWS_OF_UPLOADS = map(_sql, (ROWS, ROWS_WITH_KEYS, ROWS_OF_UPLOADS))
+_CHARGED_ROWS, _CHARGED_ROWS_WITH_KEYS = map(_sql, (CHARGED_ROWS, CHARGED_ROWS_WITH_KEYS))

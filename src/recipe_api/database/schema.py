@@ -5,14 +5,30 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlmodel import SQLModel, select
 
-from recipe_api.database.models import IdempotencyKey, Lease, PendingDeletion, Recipe, Rendering, StagedUpload
+from recipe_api.database.models import (
+    ClientUsage,
+    IdempotencyKey,
+    Lease,
+    PendingDeletion,
+    Recipe,
+    Rendering,
+    StagedUpload,
+)
 from recipe_api.database.session import FORBIDDEN, READ_ONLY, session
 from recipe_api.errors import DatabaseUnavailable
 
-REVISION = "0010"
+REVISION = "0011"
 """The newest migration in `alembic/versions`. Revisions are numbers of four digits, so they sort as text."""
 
-_TABLES: tuple[type[SQLModel], ...] = (Recipe, IdempotencyKey, PendingDeletion, Rendering, StagedUpload, Lease)
+_TABLES: tuple[type[SQLModel], ...] = (
+    Recipe,
+    IdempotencyKey,
+    PendingDeletion,
+    Rendering,
+    StagedUpload,
+    ClientUsage,
+    Lease,
+)
 """The service reads all of them and inserts, updates and deletes rows in each."""
 
 # A privilege may be granted on columns instead of the table, except for DELETE.

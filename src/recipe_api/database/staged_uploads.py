@@ -17,6 +17,8 @@ from sqlalchemy import func, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col, delete, select, update
 
+from recipe_api.database import client_usage
+from recipe_api.database.client_usage import Charge
 from recipe_api.database.completions import Completion, check_is_open
 from recipe_api.database.deletions import ObjectRef, request_deletion
 from recipe_api.database.inserts import FORGOTTEN
@@ -87,20 +89,24 @@ class StagedUploads:
         self._engine = engine
         self._limits = limits
 
-    async def add(self, new: NewStagedUpload) -> StagedUpload:
+    async def add(self, new: NewStagedUpload, charge: Charge | None = None) -> StagedUpload:
         """Insert an upload and return its row.
+
+        Args:
+            new: The upload.
+            charge: What to add to the owner's usage in the same commit, if anything.
 
         Raises:
             TooManyUnfinishedUploads: Its owner has too many open uploads, or their total size is too large.
         """
         try:
-            return await self._add(new)
+            return await self._add(new, charge)
         except CommitInDoubt:
             with suppress(UploadNotFound):
                 return await self.get(new.id)
             raise
 
-    async def _add(self, new: NewStagedUpload) -> StagedUpload:
+    async def _add(self, new: NewStagedUpload, charge: Charge | None) -> StagedUpload:
         async with session(self._engine) as opened:
             connection = await opened.connection()
             await connection.execute(_LOCK_OWNER, {"owner": new.owner})
@@ -113,6 +119,8 @@ class StagedUploads:
             upload = StagedUpload(**new.model_dump(), expires_at=expires_at)
             opened.add(upload)
             await opened.flush()
+            if charge is not None:
+                await client_usage.add(connection, charge)
             with translate_commit_errors():
                 await opened.commit()
         return upload

@@ -50,6 +50,10 @@ class Arrival(Protocol):
     def bytes_per_second(self) -> float:
         """The client's average rate while the process waited for it."""
 
+    @property
+    def received(self) -> int:
+        """The number of bytes that have arrived."""
+
     def give_up(self) -> None:
         """Stop reading, so that the lease is closed."""
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from opentelemetry.trace import Span
 
+from recipe_api.database.client_usage import Charge
 from recipe_api.database.models import RecipeBase
 from recipe_api.database.observation import Connections, End
 from recipe_api.database.recipe_writer import Finishing, RecipeWriter
@@ -70,12 +71,19 @@ class ObservedRecipeWriter(RecipeWriter):
         observer.observe(metrics.ROWS, lambda: [(self.rows_sent, ())])
         observer.observe(metrics.ROWS_PENDING, lambda: [(self.rows_waiting, ())])
 
-    async def add(self, recipe: RecipeBase, finished: Finishing | None = None, *, until: float | None = None) -> None:
+    async def add(
+        self,
+        recipe: RecipeBase,
+        finished: Finishing | None = None,
+        charge: Charge | None = None,
+        *,
+        until: float | None = None,
+    ) -> None:
         if (span := self._statements.span(*_INSERT)) is None:
-            return await super().add(recipe, finished, until=until)
+            return await super().add(recipe, finished, charge, until=until)
         failure: str | None = None
         try:
-            return await super().add(recipe, finished, until=until)
+            return await super().add(recipe, finished, charge, until=until)
         except BaseException as error:
             failure = error_type(error)
             raise

@@ -21,6 +21,8 @@ class ClientContext:
     """What the upload counts against: the client's address and the name of its token."""
     arrival: Arrival | None = None
     """None if the speed is unknown. Such an upload is never given up."""
+    account: str | None = None
+    """Whose quotas the upload counts towards; None if it counts towards none, or was counted before."""
 
 
 class Admission:

@@ -1,7 +1,7 @@
 """The settings of an upload: what is accepted, how large, how fast, and how it is sent."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from recipe_api.errors import PhotoMalformed
 from recipe_api.multipart import FormRules
@@ -41,6 +41,12 @@ class UploadPolicy:
     """Maximum number of concurrent uploads in a process."""
     max_uploads_per_client: int
     """Maximum number of concurrent uploads from one address or with one token."""
+    max_uploads_per_minute: int
+    """Maximum number of uploads of one client per minute; 0 for any number."""
+    max_bytes_per_day: int
+    """Maximum bytes of one client per day; 0 for any number."""
+    client_hash_key: bytes = field(repr=False)
+    """The key for the hashes that identify clients in the database."""
     renditions: RenditionPolicy
     part_size: int
     parts_in_flight: int

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from uuid import UUID
 
+from recipe_api.database.client_usage import Charge
 from recipe_api.database.deletions import ObjectRef
 from recipe_api.database.idempotency import Done, IdempotencyKeys
 from recipe_api.database.models import Recipe, RecipeBase
@@ -33,6 +34,7 @@ from recipe_api.uploads.idempotency import Attempt, Claims, UploadKey, attempt, 
 from recipe_api.uploads.policy import UploadPolicy
 from recipe_api.uploads.rendition_policy import objects_of
 from recipe_api.uploads.source import UploadSource
+from recipe_api.uploads.usage import Uncounted, Usage
 
 RESOLVE_SECONDS = 5
 """Minimum time to find out whether a row was committed, even if the deadline of the response has passed."""
@@ -70,6 +72,11 @@ class Uploads:
         self._budget = budget
         self._undo = undo
         self.admission = Admission(policy.max_uploads, per_client=policy.max_uploads_per_client)
+        self.usage = Usage(
+            uploads_per_minute=policy.max_uploads_per_minute,
+            bytes_per_day=policy.max_bytes_per_day,
+            secret=policy.client_hash_key,
+        )
         self.policy = policy
         self.form_rules = policy.form_rules()
 
@@ -86,18 +93,20 @@ class Uploads:
 
         Raises:
             RequestRefused: The upload is invalid; nothing of it is kept.
+            QuotaExceeded: The upload exceeds a quota of this client; nothing of it was read.
             TooManyRequests: This client has too many uploads in progress; nothing of this one was read.
             ServiceFull: Too many uploads are in progress; nothing of this one was read.
             ClientDisconnected: The client closed the connection before its form was complete; nothing of it is kept.
         """
-        with self.admission.slot(client):
+        count = self.usage.upload(client.account, size=source.size, arrival=client.arrival)
+        with count, self.admission.slot(client):
             if key is None:
-                return Created(await self._create(source, client, None))
+                return Created(await self._create(source, client, None, count))
             async with attempt(claims or self._keys, key, undo=self._undo) as begun:
                 if isinstance(begun, Done):
                     recipe_id = await replay(source, begun)
                     return Created(await self._recipes.get(recipe_id), replayed=True)  # deleted meanwhile: 404
-                return Created(await self._create(source, client, begun))
+                return Created(await self._create(source, client, begun, count))
 
     def slot(self, client: ClientContext) -> AbstractContextManager[None]:
         """Count a request like an upload in progress, for as long as the block lasts.
@@ -167,7 +176,9 @@ class Uploads:
         sizes = self.policy.renditions.sizes if self.policy.renditions.are_made_here else ()
         return objects_of(recipe, sizes=sizes)
 
-    async def _create(self, source: UploadSource, client: ClientContext, begun: Attempt | None) -> RecipeBase:
+    async def _create(
+        self, source: UploadSource, client: ClientContext, begun: Attempt | None, count: Uncounted
+    ) -> RecipeBase:
         photo = await source.photo()
         head = await photo.peek(HEAD_BYTES)
         draft = RecipeDraft.of_photo(photo.filename or "", head, policy=self.policy)
@@ -184,7 +195,8 @@ class Uploads:
             ending = await source.finish()
             written = await writer.commit(until=ending.deadline)
         recipe = draft.complete(ending.label, written, dimensions=stream.dimensions, policy=self.policy)
-        await self._insert(recipe, begun.finished(ending.label) if begun else None, deadline=ending.deadline)
+        finished = begun.finished(ending.label) if begun else None
+        await self._insert(recipe, finished, count.charge(), deadline=ending.deadline)
         return recipe
 
     def _writer(self, draft: RecipeDraft, source: UploadSource, client: ClientContext) -> ObjectWriter:
@@ -198,10 +210,12 @@ class Uploads:
             parts_in_flight=self.policy.parts_in_flight,
         )
 
-    async def _insert(self, recipe: RecipeBase, finished: Finishing | None, *, deadline: float) -> None:
+    async def _insert(
+        self, recipe: RecipeBase, finished: Finishing | None, charge: Charge | None, *, deadline: float
+    ) -> None:
         """Insert the row of a stored object. If that fails, delete the object."""
         try:
-            await self._recipe_writer.add(recipe, finished, until=deadline)
+            await self._recipe_writer.add(recipe, finished, charge, until=deadline)
         except CommitInDoubt as error:
             resolution = self._resolve_commit(recipe, keep=True)
             wait = max(RESOLVE_SECONDS, deadline - asyncio.get_running_loop().time())

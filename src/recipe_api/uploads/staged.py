@@ -130,11 +130,25 @@ class Staging:
 
         Raises:
             RequestRefused: The label or the size is invalid.
+            QuotaExceeded: The upload exceeds a quota of its owner.
             TooManyUnfinishedUploads: The owner has too many open uploads.
         """
         upload = self.draft(announcement, owner=owner, piece_size=PIECE_BYTES)
         targets = await self._targets(upload, have=set())  # first, so that a failure leaves no row that counts
-        return StagedState(await self._staged_uploads.add(upload), targets)
+        return StagedState(await self.add(upload), targets)
+
+    async def add(self, upload: NewStagedUpload) -> StagedUpload:
+        """Insert an upload, which counts towards the quotas of its owner from now on, whatever becomes of it.
+
+        If its size is unknown, it counts as the largest.
+
+        Raises:
+            QuotaExceeded: It exceeds a quota of its owner.
+            TooManyUnfinishedUploads: The owner has too many open uploads.
+        """
+        size = self.max_bytes if upload.size is None else upload.size
+        with self._uploads.usage.upload(upload.owner, size=size) as count:
+            return await self._staged_uploads.add(upload, count.charge())
 
     def draft(self, announcement: Announcement, *, owner: str, piece_size: int | None) -> NewStagedUpload:
         """Return a new upload, which is not in the table yet.
@@ -172,12 +186,13 @@ class Staging:
 
         Raises:
             RequestRefused: The label or the size is invalid.
+            QuotaExceeded: The upload exceeds a quota of its owner.
             TooManyUnfinishedUploads: The owner has too many open uploads.
         """
         announcement = Announcement(filename=filename, size=size, label=label)
         upload = self.draft(announcement, owner=owner, piece_size=None)
         upload.piece_sizes, upload.piece_claims, upload.upload_metadata = [], [], upload_metadata
-        return await self._staged_uploads.add(upload)
+        return await self.add(upload)
 
     async def get(self, upload_id: str, *, client: ClientContext) -> StagedState:
         """Return an upload, with new URLs for the pieces that have not arrived.

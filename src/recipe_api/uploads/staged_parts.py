@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recipe_api.database.models import StagedUpload
-from recipe_api.database.staged_uploads import StagedUploads
 from recipe_api.errors import FieldMissing, UploadIncomplete, UploadNotFound
 from recipe_api.storage.protocol import Inventory, ObjectStore, PresignedPost
 from recipe_api.units import MIB
@@ -37,7 +36,6 @@ class StagedParts:
     Args:
         staging: The operations on all staged uploads.
         uploads: The upload pipeline, whose limits apply.
-        staged_uploads: The table of staged uploads.
         store: The bucket.
         inventory: Lists the parts.
         max_bytes: The maximum size of a photo in bytes.
@@ -47,7 +45,6 @@ class StagedParts:
         self,
         staging: Staging,
         uploads: Uploads,
-        staged_uploads: StagedUploads,
         *,
         store: ObjectStore,
         inventory: Inventory,
@@ -55,7 +52,6 @@ class StagedParts:
     ) -> None:
         self._staging = staging
         self._uploads = uploads
-        self._staged_uploads = staged_uploads
         self._store = store
         self._inventory = inventory
         self._max_bytes = max_bytes
@@ -65,13 +61,14 @@ class StagedParts:
 
         Raises:
             RequestRefused: The label or the size is invalid.
+            QuotaExceeded: The upload exceeds a quota of its owner.
             TooManyUnfinishedUploads: The owner has too many open uploads.
         """
         size = announcement.size
         upload = self._staging.draft(announcement, owner=owner, piece_size=size)
         sizes = range(1, self._max_bytes + 1) if size is None else range(size, size + 1)
         post = await self._store.presigned_post(first_key(upload), sizes, expires_seconds=URL_SECONDS)
-        await self._staged_uploads.add(upload)
+        await self._staging.add(upload)
         return post
 
     async def begin(self, announcement: Announcement, *, owner: str) -> StagedUpload:
@@ -80,11 +77,12 @@ class StagedParts:
         Raises:
             FieldMissing: The size is unknown. Without it, the sizes of the parts could not be limited.
             RequestRefused: The label or the size is invalid.
+            QuotaExceeded: The upload exceeds a quota of its owner.
             TooManyUnfinishedUploads: The owner has too many open uploads.
         """
         if announcement.size is None:
             raise FieldMissing("Send the size of the file in its metadata, as `size`.", field="metadata.size")
-        return await self._staged_uploads.add(self._staging.draft(announcement, owner=owner, piece_size=PART_BYTES))
+        return await self._staging.add(self._staging.draft(announcement, owner=owner, piece_size=PART_BYTES))
 
     async def urls(self, upload_id: str, numbers: Sequence[int]) -> dict[int, str]:
         """Return presigned URLs for parts.

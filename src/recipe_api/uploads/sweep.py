@@ -20,6 +20,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
+from recipe_api.database.client_usage import ClientUsages
 from recipe_api.database.deletions import ObjectRef
 from recipe_api.database.idempotency import IdempotencyKeys
 from recipe_api.database.leases import Lease
@@ -58,6 +59,7 @@ class Sweep:
         lease: Renewed before each deletion, so that a sweep that was suspended does not run beside another.
         deletions: Retries pending deletions.
         staged_uploads: The table of staged uploads.
+        client_usages: The table of usage; a sweep that fixes also deletes what no longer matters.
         territory: The objects to consider.
     """
 
@@ -69,12 +71,14 @@ class Sweep:
         lease: Lease,
         deletions: Deletions,
         staged_uploads: StagedUploads,
+        client_usages: ClientUsages,
         *,
         territory: Territory,
     ) -> None:
         self._inventory = inventory
         self._recipes = recipes
         self._idempotency_keys = idempotency_keys
+        self._client_usages = client_usages
         self._lease = lease
         self._deletions = deletions
         self._bucket = deletions.bucket
@@ -120,6 +124,7 @@ class Sweep:
             yield finding
         if fix:
             await self._idempotency_keys.delete_expired()
+            await self._client_usages.delete_restored()
 
     async def _unmatched(
         self, time_range: TimeRange, *, fix: bool, fix_missing: bool, force: bool

@@ -207,6 +207,11 @@ class Arrival:
         waited, received = self.rate.totals(self.idle_timer.waiting_seconds or 0.0)
         return received / waited if waited else inf
 
+    @property
+    def received(self) -> int:
+        """The number of bytes of the body that have arrived."""
+        return self.rate.totals(0.0)[1]
+
     def give_up(self) -> None:
         """Make the reader of the body raise `BodyStalled`."""
         self.interrupt(

@@ -6,6 +6,7 @@ from ipaddress import IPv6Address, ip_network
 from typing import Any
 
 from recipe_api.web.peers import client_address
+from recipe_api.web.tokens import Caller
 
 IPV6_PREFIX = 64
 """Bits that all addresses of one customer share (RFC 6177 §2), who can use any number of them."""
@@ -23,6 +24,16 @@ def holders(scope: Mapping[str, Any], *, token: str | None) -> tuple[str, ...]:
     if token is not None:
         found.append(f"token {token}")
     return tuple(found)
+
+
+def account_of(scope: Mapping[str, Any], caller: Caller) -> str:
+    """Return the client towards whose quotas an upload counts, and whose unfinished uploads are limited.
+
+    That is the caller's token, or its address if it has none. A token for uploads alone may be in a public page, whose
+    visitors share it, so they are counted by their addresses as well.
+    """
+    token = caller.name if caller.manages_all else None
+    return next(reversed(holders(scope, token=token)), "unknown")
 
 
 def _network(host: str) -> str:

@@ -16,6 +16,7 @@ from starlette.types import Scope
 from recipe_api.asgi import headers_of
 from recipe_api.errors import TokenRequired, UnknownToken
 from recipe_api.photos.kinds import SHOWN_BY_BROWSERS
+from recipe_api.units import duration_in_words
 from recipe_api.web.addresses import origin
 from recipe_api.web.negotiation import prefers_html
 from recipe_api.web.root_path import address, root_path, route_path
@@ -73,7 +74,7 @@ def problem_page(scope: Scope, problem: Problem, *, headers: dict[str, str]) -> 
     """Return the page that shows why an upload failed, and what to do."""
     advice = _ADVICE.get(problem.type.rpartition("/")[2])
     if "Retry-After" in headers:
-        advice = f"Wait {headers['Retry-After']} seconds, go back, and try again."
+        advice = f"Wait {duration_in_words(int(headers['Retry-After']))}, go back, and try again."
     page = _template("problem").substitute(
         root=escape(root_path(scope)),
         title=escape(problem.title),

@@ -23,6 +23,7 @@ from recipe_api.errors import (
     InvalidParameter,
     InvalidText,
     PermissionDenied,
+    QuotaExceeded,
     RecipeApiError,
     RequestRefused,
     ServiceStopping,
@@ -33,7 +34,7 @@ from recipe_api.errors import (
     WrongOffset,
 )
 from recipe_api.observability import request_id
-from recipe_api.web import plain_form
+from recipe_api.web import plain_form, rate_limit
 from recipe_api.web.body import fault
 from recipe_api.web.root_path import address, root_path
 from recipe_api.web.schemas import Problem
@@ -116,7 +117,9 @@ def responses(*errors: type[RecipeApiError]) -> dict[int | str, dict[str, Any]]:
         )
         entry["content"][MEDIA_TYPE]["schema"] = {"$ref": "#/components/schemas/Problem"}
         if error.retry_after is not None:
-            entry["headers"] = _RETRY_AFTER
+            entry["headers"] = {**entry.get("headers", {}), **_RETRY_AFTER}
+        if issubclass(error, QuotaExceeded):
+            entry["headers"] = {**entry.get("headers", {}), **rate_limit.OPENAPI}
         entry["content"][MEDIA_TYPE]["examples"][error.code] = {"summary": error.title, "value": example}
     return by_status
 
@@ -162,6 +165,8 @@ def _rendered(scope: Scope, error: RecipeApiError) -> Response:
         headers["Accept-Encoding"] = "identity"  # RFC 9110 §12.5.3
     if isinstance(error, WrongOffset):
         headers["Upload-Offset"] = str(error.offset)
+    if isinstance(error, QuotaExceeded):
+        headers |= rate_limit.fields(error.allowances)
     if isinstance(error, UnsupportedTusVersion):
         headers["Tus-Version"] = VERSION
     for kind, challenge in _CHALLENGES.items():

@@ -12,8 +12,9 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from recipe_api import errors
 from recipe_api.uploads.admission import ClientContext
 from recipe_api.uploads.staged import Announcement
+from recipe_api.web import rate_limit
 from recipe_api.web.body import read_json
-from recipe_api.web.clients import holders
+from recipe_api.web.clients import account_of, holders
 from recipe_api.web.dependencies import AppServices, api_token
 from recipe_api.web.problems import TEXT_ERRORS, responses
 from recipe_api.web.root_path import address
@@ -57,6 +58,7 @@ _UNAVAILABLE = (errors.StorageUnavailable, errors.DatabaseUnavailable)
         errors.UnsupportedEncoding,
         *TEXT_ERRORS,
         errors.InvalidField,
+        errors.QuotaExceeded,
         errors.TooManyUnfinishedUploads,
         *_UNAVAILABLE,
     ),
@@ -72,11 +74,14 @@ async def begin_upload(request: Request, services: AppServices, caller: ApiCalle
     `Upload-Defer-Length`, and appends the bytes with `PATCH`.
     """
     announcement = await read_json(request, UploadAnnouncement, timeouts=services.body_timeouts)
+    owner = account_of(request.scope, caller)
     state = await services.staging.begin(
-        Announcement(filename=announcement.filename, size=announcement.size, label=announcement.label),
-        owner=owner_of(request, caller),
+        Announcement(filename=announcement.filename, size=announcement.size, label=announcement.label), owner=owner
     )
-    headers = {"Location": address(request.scope, f"/uploads/{state.upload.id}")}
+    headers = {
+        "Location": address(request.scope, f"/uploads/{state.upload.id}"),
+        **rate_limit.fields(services.uploads.usage.allowances(owner)),
+    }
     return _response(StagedUploadOut.of(state), status=201, headers=headers)
 
 
@@ -111,16 +116,6 @@ async def delete_upload(upload_id: UploadId, services: AppServices) -> Response:
     """Delete an upload that will not be completed."""
     await services.staging.delete(upload_id)
     return Response(status_code=204)
-
-
-def owner_of(request: Request, caller: Caller) -> str:
-    """Return the owner of an upload, whose limits it counts against.
-
-    That is the caller's token, or its address if it has none. A token for uploads alone may be in a public page, whose
-    visitors share it, so they are counted by their addresses as well.
-    """
-    token = caller.name if caller.manages_all else None
-    return next(reversed(holders(request.scope, token=token)), "unknown")
 
 
 def _response(upload: StagedUploadOut, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -15,12 +15,12 @@ from recipe_api.units import size_in_words
 from recipe_api.uploads.admission import ClientContext
 from recipe_api.uploads.appending import Append, Appended
 from recipe_api.uploads.clock import UploadClock
-from recipe_api.web import tus_headers, tus_openapi
+from recipe_api.web import rate_limit, tus_headers, tus_openapi
 from recipe_api.web.body import Arrival, read_body
-from recipe_api.web.clients import holders
+from recipe_api.web.clients import account_of, holders
 from recipe_api.web.dependencies import AppServices, Services
 from recipe_api.web.root_path import address
-from recipe_api.web.staged import PRIVATE, ApiCaller, UploadId, owner_of
+from recipe_api.web.staged import PRIVATE, ApiCaller, UploadId
 from recipe_api.web.tus_requests import TusRoute
 
 router = APIRouter(prefix="/uploads", tags=["staged uploads"], route_class=TusRoute)
@@ -76,14 +76,18 @@ async def create_upload(request: Request, services: AppServices, caller: ApiCall
     size, metadata = tus_headers.announced_size(request), tus_headers.metadata(request)
     if has_body := _has_body(request):
         tus_headers.check_body_type(request)
+    owner = account_of(request.scope, caller)
     upload = await services.staging.begin_appended(
         filename=metadata.filename,
         size=size,
         label=metadata.label,
         upload_metadata=metadata.header,
-        owner=owner_of(request, caller),
+        owner=owner,
     )
-    headers = {"Location": address(request.scope, f"/uploads/{upload.id}")}
+    headers = {
+        "Location": address(request.scope, f"/uploads/{upload.id}"),
+        **rate_limit.fields(services.uploads.usage.allowances(owner)),
+    }
     if has_body:
         headers |= await _append_or_discard(request, services, upload)
     else:

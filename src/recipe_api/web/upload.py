@@ -19,9 +19,9 @@ from recipe_api.uploads.clock import UploadClock
 from recipe_api.uploads.idempotency import UploadKey, is_unguessable
 from recipe_api.uploads.service import Created
 from recipe_api.uploads.source import FormSource
-from recipe_api.web import plain_form
+from recipe_api.web import plain_form, rate_limit
 from recipe_api.web.body import Arrival, content_type, declared_length, is_json, read_body, read_json
-from recipe_api.web.clients import holders
+from recipe_api.web.clients import account_of, holders
 from recipe_api.web.dependencies import BEARER, Services, api_token, services_of
 from recipe_api.web.direct import DirectRoute
 from recipe_api.web.negotiation import prefers_html
@@ -105,6 +105,7 @@ _RESPONSE_HEADERS: dict[str, Any] = {
         "description": "Present if the response repeats that of an earlier upload with the same key.",
         "schema": {"type": "string", "const": "true"},
     },
+    **rate_limit.OPENAPI,
 }
 
 
@@ -155,6 +156,7 @@ _ERRORS = (
     errors.InvalidParameter,
     errors.IdempotencyKeyReused,
     errors.TooManyRequests,
+    errors.QuotaExceeded,
     errors.ServiceFull,
     errors.ServiceStopping,
     errors.StorageUnavailable,
@@ -181,13 +183,14 @@ async def upload_recipe(request: Request) -> Response:
     form, gets an HTML page instead of JSON, with the same status and headers. That includes errors.
     """
     services = services_of(request)
-    created = await (_complete if is_json(request) else _receive)(request, services)
+    created, account = await (_complete if is_json(request) else _receive)(request, services)
     recipe = created.recipe
     services.renditions.offer(recipe)
     headers = {
         "Location": address(request.scope, f"/recipe/{recipe.id}"),
         "Cache-Control": "no-store",  # it contains a token
         **plain_form.VARY,
+        **rate_limit.fields(services.uploads.usage.allowances(account)),
     }
     if created.replayed:
         headers["Idempotency-Replayed"] = "true"
@@ -201,27 +204,28 @@ async def upload_recipe(request: Request) -> Response:
     return Response(out.model_dump_json(), 201, headers, "application/json")
 
 
-async def _receive(request: Request, services: Services) -> Created:
-    """Make a recipe of the form in the request."""
+async def _receive(request: Request, services: Services) -> tuple[Created, str | None]:
+    """Make a recipe of the form in the request. Return also whose quotas it counted towards."""
     bearer = await BEARER(request) if b"authorization" in headers_of(request.scope) else None
     caller = await api_token(request, bearer)
     if caller is ANYONE:
         services.cross_site_forms.check(request)
     key = _upload_key(request, caller)
     arrival = Arrival(services.body_timeouts)
-    client = ClientContext(identities=holders(request.scope, token=caller.name), arrival=arrival)
+    account = account_of(request.scope, caller) if services.uploads.usage.is_limited else None
+    client = ClientContext(identities=holders(request.scope, token=caller.name), arrival=arrival, account=account)
     source = _source(request, services, arrival)
     try:
-        return await services.uploads.create(source, key=key, client=client)
+        return await services.uploads.create(source, key=key, client=client), account
     finally:
         await source.form.close()
 
 
-async def _complete(request: Request, services: Services) -> Created:
-    """Make a recipe of a staged upload, whose id is all the permission that is needed."""
+async def _complete(request: Request, services: Services) -> tuple[Created, None]:
+    """Make a recipe of a staged upload, whose id is all the permission that is needed. It was counted when it began."""
     completion = await read_json(request, UploadCompletion, timeouts=services.body_timeouts)
     client = ClientContext(identities=holders(request.scope, token=None))
-    return await services.staging.complete(completion.upload, label=completion.label, client=client)
+    return await services.staging.complete(completion.upload, label=completion.label, client=client), None
 
 
 def _upload_key(request: Request, caller: Caller) -> UploadKey | None:

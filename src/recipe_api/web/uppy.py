@@ -20,11 +20,11 @@ from recipe_api.uploads.admission import ClientContext
 from recipe_api.uploads.pieces import URL_SECONDS, first_key
 from recipe_api.uploads.staged import Announcement
 from recipe_api.web.body import invalid_field, read_json
-from recipe_api.web.clients import holders
+from recipe_api.web.clients import account_of, holders
 from recipe_api.web.dependencies import AppServices
 from recipe_api.web.problems import TEXT_ERRORS, responses
 from recipe_api.web.schemas import UploadAnnouncement
-from recipe_api.web.staged import PRIVATE, ApiCaller, UploadId, owner_of
+from recipe_api.web.staged import PRIVATE, ApiCaller, UploadId
 from recipe_api.web.tokens import ANYONE
 
 router = APIRouter(prefix="/uppy/s3", tags=["Uppy"])
@@ -44,6 +44,7 @@ _CREATION = (
     errors.TextTooLarge,
     *TEXT_ERRORS,
     errors.InvalidField,
+    errors.QuotaExceeded,
     errors.TooManyUnfinishedUploads,
     *_UNAVAILABLE,
 )
@@ -161,7 +162,7 @@ async def begin_form(
         services.cross_site_forms.check(request)
     fields = ((_METADATA.fullmatch(name), value) for name, value in request.query_params.items())
     announcement = _announcement(filename, {found[1]: value for found, value in fields if found})
-    post = await services.staged_parts.begin_form(announcement, owner=owner_of(request, caller))
+    post = await services.staged_parts.begin_form(announcement, owner=account_of(request.scope, caller))
     return _response(Form(url=post.url, fields=post.fields))
 
 
@@ -187,7 +188,7 @@ async def begin_parts(request: Request, services: AppServices, caller: ApiCaller
     """Start an upload in parts of 5 MiB."""
     new = await read_json(request, NewParts, timeouts=services.body_timeouts)
     announcement = _announcement(new.filename or "", new.metadata)
-    upload = await services.staged_parts.begin(announcement, owner=owner_of(request, caller))
+    upload = await services.staged_parts.begin(announcement, owner=account_of(request.scope, caller))
     return _response(Parts(uploadId=upload.id, key=first_key(upload)))
 
 
