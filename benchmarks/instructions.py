@@ -1,11 +1,11 @@
 """Counts the instructions that the service executes for one upload. Other load on the machine does not affect this.
 
-    python benchmarks/instructions.py [--bytes N] [--photo none|keep|remove] [CHECKOUT …]
+    python benchmarks/instructions.py [--bytes N] [--photo none|keep|remove] [--connections N] [CHECKOUT …]
 
 Runs the service of each checkout, by default of this one, under Valgrind's callgrind, one after the other, each with an
-empty database, and sends photos over one connection. A checkout is a folder of the project whose `.venv` has its
-packages, as after `scripts/test` there. Two runs differ by 1% or less. `--photo none` sends bytes that are no photo,
-which `PHOTO_METADATA=keep` stores without reading them.
+empty database, and sends it photos. If they arrive over several connections, one statement inserts several rows. A
+checkout is a folder of the project whose `.venv` has its packages, as after `scripts/test` there. Two runs differ by 1%
+or less. `--photo none` sends bytes that are no photo, which `PHOTO_METADATA=keep` stores without reading them.
 
 Needs valgrind. Takes half a minute for each checkout.
 """
@@ -19,6 +19,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -27,7 +28,7 @@ import jpeg
 from recipe_api.dev.stack import embedded_stack
 
 BOUNDARY = "instructions-benchmark"
-WARM_UP, UPLOADS = 30, 100
+WARM_UP, UPLOADS = 30, 100  # for each connection
 START_SECONDS = 180
 
 
@@ -36,16 +37,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bytes", type=int, default=50_000, help="the size of the photo (50000)")
     parser.add_argument("--photo", choices=["none", "keep", "remove"], default="remove", help="(remove)")
+    parser.add_argument("--connections", type=int, default=1, help="that send photos at the same time (1)")
     parser.add_argument("checkouts", nargs="*", type=Path, default=[Path(__file__).resolve().parents[1]])
     options = parser.parse_args()
     photo = bytes(options.bytes) if options.photo == "none" else jpeg.photo(options.bytes)
     mode = "remove" if options.photo == "remove" else "keep"
     for checkout in options.checkouts:
-        counted = _instructions(checkout.resolve(), photo, environment={"PHOTO_METADATA": mode})
+        environment = {"PHOTO_METADATA": mode}
+        counted = _instructions(checkout.resolve(), photo, connections=options.connections, environment=environment)
         print(f"{checkout}: {counted / 1e6:.3f} million instructions per upload of {len(photo)} bytes", flush=True)
 
 
-def _instructions(checkout: Path, photo: bytes, *, environment: dict[str, str]) -> float:
+def _instructions(checkout: Path, photo: bytes, *, connections: int, environment: dict[str, str]) -> float:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
         stack = running.enter_context(embedded_stack(Path(folder) / "stack", durable=False))
         types = "image/jpeg" + (",application/octet-stream" if environment["PHOTO_METADATA"] == "keep" else "")
@@ -55,21 +58,20 @@ def _instructions(checkout: Path, photo: bytes, *, environment: dict[str, str]) 
         migration = [binaries / "alembic", "upgrade", "head"]
         subprocess.run(migration, cwd=checkout, env=complete, check=True, capture_output=True)  # noqa: S603
         log = Path(folder) / "callgrind.log"
-        with _serving(binaries, log, environment=complete, folder=Path(folder)) as (connection, pid):
-            _send(connection, photo, times=WARM_UP)
+        with _serving(binaries, log, environment=complete, folder=Path(folder)) as (port, pid):
+            _send(port, photo, times=WARM_UP, connections=connections)
             _control(pid, "--instr=on")
-            _send(connection, photo, times=WARM_UP)  # meanwhile Valgrind translates the code
+            _send(port, photo, times=WARM_UP, connections=connections)  # meanwhile Valgrind translates the code
             _control(pid, "--zero")
-            _send(connection, photo, times=UPLOADS)
+            _send(port, photo, times=UPLOADS, connections=connections)
             _control(pid, "--instr=off")
         counted = re.findall(r"Collected : (\d+)", log.read_text())
-        return int(counted[-1]) / UPLOADS
+        return int(counted[-1]) / (UPLOADS * connections)
 
 
 @contextmanager
-def _serving(
-    binaries: Path, log: Path, *, environment: dict[str, str], folder: Path
-) -> Iterator[tuple[http.client.HTTPConnection, int]]:
+def _serving(binaries: Path, log: Path, *, environment: dict[str, str], folder: Path) -> Iterator[tuple[int, int]]:
+    """Run the service under Valgrind, and provide its port and process id."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -77,17 +79,16 @@ def _serving(
     service = [binaries / "python", binaries / "recipe-api", "serve", "--host", "127.0.0.1"]
     environment = environment | {"PORT": str(port)}
     server = subprocess.Popen(["valgrind", *options, *service], env=environment, cwd=folder)  # noqa: S603, S607
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
-        _wait_until_ready(connection, server)
-        yield connection, server.pid
+        _wait_until_ready(port, server)
+        yield port, server.pid
     finally:
-        connection.close()
         server.terminate()
         server.wait()
 
 
-def _wait_until_ready(connection: http.client.HTTPConnection, server: "subprocess.Popen[bytes]") -> None:
+def _wait_until_ready(port: int, server: "subprocess.Popen[bytes]") -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
@@ -98,13 +99,21 @@ def _wait_until_ready(connection: http.client.HTTPConnection, server: "subproces
             connection.close()
         else:
             if response.status == http.HTTPStatus.OK:
+                connection.close()
                 return
         if server.poll() is not None or time.monotonic() > deadline:
             raise SystemExit("The service did not become ready.")
         time.sleep(0.2)
 
 
-def _send(connection: http.client.HTTPConnection, photo: bytes, *, times: int) -> None:
+def _send(port: int, photo: bytes, *, times: int, connections: int) -> None:
+    with ThreadPoolExecutor(connections) as threads:
+        for sent in [threads.submit(_send_in_sequence, port, photo, times=times) for _ in range(connections)]:
+            sent.result()
+
+
+def _send_in_sequence(port: int, photo: bytes, *, times: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     part = f"--{BOUNDARY}\r\nContent-Disposition: form-data; name="
     label, file = f'{part}"label"\r\n\r\nPancakes\r\n', f'{part}"photo"; filename="pancakes.jpg"\r\n'
     form = f"{label}{file}Content-Type: image/jpeg\r\n\r\n".encode() + photo + f"\r\n--{BOUNDARY}--\r\n".encode()
@@ -114,6 +123,7 @@ def _send(connection: http.client.HTTPConnection, photo: bytes, *, times: int) -
         content = response.read()
         if response.status != http.HTTPStatus.CREATED:
             raise SystemExit(content.decode())
+    connection.close()
 
 
 def _control(pid: int, option: str) -> None:
