@@ -18,8 +18,7 @@ from recipe_api.dev.stack import embedded_stack
 from recipe_api.settings import S3Settings
 from recipe_api.storage import keys
 from recipe_api.storage.body import Body
-from recipe_api.storage.connection import aws_session, open_s3_store
-from recipe_api.storage.endpoint import endpoint_of
+from recipe_api.storage.connection import access_of, endpoint_of, open_s3_store
 from recipe_api.storage.fallback import Fallback
 from recipe_api.storage.presigner import Presigner
 from recipe_api.storage.protocol import Attributes
@@ -48,7 +47,7 @@ async def main(settings: S3Settings) -> None:
     """Measure and print."""
     async with open_s3_store(settings) as (store, client):
         options = WriteOptions(bucket=settings.s3_bucket)
-        presigner = Presigner(await endpoint_of(aws_session(settings), client, settings.s3_bucket))
+        presigner = Presigner(await endpoint_of(access_of(settings), settings.s3_bucket))
         plain = S3Store(
             client,
             Fallback[S3Writer](SdkWriter(client, options)),

@@ -20,6 +20,7 @@ from recipe_api.resources import Resources, open_resources
 from recipe_api.settings import PART_SIZE, Settings
 from recipe_api.storage.addresses import base_urls, object_url
 from recipe_api.storage.budget import BufferBudget
+from recipe_api.storage.connection import access_of
 from recipe_api.telemetry.hooks import Telemetry
 from recipe_api.telemetry.selection import telemetry_of
 from recipe_api.uploads.appending import Appending
@@ -77,10 +78,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     telemetry = telemetry_of(settings)
     configure_logging(settings.log_level, processors=telemetry.log_processors)
     configure_malloc()
+    access = access_of(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with telemetry.running(), open_resources(settings, telemetry) as resources:
+        async with telemetry.running(), open_resources(settings, telemetry, access=access) as resources:
             services = app.state.services = _services(settings, resources, telemetry)
             async with (
                 health.warning_unless_ready(resources),

@@ -24,7 +24,7 @@ from recipe_api.photos.renditions.process import Limits
 from recipe_api.photos.renditions.slot import Slot, default_path
 from recipe_api.settings import Settings
 from recipe_api.storage.addresses import base_urls, bucket_url
-from recipe_api.storage.connection import open_s3_store
+from recipe_api.storage.connection import Access, open_s3_store
 from recipe_api.storage.inventory import S3Inventory
 from recipe_api.storage.protocol import Inventory, ObjectStore
 from recipe_api.telemetry.hooks import Telemetry
@@ -58,18 +58,21 @@ class Resources:
 
 
 @asynccontextmanager
-async def open_resources(settings: Settings, telemetry: Telemetry | None = None) -> AsyncIterator[Resources]:
+async def open_resources(
+    settings: Settings, telemetry: Telemetry | None = None, *, access: Access | None = None
+) -> AsyncIterator[Resources]:
     """Open all resources for the duration of the block. Pending cleanup finishes before the connections close.
 
     Args:
         settings: The addresses of the database and the store, and the limits.
         telemetry: Observes the resources; by default, nothing is observed.
+        access: To the object store, from `access_of`, which is called by default.
     """
     telemetry = telemetry or Telemetry()
     async with (
         open_engine(settings, checked_out=telemetry.checked_out) as engine,
         open_recipe_writer(settings, engine, telemetry.recipe_writer) as recipe_writer,
-        open_s3_store(settings) as (s3_store, client),
+        open_s3_store(settings, access) as (s3_store, client),
     ):
         telemetry.database(partial(observe_statements, engine), partial(connections_of, engine))
         undo = telemetry.observed(Undo)()

@@ -18,9 +18,9 @@ from botocore.exceptions import NoCredentialsError
 from recipe_api.settings import PART_SIZE, Settings
 from recipe_api.storage import signed_requests
 from recipe_api.storage.body import Body
-from recipe_api.storage.connection import aws_session, open_s3_client, open_s3_store
+from recipe_api.storage.connection import access_of, endpoint_of, open_s3_store
 from recipe_api.storage.connection_pool import ConnectionPool, Limits, Unreachable
-from recipe_api.storage.endpoint import Endpoint, endpoint_of
+from recipe_api.storage.endpoint import Endpoint
 from recipe_api.storage.fallback import NeedsSdk, UnreadableResponse
 from recipe_api.storage.fast_writer import FastWriter
 from recipe_api.storage.http_connection import Response
@@ -46,13 +46,8 @@ def crc(body: bytes) -> str:
 async def opened(
     settings: Settings, *, signs_payload: bool = True, checksums: bool = True, conditional: bool = False
 ) -> AsyncIterator[FastWriter | None]:
-    session = aws_session(settings)
-    async with (
-        open_s3_client(settings, session) as client,
-        open_signed_requests(
-            await endpoint_of(session, client, settings.s3_bucket), bundle=ca_bundle(settings), limits=LIMITS
-        ) as requests,
-    ):
+    endpoint = await endpoint_of(access_of(settings), settings.s3_bucket)
+    async with open_signed_requests(endpoint, bundle=ca_bundle(settings), limits=LIMITS) as requests:
         options = WriteOptions(bucket=settings.s3_bucket, checksums=checksums, conditional=conditional)
         yield FastWriter(requests, options, signs_payload=signs_payload) if requests else None
 

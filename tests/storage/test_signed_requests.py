@@ -7,9 +7,9 @@ import pytest
 from botocore.credentials import ReadOnlyCredentials
 
 from recipe_api.settings import PART_SIZE, Settings
-from recipe_api.storage.connection import aws_session, open_s3_client
+from recipe_api.storage.connection import access_of, endpoint_of
 from recipe_api.storage.connection_pool import Limits
-from recipe_api.storage.endpoint import Endpoint, endpoint_of
+from recipe_api.storage.endpoint import Endpoint
 from recipe_api.storage.fallback import NeedsSdk, UnreadableResponse
 from recipe_api.storage.signed_requests import ServerFault, SignedRequests, open_signed_requests
 from recipe_api.storage.trust import ca_bundle
@@ -18,8 +18,18 @@ from tests.support.store import Seen
 
 LIMITS = Limits(connections=2, connect_seconds=10, response_seconds=10)
 KEYS = ["a.jpg", "staged/0-1_00001.part", "a b+c%2F&=?#.jpg", "crêpes 🥞.jpg", "-_.~!*'()@:$,;", "a//b"]
-CALLS = [pytest.param(SignedRequests.get, id="get"), pytest.param(SignedRequests.delete, id="delete")]
 Call = Callable[[SignedRequests, str], Awaitable[object]]
+
+
+async def check(requests: SignedRequests, _: str) -> None:
+    await requests.check_bucket()
+
+
+CALLS = [
+    pytest.param(SignedRequests.get, id="get"),
+    pytest.param(SignedRequests.delete, id="delete"),
+    pytest.param(check, id="check"),
+]
 
 
 class FixedCredentials:
@@ -38,12 +48,10 @@ async def requests(make_settings: Callable[..., Settings], seen: Seen) -> AsyncI
 
 @asynccontextmanager
 async def requests_with(settings: Settings) -> AsyncIterator[SignedRequests]:
-    session = aws_session(settings)
-    async with open_s3_client(settings, session) as client:
-        endpoint = await endpoint_of(session, client, settings.s3_bucket)
-        async with open_signed_requests(endpoint, bundle=ca_bundle(settings), limits=LIMITS) as opened:
-            assert opened is not None
-            yield opened
+    endpoint = await endpoint_of(access_of(settings), settings.s3_bucket)
+    async with open_signed_requests(endpoint, bundle=ca_bundle(settings), limits=LIMITS) as opened:
+        assert opened is not None
+        yield opened
 
 
 @asynccontextmanager
@@ -91,6 +99,10 @@ class TestAVerifyingStore:
 
         assert await read(requests, "a.jpg") == body
 
+    async def test_has_a_bucket(self, requests: SignedRequests) -> None:
+        for _ in range(2):
+            await requests.check_bucket()
+
     async def test_has_no_missing_object(self, requests: SignedRequests) -> None:
         with pytest.raises(NeedsSdk, match="404"):
             await requests.get("missing.jpg")
@@ -123,6 +135,12 @@ class TestResponses:
                 with pytest.raises(ServerFault, match=str(status)):
                     await call(requests, "a.jpg")
 
+    async def test_to_a_check_declare_the_length_of_a_body_that_they_do_not_have(self) -> None:
+        async with before(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n") as (requests, server):
+            for _ in range(2):
+                await requests.check_bucket()
+            assert len(server.peers) == 2
+
     @pytest.mark.parametrize("status", [200, 204])
     async def test_to_a_deletion_may_have_a_body(self, status: int) -> None:
         async with before(b"HTTP/1.1 %d Fine\r\nContent-Length: 0\r\n\r\n" % status) as (requests, _):
@@ -142,7 +160,11 @@ async def test_requests_without_a_body_are_signed_with_the_session(call: Call) -
         await call(requests, "crêpes.jpg")
 
         [head] = server.peers[0].heads
-        method = b"GET" if call is SignedRequests.get else b"DELETE"
-        assert head.startswith(method + b" /photos/cr%C3%AApes.jpg HTTP/1.1\r\n")
+        lines: dict[Call, bytes] = {
+            SignedRequests.get: b"GET /photos/cr%C3%AApes.jpg HTTP/1.1\r\n",
+            SignedRequests.delete: b"DELETE /photos/cr%C3%AApes.jpg HTTP/1.1\r\n",
+            check: b"HEAD /photos HTTP/1.1\r\n",
+        }
+        assert head.startswith(lines[call])
         assert b"\r\nx-amz-security-token: a session's\r\n" in head
         assert b"content-length" not in head

@@ -1,7 +1,7 @@
-"""A minimal HTTP/1.1 connection pool for PUT, POST, DELETE and GET. A connection serves one request at a time.
+"""A minimal HTTP/1.1 connection pool for PUT, POST, DELETE, GET and HEAD. A connection serves one request at a time.
 
 A server may close a kept connection at the moment it is reused. A request that fails only because of that is sent
-again, on a new connection (RFC 9110 §9.2.2: PUT, DELETE and GET are idempotent); repeating a POST is left to the
+again, on a new connection (RFC 9110 §9.2.2: PUT, DELETE, GET and HEAD are idempotent); repeating a POST is left to the
 caller. aiohttp, a general client, takes three times the CPU time for one request (docs/benchmarks.md, "One PUT"). This
 module supports neither redirects, proxies, pipelining nor other methods.
 """
@@ -93,13 +93,25 @@ class ConnectionPool:
 
         The caller must close the response, which occupies a connection slot until then.
         """
-        head = _head("GET", target, headers, length=None)
+        return await self._stream("GET", target, headers)
+
+    async def _stream(self, method: str, target: str, headers: Mapping[str, str]) -> "StreamedResponse":
+        head = _head(method, target, headers, length=None)
         await self._slots.acquire()
         try:
             return await self._on_open_connection(partial(self._begin, head))
         except BaseException:
             self._slots.release()
             raise
+
+    async def head(self, target: str, headers: Mapping[str, str]) -> Response:
+        """Send a HEAD and return the response; otherwise like `delete`.
+
+        Unless the response declares an empty body, its connection is closed, because the parser waits for the body.
+        """
+        response = await self._stream("HEAD", target, headers)
+        await response.aclose()
+        return Response(response.status, response.headers)
 
     def close(self) -> None:
         """Close idle connections now and those in use after their requests."""

@@ -255,10 +255,18 @@ async def reload_credentials(session: "aioboto3.Session", client: "S3Client") ->
 
     client.meta.events.register("before-sign.s3", mark)
     client.meta.events.register("needs-retry.s3", cast("Any", repeat))  # awaited, which the stubs do not know
+    yield
+
+
+@asynccontextmanager
+async def closing_credentials(session: "aioboto3.Session") -> AsyncIterator[None]:
+    """End a reload of the session's credentials that is in progress at the end of the block."""
     try:
         yield
     finally:
-        await credentials.close()
+        credentials = await cast("Any", session.get_credentials())
+        if isinstance(credentials, ChainCredentials):
+            await credentials.close()
 
 
 def _is_rejection(_: object, parsed: dict[str, Any]) -> bool:

@@ -186,7 +186,7 @@ class S3Store:
 
     async def check(self) -> None:
         with self._translate_errors("HeadBucket", self._bucket):
-            await self._client.head_bucket(Bucket=self._bucket)
+            await self._objects.run(lambda objects: objects.check_bucket(), bucket=self._bucket)
         if asyncio.get_running_loop().time() < self._denied_until:
             raise StorageUnavailable("The object store rejected a recent upload.", reason=self._denial)
 

@@ -19,7 +19,11 @@ class Download(Protocol):
 
 
 class S3Objects(Protocol):
-    """The operations on an existing object, each a single attempt."""
+    """The operations on an existing object and on the bucket, each a single attempt."""
+
+    async def check_bucket(self) -> None:
+        """Raise an exception unless the bucket exists and may be listed."""
+        ...
 
     async def get(self, key: str) -> Download:
         """Start to read an object. The caller must close the result."""

@@ -1,4 +1,4 @@
-"""Reading and deleting objects through aioboto3."""
+"""Reading and deleting objects, and checking their bucket, through aioboto3."""
 
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,9 @@ class SdkObjects:
     def __init__(self, client: "S3Client", bucket: str) -> None:
         self._client = client
         self._bucket = bucket
+
+    async def check_bucket(self) -> None:
+        await self._client.head_bucket(Bucket=self._bucket)
 
     async def get(self, key: str) -> Download:
         response = await self._client.get_object(Bucket=self._bucket, Key=key)

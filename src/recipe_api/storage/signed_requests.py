@@ -79,6 +79,12 @@ class SignedRequests:
         response = await self.pool.delete(path, await self._signed("DELETE", path, "", {}, EMPTY))
         _raise_for_status(response.status, success={_OK, _NO_CONTENT})
 
+    async def check_bucket(self) -> None:
+        """Send a HEAD for the bucket."""
+        path = self._path or "/"
+        response = await self.pool.head(path, await self._signed("HEAD", path, "", {}, EMPTY))
+        _raise_for_status(response.status)
+
     async def get(self, key: str) -> StreamedResponse:
         """Send a GET and return the response, which declares its length. The caller must close it."""
         path = self._path_of(key)
