@@ -25,6 +25,7 @@ from typing import Any
 
 import asyncpg
 
+from recipe_api.database.client_usage import ClientUsages
 from recipe_api.database.deletions import PendingDeletions
 from recipe_api.database.idempotency import IdempotencyKeys
 from recipe_api.database.leases import Lease
@@ -167,6 +168,7 @@ async def _sweep(count: int) -> Swept:
             Lease(engine, "sweep"),
             Deletions(NO_STORE, Simulated(count), PendingDeletions(engine, bucket=""), CURRENT_BUCKET),
             StagedUploads(engine, limits=NO_STAGING),
+            ClientUsages(engine),
             territory=Territory(
                 prefix="", staging_prefix="staged/", rendition_sizes=DEFAULT_RENDITIONS, grace=timedelta(days=1)
             ),
