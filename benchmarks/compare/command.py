@@ -41,7 +41,7 @@ from pathlib import Path
 
 from compare import machine, record
 from compare.contestants import contestants, install_express
-from compare.figures import Results
+from compare.figures import Measurement, Results
 from compare.plan import PARTS, loads, steps
 from compare.plots import plots
 from compare.processes import BenchmarkError
@@ -141,10 +141,10 @@ def _run(options: argparse.Namespace) -> Iterator[record.Record]:
         loads={name: load.title for name, load in plan.items()},
     )
     todo = steps(plan, everybody, rounds=rounds, only=options.only)
-    found = []
+    finished: list[Measurement] = []
     for each in measured(todo, everybody, seconds=options.minutes and options.minutes * 60):
-        found.append(each)
-        yield replace(empty, minutes=(time.monotonic() - began) / 60, results=Results(found))
+        finished.append(each)
+        yield replace(empty, minutes=(time.monotonic() - began) / 60, results=Results(finished))
 
 
 def _show(kept: record.Record, folder: Path, *, page: Path | None) -> int:

@@ -52,6 +52,7 @@ def limits() -> Iterator[Limits]:
         BenchmarkError: Neither control groups nor taskset are available.
     """
     memory, cpu = (_ROOT / kind / f"compare-{os.getpid()}" for kind in ("memory", "cpu"))
+    made: tuple[Path, ...]
     try:
         memory.mkdir()
         (memory / "memory.limit_in_bytes").write_text(str(MEMORY_BYTES))
