@@ -6,7 +6,7 @@ in progress.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import cache, partial
 from typing import Any
 
@@ -110,9 +110,9 @@ class ObservedRowPool:
         self._used += 1
         return _ObservedConnection(acquired, self._statements, released=self._note_release)
 
-    async def release(self, connection: "_ObservedConnection") -> None:
+    def release(self, connection: "_ObservedConnection") -> Awaitable[None]:
         self._note_release()
-        await self._pool.release(connection.inner)
+        return self._pool.release(connection.inner)
 
     async def expire_connections(self) -> None:
         await self._pool.expire_connections()
@@ -129,6 +129,8 @@ class ObservedRowPool:
 
 class _ObservedConnection:
     """A connection that records its statements, all of which insert uploaded rows."""
+
+    __slots__ = ("_released", "_statements", "inner")
 
     def __init__(self, inner: RowConnection, statements: Statements, *, released: Callable[[], None]) -> None:
         self.inner = inner

@@ -4,13 +4,14 @@ FastAPI and Starlette have such instrumentation too, but it takes several times 
 path into spans, and the path of a staged upload contains a secret (docs/decisions/0029-telemetry.md).
 """
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 
 from opentelemetry import context, propagate
 from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from recipe_api.asgi import RequestHeaders, headers_of
 from recipe_api.observability import request_id, without_secret
 from recipe_api.telemetry.aggregates import Value
 from recipe_api.telemetry.metrics import REQUEST_DURATION
@@ -60,8 +61,9 @@ class RequestSpan:
         sampling, tracer = self._observer.sampling, self._observer.tracer
         if sampling is None or tracer is None:
             return None
-        headers = dict(scope["headers"])
-        parent = _NO_PARENT if self._fields.isdisjoint(headers) else propagate.extract(headers, getter=_HEADERS)
+        headers = headers_of(scope)
+        has_parent = any(field in headers for field in self._fields)
+        parent = propagate.extract(headers, getter=_HEADERS) if has_parent else _NO_PARENT
         method = _known_method(scope)
         attributes = _METHOD_ATTRIBUTES[method]
         if not sampling.accepts(parent, method, SpanKind.SERVER, attributes):
@@ -85,15 +87,15 @@ class RequestSpan:
             _end(span, scope, status)
 
 
-class _Headers(Getter[Mapping[bytes, bytes]]):
+class _Headers(Getter[RequestHeaders]):
     """Reads the headers of a request."""
 
-    def get(self, carrier: Mapping[bytes, bytes], key: str) -> list[str] | None:
-        value = carrier.get(key.encode("latin-1"))
+    def get(self, carrier: RequestHeaders, key: str) -> list[str] | None:
+        value = carrier.value(key.encode("latin-1"))
         return None if value is None else [value.decode("latin-1")]
 
-    def keys(self, carrier: Mapping[bytes, bytes]) -> list[str]:
-        return [name.decode("latin-1") for name in carrier]
+    def keys(self, carrier: RequestHeaders) -> list[str]:
+        return [name.decode("latin-1") for name, _ in carrier.fields]
 
 
 _HEADERS = _Headers()
