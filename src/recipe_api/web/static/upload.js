@@ -21,7 +21,6 @@ const BUTTONS = {
 const UNDER_WAY = ["", "Cancel"];
 const TICK_MS = 500;
 const MIN_RESUMABLE_BYTES = 2 ** 21; // a smaller photo takes a single request, and only seconds to send again
-const LONGEST_WAIT = 60; // seconds that an upload waits for its quota by itself
 const RETRY_DELAYS = [2, 4, 8, 16]; // seconds to wait, at least, for an earlier attempt
 
 export class Upload {
@@ -89,7 +88,7 @@ export class Upload {
       try {
         return await this.#attempt({ token, signal });
       } catch (error) {
-        if (!(await this.#waitForEarlierAttempt(error, delays)) && !(await this.#waitForQuota(error))) throw error;
+        if (!(await this.#waitForEarlierAttempt(error, delays))) throw error;
         signal.throwIfAborted();
       }
     }
@@ -192,13 +191,6 @@ export class Upload {
     this.#isInDoubt = true;
     const wait = Math.max(error.retryAfter ?? 0, seconds);
     await this.#pause(wait, `The first attempt is still in progress. Trying again in ${wait} seconds.`);
-    return true;
-  }
-
-  // A quota per minute is restored while other photos are sent; one per day is a reason to stop.
-  async #waitForQuota({ code, retryAfter }) {
-    if (code !== "quota-exceeded" || retryAfter > LONGEST_WAIT) return false;
-    await this.#pause(retryAfter, `The service accepts only so many photos per minute. The next one follows in ${retryAfter} s.`);
     return true;
   }
 
