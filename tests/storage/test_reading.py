@@ -1,5 +1,6 @@
 """Reading and deleting through `S3Store`, by our own requests and through aioboto3: the same results and errors."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
@@ -11,6 +12,8 @@ from recipe_api.settings import Settings
 from recipe_api.storage import connection, retries
 from recipe_api.storage.connection import open_s3_store
 from recipe_api.storage.s3 import S3Store
+from recipe_api.uploads.piece_reader import read_pieces
+from recipe_api.uploads.pieces import Piece
 from tests.support.fault_proxy import StoreProxy
 from tests.support.log import lines_logged
 from tests.support.proxy import Fault, Plan
@@ -104,6 +107,39 @@ class TestReading:
         for _ in range(3):  # with one connection
             async with aclosing(store.read("a.jpg")) as chunks:
                 assert BODY.startswith(await anext(chunks))
+        assert await read(store) == BODY
+
+    @pytest.mark.parametrize("begun", [False, True])
+    async def test_can_be_cancelled(self, opened: tuple[S3Store, StoreProxy], *, begun: bool) -> None:
+        store, proxy = opened
+        plan = Plan(call="GetObject", fault=Fault.HELD)
+        first = asyncio.Event()
+
+        async def reading() -> None:
+            async with aclosing(store.read("a.jpg")) as chunks:
+                await anext(chunks)
+                first.set()
+                await asyncio.Event().wait()
+
+        proxy.script.follow(*([] if begun else [plan]))
+        task = asyncio.create_task(reading())
+        await (first.wait() if begun else asyncio.to_thread(plan.reached.wait, 60))
+        task.cancel()
+        await asyncio.wait({task})
+        plan.gate.set()
+
+        assert task.cancelled()
+        assert await read(store) == BODY, "the only connection is free"
+
+    async def test_of_pieces_in_parallel_can_end_early(self, opened: tuple[S3Store, StoreProxy], seen: Seen) -> None:
+        store, _ = opened
+        keys = ["1.part", "2.part", "3.part"]
+        for key in keys:
+            await seen.client.put_object(Bucket=seen.bucket, Key=key, Body=BODY[:1000])
+        pieces = [Piece(number=number, size=1000, key=key) for number, key in enumerate(keys, 1)]
+        async with aclosing(read_pieces(store, pieces)) as chunks:
+            assert await anext(chunks)
+
         assert await read(store) == BODY
 
 
