@@ -21,7 +21,7 @@ CHECK_SECONDS = 5
 
 _REMEDIES = {
     StorageUnavailable.code: "recipe-api bucket doctor finds the cause; recipe-api bucket setup creates the bucket",
-    DatabaseUnavailable.code: "check DATABASE_URL; alembic upgrade head creates missing tables and columns",
+    DatabaseUnavailable.code: "recipe-api doctor finds the cause; alembic upgrade head creates missing tables",
 }
 
 router = APIRouter(tags=["health"])
