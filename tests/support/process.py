@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from recipe_api.photos.renditions.process import CHILD
 from tests.support.service import HOST, NO_TLS
 from tests.support.traces import eventually
 
@@ -85,8 +86,9 @@ def serving(environment: Mapping[str, str], *, workers: int, port: int, log: Pat
 
 
 def _is_worker(process: psutil.Process) -> bool:
-    """Return whether a child of the server is neither a zombie nor multiprocessing's resource tracker."""
+    """Return whether a child of the server is neither a zombie, a renderer, nor multiprocessing's resource tracker."""
     try:
-        return bool(command := process.cmdline()) and "resource_tracker" not in str(command)
+        command = process.cmdline()
+        return bool(command) and CHILD not in command and "resource_tracker" not in str(command)
     except psutil.NoSuchProcess:
         return False
