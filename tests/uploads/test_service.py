@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from recipe_api.database.client_usage import Charge
 from recipe_api.database.models import RecipeBase
 from recipe_api.database.recipe_writer import Finishing, RecipeWriter
 from recipe_api.errors import CommitInDoubt
@@ -20,9 +21,14 @@ def test_an_upload_succeeds_if_its_row_was_committed_before_the_deadline(
     add = RecipeWriter.add
 
     async def commit_in_doubt(
-        self: RecipeWriter, recipe: RecipeBase, finished: Finishing | None = None, *, until: float | None = None
+        self: RecipeWriter,
+        recipe: RecipeBase,
+        finished: Finishing | None = None,
+        charge: Charge | None = None,
+        *,
+        until: float | None = None,
     ) -> None:
-        await add(self, recipe, finished, until=until)
+        await add(self, recipe, finished, charge, until=until)
         raise CommitInDoubt("The database did not respond in time.")
 
     monkeypatch.setattr(RecipeWriter, "add", commit_in_doubt)
