@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 SAMPLE_SECONDS = 0.2
+SETTLED_BYTES = 512 * 1024
 _KIB = 1024
 
 
@@ -87,8 +88,8 @@ def pss(pid: int) -> int:
 
 
 def settled(pid: int, *, seconds: float = 3.0) -> None:
-    """Wait until the memory of the tree has stopped growing after its start."""
+    """Wait until the memory of the tree has stopped changing after its start; children that have work to do may end."""
     before = 0
-    while (now := pss(pid)) > before:
+    while abs((now := pss(pid)) - before) > SETTLED_BYTES:
         before = now
         time.sleep(seconds)
