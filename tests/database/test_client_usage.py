@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from recipe_api.database import client_usage
 from recipe_api.database.client_usage import Charge, ClientUsages, Used
 from recipe_api.database.idempotency import Claim, IdempotencyKeys
 from recipe_api.database.recipe_writer import RecipeWriter, open_recipe_writer
@@ -95,6 +96,21 @@ async def test_usage_that_is_restored_is_deleted(recipe_writer: RecipeWriter, en
     await used(recipe_writer, 0, 0, client=OTHER)
 
     await ClientUsages(engine).delete_restored()
+
+    async with engine.begin() as connection:
+        assert (await connection.scalars(text("SELECT client FROM client_usage"))).all() == [CLIENT]
+
+
+async def test_deleting_restored_usage_does_not_wait_for_a_charge(
+    recipe_writer: RecipeWriter, engine: AsyncEngine
+) -> None:
+    await used(recipe_writer, 0, 0)
+    await used(recipe_writer, 0, 0, client=OTHER)
+
+    async with engine.begin() as charging:
+        await client_usage.add(charging, Charge(CLIENT, 100, 5000))
+        async with asyncio.timeout(5):
+            await ClientUsages(engine).delete_restored()
 
     async with engine.begin() as connection:
         assert (await connection.scalars(text("SELECT client FROM client_usage"))).all() == [CLIENT]

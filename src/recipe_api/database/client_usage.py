@@ -22,7 +22,12 @@ from recipe_api.database.session import session
 UPLOADS, BYTES = "uploads", "bytes"
 """The columns that `adding` returns, besides the client."""
 
-_FORGET = text("DELETE FROM client_usage WHERE uploads_restored_at < now() AND bytes_restored_at < now()")
+_FORGET = text(
+    "DELETE FROM client_usage WHERE client IN (SELECT client FROM client_usage"
+    " WHERE uploads_restored_at < now() AND bytes_restored_at < now() FOR UPDATE SKIP LOCKED)"
+)
+"""A client that is just being charged is skipped. Waiting for it could deadlock with the charge, which may wait for
+another of these rows."""
 
 
 @dataclass(frozen=True, slots=True)
