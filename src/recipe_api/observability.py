@@ -101,7 +101,7 @@ def _renderers(*, for_people: bool) -> list[structlog.typing.Processor]:
 def bound_logger(name: str) -> structlog.typing.FilteringBoundLogger:
     """Return a logger that stays bound until logging is configured again.
 
-    One from `structlog.get_logger` is bound again for each line, which takes 1% of the CPU time of a small upload.
+    A logger from `structlog.get_logger` is bound again for each line, which takes 1% of a small upload's CPU time.
     """
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(name).bind()
     return logger

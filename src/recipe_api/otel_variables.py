@@ -1,7 +1,7 @@
 """Validates the variables of OpenTelemetry's SDK for Python that contain numbers.
 
-The SDK reads them itself, when the service has started. Depending on the variable, it then raises an error, or logs a
-traceback and uses its default.
+The SDK reads them itself, after the service has started. If a value is invalid, it raises an error or, for some
+variables, logs a traceback and uses its default.
 """
 
 import re
@@ -18,7 +18,7 @@ _SECONDS = (
     "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT",
     "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
 )
-"""The specification has milliseconds here, but the SDK for Python has seconds."""
+"""The specification uses milliseconds here, but the SDK for Python uses seconds."""
 _LIMITS = (
     *("OTEL_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"),
     *("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT"),

@@ -1,8 +1,8 @@
 """Quotas: how much one client may use within a time window.
 
-Usage is measured in seconds, the time in which the quota is restored: with 60 uploads per minute, one upload is one
-second. The client may use the whole quota at once, and then as much as is restored. This is the generic cell rate
-algorithm, a token bucket whose whole state is one point in time: when the quota will be fully restored.
+Usage is measured in seconds: the time in which it is restored. With 60 uploads per minute, one upload is one second. A
+client may use its whole quota at once, and then as much as is restored. This is the generic cell rate algorithm, a
+token bucket whose whole state is one point in time: when the quota will be fully restored.
 """
 
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from math import ceil, inf
 from typing import NamedTuple
 
 TOLERANCE_SECONDS = 0.001
-"""Shorter waits count as none, because sums of fractions are inexact."""
+"""A client never waits for less, because sums of fractions are inexact."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -19,7 +19,7 @@ class Quota:
 
     name: str
     limit: int
-    """How much one client may use within the window; 0 for any amount."""
+    """How much one client may use within the window; 0 for no limit."""
     window_seconds: int
     is_of_bytes: bool = False
     """Whether the unit is a byte; otherwise it is an upload."""

@@ -66,7 +66,7 @@ async def open_resources(
     Args:
         settings: The addresses of the database and the store, and the limits.
         telemetry: Observes the resources; by default, nothing is observed.
-        access: To the object store, from `access_of`, which is called by default.
+        access: How to reach the object store; by default, what `access_of` returns.
     """
     telemetry = telemetry or Telemetry()
     async with (

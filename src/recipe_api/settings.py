@@ -36,7 +36,7 @@ MAX_PARTS = 10_000
 """S3's limit on the parts of one object. With `PART_SIZE`, it limits a photo to 48 GiB."""
 
 MAX_BYTES_PER_DAY = 10**15 - 1
-"""The largest integer of a structured field (RFC 9651 §3.3.1), in which clients get their quota."""
+"""The largest integer in a structured field (RFC 9651 §3.3.1), such as those that tell clients their quotas."""
 
 PUBLIC_HYPHEN = 13
 """The index of the hyphen in a photo's key, after `S3_KEY_PREFIX` and the milliseconds. The bucket policy publishes all
@@ -400,7 +400,7 @@ class S3Settings(_Environment):
 class TelemetrySettings(_Environment):
     """Which signals are exported. OpenTelemetry's SDK reads these variables itself, and its other ones.
 
-    If any signal has an endpoint, the SDK's numbers are validated too, because it would not do so before it runs.
+    If any signal has an endpoint, the SDK's numbers are validated too, because the SDK reads them only after the start.
     """
 
     otel_endpoint: HttpUrl | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -465,11 +465,11 @@ class Settings(DatabaseSettings, S3Settings, TelemetrySettings):
     max_uploads_per_client_per_minute: int = Field(
         0, ge=0, le=100_000, validation_alias="MAX_UPLOADS_PER_CLIENT_PER_MINUTE"
     )
-    """0 for any number."""
+    """0 for no limit."""
     max_bytes_per_client_per_day: int = Field(
         0, ge=0, le=MAX_BYTES_PER_DAY, validation_alias="MAX_BYTES_PER_CLIENT_PER_DAY"
     )
-    """0 for any number."""
+    """0 for no limit."""
     upload_buffer_bytes: int = Field(48 * MIB, ge=2 * PART_SIZE, validation_alias="UPLOAD_BUFFER_BYTES")
     """Memory for all buffers of one process. With the default, two busy processes fit in 512 MB."""
     idempotency_key_seconds: int = Field(24 * 3600, ge=60, validation_alias="IDEMPOTENCY_KEY_SECONDS")
@@ -512,7 +512,7 @@ class Settings(DatabaseSettings, S3Settings, TelemetrySettings):
         if 0 < self.max_bytes_per_client_per_day < self.max_upload_bytes:
             raise ValueError(
                 f"MAX_BYTES_PER_CLIENT_PER_DAY: must be at least MAX_UPLOAD_BYTES ({self.max_upload_bytes}), or 0 for "
-                "any number of bytes"
+                "no limit"
             )
         return self
 

@@ -130,7 +130,7 @@ async def test_a_database_that_does_not_respond(make_settings: Callable[..., Set
         ({"server": 12}, 7, Verdict.WARN, ""),
     ],
 )
-def test_the_narrowest_limit_and_the_connections_of_others_count(
+def test_the_lowest_limit_and_the_connections_of_others_count(
     limits: dict[str, int], used: int, verdict: Verdict, remedy: str
 ) -> None:
     result = judge(FEW, Capacity(limits=limits, used=used, used_by_role=4), Commands())

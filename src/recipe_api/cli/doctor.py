@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """\
 Checks everything that the service depends on, with its own settings, credentials and connections:
-  settings   all variables that the service needs, and names that are almost those of one
+  settings   all variables that the service needs, and variables whose names are almost those of settings
   database   connection, encryption, whether it accepts writes, migrations, the user's privileges, columns, the number
              of connections that the processes open at most, and the clock
   bucket     everything that `recipe-api bucket doctor` checks, the store's clock included
@@ -29,8 +29,8 @@ Checks everything that the service depends on, with its own settings, credential
 Each line begins with ok, warn (it works, but not as well as it should), fail (the service cannot work, or will fail
 under load) or skip (not checked, and why). Below it is the command that fixes the problem, if there is one; words in
 capitals, such as YOUR-SECRET, are placeholders. If settings are invalid or the database does not respond, everything
-else is checked nevertheless. Nothing is written to the database. A small photo is written to the bucket and removed
-again. No secret is printed.
+else is still checked. Nothing is written to the database. A small photo is written to the bucket and removed again. No
+secret is printed.
 
 Exit code: 0 the service can work (there may be warnings), 1 at least one check failed, 2 invalid arguments.
 """
@@ -49,7 +49,7 @@ def add_to(commands: "Subparsers") -> None:
         type=_positive,
         default=1,
         metavar="N",
-        help="dynos or machines that run the service, for the number of connections (default: 1)",
+        help="how many dynos or machines run the service, to calculate the number of connections (default: 1)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     parser.set_defaults(run=run)
@@ -57,7 +57,7 @@ def add_to(commands: "Subparsers") -> None:
 
 def _positive(value: str) -> int:
     if not value.isdecimal() or int(value) < 1:
-        raise argparse.ArgumentTypeError("must be a number from 1 on")
+        raise argparse.ArgumentTypeError("must be a whole number, at least 1")
     return int(value)
 
 
@@ -88,7 +88,7 @@ async def _examine_settings(environ: Mapping[str, str]) -> AsyncGenerator[Result
     except SettingsError as error:
         yield fail("settings", f"{error}")
     for name, setting in misspelled(environ):
-        yield warn("spelling", f"{name} is not a setting, and therefore ignored; it is similar to {setting}")
+        yield warn("spelling", f"{name} is not a setting, so it is ignored; did you mean {setting}?")
 
 
 def _examine_database(environ: Mapping[str, str], *, instances: int) -> AsyncGenerator[Result, None]:

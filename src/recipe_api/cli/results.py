@@ -14,9 +14,9 @@ async def print_results(results: AsyncGenerator[Result, None], *, as_json: bool,
     """Print a line for each result and, below a problem, the command that fixes it; return the exit code.
 
     Args:
-        results: Closed at the end, also if printing fails.
+        results: What to print. The generator is closed at the end, even if printing fails.
         as_json: Print one JSON object per line instead.
-        part: What is checked; JSON names it, if it is not empty.
+        part: The name of what is checked, which is added to the JSON; empty to add none.
     """
     code = OK
     async with aclosing(results):
@@ -34,5 +34,5 @@ def _lines(result: Result) -> str:
 
 
 def is_on_heroku(environ: Mapping[str, str]) -> bool:
-    """Return whether a command runs in a dyno."""
+    """Return whether this process runs in a dyno."""
     return "DYNO" in environ

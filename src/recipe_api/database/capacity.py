@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 JOBS = 2
-"""Connections of jobs that run beside the service: one of a sweep, one of `recipe-api render`."""
+"""Connections of jobs that run beside the service: one for a sweep, one for `recipe-api render`."""
 
 # Limits of a role and of a database do not apply to superusers, for whom the server also reserves connections. Everyone
 # may see how many connections each database and each role has (pg_stat_database, pg_stat_activity).
@@ -40,7 +40,7 @@ class Demand:
 
     @property
     def total(self) -> int:
-        """All of them, and those of jobs."""
+        """The connections of all processes and of jobs."""
         return self.instances * self.processes * self.pool_size + JOBS
 
     def pool_size_within(self, limit: int) -> int:
@@ -60,14 +60,14 @@ class Capacity:
     """The connections that a database allows the user of the service."""
 
     limits: Mapping[str, int]
-    """By who sets the limit: `server`, `role`, `database`. The server's excludes those reserved for others."""
+    """By what sets the limit: `server`, `role` or `database`. The server's excludes connections reserved for others."""
     used: int
     """Connections to all databases of the server."""
     used_by_role: int
 
     @classmethod
     async def read(cls, connection: AsyncConnection) -> Self:
-        """Read the limits and the present use from a server."""
+        """Read the limits and the current use from a server."""
         row = (await connection.execute(_LIMITS)).one()
         limits = {"server": row.server}
         if not row.is_superuser:
@@ -79,8 +79,8 @@ class Capacity:
         )
 
     @property
-    def narrowest(self) -> tuple[str, int]:
-        """The lowest limit, and who sets it."""
+    def lowest_limit(self) -> tuple[str, int]:
+        """What sets the lowest limit, and the limit."""
         return min(self.limits.items(), key=lambda item: item[1])
 
     @property

@@ -1,8 +1,8 @@
-"""What each client has used of its quotas, in all processes together.
+"""How much each client has used of its quotas, across all processes.
 
-Usage is added in the commit that inserts what is counted, and the totals come back with it. So it needs no statement of
-its own for an uploaded form (`inserts`). An amount is the time in seconds in which it is restored; see `quota`. Clients
-are identified by keyed hashes, because their addresses are personal data. All times are those of the database.
+Usage is added in the commit that inserts what is counted, and the totals come back with it. So an uploaded form needs
+no extra statement (`inserts`). Each amount is expressed as the time in seconds in which it is restored; see `quota`.
+Clients are identified by keyed hashes, because their addresses are personal data. All times are those of the database.
 """
 
 from collections.abc import Iterable
@@ -47,7 +47,7 @@ class Charge:
     uploads: float
     bytes: float
     used: Used | None = None
-    """The usage of the client with this charge, once it was added; None if the database did not return it."""
+    """The client's usage including this charge, once it has been added; None if the database did not return it."""
 
     def values(self) -> dict[str, object]:
         """Return the JSON values that a statement of `inserts` needs in addition to the row."""
@@ -55,7 +55,7 @@ class Charge:
 
 
 def restored_at(seconds: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Return when an amount is restored that is used now."""
+    """Return when an amount that is used now will be restored."""
     return func.now() + seconds * literal_column("interval '1 second'", Interval())
 
 
@@ -64,7 +64,7 @@ def adding(charges: Select[Any]) -> ReturningInsert[Any]:
 
     Args:
         charges: Selects the hash of each client, and when the uploads and the bytes of its charge are restored. The
-            clients must be in order: otherwise, two statements could wait for each other's locks.
+            clients must be in order: otherwise, two statements could deadlock.
     """
     table = ClientUsage.metadata.tables[str(ClientUsage.__tablename__)].c
     times = table.uploads_restored_at, table.bytes_restored_at
@@ -91,8 +91,8 @@ async def add(connection: AsyncConnection, charge: Charge) -> None:
     charge.used = Used(uploads, size)
 
 
-def learn(charges: Iterable[Charge], found: "Iterable[asyncpg.Record]") -> None:
-    """Take the usage of clients from the rows that `adding` returned."""
+def set_used(charges: Iterable[Charge], found: "Iterable[asyncpg.Record]") -> None:
+    """Set `used` of each charge from the rows that `adding` returned."""
     used = {record["client"]: Used(record[UPLOADS], record[BYTES]) for record in found}
     for charge in charges:
         charge.used = used.get(charge.client)

@@ -25,7 +25,7 @@ from recipe_api.errors import DatabaseUnavailable
 from recipe_api.settings import DatabaseSettings
 
 SKEW_WARNS = timedelta(minutes=3)
-"""Any difference from the database's clock is harmless in itself, but shows that one of the clocks is wrong."""
+"""A difference from the database's clock is harmless in itself, but shows that one of the clocks is wrong."""
 _VERIFYING = {"verify-ca", "verify-full"}
 _ENCRYPTING = {"require", *_VERIFYING}
 
@@ -117,8 +117,8 @@ async def migrations(context: DatabaseContext) -> Result:
     if found is None or found < REVISION:
         return fail("migrations", outdated(found), context.commands.run("alembic", "upgrade", "head"))
     if found > REVISION:
-        newer = f"The database is at migration {found}, and this release knows {REVISION} as the newest."
-        return warn("migrations", f"{newer} Deploy the release that has migrated it, unless you have rolled back.")
+        newer = f"The database is at migration {found}, which is newer than {REVISION}, the newest in this release."
+        return warn("migrations", f"{newer} Deploy the release that migrated it, unless you have rolled back.")
     return ok("migrations", f"at {found}, as this release needs")
 
 
@@ -164,7 +164,7 @@ async def connections(context: DatabaseContext) -> Result:
 
 def judge(demand: Demand, capacity: Capacity, commands: Commands) -> Result:
     """Return whether a database's limits suffice."""
-    name, limit = capacity.narrowest
+    name, limit = capacity.lowest_limit
     if demand.total > limit:
         size = demand.pool_size_within(limit)
         remedy = commands.set_variables(DATABASE_POOL_SIZE=str(size)) if size >= 1 else ""
@@ -187,8 +187,9 @@ async def clock(context: DatabaseContext) -> Result:
     if skew < SKEW_WARNS:
         return ok("clock", "agrees with the database's")
     minutes = f"{skew.total_seconds() / 60:.0f} minutes"
-    detail = f"This machine's clock is {minutes} off the database's: new recipes get a wrong time, if it is this one."
-    return warn("clock", detail, context.commands.set_clock)
+    detail = f"This machine's clock and the database's differ by {minutes}."
+    consequence = "If this machine's is wrong, new recipes get a wrong time."
+    return warn("clock", f"{detail} {consequence}", context.commands.set_clock)
 
 
 FAILED = (DatabaseUnavailable, *FAILURES)

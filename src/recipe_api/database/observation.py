@@ -54,7 +54,7 @@ def connections_of(engine: AsyncEngine) -> Connections:
 
 
 def timed_pool(checked_out: Callable[[float], None]) -> type[AsyncAdaptedQueuePool]:
-    """Return a pool class that reports how many seconds each checkout took, also one that failed."""
+    """Return a pool class that reports how many seconds each checkout took, even if it failed."""
 
     class TimedPool(AsyncAdaptedQueuePool):
         def connect(self) -> PoolProxiedConnection:

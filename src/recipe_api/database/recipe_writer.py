@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import asyncpg as driver
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql import ClauseElement
 
-from recipe_api.database.client_usage import Charge, learn
+from recipe_api.database.client_usage import Charge, set_used
 from recipe_api.database.completions import Completed
 from recipe_api.database.group_commit import GroupCommit
 from recipe_api.database.idempotency import Finished
@@ -155,13 +155,13 @@ class RecipeWriter:
 
     async def _write_charged(self, rows: Sequence[tuple[RecipeBase, Charge]]) -> Sequence[bool]:
         values = [_values(recipe) | charge.values() for recipe, charge in rows]
-        learn([charge for _, charge in rows], await self._run_with_retry(_CHARGED_ROWS, values))
+        set_used([charge for _, charge in rows], await self._run_with_retry(_CHARGED_ROWS, values))
         return [True] * len(rows)
 
     async def _write_claimed_charged(self, rows: Sequence[tuple[RecipeBase, Finished, Charge]]) -> Sequence[bool]:
         values = [_values(recipe) | finished.values() | charge.values() for recipe, finished, charge in rows]
         found = await self._run_with_retry(_CHARGED_ROWS_WITH_KEYS, values)
-        learn([charge for _, _, charge in rows], found)
+        set_used([charge for _, _, charge in rows], found)
         taken = {record[CLAIMED] for record in found}
         return [recipe.id in taken for recipe, _, _ in rows]
 

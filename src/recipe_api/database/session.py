@@ -49,7 +49,7 @@ async def open_engine(
 
     Args:
         settings: The address of the database, and the size of the pool.
-        checked_out: Called with the seconds that each checkout of a connection took.
+        checked_out: Called with the seconds that each checkout of a connection took; None to measure none.
     """
     engine = engine_on(
         connector(settings, command_seconds=STATEMENT_SECONDS),

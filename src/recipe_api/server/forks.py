@@ -27,7 +27,7 @@ class LoaderFailed(Exception):
     """The app could not be loaded.
 
     Args:
-        exitcode: That of the loader; negative for a signal.
+        exitcode: The loader's exit code; negative for a signal.
     """
 
     def __init__(self, exitcode: int | None) -> None:
@@ -66,7 +66,7 @@ class Fork:
 
 
 def can_fork() -> bool:
-    """Return whether this system has subreapers."""
+    """Return whether this system supports `fork_workers`."""
     return sys.platform == "linux"
 
 
@@ -82,8 +82,8 @@ def fork_workers(
     Args:
         targets: What each process runs.
         load: Imports and creates what the processes share. It must not start threads or open connections.
-        is_cancelled: Whether to give up. Asked repeatedly until the processes run.
-        signals: Those that get their default action back.
+        is_cancelled: Returns whether to give up. Called repeatedly until the processes run.
+        signals: The signals whose default action is restored.
 
     Raises:
         LoaderFailed: `load` has failed, or was interrupted because of `is_cancelled`.
@@ -94,7 +94,7 @@ def fork_workers(
         with blocked_signals():
             loader.start()
         sender.close()
-        while not receiver.poll(_POLL_SECONDS):  # it is also true when the loader has ended
+        while not receiver.poll(_POLL_SECONDS):  # it also returns True when the loader has ended
             if is_cancelled():
                 loader.terminate()
         with suppress(EOFError):
@@ -136,7 +136,7 @@ def blocked_signals() -> Iterator[None]:
 
 @contextmanager
 def _subreaper() -> Iterator[None]:
-    """Become the parent of the processes that the children of this one leave behind, while the block lasts."""
+    """While the block lasts, become the parent of the processes that children of this one leave behind."""
     prctl = ctypes.CDLL(None).prctl
     prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:

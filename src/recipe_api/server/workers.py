@@ -9,8 +9,8 @@ uvicorn replaces a worker that has died. Five things are added here:
 - Workers stop when the supervisor has died, even by SIGKILL. Otherwise they would occupy the port at the next start.
 - Workers know whether the whole service is stopping, or only they are because SIGHUP replaces them. In the first case
   the port must reject connections at once, in the second it must not. A pipe signals it (`_StopEvent`).
-- The first workers are forks of one process, and share its memory (`forks`). A worker that replaces another one loads
-  the code that is installed then, as it must after SIGHUP. So it is a new process, which shares nothing.
+- The first workers are forks of one process, and share its memory (`forks`). A worker that replaces another must load
+  the code that is installed by then, at least after SIGHUP. So it is a new process, which shares nothing.
 
 Used here beyond uvicorn's documentation: of `Multiprocess` the attributes `processes`, `processes_num`, `sockets`,
 `should_exit` and `signal_queue` and the methods `init_processes`, `keep_subprocess_alive`, `terminate_all`,
@@ -122,7 +122,7 @@ class Supervisor(multiprocess.Multiprocess):
 
     def _load(self) -> None:
         """Load the app, in the process that forks the workers."""
-        self.should_exit.set()  # only closes this process's copy of the end, which would keep the pipe open
+        self.should_exit.set()  # only closes this process's end of the pipe, which would keep it open
         load(self.config)
 
     def _stop(self, sig: int, _: FrameType | None) -> None:

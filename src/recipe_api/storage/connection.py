@@ -47,7 +47,7 @@ CONNECTIONS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """What is known of the store before a connection is opened. Processes that are forked afterwards share it."""
+    """What is known of the store before a connection is opened. Processes that are forked later share it."""
 
     session: Session
     address: Address
@@ -78,7 +78,7 @@ async def open_s3_store(
 
     Args:
         settings: The bucket and how to reach it.
-        access: From `access_of`, which is called by default.
+        access: By default, what `access_of` returns.
     """
     access = access or access_of(settings)
     options = WriteOptions(

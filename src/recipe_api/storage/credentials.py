@@ -260,7 +260,7 @@ async def reload_credentials(session: "aioboto3.Session", client: "S3Client") ->
 
 @asynccontextmanager
 async def closing_credentials(session: "aioboto3.Session") -> AsyncIterator[None]:
-    """End a reload of the session's credentials that is in progress at the end of the block."""
+    """When the block ends, stop a reload of the session's credentials if one is in progress."""
     try:
         yield
     finally:

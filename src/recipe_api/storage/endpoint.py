@@ -45,12 +45,12 @@ class Endpoint:
 def address_of(bucket: str, *, region: str, endpoint_url: str | None, config: "Config") -> Address:
     """Return the address that a client would use for a bucket.
 
-    It comes from a client of botocore that is discarded, because models and client take 20 MB. Nothing is sent.
+    A botocore client computes it, and is discarded, because it and its models take 20 MB. Nothing is sent.
 
     Args:
         bucket: Its name.
         region: Its region.
-        endpoint_url: That of a store other than Amazon's.
+        endpoint_url: The address of a store other than Amazon's.
         config: The configuration of a client that signs nothing, because there may be no credentials yet.
     """
     with temporary_objects():

@@ -69,7 +69,7 @@ class HttpConnection(asyncio.Protocol):
         self._left = 0  # the bytes of its body that have not arrived
         self._chunks: deque[bytes] = deque()
         self.unread = 0
-        """The bytes of a body that have arrived and were not read."""
+        """The number of bytes of a body that have arrived and have not been read."""
 
     async def exchange(self, head: bytes, body: Body, *, response_seconds: float) -> Response:
         """Send a request and return its response, which must be short."""

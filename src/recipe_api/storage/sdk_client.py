@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class _OnDemand:
-    """Has the operations of a client. The first call opens it."""
+    """Forwards operations to a client, which the first call opens."""
 
     def __init__(self, enter: Callable[[], Awaitable["S3Client"]]) -> None:
         self._enter = enter
@@ -38,6 +38,6 @@ class _OnDemand:
 async def client_on_demand(
     open_client: Callable[[], AbstractAsyncContextManager["S3Client"]],
 ) -> AsyncIterator["S3Client"]:
-    """Yield a client of which only operations can be called. The first call opens it, and it closes with the block."""
+    """Yield a client that supports only operations. The first call opens it, and it closes with the block."""
     async with AsyncExitStack() as stack:
         yield cast("S3Client", _OnDemand(lambda: stack.enter_async_context(open_client())))

@@ -26,7 +26,7 @@ class Telemetry:
     exports_traces = False
     exports_metrics = False
     checked_out: Callable[[float], None] | None = None
-    """Called with the seconds that each checkout from the engine's pool took."""
+    """Called with the seconds that each checkout from the engine's pool took; None to measure none."""
     log_processors: Sequence[Processor] = ()
     """Additional processors of log lines."""
 

@@ -20,7 +20,7 @@ class Observer:
     """The metrics and the tracer of a process; `exporter` exports them.
 
     Args:
-        exports_metrics: Whether metrics are exported. Otherwise nothing on the path of a request records them.
+        exports_metrics: Whether metrics are exported. If not, no request records any.
     """
 
     def __init__(self, *, exports_metrics: bool = True) -> None:

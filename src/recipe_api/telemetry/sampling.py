@@ -13,19 +13,19 @@ from opentelemetry.trace import SpanKind, get_current_span
 
 
 class EarlySampling(Sampler, RandomIdGenerator):
-    """The sampler and the generator of ids of a tracer provider.
+    """The sampler and the id generator of a tracer provider.
 
-    A sampler decides by the id of the trace. So a request gets this id first. If it is sampled, its span is started
-    with the same id and the same decision; the sampler is not asked again.
+    A sampler may decide by the trace id, so a request gets this id first. If it is sampled, its span is started with
+    the same id and the same decision; the sampler is not asked again.
 
     Args:
-        sampler: The one that decides.
+        sampler: Makes the decisions.
     """
 
     def __init__(self, sampler: Sampler) -> None:
         self._sampler = sampler
         self._decided: tuple[int, SamplingResult] | None = None
-        """The id and the decision of the span that is about to start."""
+        """The trace id and the decision for the span that is about to start."""
 
     def accepts(self, parent: Context, name: str, kind: SpanKind, attributes: Mapping[str, str]) -> bool:
         """Return whether a request is sampled. If it is, start its span at once, with the same arguments."""

@@ -22,7 +22,7 @@ class ClientContext:
     arrival: Arrival | None = None
     """None if the speed is unknown. Such an upload is never given up."""
     account: str | None = None
-    """Whose quotas the upload counts towards; None if it counts towards none, or was counted before."""
+    """The client whose quotas the upload counts towards; None if there is none, or if the upload was counted before."""
 
 
 class Admission:

@@ -42,9 +42,9 @@ class UploadPolicy:
     max_uploads_per_client: int
     """Maximum number of concurrent uploads from one address or with one token."""
     max_uploads_per_minute: int
-    """Maximum number of uploads of one client per minute; 0 for any number."""
+    """Maximum number of uploads of one client per minute; 0 for no limit."""
     max_bytes_per_day: int
-    """Maximum bytes of one client per day; 0 for any number."""
+    """Maximum number of bytes of one client per day; 0 for no limit."""
     client_hash_key: bytes = field(repr=False)
     """The key for the hashes that identify clients in the database."""
     renditions: RenditionPolicy

@@ -140,7 +140,7 @@ class Staging:
     async def add(self, upload: NewStagedUpload) -> StagedUpload:
         """Insert an upload, which counts towards the quotas of its owner from now on, whatever becomes of it.
 
-        If its size is unknown, it counts as the largest.
+        If its size is unknown, it counts with the maximum.
 
         Raises:
             QuotaExceeded: It exceeds a quota of its owner.

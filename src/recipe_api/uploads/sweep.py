@@ -59,7 +59,7 @@ class Sweep:
         lease: Renewed before each deletion, so that a sweep that was suspended does not run beside another.
         deletions: Retries pending deletions.
         staged_uploads: The table of staged uploads.
-        client_usages: The table of usage; a sweep that fixes also deletes what no longer matters.
+        client_usages: The table of usage. A sweep that fixes also deletes usage that has been restored.
         territory: The objects to consider.
     """
 

@@ -4,13 +4,13 @@ The totals of all processes are in PostgreSQL. An upload must not wait for them,
 knows: the totals that the database returned with the client's last upload here, and the client's uploads in progress
 here. An upload is charged in the commit that inserts its row, which also returns the new totals.
 
-So a process does not know what the client has uploaded through other processes since its own last upload of that
-client. Each other process can therefore accept one upload too many, and the uploads that it has in progress at that
-time. This is only borrowed: it delays the next uploads by as much, and the average rate stays within the quota.
+So a process does not know what a client has sent to other processes since its last upload here. Each other process can
+therefore accept one upload too many, in addition to those that it has in progress at that time. The excess is only
+borrowed: it delays the client's next uploads by as much, so the average rate stays within the quota.
 
-A rejected upload counts, with what had been read of it, because it cost as much. There is no row that it could be
-charged with, so the process charges it with the client's next one. An upload that failed because of this service, or
-repeats an earlier one, does not count.
+A rejected upload counts, with the bytes that were read, because it cost as much as any other. It has no row that it
+could be charged with, so the process adds it to the charge of the client's next row. An upload that failed because of
+this service, or repeats an earlier one, does not count.
 """
 
 import hmac
@@ -51,7 +51,7 @@ class _Meter:
         return self.in_progress + restored_in if restored_in > 0 else self.in_progress
 
     def add(self, amount: float, now: float, *, total: float | None = None) -> None:
-        """Add what an upload has used. The total, if it is known, includes it."""
+        """Add what an upload has used. If the total is known, it includes that."""
         known = max(self.restored_at, now) + amount if total is None else now + total
         self.restored_at = max(self.restored_at, known)  # a total may be older than what is known
 
@@ -106,8 +106,8 @@ class Usage:
     """The quotas of all clients.
 
     Args:
-        uploads_per_minute: How many uploads each client may send per minute; 0 for any number.
-        bytes_per_day: How many bytes each client may send per day; 0 for any number.
+        uploads_per_minute: How many uploads each client may send per minute; 0 for no limit.
+        bytes_per_day: How many bytes each client may send per day; 0 for no limit.
         secret: The key for the hashes that identify clients in the database.
         now: Returns the time in seconds.
     """
@@ -141,7 +141,7 @@ class Usage:
         Args:
             client: Who sends the upload; None if it does not count.
             size: The size of its body in bytes. If it is unknown, the upload is accepted if any bytes are left.
-            arrival: Counts what has arrived of the body. Without it, the upload counts with its size.
+            arrival: Knows how much of the body has arrived. Without it, the upload counts with its size.
         """
         if client is None or not self.is_limited:
             return UNCOUNTED
@@ -150,7 +150,7 @@ class Usage:
     def allowances(self, client: str | None) -> Sequence[Allowance]:
         """Return what is left of each quota of a client that has used half of one; nothing before that.
 
-        Telling clients costs more than counting, and they need to know only when they may have to slow down.
+        Formatting the fields takes longer than counting, and clients need them only if they may have to slow down.
         """
         if client is None or not self.is_limited:
             return ()

@@ -29,8 +29,8 @@ def holders(scope: Mapping[str, Any], *, token: str | None) -> tuple[str, ...]:
 def account_of(scope: Mapping[str, Any], caller: Caller) -> str:
     """Return the client towards whose quotas an upload counts, and whose unfinished uploads are limited.
 
-    That is the caller's token, or its address if it has none. A token for uploads alone may be in a public page, whose
-    visitors share it, so they are counted by their addresses as well.
+    That is the caller's token, or its address if it has none. A token for uploads only may be in a public page, whose
+    visitors share it, so callers with such a token are also counted by their addresses.
     """
     token = caller.name if caller.manages_all else None
     return next(reversed(holders(scope, token=token)), "unknown")

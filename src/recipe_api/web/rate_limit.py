@@ -15,16 +15,16 @@ EXPOSED = ("RateLimit", "RateLimit-Policy")
 
 OPENAPI: dict[str, Any] = {
     "RateLimit-Policy": {
-        "description": "The quotas of this client, if it has any: `q` is the quota, `w` the time in seconds in which "
-        "it is restored.",
+        "description": "The quotas of this client, if it has any: `q` is the number of uploads or bytes, `w` the "
+        "time in seconds in which they are restored.",
         "schema": {
             "type": "string",
             "examples": ['"uploads";q=60;w=60, "bytes";q=1073741824;qu="content-bytes";w=86400'],
         },
     },
     "RateLimit": {
-        "description": "What is left of the quotas: `r` is the number of uploads or bytes, `t` the time in seconds "
-        "until there is more, if this client has to wait for it.",
+        "description": "What is left of the quotas: `r` is the number of uploads or bytes, and `t`, if present, how "
+        "many seconds to wait until there is enough.",
         "schema": {"type": "string", "examples": ['"uploads";r=0;t=1, "bytes";r=1073690624']},
     },
 }

@@ -205,7 +205,7 @@ async def upload_recipe(request: Request) -> Response:
 
 
 async def _receive(request: Request, services: Services) -> tuple[Created, str | None]:
-    """Make a recipe of the form in the request. Return also whose quotas it counted towards."""
+    """Create a recipe from the form in the request. Also return the client whose quotas the upload counted towards."""
     bearer = await BEARER(request) if b"authorization" in headers_of(request.scope) else None
     caller = await api_token(request, bearer)
     if caller is ANYONE:
@@ -222,7 +222,7 @@ async def _receive(request: Request, services: Services) -> tuple[Created, str |
 
 
 async def _complete(request: Request, services: Services) -> tuple[Created, None]:
-    """Make a recipe of a staged upload, whose id is all the permission that is needed. It was counted when it began."""
+    """Create a recipe from a staged upload, whose id is the only permission needed. It was counted when it began."""
     completion = await read_json(request, UploadCompletion, timeouts=services.body_timeouts)
     client = ClientContext(identities=holders(request.scope, token=None))
     return await services.staging.complete(completion.upload, label=completion.label, client=client), None
