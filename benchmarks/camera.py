@@ -21,7 +21,7 @@ _COLOURS = 5
 
 
 def photo(size: tuple[int, int] = SIZE, *, at_most: int | None = None) -> bytes:
-    """Return a JPEG, another one each time: of quality 90, or of the highest quality that needs `at_most` bytes."""
+    """Return a new JPEG each time: of quality 90, or of the highest quality that fits into `at_most` bytes."""
     luminance = _clouds(size, _OCTAVES)
     blue, red = (_clouds(size, _COLOURS) for _ in range(2))
     picture = Image.merge("YCbCr", (luminance, blue, red))

@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bytes", type=int, default=50_000, help="the size of the photo (50000)")
     parser.add_argument("--photo", choices=["none", "keep", "remove"], default="remove", help="(remove)")
-    parser.add_argument("--connections", type=int, default=1, help="that send photos at the same time (1)")
+    parser.add_argument("--connections", type=int, default=1, help="connections that send photos concurrently (1)")
     parser.add_argument("checkouts", nargs="*", type=Path, default=[Path(__file__).resolve().parents[1]])
     options = parser.parse_args()
     photo = bytes(options.bytes) if options.photo == "none" else jpeg.photo(options.bytes)

@@ -12,7 +12,7 @@ END = bytes.fromhex("ffd9")
 METADATA_SHARE = 0.1
 """How much of a `photo` is metadata, at most."""
 _EXTENDED = 50_000
-"""Bytes of one segment of extended XMP."""
+"""The size in bytes of one segment of extended XMP."""
 
 
 def noise(size: int, *, seed: int = 1) -> bytes:
@@ -41,7 +41,7 @@ def metadata_bytes(size: int) -> int:
 
 
 def metadata(size: int) -> bytes:
-    """Return `size` bytes of metadata, at least 1000: segments with Exif, XMP, and as much extended XMP as it takes."""
+    """Return `size` bytes of metadata, at least 1000: segments with Exif, XMP, and extended XMP to fill the rest."""
     xmp = _segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x='adobe:ns:meta/'/>".ljust(900))
     further = _segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0".ljust(_EXTENDED - 4, b"\x55"))
     count, exif = divmod(size - len(xmp), _EXTENDED)

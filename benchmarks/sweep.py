@@ -190,7 +190,7 @@ async def _sweep(count: int) -> Swept:
 
 
 def _highest_memory() -> int:
-    """Return the peak of the resident memory. That of `getrusage` includes the process that started this one."""
+    """Return the peak resident memory. The value of `getrusage` includes that of the process that started this one."""
     found = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
     return int(found[1]) * 1024 if found else 0
 

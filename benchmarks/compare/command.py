@@ -1,26 +1,26 @@
 """Compares the service with its alternatives: one machine, the same stores, one PostgreSQL, one process each.
 
-    python benchmarks/compare            everything, about 50 minutes; writes docs/benchmarks/ and the tables in
+    python benchmarks/compare            everything, about 60 minutes; writes docs/benchmarks/ and the tables in
                                          docs/benchmarks.md
     python benchmarks/compare --rounds 2 --minutes 30
-                                         the same with fewer rounds; nothing begins that would not end in time
+                                         the same with fewer rounds; skips what would not end in time
     python benchmarks/compare --quick    checks that everything works, in 6 minutes; its figures mean nothing
     python benchmarks/compare --only small service express
                                          one load, two contestants
     python benchmarks/compare --only far dyno start reading
                                          four of the five parts
     python benchmarks/compare --only small medium service baseline --baseline CHECKOUT
-                                         this release and another one in turn
+                                         alternates between this release and another one
     python benchmarks/compare --report   writes the tables and pictures of the last full run again
 
 Parts and their loads:
     near     small (50 kB), medium (5 MB), large (256 MiB), crowd (64 of 64 MiB at once), growth (16 MiB to 2 GiB)
-    far      far-small, far-medium, far-large: the store is behind TLS, and responds after 20 ms
-    start    start: from the start to the first 201, idle memory
+    far      far-small, far-medium, far-large: the store uses TLS, and responds after 20 ms
+    start    start: time from the start to the first 201, idle memory
     reading  reading-few (1,000 rows), reading-many (3,000,000 rows): list, last page, single recipes; sweep
     dyno     dyno: everything at once for three minutes, with 512 MB and one CPU
 Contestants: service, baseline, keep, express, sharp, naive, pillow, discard; for reference: store, curl, steps, import
-and sweep. Small and medium photos are a camera's, with metadata, which the service removes; so do sharp and pillow.
+and sweep. Small and medium photos resemble a camera's. The service, sharp and pillow remove their metadata.
 
 Needs the packages of `pip install -e '.[test]'`, which `scripts/test` leaves in .venv, and nginx with its Lua module,
 wrk, node, npm, curl, openssl, setpriv. Express and its packages are fetched once, into ~/.cache/recipe_api. All
@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python benchmarks/compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=_positive, default=ROUNDS, help="rounds (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, help="begin nothing that would not end in this time")
+    parser.add_argument("--minutes", type=float, help="skip measurements that would not end within this time")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="parts, loads and contestants to keep")
     parser.add_argument("--quick", action="store_true", help="short, and once")
     parser.add_argument("--report", action="store_true", help="write tables and pictures of the last run anew")
@@ -112,10 +112,10 @@ def _positive(text: str) -> int:
 
 
 def _run(options: argparse.Namespace) -> Iterator[record.Record]:
-    """Yield the record after every measurement, as far as it has come."""
+    """Yield the record of all measurements so far, after each of them."""
     missing = [package for program, package in _PROGRAMS.items() if shutil.which(program) is None]
     if missing:
-        raise BenchmarkError(f"not everything is there; apt install {' '.join(missing)}")
+        raise BenchmarkError(f"programs are missing; apt install {' '.join(missing)}")
     if options.service is None and (found := machine.imported_from()) != _ROOT / "src" / "recipe_api":
         raise BenchmarkError(f"this Python has the recipe_api of {found}; pip install -e {_ROOT}, or name a --service")
     install_express(CACHE)

@@ -36,11 +36,11 @@ class Contestant:
     busy_environment: Mapping[str, str] = field(default_factory=dict)
     """Additional variables for loads in which many small requests matter more than memory."""
     encodes_again: bool = False
-    """Whether it stores other bytes than those it received, as few as it likes."""
+    """Whether it encodes photos again, so that it may store far fewer bytes than it received."""
     migrate: Callable[[str], None] = no_migration
     """Prepares the database at a URL."""
     rows: Rows | None = None
-    """How to fill its table, and to read from the end of it."""
+    """How to fill its table, and where its last page is."""
 
 
 def contestants(cache: Path, *, service: str, baseline: Path | None) -> dict[str, Contestant]:
@@ -148,7 +148,7 @@ def _naive() -> Contestant:
 
 
 def _removing(peer: Contestant, *, name: str, title: str) -> Contestant:
-    """Return a peer that removes metadata the way its users do."""
+    """Return a variant of a peer that removes metadata, the way its users do."""
     environment = {**peer.environment, "REMOVE_METADATA": "1"}
     return replace(peer, name=name, title=title, environment=environment, encodes_again=True)
 

@@ -1,6 +1,6 @@
 """The shared PostgreSQL with its defaults: every commit is on disk before it is acknowledged.
 
-Each contestant has a database of its own in it for each load, so that two releases of the service can be compared.
+Each contestant has a separate database for each load, so that two releases of the service can be compared.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class Database:
         self.execute(f"TRUNCATE {table} CASCADE", "CHECKPOINT")
 
     def execute(self, *statements: str) -> None:
-        """Run statements, each in a transaction of its own."""
+        """Run each statement in a separate transaction."""
         for statement in statements:
             asyncio.run(_fetched(self.url, statement))
 
@@ -52,11 +52,11 @@ class Cluster:
     """The running PostgreSQL."""
 
     url: str = field(repr=False)
-    """Of its first database, which no contestant uses."""
+    """The URL of its first database, which no contestant uses."""
     databases: dict[str, Database] = field(default_factory=dict)
 
     def database(self, name: str, migrate: Callable[[str], None] = no_migration) -> Database:
-        """Return a database by name; create and migrate it the first time."""
+        """Return a database by name; create and migrate it on first use."""
         if name not in self.databases:
             asyncio.run(_fetched(self.url, f'CREATE DATABASE "{name}"'))
             found = Database(f"{self.url.rpartition('/')[0]}/{name}")

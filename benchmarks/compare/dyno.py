@@ -1,4 +1,4 @@
-"""All loads at once, on a dyno with 512 MB of memory and one CPU; see `limits.py` and `mixed.py`."""
+"""All kinds of requests at once, on a dyno with 512 MB of memory and one CPU; see `limits.py` and `mixed.py`."""
 
 import asyncio
 import statistics
@@ -25,7 +25,7 @@ _SHOWN = 3
 
 
 def dyno(*, seconds: float) -> Callable[[Place, Server], dict[str, float]]:
-    """Let all clients work for this long, and count what failed and what was killed."""
+    """Let all clients work for this long, and count failed requests and killed processes."""
 
     def measure(_: Place, server: Server) -> dict[str, float]:
         settled(server.pid)

@@ -1,7 +1,7 @@
 """The limits of a small dyno: 512 MB of memory and one CPU for a whole process tree.
 
-They are set by control groups (version 1) where this process may make some. Elsewhere, `taskset` leaves the tree a
-single core, and nothing limits its memory, which is only observed.
+They are set by control groups (version 1) where this process may create them. Elsewhere, `taskset` restricts the tree
+to one core, and its memory is only observed, not limited.
 """
 
 import os
@@ -27,10 +27,10 @@ class Limits:
     """The limits of one process tree."""
 
     groups: tuple[Path, ...]
-    """The folders of its control groups for memory and CPU time; empty if there are none."""
+    """The folders of its control groups, for memory and for CPU time; empty without control groups."""
 
     def around(self, command: Sequence[str]) -> tuple[str, ...]:
-        """Return the command so that it runs within the limits from its beginning."""
+        """Return a command that runs the given one within the limits from its start."""
         if not self.groups:
             return ("taskset", "--cpu-list", str(min(os.sched_getaffinity(0))), *command)
         entering = " && ".join(f'echo $$ > "{group}/cgroup.procs"' for group in self.groups)
@@ -46,7 +46,7 @@ class Limits:
 
 @contextmanager
 def limits() -> Iterator[Limits]:
-    """Make the limits, and remove them when all processes in them have ended.
+    """Set up the limits, and remove them when all processes in them have ended.
 
     Raises:
         BenchmarkError: Neither control groups nor taskset are available.
@@ -63,7 +63,9 @@ def limits() -> Iterator[Limits]:
     except OSError:
         made = ()
         if shutil.which("taskset") is None:
-            raise BenchmarkError("no control groups can be made here; apt install util-linux") from None
+            raise BenchmarkError(
+                "taskset is missing, and no control groups can be created; apt install util-linux"
+            ) from None
     try:
         yield Limits(made)
     finally:
@@ -72,7 +74,7 @@ def limits() -> Iterator[Limits]:
 
 
 def _remove(group: Path) -> None:
-    """Remove a control group once its processes, which have been told to end, have ended."""
+    """Remove a control group once its processes, which have been asked to end, have ended."""
     deadline = time.monotonic() + _END_SECONDS
     while group.exists() and time.monotonic() < deadline:
         with suppress(OSError):

@@ -1,7 +1,7 @@
-"""Clients that do all that the service is for, at the same time: uploads by form and by tus, lists, pages, renditions.
+"""Clients that use all parts of the service at the same time: uploads by form and tus, lists, the page, renditions.
 
 Every client has one connection, and pauses between its requests. A response with `Retry-After` is a wait, not a
-failure: the client comes back when it says. What a failed request was answered is kept.
+failure: the client tries again after that time. The responses to failed requests are recorded.
 """
 
 import asyncio
@@ -25,31 +25,31 @@ _CHUNK = MIB // 4
 _TUS_CHUNK = MIB
 _TUS = {"Tus-Resumable": "1.0.0"}
 _WAITS = {423, 429, 503}
-"""Statuses that may ask a client to come back."""
+"""Statuses that may ask a client to try again later."""
 _TIMEOUT = aiohttp.ClientTimeout(total=120)
 _KNOWN = 50
-"""How many of the latest photos with renditions are viewed."""
+"""How many of the latest photos have their renditions viewed."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of all requests."""
+    """The outcome of all requests."""
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
-    """Of every successful request, by its kind. Waits do not count."""
+    """The duration of each successful request, without waits, by kind of request."""
     waits: int = 0
     failed: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _Response:
     status: int
     headers: dict[str, str]
     document: Any
 
 
 class Failed(Exception):
-    """A request failed; it has been recorded."""
+    """A request failed. The failure has been recorded."""
 
 
 class Clients:
@@ -58,7 +58,7 @@ class Clients:
     Args:
         url: Its address.
         session: Sends the requests.
-        seconds: How long they go on.
+        seconds: How long they run.
     """
 
     def __init__(self, url: str, session: aiohttp.ClientSession, *, seconds: float) -> None:
@@ -67,10 +67,10 @@ class Clients:
         self._session = session
         self._end = time.monotonic() + seconds
         self._recipes: list[dict[str, Any]] = []
-        """The latest that have renditions."""
+        """The latest recipes that have renditions."""
 
     async def run(self) -> None:
-        """Let all clients do their work until the time is over."""
+        """Run all clients until the time is over."""
         small, medium, large = photo(SMALL_BYTES), photo(MEDIUM_BYTES), noise_photo(LARGE_BYTES)
         clients = (
             *[self._again(lambda: self._upload("small", small), pause=0.05) for _ in range(4)],
@@ -92,9 +92,9 @@ class Clients:
     async def _upload(self, kind: str, content: bytes) -> None:
         form = FORM_HEAD + content + FORM_TAIL
         headers = {"Content-Type": CONTENT_TYPE, "Content-Length": str(len(form))}
-        answer = await self._request(kind, "POST", "/recipe", headers=headers, body=form, wanted=201)
+        response = await self._request(kind, "POST", "/recipe", headers=headers, body=form, wanted=201)
         if kind == "medium":
-            self._recipes = [*self._recipes[1 - _KNOWN :], answer.document]
+            self._recipes = [*self._recipes[1 - _KNOWN :], response.document]
 
     async def _tus(self, content: bytes) -> None:
         named = {"filename": "pancakes.jpg", "label": "Pancakes"}
@@ -112,8 +112,8 @@ class Clients:
     async def _list(self) -> None:
         following = "/recipe"
         while following and time.monotonic() < self._end:
-            answer = await self._request("list", "GET", following, wanted=200)
-            following = (answer.document["next"] or "").removeprefix(self._url)
+            response = await self._request("list", "GET", following, wanted=200)
+            following = (response.document["next"] or "").removeprefix(self._url)
 
     async def _page(self) -> None:
         await self._request("page", "GET", "/", wanted=200)
@@ -132,35 +132,35 @@ class Clients:
         wanted: int,
         headers: dict[str, str] | None = None,
         body: bytes = b"",
-    ) -> _Answer:
-        """Send a request until its response asks for no further wait.
+    ) -> _Response:
+        """Send a request, and repeat it as long as the response asks to try again later.
 
         Raises:
-            Failed: The response is not the wanted one.
+            Failed: The response does not have the expected status.
         """
         while True:
             began = time.perf_counter()
             try:
-                answer = await self._sent(method, path, headers or {}, body)
+                response = await self._sent(method, path, headers or {}, body)
             except (aiohttp.ClientError, TimeoutError) as error:
                 raise self._failure(f"{kind}: {error!r}") from error
-            if answer.status == wanted:
+            if response.status == wanted:
                 self.outcome.seconds.setdefault(kind, []).append(time.perf_counter() - began)
-                return answer
-            wait = float(answer.headers.get("Retry-After", 0))
-            if answer.status not in _WAITS or not wait:
-                raise self._failure(f"{kind}: {answer.status} {answer.document}")
+                return response
+            wait = float(response.headers.get("Retry-After", 0))
+            if response.status not in _WAITS or not wait:
+                raise self._failure(f"{kind}: {response.status} {response.document}")
             self.outcome.waits += 1
             await asyncio.sleep(wait)
 
-    async def _sent(self, method: str, path: str, headers: dict[str, str], body: bytes) -> _Answer:
+    async def _sent(self, method: str, path: str, headers: dict[str, str], body: bytes) -> _Response:
         data = _chunks(body) if body else None
         length = {"Content-Length": str(len(body))} if body else {}
         url = path if path.startswith("http") else self._url + path
         async with self._session.request(method, url, headers=headers | length, data=data) as response:
             content = await response.read()
             document = await response.json(content_type=None) if "json" in response.content_type else len(content)
-            return _Answer(response.status, dict(response.headers), document)
+            return _Response(response.status, dict(response.headers), document)
 
     def _failure(self, words: str) -> Failed:
         self.outcome.failed.append(words)

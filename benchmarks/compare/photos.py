@@ -1,7 +1,7 @@
-"""The photos, as a camera makes them, and the forms that carry them.
+"""Photos like those of a camera, and the forms that carry them.
 
-Photos are JPEGs of clouds with Exif (an orientation, a position, a maker note) and XMP, and have exactly the wanted
-size. Everybody gets the same bytes within a run.
+Photos are JPEGs of clouds with Exif (an orientation, a position, a maker note) and XMP, and have exactly the requested
+size. All contestants get the same bytes within a run.
 """
 
 from functools import cache
@@ -12,9 +12,9 @@ import jpeg
 MIB = 1024 * 1024
 _SMALL = (640, 480)
 _SMALL_BYTES = 500_000
-"""Photos below this size have fewer pixels than a camera's, as if a page had made them smaller."""
-_SEVERAL = 0.03
-"""How much smaller a photo gets with the next lower quality, about."""
+"""Photos below this size in bytes have fewer pixels than a camera's, as if a page had reduced them."""
+_QUALITY_STEP = 0.03
+"""About how much smaller a photo gets with the next lower quality."""
 _BOUNDARY = "benchmark-7MA4YWxkTrZu0gW"
 CONTENT_TYPE = f"multipart/form-data; boundary={_BOUNDARY}"
 
@@ -34,7 +34,7 @@ def form(size: int) -> bytes:
 @cache
 def photo(size: int) -> bytes:
     """Return a photo of `size` bytes, up to 5 MB. At most `jpeg.METADATA_SHARE` of it is metadata."""
-    least = jpeg.metadata_bytes(size) - int(_SEVERAL * size)
+    least = jpeg.metadata_bytes(size) - int(_QUALITY_STEP * size)
     pixels = _SMALL if size < _SMALL_BYTES else camera.SIZE
     picture = camera.photo(pixels, at_most=size - max(least, 1000))
     start = picture[:2]

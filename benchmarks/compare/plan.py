@@ -18,7 +18,7 @@ _LARGE_TIMES = 5
 _GROWTH_TIMES = 3
 _STORE_SECONDS = 3
 _DYNO = {"WEB_CONCURRENCY": "2", "RENDITIONS": "320,960,1920", "MAX_UPLOAD_BYTES": str(64 * MIB)}
-"""The defaults on a dyno."""
+"""The configuration on a dyno."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +32,9 @@ class Load:
     contestants: tuple[str, ...]
     rounds: int
     seconds: float
-    """About how long a measurement takes."""
+    """Approximately how long one measurement takes."""
     measure: Callable[[Place, Server], dict[str, float]] | None = None
-    """None if there are only references."""
+    """None if the load has only references."""
     straight: Mapping[str, Callable[[Place], dict[str, float]]] = field(default_factory=dict)
     """References that are measured as well, without a contestant."""
     busy: bool = False
@@ -43,11 +43,11 @@ class Load:
     store: str = "near"
     """The name of the store."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Variables of all contestants."""
+    """Environment variables for all contestants."""
     is_ready: Callable[[int], bool] = is_listening
     """Whether the contestant at a port is ready."""
     is_limited: bool = False
-    """Whether the contestant has the memory and the CPU time of a small dyno."""
+    """Whether the contestant is limited to the memory and the CPU time of a small dyno."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +71,8 @@ def steps(plan: Mapping[str, Load], contestants: Collection[str], *, rounds: int
 
     Args:
         plan: The loads by name.
-        contestants: Who takes part.
-        rounds: How many.
+        contestants: The names of those that take part.
+        rounds: The number of rounds.
         only: Parts, loads and contestants to keep; all if it names none.
     """
     chosen = [load for load in plan.values() if load.name in only or load.part in only] or list(plan.values())
@@ -149,7 +149,7 @@ def _others(rounds: int, *, quick: bool) -> Iterator[Load]:
     yield Load(
         name="start",
         part="start",
-        title="Start and rest",
+        title="Startup and idle memory",
         measure=rest,
         contestants=("service", "baseline", "express", "naive"),
         rounds=rounds,

@@ -1,4 +1,4 @@
-"""How far a run has come, and how long the rest takes."""
+"""The progress of a run, and an estimate of how long the rest takes."""
 
 import time
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class Progress:
         return time.monotonic() - self.began
 
     def expected(self, step: Step) -> float:
-        """Return how long a measurement takes: as long as the last time, or as the plan estimates."""
+        """Return how long a measurement takes: as long as last time, or else as the plan estimates."""
         return self.taken.get((step.load.name, step.name), step.load.seconds)
 
     def clock(self, number: int) -> str:

@@ -160,7 +160,7 @@ def _dyno(record: Record) -> str:
     ]
     means = "control groups" if figures["enforced"] else "one core by `taskset`; its memory was not limited"
     text = (
-        f"Limited by {means}. Failed: {figures['failed']:.0f}; killed: {figures['killed']:.0f}; asked to come back:"
+        f"Limited by {means}. Failed: {figures['failed']:.0f}; killed: {figures['killed']:.0f}; asked to try again:"
         f" {figures['waits']:.0f}. PSS before {figures['idle_pss_mb']:.0f} MB, at its peak"
         f" {figures['peak_pss_mb']:.0f} MB."
     )

@@ -23,7 +23,7 @@ from compare.store import STORES, Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Site:
-    """What runs for as long as the comparison."""
+    """What the whole comparison shares."""
 
     folder: Path
     cluster: Cluster
@@ -32,7 +32,7 @@ class _Site:
     stores: dict[str, Store] = field(default_factory=dict)
 
     def place(self, store: str) -> Place:
-        """Return the place with this store, which starts when it is needed first."""
+        """Return the place with this store, which is started on first use."""
         if store not in self.stores:
             self.stores[store] = self.running.enter_context(STORES[store](self.folder / store))
         return Place(folder=self.folder, store=self.stores[store], cluster=self.cluster, source=self.source)
@@ -46,7 +46,7 @@ def measured(
     Args:
         todo: The measurements.
         contestants: All contestants by name.
-        seconds: After how long none begins that would not end in time.
+        seconds: The time limit. Measurements that would exceed it are skipped; None for no limit.
     """
     progress = Progress(todo)
     with _site() as site:
@@ -55,7 +55,7 @@ def measured(
                 f"[{progress.clock(number):>24}] round {step.turn}, {step.load.name}, {step.name}: ", end="", flush=True
             )
             if seconds is not None and progress.elapsed + progress.expected(step) > seconds:
-                print("left out, for lack of time", flush=True)
+                print("skipped for lack of time", flush=True)
                 continue
             began = time.monotonic()
             found = _measured(site.place(step.load.store), step, contestants)
@@ -73,7 +73,7 @@ def _measured(place: Place, step: Step, contestants: Mapping[str, Contestant]) -
             figures = _run(place, step, contestants[step.name])
     except BenchmarkError as error:
         void = str(error)
-    except Exception as error:  # noqa: BLE001 - reported; what has been measured in an hour counts nevertheless
+    except Exception as error:  # noqa: BLE001 - recorded, so that one failure does not lose the other results
         void = repr(error)
     return Measurement(load=load.name, contestant=step.name, round=step.turn, figures=figures, void=void)
 

@@ -10,7 +10,7 @@ from recipe_api.database.repository import Position
 from recipe_api.web.recipes import _cursor
 
 PAGE = 50
-"""Recipes on a page, by the service's default."""
+"""The number of recipes on a page: the service's default."""
 _TOLERANCE = 0.99
 """The sweep's table lacks one row in 10,000."""
 
@@ -40,7 +40,7 @@ class Rows:
 
 
 def _by_position(database: Database, table: str) -> str:
-    """The service continues after the recipe that the page before has shown last."""
+    """Return the path for the service, which continues after the last recipe of the previous page."""
     after = f"SELECT created_at, id FROM {table} ORDER BY created_at, id OFFSET {PAGE} LIMIT 1"  # noqa: S608 - ours
     created_at, identifier = database.row(after)
     return f"/recipe?after={_cursor(Position(created_at, identifier))}"

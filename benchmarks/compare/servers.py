@@ -20,9 +20,9 @@ class Server:
     port: int
     pid: int
     ready_seconds: float
-    """From its start until it was ready, as the load understands it."""
+    """The time from its start until it was ready, as the load defines it."""
     limits: Limits | None
-    """What it runs in, if the load limits it."""
+    """The limits that it runs in, if any."""
 
     @property
     def url(self) -> str:
@@ -47,12 +47,12 @@ def serving(
     """Run a contestant, in a new process for every measurement.
 
     Args:
-        contestant: Whom.
+        contestant: The contestant.
         database: Its database.
-        environment: Variables besides its own, and instead of them.
+        environment: Environment variables that are added to its own, or override them.
         folder: Its working directory.
         is_ready: Whether the contestant at a port is ready.
-        limits: What to run it in.
+        limits: The limits to run it in, if any.
     """
     port = free_port()
     with running(

@@ -1,4 +1,4 @@
-"""The start: how long a contestant takes from its start to its first 201, and its memory while it does nothing."""
+"""Startup: how long a contestant takes from its start to its first 201, and its memory when it is idle."""
 
 import statistics
 import subprocess

@@ -1,12 +1,12 @@
-"""The object stores: nginx with one worker, which reads bodies into memory and discards them, near or far; SeaweedFS.
+"""The object stores: SeaweedFS, and a near and a far nginx with one worker, which reads bodies and discards them.
 
-The far one is reached over TLS, with a certificate made for the run, and waits 20 ms before it responds, as long as a
-store in the same region takes. Contestants keep their connections to it, so that handshakes are rare.
+The far one uses TLS, with a certificate made for the run, and waits 20 ms before it responds, as long as a store in the
+same region takes. Contestants reuse their connections to it, so handshakes are rare.
 
 It supports as much of S3 as an upload needs: PUT of an object or a part with an entity tag, the beginning and end of
 a multipart upload, and DELETE. It checks neither signatures nor conditions. It responds when the whole body has
 arrived: `ngx.req.read_body()` reads it into one buffer of its length, even 256 MiB in one PUT. It counts objects and
-bytes, so that a run can be compared with what was stored. Where photos have to be read again, SeaweedFS is the store.
+bytes, so that a run can be compared with what was stored. SeaweedFS is the store where photos have to be read again.
 """
 
 import json
@@ -23,7 +23,7 @@ from recipe_api.dev.stack import embedded_stack
 BUCKET = "recipes"
 BUFFER_BYTES = 257 * 1024 * 1024  # above the largest body, curl's; a shorter body uses only its own length
 FAR_SECONDS = 0.02
-"""How long the far store waits with its response."""
+"""How long the far store waits before it responds."""
 
 _CONFIGURATION = """
 daemon off;
@@ -144,7 +144,7 @@ def near(folder: Path) -> Iterator[Counting]:
 
 @contextmanager
 def far(folder: Path) -> Iterator[Counting]:
-    """Run nginx behind TLS, with `FAR_SECONDS` until its response."""
+    """Run nginx with TLS; it waits `FAR_SECONDS` before it responds."""
     port, secure = free_port(), free_port()
     certificate, key = _certificate(folder)
     listening = _SECURE.format(port=secure, certificate=certificate, key=key)
@@ -160,7 +160,7 @@ def whole(folder: Path) -> Iterator[Store]:
 
 
 STORES: Mapping[str, Callable[[Path], AbstractContextManager[Store]]] = {"near": near, "far": far, "whole": whole}
-"""By name. Each runs in a folder of its own."""
+"""By name. Each runs in a separate folder."""
 
 
 @contextmanager
@@ -177,7 +177,7 @@ def _nginx(folder: Path, *, port: int, wait: str, secure: str) -> Iterator[int]:
 
 
 def _certificate(folder: Path) -> tuple[Path, Path]:
-    """Make a certificate for 127.0.0.1 that is its own authority, as the SDKs and curl accept; return it and its key.
+    """Make a self-signed certificate for 127.0.0.1, which clients can be told to trust; return it and its key.
 
     Raises:
         BenchmarkError: OpenSSL failed.

@@ -40,12 +40,12 @@ def stream(
     """Send requests for this number of seconds.
 
     Args:
-        url: Where to.
-        connections: How many.
-        seconds: How long.
+        url: The address of the server.
+        connections: The number of connections.
+        seconds: The duration.
         body: A file with the body to send.
-        method: How the body is sent.
-        paths: Instead of a body, a file with the paths to GET one after the other.
+        method: The method that sends the body.
+        paths: Instead of a body, a file with paths to GET in turn.
 
     Raises:
         BenchmarkError: wrk failed.

@@ -4,7 +4,7 @@ In its best configuration: one client and one engine for all requests, uvloop an
 the photo is, no limit, nothing undone. FastAPI reads the whole form, into a temporary file above 1 MiB, before the
 function is called.
 
-With `REMOVE_METADATA`, Pillow makes another JPEG of the photo, upright and without metadata, in a thread.
+With `REMOVE_METADATA`, Pillow encodes the photo again in a thread, upright and without metadata.
 """
 
 import asyncio
@@ -120,7 +120,7 @@ async def single(recipe_id: UUID) -> Recipe:
 
 
 def without_metadata(file: BinaryIO) -> BinaryIO:
-    """Return the photo anew, upright."""
+    """Return the photo encoded again, upright."""
     found = io.BytesIO()
     with Image.open(file) as opened:
         ImageOps.exif_transpose(opened).save(found, "JPEG")

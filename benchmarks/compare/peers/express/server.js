@@ -2,8 +2,8 @@
 // process. No log, no check of what the photo is, no limit, nothing undone. multer-s3 cuts parts of 5 MiB and has four
 // of them on their way; neither can be set.
 //
-// With REMOVE_METADATA, multer keeps the photo in memory, and sharp makes another JPEG of it, upright and without
-// metadata, as its documentation shows.
+// With REMOVE_METADATA, multer keeps the photo in memory, and sharp encodes it again, upright and without metadata, as
+// its documentation shows.
 
 import { Agent } from "node:http";
 import { Agent as SecureAgent } from "node:https";
