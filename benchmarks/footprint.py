@@ -14,6 +14,7 @@ import psutil
 
 SAMPLE_SECONDS = 0.2
 SETTLED_BYTES = 512 * 1024
+"""Memory that changes by less between two samples is stable."""
 _KIB = 1024
 
 
@@ -88,7 +89,7 @@ def pss(pid: int) -> int:
 
 
 def settled(pid: int, *, seconds: float = 3.0) -> None:
-    """Wait until the memory of the tree has stopped changing after its start; children that have work to do may end."""
+    """Wait until the memory of the tree is stable after its start and children that run only for a while have ended."""
     before = 0
     while abs((now := pss(pid)) - before) > SETTLED_BYTES:
         before = now

@@ -34,7 +34,7 @@ def test_headers_of_the_same_name_keep_their_order() -> None:
     assert headers.values(b"cookie") == []
 
 
-def test_a_layer_that_replaces_the_headers_is_heard() -> None:
+def test_headers_that_a_layer_has_replaced_are_indexed_again() -> None:
     scope = {"headers": [(b"host", b"first")]}
     assert headers_of(scope).value(b"host") == b"first"
     assert headers_of(scope | {"headers": [(b"host", b"second")]}).value(b"host") == b"second"

@@ -1,4 +1,4 @@
-"""Add the table of what each client has used of its quotas."""
+"""Add the table of how much each client has used of its quotas."""
 
 import sqlalchemy as sa
 from alembic import op

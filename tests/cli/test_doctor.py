@@ -1,4 +1,4 @@
-"""The `recipe-api doctor` command: what it checks in spite of what is wrong, its output and its exit codes."""
+"""The `recipe-api doctor` command: what it still checks when something is wrong, its output and its exit codes."""
 
 import json
 from typing import Any

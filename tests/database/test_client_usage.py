@@ -49,7 +49,7 @@ async def test_a_charge_adds_to_the_charges_of_all_processes(
     assert await used(recipe_writer, 1, 0, client=OTHER) == (1, 0)
 
 
-async def test_what_is_restored_counts_no_longer(recipe_writer: RecipeWriter, engine: AsyncEngine) -> None:
+async def test_what_has_been_restored_no_longer_counts(recipe_writer: RecipeWriter, engine: AsyncEngine) -> None:
     await used(recipe_writer, 100, 5000)
     async with engine.begin() as connection:
         await connection.execute(text("UPDATE client_usage SET uploads_restored_at = now() - interval '1 day'"))

@@ -1,4 +1,4 @@
-"""Each check of a database fails for its own fault."""
+"""Each check of a database fails if what it checks is wrong."""
 
 import shlex
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from tests.support.service import closed_port
 pytestmark = pytest.mark.slow
 
 FEW = Demand(instances=2, processes=2, pool_size=2)
-"""Ten connections, with those of the jobs."""
+"""Ten connections, including those of jobs."""
 
 
 async def found(settings: Settings, **options: Any) -> dict[str, Result]:  # noqa: ANN401 - passed on

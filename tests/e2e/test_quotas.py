@@ -1,4 +1,4 @@
-"""Quotas per client: across processes, for every way to upload, and before the body is read. Over real sockets."""
+"""Quotas per client: across processes, for each way to upload, and before the body is read, over real sockets."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -48,7 +48,7 @@ def processes(make_settings: Callable[..., Settings], count: int, **environment:
         yield [stack.enter_context(service.client()) for service in services]
 
 
-def test_uploads_beyond_the_quota_are_rejected_with_the_fields_of_the_standard(
+def test_uploads_beyond_the_quota_are_rejected_with_the_fields_of_the_draft(
     start_service: Start, backstage: Backstage
 ) -> None:
     service = start_service(MAX_UPLOADS_PER_CLIENT_PER_MINUTE="3", MAX_BYTES_PER_CLIENT_PER_DAY=f"{64 * MIB}")

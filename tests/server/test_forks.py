@@ -45,7 +45,7 @@ async def app(scope, receive, send):
 
 
 class Service:
-    """A service with two workers, in a folder of its own."""
+    """A service with two workers, in a separate folder."""
 
     def __init__(self, folder: Path, app: str) -> None:
         self.folder, self.port, self.log = folder, free_port(), folder / "log"

@@ -183,9 +183,9 @@ class Refreshed:
 
 
 class Unconnected(ConnectionPool):
-    """A pool that notes the headers of a DELETE instead of sending it: not every machine has IPv6."""
+    """A pool that records the headers of a DELETE instead of sending it, because not every machine has IPv6."""
 
-    async def delete(self, target: str, headers: Mapping[str, str]) -> Response:  # noqa: ARG002 - as the pool's own
+    async def delete(self, target: str, headers: Mapping[str, str]) -> Response:  # noqa: ARG002 - the pool's signature
         self.sent = headers
         return Response(status=204)
 

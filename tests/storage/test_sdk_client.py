@@ -1,4 +1,4 @@
-"""Most processes need no client of aioboto3, and one that does gets it at its first call."""
+"""Most processes need no aioboto3 client; one that does creates it at the first call."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -16,7 +16,7 @@ from recipe_api.storage.sdk_client import client_on_demand
 
 
 class Client:
-    """Counts its calls."""
+    """A client that counts its calls."""
 
     def __init__(self) -> None:
         self.calls = 0

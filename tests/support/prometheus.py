@@ -1,4 +1,4 @@
-"""Prometheus (Debian's package, if installed), which scrapes what a receiver has got.
+"""Prometheus (Debian's package, if installed), which scrapes the metrics that an OTLP receiver has collected.
 
 Metrics and labels get the names of OpenTelemetry's specification for Prometheus, and the attributes of the resource
 become labels, as in the collector's exporter with `resource_to_telemetry_conversion`
@@ -53,7 +53,7 @@ class Prometheus:
         self._client = client
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """Return the series of an expression at this moment, without those whose value is NaN."""
+        """Return the current series of an expression, without those whose value is NaN."""
         response = self._client.get("/api/v1/query", params={"query": expression}).json()
         assert response["status"] == "success", (expression, response)
         return [series for series in response["data"]["result"] if not math.isnan(float(series["value"][1]))]

@@ -24,7 +24,7 @@ from tests.telemetry.test_export import upload
 pytestmark = pytest.mark.slow
 
 RARE = {"Memory wait time, p95", "RenditionsFail"}
-"""What has no value while there is enough memory and no renderer is killed."""
+"""Queries without a value while there is enough memory and no renderer is killed."""
 FAILED = 'http_server_request_duration_seconds_count{error_type="storage-unavailable"}'
 
 
@@ -48,13 +48,13 @@ def test_every_query_of_the_dashboard_and_the_alerts_finds_series(
             monkeypatch.setenv(name, value)
         settings = make_settings(**environment, S3_ENDPOINT_URL=store.url, RENDITIONS="320")
         with prometheus(tmp_path, received) as server, running(settings) as service:
-            for failed in (1, 2):  # a rate is that between two samples, and the first one has none before it
+            for failed in (1, 2):  # a rate needs two samples
                 use(service, store, backstage)
                 assert eventually(partial(has_series, server, f"{FAILED} == {failed}"))
             sweep(stack, received, make_settings)
             expressions = [
                 *(query.replace("$__rate_interval", "5m") for title, query in queries() if title not in RARE),
-                # In place of the comparison, so that the expression has a value if both sides have one.
+                # Replaces the comparison, so that the expression has a value whenever both sides have one.
                 *(query.replace(" > ", " + ") for name, query in alerts().items() if name not in RARE),
             ]
             assert len(expressions) > 40
@@ -64,7 +64,7 @@ def test_every_query_of_the_dashboard_and_the_alerts_finds_series(
 
 
 def use(service: Service, store: StoreProxy, backstage: Backstage) -> None:
-    """Let something of every kind happen: uploads, renditions, a call to the store that is repeated, and failures."""
+    """Make everything happen that has metrics: uploads, renditions, a retried call to the store, and failures."""
     assert upload(service, sample("hopper.jpg")) == 201
     assert upload(service, jpeg(50_000)) == 201  # which no decoder accepts
     assert eventually(lambda: backstage.sql("SELECT 1 FROM recipe WHERE placeholder IS NOT NULL") != [])
