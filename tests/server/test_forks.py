@@ -21,10 +21,12 @@ from tests.support.traces import eventually
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not can_fork(), reason="only Linux has subreapers")]
 
 _SERVE = """
-import sys, uvicorn
+import signal, sys, uvicorn
 from recipe_api.server import running
 
 if __name__ == "__main__":
+    if "--ignore-sigchld" in sys.argv:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     running.run(uvicorn.Config("app:app", host="127.0.0.1", port=int(sys.argv[1]), workers=2))
 """
 _APP = """
@@ -47,11 +49,11 @@ async def app(scope, receive, send):
 class Service:
     """A service with two workers, in a separate folder."""
 
-    def __init__(self, folder: Path, app: str) -> None:
+    def __init__(self, folder: Path, app: str, *options: str) -> None:
         self.folder, self.port, self.log = folder, free_port(), folder / "log"
         self.install(app)
         with self.log.open("wb") as log:
-            command = [sys.executable, "-B", "-c", _SERVE, str(self.port)]
+            command = [sys.executable, "-B", "-c", _SERVE, str(self.port), *options]
             self.process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
 
     def install(self, app: str) -> None:
@@ -81,8 +83,8 @@ def _answer(port: int) -> str:
 
 
 @contextmanager
-def running(folder: Path, app: str) -> Iterator[Service]:
-    service = Service(folder, app)
+def running(folder: Path, app: str, *options: str) -> Iterator[Service]:
+    service = Service(folder, app, *options)
     try:
         yield service
     finally:
@@ -127,3 +129,25 @@ def test_sigterm_ends_a_service_while_it_loads_the_app(tmp_path: Path) -> None:
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(60) == 0
     assert not psutil.pid_exists(service.imports()[0])
+
+
+def test_a_loader_ends_with_its_supervisor(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "withheld")
+    with running(tmp_path, f"{_APP}\nopen('withheld').read()") as service:
+        assert eventually(lambda: len(service.imports()) == 1)
+        service.process.kill()
+        assert eventually(lambda: not is_running(service.imports()[0]))
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process runs. One that nobody waits for does not."""
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def test_a_service_stops_cleanly_if_its_parent_ignores_sigchld(tmp_path: Path) -> None:
+    with running(tmp_path, _APP, "--ignore-sigchld") as service:
+        assert eventually(lambda: service.answers(version="VERSION"))
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(60) == 0

@@ -5,7 +5,7 @@ the supervisor, loads the app, forks the workers, and ends. If it stayed, it wou
 the workers have written to, which is 30 MB (docs/benchmarks.md, "The process itself").
 
 When the loader has ended, the workers are children of the supervisor. For this, the supervisor becomes a child
-subreaper (prctl(2)) until then. Only Linux has those.
+subreaper (prctl(2)) until then. Only Linux has those. If the supervisor dies, the loader gets SIGTERM.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 
-_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 _POLL_SECONDS = 0.05
 
 _fork = multiprocessing.get_context("fork")
@@ -90,7 +90,7 @@ def fork_workers(
     """
     receiver, sender = _fork.Pipe(duplex=False)
     with _subreaper(), receiver:
-        loader = _fork.Process(target=_load_and_fork, args=(targets, load, signals, sender))
+        loader = _fork.Process(target=_load_and_fork, args=(targets, load, signals, sender, os.getpid()))
         with blocked_signals():
             loader.start()
         sender.close()
@@ -106,10 +106,17 @@ def fork_workers(
 
 
 def _load_and_fork(
-    targets: Sequence[Callable[[], None]], load: Callable[[], None], signals: Sequence[int], sender: Connection
+    targets: Sequence[Callable[[], None]],
+    load: Callable[[], None],
+    signals: Sequence[int],
+    sender: Connection,
+    supervisor: int,
 ) -> None:
     for number in signals:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # workers do not inherit it
+    if os.getppid() != supervisor:  # it died before that
+        os._exit(1)
     load()
     workers = [_fork.Process(target=_run, args=(target, sender)) for target in targets]
     for worker in workers:
@@ -137,9 +144,12 @@ def blocked_signals() -> Iterator[None]:
 @contextmanager
 def _subreaper() -> Iterator[None]:
     """While the block lasts, become the parent of the processes that children of this one leave behind."""
-    prctl = ctypes.CDLL(None).prctl
-    prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     try:
         yield
     finally:
-        prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+        _prctl(_PR_SET_CHILD_SUBREAPER, 0)
+
+
+def _prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)

@@ -62,6 +62,8 @@ class Supervisor(multiprocess.Multiprocess):
         multiprocess.Process = self._new_worker  # type: ignore[misc, assignment]
         super().__init__(config, sockets=[config.bind_socket()])
         self.should_exit = stop
+        # If the parent lets it be ignored, this process inherits that, and the exit codes of workers would be lost.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for sig in (signal.SIGINT, signal.SIGTERM):
             signal.signal(sig, self._stop)
         self.failed = False
