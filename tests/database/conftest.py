@@ -1,6 +1,7 @@
 """Fixtures for a repository and a recipe writer on the test database, and for databases with other schemas."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -19,7 +20,13 @@ from tests.support.traces import Backstage
 NAME = "schema_check"
 NEVER = "base"
 ROLE = "restricted_role"
-ALL_TABLES = "recipe, idempotency_key, pending_deletion, rendering, staged_upload, client_usage, lease"
+OPERATIONS = Path(__file__).parents[2] / "docs/operations.md"
+
+
+def documented_grants() -> list[str]:
+    """Return the statements with which an operator grants the service's privileges, for our role."""
+    block = OPERATIONS.read_text().partition("### Privileges")[2].partition("```sql\n")[2].partition("```")[0]
+    return block.replace("the_service", ROLE).strip().removesuffix(";").split(";\n")
 
 
 async def execute(settings: Settings, *statements: str) -> None:
@@ -60,12 +67,11 @@ def settings(
 
 @pytest.fixture
 async def restricted(settings: Settings, make_settings: Callable[..., Settings]) -> AsyncIterator[Settings]:
-    """The same database for a user who has all the privileges that the service needs, until the test revokes some."""
+    """The same database for a user with the privileges that docs/operations.md names, until the test revokes some."""
     await execute(
         settings,
         f"CREATE ROLE {ROLE} LOGIN PASSWORD 'restricted'",
-        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {ALL_TABLES} TO {ROLE}",
-        f"GRANT SELECT ON alembic_version TO {ROLE}",
+        *documented_grants(),
     )
     parts = urlsplit(settings.database_url.get_secret_value())
     place = parts.netloc.rpartition("@")[2]

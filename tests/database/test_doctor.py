@@ -115,9 +115,29 @@ async def test_missing_migrations(settings: Settings) -> None:
 async def test_a_database_that_does_not_respond(make_settings: Callable[..., Settings]) -> None:
     url = f"postgres://cook:p4ncakes@127.0.0.1:{closed_port()}/recipes"
     results = await found(make_settings(DATABASE_URL=url))
-    assert results.pop("connection").verdict is Verdict.FAIL
-    assert {result.verdict for result in results.values()} == {Verdict.SKIP}
-    assert "p4ncakes" not in str(results)
+    connection = results.pop("connection")
+    assert connection.verdict is Verdict.FAIL
+    assert "Check the host and the port in DATABASE_URL" in connection.detail
+    assert {(result.verdict, result.detail) for result in results.values()} == {
+        (Verdict.SKIP, "not checked, because connection failed")
+    }
+    assert "p4ncakes" not in str([connection, results])
+
+
+@pytest.mark.parametrize("settings", ["head"], indirect=True)
+@pytest.mark.parametrize(
+    ("right", "wrong", "advice"),
+    [
+        (":restricted@", ":wrong@", "Check the user and the password in DATABASE_URL"),
+        (f"/{NAME}", "/nowhere", "correct its name in DATABASE_URL"),
+    ],
+)
+async def test_a_login_that_the_database_rejects(
+    restricted: Settings, make_settings: Callable[..., Settings], right: str, wrong: str, advice: str
+) -> None:
+    url = restricted.database_url.get_secret_value().replace(right, wrong)
+    results = await found(make_settings(DATABASE_URL=url))
+    assert advice in results["connection"].detail
 
 
 @pytest.mark.parametrize(

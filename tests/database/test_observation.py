@@ -11,7 +11,10 @@ from recipe_api.database.session import connector
 from recipe_api.settings import Settings
 
 
-async def test_checkouts_are_timed_including_those_that_fail(make_settings: Callable[..., Settings]) -> None:
+async def test_checkouts_are_timed_including_those_that_fail(
+    make_settings: Callable[..., Settings], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     times: list[float] = []
     engine = engine_on(
         connector(make_settings()), poolclass=timed_pool(times.append), pool_size=1, max_overflow=0, pool_timeout=0
@@ -24,3 +27,4 @@ async def test_checkouts_are_timed_including_those_that_fail(make_settings: Call
     async with engine.connect():
         assert len(times) == 3
     await engine.dispose()
+    assert {record.name.partition(".")[0] for record in caplog.records} <= {"sqlalchemy"}  # whose level is WARNING

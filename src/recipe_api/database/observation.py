@@ -57,6 +57,8 @@ def timed_pool(checked_out: Callable[[float], None]) -> type[AsyncAdaptedQueuePo
     """Return a pool class that reports how many seconds each checkout took, even if it failed."""
 
     class TimedPool(AsyncAdaptedQueuePool):
+        __module__ = AsyncAdaptedQueuePool.__module__  # SQLAlchemy names the pool's logger after it
+
         def connect(self) -> PoolProxiedConnection:
             began = time.perf_counter()
             try:

@@ -3,6 +3,7 @@
 No connection is held while a photo is received: a session is opened for a few statements, and then closed.
 """
 
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -112,7 +113,7 @@ def translate_errors() -> Iterator[None]:
             raise DatabaseUnavailable(detail, reason=f"{_NOT_PERMITTED[state]} ({_cause(error)})") from error
         if state and not state.startswith(_UNAVAILABLE) and not getattr(error, "connection_invalidated", False):
             raise
-        reason = f"Cannot use the database in DATABASE_URL: {_cause(error)}{_REMEDIES.get(state or '', '')}"
+        reason = f"Cannot use the database in DATABASE_URL: {_cause(error)}{_remedy(error, state)}"
         raise DatabaseUnavailable(_log_failure(error), reason=reason) from error
 
 
@@ -163,9 +164,12 @@ _NOT_PERMITTED = {
     "25006": READ_ONLY,
 }
 _REMEDIES = {
+    "28P01": ". Check the user and the password in DATABASE_URL; @ : / ? # % & in them must be percent-encoded.",
+    "3D000": ". Create it, or correct its name in DATABASE_URL.",
     "53300": ". The processes open up to DATABASE_POOL_SIZE connections each, more than the server or the role allows;"
     " lower it (1 is enough) or raise the limit.",
 }
+_UNREACHABLE = ". Check the host and the port in DATABASE_URL, and whether PostgreSQL is running there."
 FORBIDDEN = "The database does not permit this."
 _INTERRUPTED = ("08", "57")
 """Connection exceptions; operator intervention, such as a shutdown."""
@@ -184,6 +188,13 @@ def _cause(error: Exception) -> str:
     """Return the first line of the server's or the driver's message, without the name of SQLAlchemy's wrapper."""
     cause = str(error.orig) if isinstance(error, DBAPIError) else str(error)
     return (cause.partition("\n")[0] or type(error).__name__).rpartition(">: ")[2]
+
+
+def _remedy(error: Exception, state: str | None) -> str:
+    """Return what to do about an error, to be appended to its cause; empty if nothing is known."""
+    if isinstance(error, ConnectionRefusedError | socket.gaierror):
+        return _UNREACHABLE
+    return _REMEDIES.get(state or "", "")
 
 
 def _log_failure(error: Exception, detail: str = "The database does not respond. Try again in a moment.") -> str:

@@ -172,7 +172,7 @@ def _welcome(settings: Settings, folder: Path) -> str:
   API docs      {address}/docs
   Upload        curl {token}-F label=Coffee -F photo=@{_example()} {address}/recipe{hint}
   Data          {folder}
-  Settings      {folder / "environment"}, for other commands: sweep, bucket doctor
+  Settings      {folder / "environment"}, for other commands: sweep, doctor
 
 Press Ctrl-C to stop. The data is kept.
 """

@@ -74,16 +74,17 @@ async def examine(
         failures: Exceptions of a check that mean that it has failed.
         describe: Returns the detail of the result for such an exception.
     """
-    failed: set[str] = set()
+    causes: dict[str, str] = {}
+    """For each check that failed or was skipped, the one that failed."""
     for check in checks:
-        missing = next((name for name in check.needs if name in failed), None)
-        if missing is not None:
-            result = skip(check.name, f"not checked, because {missing} failed")
+        cause = next((causes[name] for name in check.needs if name in causes), None)
+        if cause is not None:
+            result = skip(check.name, f"not checked, because {cause} failed")
         else:
             try:
                 result = await check.run(context)
             except failures as failure:
                 result = fail(check.name, describe(failure))
-        if result.verdict is Verdict.FAIL or missing:
-            failed.add(check.name)
+        if result.verdict is Verdict.FAIL or cause:
+            causes[check.name] = cause or check.name
         yield result
