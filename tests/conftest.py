@@ -28,13 +28,14 @@ from recipe_api.dev.stack import Stack, embedded_stack
 from recipe_api.settings import Settings
 from tests.support import processes
 from tests.support.authority import Authority
+from tests.support.examples import examples
 from tests.support.log import Lines, lines_logged
 from tests.support.service import Service, running
 from tests.support.traces import Backstage, backstage_of
 
 processes.install()
-hypothesis.settings.register_profile("without deadlines", hypothesis.settings(), deadline=None)  # which fail under load
-hypothesis.settings.load_profile("without deadlines")
+hypothesis.settings.register_profile("ours", max_examples=examples(100), deadline=None)  # deadlines fail under load
+hypothesis.settings.load_profile("ours")
 
 SECRET_KEY = "tests-only-tests-only-tests-only-tests-only"
 _SERVICES = 8

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from recipe_api.database_url import Host, parse, validate
 from tests.support.authority import Authority
+from tests.support.examples import examples
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,20}(\.[a-z]{2,10})?", fullmatch=True)
@@ -57,7 +58,7 @@ def test_hosts_are_names_addresses_and_folders_of_sockets(uri: str, hosts: list[
     assert parse(uri).hosts == tuple(Host(*host) for host in hosts)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     user=TEXT,
     password=TEXT,
@@ -79,7 +80,7 @@ def test_escaped_components_are_decoded(
     assert (found.user, found.password, found.database, found.hosts) == (user, password, database, expected)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(user=TEXT, password=TEXT, database=TEXT, application=TEXT, options=TEXT)
 def test_escaped_parameters_are_decoded(
     user: str, password: str, database: str, application: str, options: str
@@ -95,7 +96,7 @@ def test_escaped_parameters_are_decoded(
 
 
 @given(st.text() | st.text().map(lambda rest: f"postgres://{rest}") | st.text().map(with_parameters))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_any_other_text_is_rejected_or_names_a_database(uri: str) -> None:
     try:
         found = parse(uri)

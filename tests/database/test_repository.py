@@ -21,6 +21,7 @@ from recipe_api.database.repository import Position, Recipes
 from recipe_api.database.session import open_engine
 from recipe_api.errors import DatabaseUnavailable, RecipeNotFound
 from recipe_api.settings import Settings
+from tests.support.examples import examples
 from tests.support.rows import BEGINNING, emptied, photo_only, row
 from tests.support.service import HOST, closed_port
 
@@ -82,7 +83,7 @@ class TestRows:
 
 
 class TestPages:
-    @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         seconds=st.lists(st.integers(0, 4), max_size=12),  # few, so that many recipes have the same time
         limit=st.integers(1, 13),

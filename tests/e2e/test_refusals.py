@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from recipe_api.settings import PART_SIZE
 from recipe_api.units import KIB, MIB
 from tests.support.calls import post
+from tests.support.examples import examples
 from tests.support.forms import (
     BOUNDARY,
     CONTENT_TYPE,
@@ -244,7 +245,7 @@ class TestTruncatedBodies:
     BODY = form(LABEL, file_part(jpeg(400)))
     PHOTO_FIRST = form(file_part(jpeg(400)), LABEL)
 
-    @settings(max_examples=80)
+    @settings(max_examples=examples(80))
     @given(body=st.sampled_from([BODY, PHOTO_FIRST]), cut=st.integers(0, len(BODY) - len(b"--\r\n")))
     @pytest.mark.slow
     def test_anywhere_are_rejected(self, kept_wire: Wire, shared_backstage: Backstage, body: bytes, cut: int) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from recipe_api.settings import PART_SIZE
 from recipe_api.units import MIB
+from tests.support.examples import examples
 from tests.support.forms import (
     CONTENT_TYPE,
     HEADER,
@@ -304,7 +305,7 @@ def wire(request: pytest.FixtureRequest, shared_services: Callable[[str], Servic
         yield connected
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(50), suppress_health_check=[HealthCheck.too_slow])
 @given(
     cuts=st.sets(st.integers(1, 700), max_size=12),
     photo_first=st.booleans(),

@@ -13,6 +13,7 @@ from recipe_api.multipart.headers import (
     parse_parameters,
     printable,
 )
+from tests.support.examples import examples
 
 
 def named(parameters: bytes) -> PartHeaders:
@@ -167,7 +168,7 @@ _VALUES = st.binary(max_size=20).filter(lambda value: not set(value) & set(b'\r\
 
 
 @given(name=_VALUES.filter(bool), filename=st.none() | _VALUES, content_type=st.none() | _VALUES.filter(bytes.strip))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_the_fast_path_for_common_headers_gives_the_same_result(
     name: bytes, filename: bytes | None, content_type: bytes | None
 ) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from recipe_api.multipart.parser import MAX_HEADER_BYTES, MAX_HEADERS
 from tests.multipart.bodies import cut
 from tests.multipart.oracle import expected, first_delimiter, outcome, parse
+from tests.support.examples import examples
 
 pytestmark = pytest.mark.slow
 
@@ -147,7 +148,7 @@ def _babble(draw: st.DrawFn) -> tuple[bytes, bytes]:
 
 
 @given(babble=_babble(), places=st.lists(st.integers(0, 1000), max_size=8))
-@settings(max_examples=1500)
+@settings(max_examples=examples(1500))
 def test_any_body_is_parsed_as_by_python_multipart_however_it_is_split(
     babble: tuple[bytes, bytes], places: list[int]
 ) -> None:

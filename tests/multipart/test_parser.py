@@ -22,6 +22,7 @@ from recipe_api.multipart.parser import MAX_HEADER_BYTES, MAX_PADDING, MAX_PREAM
 from recipe_api.units import KIB
 from tests.multipart.bodies import BOUNDARY, Fields, Refusal, body, cut, file, form_of, outcome, part, text
 from tests.multipart.oracle import parse
+from tests.support.examples import examples
 
 LABEL = text(b"Pancakes")
 PHOTO = file(b"\xff\xd8\xff")
@@ -84,7 +85,7 @@ def test_an_unquoted_boundary_is_read_as_by_python_multipart(boundary: str) -> N
     st.text(st.characters(max_codepoint=255))
     | st.binary().map(lambda tail: "multipart/form-data;" + tail.decode("latin-1"))
 )
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_no_content_type_raises_another_error(content_type: str) -> None:
     with suppress(NotMultipart):
         assert parse_boundary(content_type)
@@ -139,7 +140,7 @@ _PLAIN = st.binary(max_size=20).filter(lambda value: not set(value) & set(b'\r"'
 
 
 @given(name=_PLAIN, filename=st.none() | _PLAIN, data=st.binary(max_size=5))
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 async def test_the_fast_path_for_a_common_disposition_gives_the_same_result(
     name: bytes, filename: bytes | None, data: bytes
 ) -> None:
@@ -165,7 +166,7 @@ async def test_a_field_whose_name_is_not_text_is_rejected(name: bytes) -> None:
         max_size=20,
     ).map(b"".join)
 )
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 async def test_no_content_disposition_raises_another_error(disposition: bytes) -> None:
     whole = body(part(b"Content-Disposition: form-data; " + disposition.replace(b"\r", b""), b"x"), LABEL, PHOTO)
     assert isinstance(await outcome(form_of(whole)), Fields | Refusal)

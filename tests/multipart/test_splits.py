@@ -24,6 +24,7 @@ from tests.multipart.bodies import (
     part,
     text,
 )
+from tests.support.examples import examples
 
 # RFC 2046 §5.1.1: bcharsnospace, of which a boundary has up to 70.
 _BOUNDARY_CHARACTERS = "0123456789ABCXYZabcxyz'()+_,-./:=?"
@@ -77,7 +78,7 @@ def _forms(draw: st.DrawFn) -> Sent:
 
 
 @given(sent=_forms(), places=_PLACES, read_size=st.sampled_from([-1, 1, 7, 4096]))
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 async def test_every_split_of_a_form_gives_the_same_fields_and_bytes(
     sent: Sent, places: list[int], read_size: int
 ) -> None:
@@ -86,7 +87,7 @@ async def test_every_split_of_a_form_gives_the_same_fields_and_bytes(
 
 
 @given(sent=_forms())
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 async def test_a_form_that_arrives_byte_by_byte_gives_the_same_result(sent: Sent) -> None:
     form = form_of(*cut(sent.whole, range(len(sent.whole))), boundary=sent.boundary)
     assert await outcome(form) == sent.says
@@ -204,7 +205,7 @@ _BABBLE = st.lists(_FRAGMENTS | st.binary(max_size=30), max_size=14).map(b"".joi
 
 
 @given(whole=st.binary(max_size=300) | _BABBLE | _BABBLE.map(body), places=_PLACES)
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 async def test_any_body_has_the_same_outcome_however_it_is_split_and_raises_only_our_errors(
     whole: bytes, places: list[int]
 ) -> None:

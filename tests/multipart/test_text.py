@@ -13,6 +13,7 @@ from recipe_api.errors import InvalidText
 from recipe_api.multipart.charsets import CHARSETS, UnknownCharsetError, decode, is_known
 from recipe_api.multipart.headers import PartHeaders
 from recipe_api.multipart.text import declared_encoding
+from tests.support.examples import examples
 
 
 def value_of(value: bytes, content_type: bytes = b"", transfer_encoding: bytes = b"", *, default: str = "utf-8") -> str:
@@ -168,7 +169,7 @@ def test_every_charset_is_a_text_encoding_of_python() -> None:
     charset=st.sampled_from(sorted(CHARSETS)),
     encoding=st.sampled_from([b"", b"base64", b"quoted-printable"]),
 )
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 def test_any_bytes_are_decoded_to_a_text_that_can_be_stored_or_rejected(
     value: bytes, charset: str, encoding: bytes
 ) -> None:

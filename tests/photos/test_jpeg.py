@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from recipe_api.photos import exif
 from recipe_api.photos.filtering import Dimensions
 from recipe_api.photos.jpeg import MAX_SEGMENTS, JpegFilter
+from tests.support.examples import examples
 from tests.support.exiftool import tags
 from tests.support.filters import FOLDER, cleaned, dimensions, fuzz, peak, rejection
 
@@ -303,7 +304,7 @@ def test_the_output_is_the_same_byte_by_byte_and_when_filtered_again(photo: byte
     assert SECRET not in output
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.sampled_from(list(ALL.values())), st.lists(st.integers(0, 2**15), max_size=6))
 def test_the_output_is_the_same_however_the_photo_is_cut(photo: bytes, cuts: Iterable[int]) -> None:
     assert cleaned(JpegFilter, photo, (min(cut, len(photo)) for cut in cuts)) == cleaned(JpegFilter, photo)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from recipe_api.photos.kinds import ANYTHING, HEAD_BYTES, KNOWN, accepted, sniff
+from tests.support.examples import examples
 
 
 def _saved(image_format: str, **options: object) -> bytes:
@@ -136,7 +137,7 @@ def test_a_file_that_no_signature_matches_is_anything(file: bytes) -> None:
 
 
 @given(st.binary(max_size=300) | st.binary(max_size=40).map(lambda rest: rest[:4] + b"ftyp" + rest[4:]))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_any_bytes_are_of_some_kind(head: bytes) -> None:
     assert sniff(head) in KNOWN.values()
 

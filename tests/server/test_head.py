@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from recipe_api.server.head import MAX_HEAD_BYTES, MAX_HEADERS, MAX_PARAMETERS, MAX_REQUEST_LINE_BYTES
 from recipe_api.server.http import MAX_PIPELINED
 from tests.support.connection import exchange
+from tests.support.examples import examples
 from tests.support.problems import assert_rejected
 from tests.support.service import Service
 from tests.support.traces import Backstage
@@ -230,7 +231,7 @@ LONGEST_TARGET = MAX_REQUEST_LINE_BYTES - len("GET  HTTP/1.1\r\n")
 FITTING = MAX_HEAD_BYTES - len(head_of(target=1, header=0)) + 1
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     target=st.sampled_from([1, 4000, LONGEST_TARGET, LONGEST_TARGET + 1, 70_000]) | st.integers(1, 100_000),
     excess=st.sampled_from([-5000, -1, 0, 1, 100, 14_000, 70_000]) | st.integers(-5000, 100_000),

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.connection import exchange
+from tests.support.examples import examples
 from tests.support.service import Service
 from tests.support.wire import chunked, request
 
@@ -82,7 +83,7 @@ messages = st.one_of(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(sequence=st.lists(messages, min_size=1, max_size=6), sizes=st.lists(st.integers(1, 200), max_size=40))
 async def test_consecutive_requests_are_told_apart(
     sequence: list[tuple[bytes, tuple[int, bytes]]], sizes: list[int]

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recipe_api.storage.addresses import Partition, object_url, partition_of, public_base_url
+from tests.support.examples import examples
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_every_amazon_region_is_in_the_same_partition_as_in_botocore() -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_the_address_of_any_key_leads_to_its_object(key: str) -> None:
     parts = urlsplit(object_url(key, base_url="https://cdn.example.com"))
     assert (parts.netloc, parts.query, parts.fragment) == ("cdn.example.com", "", "")

@@ -14,6 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from recipe_api.errors import ServiceFull
 from recipe_api.storage.budget import SMALL, WAIT_SECONDS, BufferBudget, Lease
 from recipe_api.units import KIB, MIB
+from tests.support.examples import examples
 from tests.support.virtual_time import run_in_virtual_time
 
 PART = 1 * MIB
@@ -475,4 +476,4 @@ class Schedules(RuleBasedStateMachine):
 
 
 TestSchedules = pytest.mark.slow(Schedules.TestCase)
-TestSchedules.settings = settings(max_examples=150, stateful_step_count=40)
+TestSchedules.settings = settings(max_examples=examples(150), stateful_step_count=40)

@@ -23,6 +23,7 @@ from recipe_api.storage.keys import (
     stem,
     without_secret,
 )
+from tests.support.examples import examples
 
 # From the first time of 13 digits (before it, zeros fill them up) to the last.
 FIRST, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2286, 11, 20, 17, 46, 39, 999_999, tzinfo=UTC)
@@ -66,14 +67,14 @@ def test_the_key_of_a_piece_consists_of_its_uploads_stem_and_its_number() -> Non
 
 
 @given(time=times, prefix=prefixes, extension=extensions)
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_a_key_contains_the_millisecond_of_its_creation(time: datetime, prefix: str, extension: str) -> None:
     moment = creation_time(new_key(time, prefix=prefix, extension=extension), prefix=prefix)
     assert moment == time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 
 @given(one=times, other=times, prefix=prefixes)
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_keys_sort_like_their_times(one: datetime, other: datetime, prefix: str) -> None:
     earlier, later = sorted([one, other])
     if later - earlier >= timedelta(milliseconds=1):
@@ -81,7 +82,7 @@ def test_keys_sort_like_their_times(one: datetime, other: datetime, prefix: str)
 
 
 @given(time=times, other=times)
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_the_lower_bound_of_a_time_separates_earlier_keys_from_later_ones(time: datetime, other: datetime) -> None:
     time = time.replace(microsecond=time.microsecond // 1000 * 1000)
     assert (lower_bound(time) <= new_key(other, prefix="", extension="jpg")) == (time <= other)
@@ -155,7 +156,7 @@ def test_a_key_of_another_form_has_no_time(key: str, prefix: str) -> None:
 @given(
     key=st.text() | st.from_regex(r"[0-9]{12,14}-[0-9a-f]{31,33}(\.[a-z0-9]{0,9}|_[0-9]{1,5}\.webp)"), prefix=prefixes
 )
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_text_has_a_time_only_if_it_has_the_form_of_a_key(key: str, prefix: str) -> None:
     moment = creation_time(key, prefix=prefix)
     form = re.escape(prefix) + r"[0-9]{13}-[0-9a-f]{32}(\.[a-z0-9]{1,8}|_[1-9][0-9]{1,3}\.webp)"
@@ -164,7 +165,7 @@ def test_text_has_a_time_only_if_it_has_the_form_of_a_key(key: str, prefix: str)
 
 class TestTheKeyOfARendition:
     @given(time=times, prefix=prefixes, extension=extensions, size=st.integers(16, 4096))
-    @settings(max_examples=200)
+    @settings(max_examples=examples(200))
     def test_follows_its_photo_and_precedes_all_later_ones(
         self, time: datetime, prefix: str, extension: str, size: int
     ) -> None:
@@ -176,7 +177,7 @@ class TestTheKeyOfARendition:
         assert creation_time(rendition, prefix=prefix) == creation_time(photo, prefix=prefix)
 
     @given(time=times, prefix=prefixes, extension=extensions, size=st.integers(16, 4096))
-    @settings(max_examples=200)
+    @settings(max_examples=examples(200))
     def test_contains_the_stem_of_its_photo_and_its_size(
         self, time: datetime, prefix: str, extension: str, size: int
     ) -> None:

@@ -16,6 +16,7 @@ from recipe_api.storage.protocol import Attributes, ObjectStore, Part, Presigned
 from recipe_api.storage.s3 import S3Store
 from recipe_api.storage.writer import ObjectWriter
 from recipe_api.undo import Undo
+from tests.support.examples import examples
 from tests.support.forms import jpeg
 from tests.support.store import ATTRIBUTES, Seen, sdk_store
 
@@ -133,7 +134,7 @@ async def writing(
         await undo.close()
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @example(sizes=[])
 @example(sizes=[PART])
 @example(sizes=[PART, 1])

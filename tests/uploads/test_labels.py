@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from recipe_api.errors import FieldEmpty, InvalidText, RecipeApiError, TextTooLarge
 from recipe_api.uploads.labels import check_label
+from tests.support.examples import examples
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_a_label_is_measured_in_bytes_of_utf_8(character: str) -> None:
 
 
 @given(st.text(st.characters()) | st.text(st.characters(categories=["Cs", "Cc", "Zs"])))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_any_text_is_either_rejected_or_can_be_stored(label: str) -> None:
     try:
         kept = check_label(label, max_bytes=40)

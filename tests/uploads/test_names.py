@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from recipe_api.photos.kinds import KNOWN, Kind
 from recipe_api.uploads.names import MAX_NAME_BYTES, content_disposition, download_name, original_name
+from tests.support.examples import examples
 
 # Any characters, and many of those that a name must not contain or a header must escape.
 _texts = st.text(st.characters()) | st.text(st.sampled_from("\"'\\/%;=*. \r\n\0\x7f\x85\u2028\u202e\ud800äß🥞.jpg"))
@@ -66,7 +67,7 @@ def test_a_long_name_is_cut_at_a_whole_character_and_keeps_its_extension(filenam
 
 
 @given(filenames)
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 def test_every_name_can_be_stored(filename: str) -> None:
     name = original_name(filename, extension="jpg")
     assert 0 < len(name.encode("utf-8")) <= MAX_NAME_BYTES
@@ -76,7 +77,7 @@ def test_every_name_can_be_stored(filename: str) -> None:
 
 
 @given(filename=filenames, inline=st.booleans())
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 def test_the_header_is_ascii_and_decodes_to_the_same_name(filename: str, *, inline: bool) -> None:
     name = original_name(filename, extension="jpg")
     header = content_disposition(name, inline=inline)
@@ -89,7 +90,7 @@ def test_the_header_is_ascii_and_decodes_to_the_same_name(filename: str, *, inli
 
 
 @given(filenames)
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_the_fallback_name_needs_no_escapes_and_has_the_same_length(filename: str) -> None:
     name = original_name(filename, extension="jpg")
     fallback = content_disposition(name, inline=True).split('"')[1]
@@ -130,7 +131,7 @@ def test_a_download_has_the_extension_of_its_type(content_type: str, name: str, 
 
 
 @given(filename=filenames, kind=st.sampled_from(list(KNOWN.values())))
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 def test_a_download_never_has_the_extension_of_another_type(filename: str, kind: Kind) -> None:
     name = download_name(original_name(filename, extension=kind.extension), kind)
 

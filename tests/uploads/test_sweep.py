@@ -20,6 +20,7 @@ from recipe_api.storage.protocol import Inventory, Listed, ListedUpload
 from recipe_api.units import MIB
 from recipe_api.uploads.findings import Finding, FindingKind, Tally, Territory, TimeRange
 from recipe_api.uploads.sweep import SUSPICIOUS, DoubtfulSettings, Sweep
+from tests.support.examples import examples
 from tests.support.rows import photo_only, row
 from tests.support.traces import Backstage
 
@@ -790,7 +791,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("prefix", [pytest.param("", marks=pytest.mark.exhaustive), "public/"])
-@hypothesis_settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=examples(20), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(states=STATES)
 def test_afterwards_bucket_and_table_agree_and_nothing_else_has_changed(
     make_settings: Make, backstage: Backstage, stores: Stores, prefix: str, states: list[State]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from recipe_api.units import MIB
 from tests.support.calls import post, uploaded
+from tests.support.examples import examples
 from tests.support.forms import HEADER
 from tests.support.problems import assert_problem
 from tests.support.service import API_TOKEN, Service, bearer
@@ -102,7 +103,7 @@ class TestListing:
     def test_rejects_a_limit_out_of_range(self, client: httpx.Client, limit: str) -> None:
         assert_problem(client.get("/recipe", params={"limit": limit}), 422, "invalid-parameter", field="limit")
 
-    @settings(max_examples=150)
+    @settings(max_examples=examples(150))
     @example(base64.urlsafe_b64encode(bytes(24)).decode())
     @example(base64.urlsafe_b64encode(b"\xff" * 24).decode())
     @example(base64.urlsafe_b64encode((253402300799999999).to_bytes(8, "big") + bytes(16)).decode())

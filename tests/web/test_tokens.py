@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from recipe_api.errors import PermissionDenied, TokenRequired, UnknownToken
 from recipe_api.settings import ApiToken
 from recipe_api.web.tokens import ANYONE, Caller, Tokens
+from tests.support.examples import examples
 
 KITCHEN, PHONE = "not-a-real-token-kitchen", "not-a-real-token-phone"
 RECIPE = UUID("0b6f5a52-5d3f-4c3e-9a43-0d7a1a2f6c11")
@@ -113,7 +114,7 @@ def test_another_token_does_not_manage_a_recipe(service: Tokens, presented: str)
 
 
 @given(recipe=st.uuids(), other=st.uuids())
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_a_manage_token_does_not_manage_other_recipes(recipe: UUID, other: UUID) -> None:
     token = OPEN.manage_token(recipe)
     assert OPEN.authorize_manage(token, recipe) is None
@@ -123,7 +124,7 @@ def test_a_manage_token_does_not_manage_other_recipes(recipe: UUID, other: UUID)
 
 
 @given(st.text(st.characters(max_codepoint=255)))  # what a header can carry
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_made_up_tokens_are_rejected(presented: str) -> None:
     with pytest.raises(UnknownToken):
         CLOSED.authorize_api(presented)
