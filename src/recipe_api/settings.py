@@ -144,7 +144,7 @@ def _named_token(entry: str) -> tuple[str, ApiToken]:
 def _http_url(value: str) -> str:
     parts = _split_url(value)
     if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
-        raise ValueError("must be an address such as https://photos.example.com, without a user")
+        raise ValueError("must begin with http:// or https://, followed by a host without a user")
     if set(value) & set("?# "):
         raise ValueError("must have neither a query nor a fragment nor spaces")
     return value.rstrip("/")

@@ -61,12 +61,15 @@ class TestMigrated:
         assert "width" in result.detail
 
     async def test_missing_privileges_and_their_remedy(self, settings: Settings, restricted: Settings) -> None:
-        await execute(settings, f"REVOKE INSERT, DELETE ON recipe FROM {ROLE}")
+        await execute(settings, f"REVOKE INSERT, DELETE ON recipe, lease FROM {ROLE}")
         results = await found(restricted)
-        assert results["privileges"].detail == "The user in DATABASE_URL lacks DELETE on recipe, INSERT on recipe."
+        lacked = "DELETE on lease, DELETE on recipe, INSERT on lease, INSERT on recipe"
+        assert results["privileges"].detail == f"The user in DATABASE_URL lacks {lacked}."
         assert results["tables"].verdict is Verdict.SKIP
 
-        await execute(settings, *shlex.split(results["privileges"].remedy)[-1].split("; "))
+        grants = shlex.split(results["privileges"].remedy)[-1].split("; ")
+        assert grants == [f"GRANT DELETE ON lease, recipe TO {ROLE}", f"GRANT INSERT ON lease, recipe TO {ROLE}"]
+        await execute(settings, *grants)
         assert await found(restricted) == {}
 
     async def test_a_read_only_database(self, settings: Settings) -> None:

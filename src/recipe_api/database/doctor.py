@@ -4,10 +4,12 @@ Nothing is written.
 """
 
 import shlex
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
 from typing import cast
 
 import asyncpg
@@ -129,9 +131,14 @@ async def privileges(context: DatabaseContext) -> Result:
         user = await connected.scalar(text("SELECT quote_ident(current_user)"))
     if not missing:
         return ok("privileges", "the user may read and write all tables")
-    grants = "; ".join(f"GRANT {privilege.replace(' on ', ' ON ')} TO {user}" for privilege in missing)
-    remedy = f'psql "URL-OF-THE-TABLES-OWNER" -c {shlex.quote(grants)}'
+    remedy = f'psql "URL-OF-THE-TABLES-OWNER" -c {shlex.quote("; ".join(_grants(missing, user)))}'
     return fail("privileges", f"The user in DATABASE_URL lacks {', '.join(missing)}.", remedy)
+
+
+def _grants(missing: list[str], user: str) -> Iterator[str]:
+    """Yield a statement for each kind of privilege in a list such as `INSERT on recipe`, sorted."""
+    for privilege, group in groupby((each.split(" on ") for each in missing), key=itemgetter(0)):
+        yield f"GRANT {privilege} ON {', '.join(table for _, table in group)} TO {user}"
 
 
 async def tables(context: DatabaseContext) -> Result:
