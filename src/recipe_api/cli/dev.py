@@ -11,7 +11,8 @@ _DESCRIPTION = """\
 Serves on this machine, with its own PostgreSQL and object store, whose data stays in a folder. Variables such as
 PORT, MAX_UPLOAD_BYTES, API_TOKENS or LOG_LEVEL apply as in production. DATABASE_URL, S3_BUCKET, S3_ENDPOINT_URL,
 PUBLIC_BASE_URL and S3 credentials do not: they may belong to a database and a bucket that this command must
-neither migrate nor fill. To serve from those, use: recipe-api serve"""
+neither migrate nor fill. WEB_CONCURRENCY has no effect: the service is one process here. To serve from other
+databases and buckets, or with several processes, use: recipe-api serve"""
 
 
 def add_to(commands: "Commands") -> None:
