@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from recipe_api.database.client_usage import Charge
 from recipe_api.database.models import NewStagedUpload
 from recipe_api.database.staged_uploads import REMOVED_PER_UPLOAD, TAKEN, StagedUploads, StagingLimits
 from recipe_api.storage.keys import new_staged_stem, now
@@ -20,6 +21,7 @@ LIMITS = StagingLimits(
     max_upload_bytes=1000,
 )
 OWNER = "address 192.0.2.1"
+CLIENT = 5
 ENDED = 5000
 
 
@@ -27,6 +29,7 @@ ENDED = 5000
 async def uploads(engine: AsyncEngine) -> AsyncIterator[StagedUploads]:
     async def empty() -> None:
         await run(engine, "DELETE FROM staged_upload")
+        await run(engine, "DELETE FROM client_usage")
 
     await empty()
     yield StagedUploads(engine, limits=LIMITS)
@@ -109,3 +112,19 @@ async def test_are_removed_by_new_ones_once_they_would_have_expired(
     assert len(left) == 2
     await uploads.add(new())
     assert await run(engine, "SELECT id FROM staged_upload WHERE expires_at < now()") == [expired], "for the sweep"
+
+
+async def test_a_frozen_process_does_not_keep_the_usage_of_a_client_locked(
+    engine: AsyncEngine, uploads: StagedUploads
+) -> None:
+    limits: list[object] = []
+
+    def look(connection: Connection) -> None:
+        limits.append(connection.exec_driver_sql("SHOW idle_in_transaction_session_timeout").scalar())
+
+    event.listen(engine.sync_engine, "commit", look)
+    await uploads.add(new(), Charge(CLIENT, 1, 100))
+    event.remove(engine.sync_engine, "commit", look)
+
+    assert limits == ["5s"]
+    assert await run(engine, "SHOW idle_in_transaction_session_timeout") == ["0"], "only in that transaction"
