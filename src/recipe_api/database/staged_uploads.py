@@ -30,11 +30,11 @@ from recipe_api.units import size_in_words
 REMOVED_PER_UPLOAD = 4
 """The number of rows that a new upload may remove: more than one, so that a table that has grown shrinks again."""
 
-# The lock makes the counts exact. It is released when the transaction ends, so it works through a pooler.
 _FROZEN_SECONDS = 5
-"""How long the transaction of a new upload may wait for its process. It locks the usage of its owner; if the process
-froze or its machine disappeared, all rows of other clients that are charged in one statement with the owner's next
-would wait as well. This is less than such a statement may take (`recipe_writer.STATEMENT_SECONDS`)."""
+"""How long the transaction of a new upload may wait for this process. It locks the owner's usage, so if the process
+froze or its machine disappeared, the owner's next charge would wait, and with it the rows of other clients in the same
+statement. The limit is lower than that of such a statement (`recipe_writer.STATEMENT_SECONDS`)."""
+# The lock makes the counts exact. It is released when the transaction ends, so it works through a pooler.
 _LOCK_OWNER = text(
     "SELECT pg_advisory_xact_lock(hashtextextended(:owner, 0)),"
     f" set_config('idle_in_transaction_session_timeout', '{_FROZEN_SECONDS}s', true)"
