@@ -49,7 +49,6 @@ def pytest_configure() -> None:
 
 def pytest_collection_finish() -> None:
     """Exclude the half million objects of the collected tests from later garbage collections."""
-    gc.collect()
     gc.freeze()
     gc.enable()
 

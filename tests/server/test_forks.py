@@ -1,5 +1,6 @@
 """The first workers of a service are forks of one process; those that replace them load the installed code."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -151,3 +153,8 @@ def test_a_service_stops_cleanly_if_its_parent_ignores_sigchld(tmp_path: Path) -
         assert eventually(lambda: service.answers(version="VERSION"))
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(60) == 0
+
+
+def test_a_sandbox_that_forbids_subreapers_gets_ordinary_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: SimpleNamespace(prctl=lambda *_: -1))
+    assert not can_fork()

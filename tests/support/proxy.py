@@ -154,9 +154,10 @@ class Proxy(ABC):
 
     async def _stop(self, server: asyncio.Server) -> None:
         server.close()
-        for task in self._connections:
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        while asyncio.all_tasks() - {asyncio.current_task()}:  # some may be of connections that were accepted just now
+            for task in self._connections:
+                task.cancel()
+            await asyncio.sleep(0)
         await self._loop.shutdown_default_executor()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

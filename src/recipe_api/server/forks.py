@@ -66,8 +66,14 @@ class Fork:
 
 
 def can_fork() -> bool:
-    """Return whether this system supports `fork_workers`."""
-    return sys.platform == "linux"
+    """Return whether this system supports `fork_workers`. Some sandboxes on Linux do not."""
+    if sys.platform != "linux":
+        return False
+    try:
+        with _subreaper():
+            return True
+    except OSError:
+        return False
 
 
 def fork_workers(
@@ -152,4 +158,5 @@ def _subreaper() -> Iterator[None]:
 
 
 def _prctl(option: int, value: int) -> None:
-    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl failed")

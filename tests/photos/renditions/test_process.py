@@ -182,8 +182,8 @@ async def started(photo: Photo) -> AsyncIterator[tuple[asyncio.Task[Rendered], p
 
 
 async def waiting_for_photo(child: psutil.Process) -> None:
-    """Wait until the child has loaded its modules."""
-    while not has_loaded_modules(child):  # noqa: ASYNC110 - there is no event
+    """Wait until the child has loaded its modules, and sleeps until more of the photo arrives."""
+    while not (has_loaded_modules(child) and child.status() == psutil.STATUS_SLEEPING):  # noqa: ASYNC110 - there is no event
         await asyncio.sleep(0)
 
 
