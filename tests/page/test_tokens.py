@@ -172,6 +172,7 @@ async def test_the_token_lasts_until_the_tab_closes_or_it_is_forgotten(
 ) -> None:
     await page.goto(guarded.url)
     await enter(dialog, API_TOKEN)
+    await expect(page.get_by_role("button", name="Rename: Soup")).to_be_visible()
     await page.reload()
     await expect(page.get_by_role("button", name="Rename: Soup")).to_be_visible()
     await page.get_by_role("button", name="Forget the token").click()
