@@ -102,7 +102,8 @@ def test_the_first_workers_load_the_app_once_and_become_children_of_the_supervis
         [loader] = service.imports()
         assert not psutil.pid_exists(loader)
         children = {child.pid for child in psutil.Process(service.process.pid).children()}
-        assert eventually(lambda: service.workers() == children)  # one may respond to many requests in sequence
+        assert len(children) == 2
+        assert service.workers() <= children  # one may respond to all requests, which come one after the other
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(60) == 0
 
