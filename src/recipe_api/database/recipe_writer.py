@@ -8,7 +8,7 @@ statement is sent again on a new one, whether or not the first attempt succeeded
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -33,6 +33,7 @@ from recipe_api.database.inserts import (
     ROWS_WITH_KEYS,
 )
 from recipe_api.database.models import RecipeBase
+from recipe_api.database.row_pool import ReservedPool, RowConnection, RowPool, SharedPool
 from recipe_api.database.session import (
     POOL_SECONDS,
     connector,
@@ -40,7 +41,6 @@ from recipe_api.database.session import (
     translate_errors,
     writer_connections,
 )
-from recipe_api.database.shared_pool import RowConnection, RowPool, SharedPool
 from recipe_api.errors import CommitInDoubt, IdempotencyKeyInUse, UploadInProgress
 from recipe_api.settings import DatabaseSettings
 
@@ -130,9 +130,9 @@ class RecipeWriter:
         Raises:
             DatabaseUnavailable: No connection could be opened.
         """
-        if self._pool.get_size() == 0:
+        if self._pool.size == 0:
             with translate_errors():
-                await self._pool.release(await self._pool.acquire(timeout=POOL_SECONDS))
+                self._pool.release(await self._pool.acquire(timeout=POOL_SECONDS), is_usable=True)
 
     async def settle(self) -> None:
         """Wait until no statement can still insert a row whose `add` has ended."""
@@ -170,7 +170,7 @@ class RecipeWriter:
         try:
             return await self._run(sql, document)
         except CommitInDoubt:
-            await self._pool.expire_connections()  # after a failover, all of them are broken
+            self._pool.discard_idle()  # after a failover, all of them are broken
         try:
             return await self._run(sql, document)
         except Exception as error:  # the first attempt may have succeeded
@@ -179,20 +179,14 @@ class RecipeWriter:
     async def _run(self, sql: str, document: str) -> "list[asyncpg.Record]":
         with translate_errors():
             connection: RowConnection = await self._pool.acquire(timeout=POOL_SECONDS)
+        succeeded = False
         try:
             with translate_autocommit_errors():
                 found = await connection.fetch(sql, document, timeout=STATEMENT_SECONDS)
-        except BaseException:
-            # This returns the slot to the pool. `release` would wait for the server to confirm a cancellation, and the
-            # pool has already taken back a connection that was lost.
-            with suppress(asyncpg.InterfaceError):
-                connection.terminate()
-            raise
-        try:
-            await self._pool.release(connection)
-        except Exception:  # noqa: BLE001 - the statement has succeeded, whatever happens to the connection
-            _log.warning("could not return a database connection to the pool")
-        return found
+            succeeded = True
+            return found
+        finally:
+            self._pool.release(connection, is_usable=succeeded)
 
 
 @asynccontextmanager
@@ -208,29 +202,18 @@ async def open_recipe_writer(
         engine: The engine for everything else.
         make: Makes the writer.
     """
-    async with _pool(settings, engine) as pool:
-        recipe_writer = make(pool)
-        try:
-            yield recipe_writer
-        finally:
-            await recipe_writer.close()
-            pool.terminate()  # `close` would wait for a server that does not respond
+    pool = _pool(settings, engine)
+    recipe_writer = make(pool)
+    try:
+        yield recipe_writer
+    finally:
+        await recipe_writer.close()
+        pool.terminate()
 
 
-@asynccontextmanager
-async def _pool(settings: DatabaseSettings, engine: AsyncEngine) -> AsyncIterator[RowPool]:
-    size = writer_connections(settings)
-    if size == 0:
-        yield SharedPool(engine)
-        return
-    async with asyncpg.create_pool(
-        min_size=0, max_size=size, reset=_nothing_to_reset, connect=connector(settings).connect
-    ) as pool:
-        yield pool
-
-
-async def _nothing_to_reset(_: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Skip the reset: an autocommitted statement leaves no state in its session, and a reset costs a round trip."""
+def _pool(settings: DatabaseSettings, engine: AsyncEngine) -> RowPool:
+    limit = writer_connections(settings)
+    return ReservedPool(connector(settings).connect, limit=limit) if limit else SharedPool(engine)
 
 
 def _values(recipe: RecipeBase) -> dict[str, Any]:

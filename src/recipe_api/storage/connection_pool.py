@@ -21,6 +21,7 @@ from recipe_api.storage.http_connection import ConnectionLost, HttpConnection, R
 
 IDLE_SECONDS = 15
 """How long a connection may be idle: less than the 20 s after which S3 closes it."""
+_PRINTABLE = bytes(range(0x20, 0x7F))
 _HEADER_NAMES = re.compile(r"[a-z0-9-]+(?:\n[a-z0-9-]+)*")
 
 Result = TypeVar("Result")
@@ -248,17 +249,17 @@ class StreamedResponse:
 
 def _head(method: str, target: str, headers: Mapping[str, str], *, length: int | None) -> bytes:
     declared = None if length is None else str(length)
-    lines = [f"{method} {target} HTTP/1.1", *map(": ".join, headers.items())]
-    text = "".join(lines)
+    lines = [f"{method} {target} HTTP/1.1", *map(": ".join, headers.items()), "", ""]
+    head = "\r\n".join(lines).encode()
     if (
-        not (text.isascii() and text.isprintable())  # so that no line ends early (RFC 9110 §5.5)
+        head.translate(None, _PRINTABLE) != b"\r\n" * (len(lines) - 1)  # so that no line ends early (RFC 9110 §5.5)
         or not _are_header_names(tuple(headers))
         or not target
         or " " in target
         or headers.get("content-length") != declared
     ):
         raise ValueError("the request head has invalid characters, or another length than the body")
-    return "\r\n".join([*lines, "", ""]).encode("ascii")
+    return head
 
 
 @lru_cache(maxsize=16)  # requests of the same kind have the same ones

@@ -17,6 +17,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from time import gmtime, strftime
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -25,7 +26,6 @@ UNSIGNED = "UNSIGNED-PAYLOAD"
 EMPTY = hashlib.sha256().hexdigest()
 """The SHA-256 of an empty body."""
 ALGORITHM = "AWS4-HMAC-SHA256"
-_TO_SECONDS = len("2026-11-22T07:29:27")
 
 
 class Credentials(Protocol):
@@ -143,7 +143,12 @@ def sign_policy(
 
 
 def _moment(time: datetime) -> str:
-    return time.isoformat(timespec="seconds")[:_TO_SECONDS].replace("-", "").replace(":", "") + "Z"
+    return _formatted(int(time.timestamp()))
+
+
+@lru_cache(maxsize=1)  # most requests are signed in the same second as the one before
+def _formatted(seconds: int) -> str:
+    return strftime("%Y%m%dT%H%M%SZ", gmtime(seconds))
 
 
 def _scope(moment: str, region: str) -> str:

@@ -6,7 +6,7 @@ in progress.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from recipe_api.database.client_usage import Charge
 from recipe_api.database.models import RecipeBase
 from recipe_api.database.observation import Connections, End
 from recipe_api.database.recipe_writer import Finishing, RecipeWriter
-from recipe_api.database.shared_pool import RowConnection, RowPool
+from recipe_api.database.row_pool import RowConnection, RowPool
 from recipe_api.telemetry import metrics
 from recipe_api.telemetry.observer import Observer, Reading
 from recipe_api.telemetry.spans import child_span, end_span, error_type
@@ -99,43 +99,40 @@ class ObservedRowPool:
         self._statements = Statements(observer)
         self._waited = waits_for(ROWS, observer)
         self._used = 0
-        observer.observe(metrics.CONNECTIONS, lambda: _readings(ROWS, self._used, pool.get_size() - self._used))
+        observer.observe(metrics.CONNECTIONS, lambda: _readings(ROWS, self._used, pool.size - self._used))
 
-    async def acquire(self, *, timeout: float) -> RowConnection:  # noqa: ASYNC109 - asyncpg's signature
+    async def acquire(self, *, timeout: float) -> RowConnection:  # noqa: ASYNC109 - passed on
         began = time.perf_counter()
         try:
             acquired = await self._pool.acquire(timeout=timeout)
         finally:
             self._waited(time.perf_counter() - began)
         self._used += 1
-        return _ObservedConnection(acquired, self._statements, released=self._note_release)
+        return _ObservedConnection(acquired, self._statements)
 
-    def release(self, connection: "_ObservedConnection") -> Awaitable[None]:
-        self._note_release()
-        return self._pool.release(connection.inner)
+    def release(self, connection: "_ObservedConnection", *, is_usable: bool) -> None:
+        self._used -= 1
+        self._pool.release(connection.inner, is_usable=is_usable)
 
-    async def expire_connections(self) -> None:
-        await self._pool.expire_connections()
-
-    def get_size(self) -> int:
-        return self._pool.get_size()
+    def discard_idle(self) -> None:
+        self._pool.discard_idle()
 
     def terminate(self) -> None:
         self._pool.terminate()
 
-    def _note_release(self) -> None:
-        self._used -= 1
+    @property
+    def size(self) -> int:
+        return self._pool.size
 
 
 class _ObservedConnection:
     """A connection that records its statements, all of which insert uploaded rows."""
 
-    __slots__ = ("_released", "_statements", "inner")
+    __slots__ = ("_statements", "inner")
 
-    def __init__(self, inner: RowConnection, statements: Statements, *, released: Callable[[], None]) -> None:
+    def __init__(self, inner: RowConnection, statements: Statements) -> None:
         self.inner = inner
         self._statements = statements
-        self._released = released
 
     async def fetch(self, query: str, *args: object, timeout: float | None = None) -> Any:  # noqa: ANN401, ASYNC109 - asyncpg's rows and signature
         # Without a span: a group belongs to no single request, although its task has the context of one.
@@ -148,10 +145,6 @@ class _ObservedConnection:
             raise
         finally:
             self._statements.record(began, *_INSERT, failure)
-
-    def terminate(self) -> None:
-        self._released()
-        self.inner.terminate()
 
 
 def waits_for(pool: str, observer: Observer) -> Callable[[float], None]:

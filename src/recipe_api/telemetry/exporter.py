@@ -27,7 +27,7 @@ from opentelemetry.sdk.trace.sampling import Sampler
 
 from recipe_api.database.observation import Begin, Connections
 from recipe_api.database.recipe_writer import RecipeWriter
-from recipe_api.database.shared_pool import RowPool
+from recipe_api.database.row_pool import RowPool
 from recipe_api.settings import TelemetrySettings
 from recipe_api.storage.protocol import ObjectStore
 from recipe_api.storage.s3 import S3Store

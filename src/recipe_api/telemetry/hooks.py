@@ -8,7 +8,7 @@ from structlog.typing import Processor
 
 from recipe_api.database.observation import Begin, Connections
 from recipe_api.database.recipe_writer import RecipeWriter
-from recipe_api.database.shared_pool import RowPool
+from recipe_api.database.row_pool import RowPool
 from recipe_api.storage.protocol import ObjectStore
 from recipe_api.storage.s3 import S3Store
 from recipe_api.telemetry.observer import Observer
