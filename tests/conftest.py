@@ -22,7 +22,7 @@ import botocore.session
 import hypothesis
 import pytest
 
-import recipe_api.app
+import recipe_api.composition
 from recipe_api.dev.migrations import migrate
 from recipe_api.dev.stack import Stack, embedded_stack
 from recipe_api.settings import Settings
@@ -116,7 +116,7 @@ def one_collector() -> Iterator[None]:
     and again after it has ended.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipe_api.app, "reduced_garbage_collection", nullcontext)
+        patch.setattr(recipe_api.composition, "reduced_garbage_collection", nullcontext)
         yield
 
 

@@ -157,6 +157,7 @@ def _others(rounds: int, *, quick: bool) -> Iterator[Load]:
         straight={"import": importing},
         environment=_DYNO,
         is_ready=accepts_uploads,
+        store="whole",  # the renderer reads the photo
     )
     seconds = 1 if quick else 3
     many_rows = 20_000 if quick else 3_000_000

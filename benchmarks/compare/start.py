@@ -15,7 +15,7 @@ from compare.processes import guarded, plain_environment
 from compare.servers import Server
 
 _CREATED = 201
-_IMPORTED = "recipe_api.app"
+_IMPORTED = "recipe_api.composition"
 _TIMES = 5
 _PHOTO_BYTES = 50_000
 _SETTLING_SECONDS = 2.0

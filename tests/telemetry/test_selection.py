@@ -99,7 +99,7 @@ async def test_without_the_packages_a_service_warns_once_and_runs(monkeypatch: p
 def test_a_service_without_telemetry_does_not_import_the_sdk() -> None:
     script = """
 import sys
-import recipe_api.cli, recipe_api.app, recipe_api.telemetry.selection
+import recipe_api.cli, recipe_api.composition, recipe_api.telemetry.selection
 from recipe_api.settings import TelemetrySettings
 recipe_api.telemetry.selection.telemetry_of(TelemetrySettings.from_environment({}))
 print([name for name in sys.modules if name.startswith(("opentelemetry.sdk", "opentelemetry.exporter", "requests"))])

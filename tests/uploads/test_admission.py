@@ -229,7 +229,7 @@ def test_the_limit_of_a_token_applies_across_addresses(start_service: Start, bac
 def test_a_new_upload_replaces_a_slow_one_when_the_service_is_full(
     start_service: Start, backstage: Backstage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recipe_api.app.SLOW_SECONDS", 0.2)
+    monkeypatch.setattr("recipe_api.composition.SLOW_SECONDS", 0.2)
     service = start_service(MAX_CONCURRENT_UPLOADS="1", BODY_IDLE_SECONDS="60")
     with service.connect() as trickling, service.client() as client:
         trickling.send(request("/recipe", BODY[:50], HEADER, f"Idempotency-Key: {key_of('one')}", length=len(BODY)))
@@ -244,7 +244,7 @@ def test_a_new_upload_replaces_a_slow_one_when_the_service_is_full(
 def test_trickling_uploads_do_not_keep_the_memory_from_others(
     start_service: Start, backstage: Backstage, monkeypatch: pytest.MonkeyPatch, addresses: int, slow_seconds: float
 ) -> None:
-    monkeypatch.setattr("recipe_api.app.SLOW_SECONDS", slow_seconds)
+    monkeypatch.setattr("recipe_api.composition.SLOW_SECONDS", slow_seconds)
     service = start_service(
         UPLOAD_BUFFER_BYTES=f"{10 * MIB}",
         MAX_CONCURRENT_UPLOADS="100",

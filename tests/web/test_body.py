@@ -158,7 +158,7 @@ def test_a_stalled_upload_releases_its_resources(start_service: Callable[..., Se
 def test_an_upload_below_the_minimum_rate_is_ended(
     start_service: Callable[..., Service], backstage: Backstage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recipe_api.app.RATE_SECONDS", 0.3)
+    monkeypatch.setattr("recipe_api.composition.RATE_SECONDS", 0.3)
     service = start_service(BODY_MIN_BYTES_PER_SECOND="1000000")
     body = recipe_form(jpeg(100_000))
     with service.connect() as wire:

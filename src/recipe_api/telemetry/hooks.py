@@ -19,7 +19,7 @@ Part = TypeVar("Part")
 
 
 class Telemetry:
-    """Provides the plain components to `app.py` and `resources.py`. A subclass provides observed ones."""
+    """Provides the plain components to `composition.py` and `resources.py`. A subclass provides observed ones."""
 
     observer: Observer | None = None
     """Observes requests; None if telemetry is off."""

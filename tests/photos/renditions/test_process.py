@@ -359,7 +359,7 @@ def test_the_event_loop_of_the_server_runs_it_too(tmp_path: Path) -> None:
 
 def test_the_service_imports_no_decoder() -> None:
     script = (
-        "import sys, recipe_api.app, recipe_api.cli, recipe_api.server.running, recipe_api.photos.renditions.process\n"
+        "import sys, recipe_api.composition, recipe_api.server.running, recipe_api.photos.renditions.process\n"
         "print([name for name in sys.modules if name.partition('.')[0] in {'PIL', 'pillow_heif'}])"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
