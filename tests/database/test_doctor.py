@@ -1,6 +1,7 @@
 """Each check of a database fails if what it checks is wrong."""
 
 import shlex
+import socket
 from collections.abc import Callable
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from recipe_api.database import session
 from recipe_api.database.capacity import Capacity, Demand
 from recipe_api.database.doctor import CHECKS, examine_database, judge
 from recipe_api.database.schema import REVISION
@@ -125,6 +127,14 @@ async def test_a_database_that_does_not_respond(make_settings: Callable[..., Set
         (Verdict.SKIP, "not checked, because connection failed")
     }
     assert "p4ncakes" not in str([connection, results])
+
+
+async def test_a_server_that_is_silent(make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "CONNECT_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgres://cook@127.0.0.1:{silent.getsockname()[1]}/recipes"
+        results = await found(make_settings(DATABASE_URL=url))
+    assert "no response in time. Check the host and the port" in results["connection"].detail
 
 
 @pytest.mark.parametrize("settings", ["head"], indirect=True)

@@ -17,7 +17,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 from sqlalchemy.sql.elements import ColumnElement
 
 from recipe_api.database.models import ClientUsage
-from recipe_api.database.session import session
+from recipe_api.database.session import translate_errors
 
 UPLOADS, BYTES = "uploads", "bytes"
 """The columns that `adding` returns, besides the client."""
@@ -110,6 +110,7 @@ class ClientUsages:
         Raises:
             DatabaseUnavailable: The database is unavailable.
         """
-        async with session(self._engine) as opened:
-            await (await opened.connection()).execute(_FORGET)
-            await opened.commit()
+        # The rows stay locked until the commit. So it comes with the statement, not in another round trip.
+        with translate_errors():
+            async with self._engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+                await connection.execute(_FORGET)

@@ -108,5 +108,5 @@ async def read_columns(connection: AsyncConnection) -> None:
 
 
 def _forbidden(reason: str) -> DatabaseUnavailable:
-    _log.warning("the database forbids writing", remedy=reason)
+    _log.warning("the database rejects some statements of the service", remedy=reason)
     return DatabaseUnavailable(FORBIDDEN, reason=reason)

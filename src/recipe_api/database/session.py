@@ -186,13 +186,15 @@ def _state(error: Exception) -> str | None:
 
 def _cause(error: Exception) -> str:
     """Return the first line of the server's or the driver's message, without the name of SQLAlchemy's wrapper."""
+    if isinstance(error, TimeoutError):
+        return str(error) or "no response in time"
     cause = str(error.orig) if isinstance(error, DBAPIError) else str(error)
     return (cause.partition("\n")[0] or type(error).__name__).rpartition(">: ")[2]
 
 
 def _remedy(error: Exception, state: str | None) -> str:
     """Return what to do about an error, to be appended to its cause; empty if nothing is known."""
-    if isinstance(error, ConnectionRefusedError | socket.gaierror):
+    if isinstance(error, ConnectionRefusedError | socket.gaierror | TimeoutError):
         return _UNREACHABLE
     return _REMEDIES.get(state or "", "")
 
