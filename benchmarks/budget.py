@@ -22,7 +22,7 @@ KIB = 1024
 MIB = 1024 * KIB
 TOTAL, PART, CHUNK = 48 * MIB, 5 * MIB, 64 * KIB
 STORE_RATE, STORE_SECONDS = 60 * MIB, 0.01
-PARTS_IN_FLIGHT = 2
+PARTS_IN_FLIGHT = 8
 RETRY_AFTER = ServiceFull.retry_after  # seconds
 LIMIT = 4000  # seconds
 
@@ -64,6 +64,7 @@ class _Part:
 
     async def grow(self, size: int) -> None:
         if not self.filled:
+            await self.lease.pause()
             await self.lease.next_part()
         self.filled += size
 
@@ -73,7 +74,7 @@ class _Part:
         return size
 
     def arrived(self, size: int) -> None:
-        self.lease.arrived(size)
+        self.lease.mark_arrived(size)
 
     def close(self) -> None:
         self.lease.close()

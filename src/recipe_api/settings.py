@@ -473,7 +473,7 @@ class Settings(DatabaseSettings, S3Settings, TelemetrySettings):
     upload_buffer_bytes: int = Field(48 * MIB, ge=2 * PART_SIZE, validation_alias="UPLOAD_BUFFER_BYTES")
     """Memory for all buffers of one process. With the default, two busy processes fit in 512 MB."""
     idempotency_key_seconds: int = Field(24 * 3600, ge=60, validation_alias="IDEMPOTENCY_KEY_SECONDS")
-    parts_in_flight: int = Field(2, ge=1, le=16, validation_alias="PARTS_IN_FLIGHT")
+    parts_in_flight: int = Field(8, ge=1, le=16, validation_alias="PARTS_IN_FLIGHT")
     photo_types: Annotated[Names, AfterValidator(_photo_types)] = Field(
         DEFAULT_PHOTO_TYPES, validation_alias="PHOTO_TYPES"
     )

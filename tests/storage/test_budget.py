@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
 from recipe_api.errors import ServiceFull
-from recipe_api.storage.budget import SMALL, WAIT_SECONDS, BufferBudget, Lease
+from recipe_api.storage.budget import CONTENDED_PARTS, SMALL, WAIT_SECONDS, BufferBudget, Lease
 from recipe_api.units import KIB, MIB
 from tests.support.examples import examples
 from tests.support.virtual_time import run_in_virtual_time
@@ -26,10 +26,15 @@ async def turns(count: int = 5) -> None:
         await asyncio.sleep(0)
 
 
+async def next_part(lease: Lease) -> int:
+    await lease.pause()
+    return await lease.next_part()
+
+
 @asynccontextmanager
 async def asking(lease: Lease) -> AsyncIterator[asyncio.Task[int]]:
-    """A lease that requests memory for a part, within the block."""
-    task = asyncio.create_task(lease.next_part())
+    """A lease that requests memory for a part as a writer does, within the block."""
+    task = asyncio.create_task(next_part(lease))
     try:
         await turns()
         yield task
@@ -300,6 +305,53 @@ async def test_one_client_may_always_have_one_part() -> None:
         assert second.done()
 
 
+async def send_parts(lease: Lease) -> int:
+    """Send as many parts as the lease gets memory for, to a store that does not respond; return how many."""
+    count = 0
+    while True:
+        async with asking(lease) as part:
+            if not part.done():
+                return count
+            lease.mark_in_transit(part.result())
+            count += 1
+
+
+async def test_an_upload_may_have_many_parts_as_long_as_a_quarter_of_the_memory_stays_free() -> None:
+    budget = BufferBudget(total=12 * PART, part_size=PART)
+    lease = budget.lease(clients=("a",))
+
+    assert await send_parts(lease) == 9
+    async with asking(lease) as more:
+        assert budget.waiting == (0, 0)  # it waits for the store, and not for memory
+        await holding(budget, client="b")
+        small = await holding(budget, at_most=SMALL, client="b")
+        lease.mark_arrived(PART)
+        await turns()
+        assert not more.done()
+        small.close()
+        lease.mark_arrived(PART)
+        await turns()
+        assert more.done()
+
+
+@pytest.mark.parametrize("client", ["a", "b"], ids=["same client", "another client"])
+async def test_an_upload_with_many_parts_gets_no_more_while_another_one_waits(client: str) -> None:
+    budget = BufferBudget(total=12 * PART, part_size=PART)
+    early, late = budget.lease(clients=("a",)), budget.lease(clients=(client,))
+    in_transit = await send_parts(early)
+    async with asking(early) as more:
+        for _ in range(CONTENDED_PARTS):
+            async with asking(late) as part:
+                while not part.done():
+                    assert in_transit
+                    early.mark_arrived(PART)
+                    in_transit -= 1
+                    await turns()
+                late.mark_in_transit(part.result())
+            assert not more.done()
+        assert in_transit >= CONTENDED_PARTS
+
+
 @dataclass
 class Paced:
     """An arrival with a given rate."""
@@ -463,7 +515,7 @@ class Schedules(RuleBasedStateMachine):
 
     def _start(self, lease: Lease) -> asyncio.Task[int]:
         async def start() -> asyncio.Task[int]:
-            return asyncio.create_task(lease.next_part())
+            return asyncio.create_task(next_part(lease))
 
         return self.runner.run(start())
 

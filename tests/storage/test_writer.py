@@ -116,7 +116,7 @@ async def lenient_gate(lenient: Seen) -> Gate:
 
 @asynccontextmanager
 async def writing(
-    store: ObjectStore, *, part_size: int = PART, budget: BufferBudget | None = None
+    store: ObjectStore, *, part_size: int = PART, budget: BufferBudget | None = None, parts_in_flight: int = IN_FLIGHT
 ) -> AsyncIterator[ObjectWriter]:
     undo = Undo()
     try:
@@ -127,7 +127,7 @@ async def writing(
             lease=(budget or BufferBudget(total=20 * part_size, part_size=part_size)).lease(),
             undo=undo,
             part_size=part_size,
-            parts_in_flight=IN_FLIGHT,
+            parts_in_flight=parts_in_flight,
         ) as writer:
             yield writer
     finally:
@@ -196,6 +196,25 @@ async def test_an_exhausted_budget_stops_the_writer_too(lenient_gate: Gate, leni
     assert lenient_gate.most_travelling <= 2
     assert budget.free == free
     assert await lenient.body("a.jpg") == jpeg(7 * PART)
+
+
+async def test_parts_in_transit_leave_a_quarter_of_the_budget_to_others(lenient_gate: Gate, lenient: Seen) -> None:
+    budget = BufferBudget(total=8 * PART, part_size=PART)
+    lenient_gate.close()
+
+    async with writing(lenient_gate, budget=budget, parts_in_flight=8) as writer:
+        task = asyncio.create_task(writer.write(jpeg(12 * PART)))
+        await lenient_gate.wait_for(6)
+        for _ in range(100):  # as many turns of the loop as it may want to go on
+            await asyncio.sleep(0)
+        assert budget.free == 2 * PART
+        assert budget.waiting == (0, 0)
+        lenient_gate.open()
+        await task
+        await writer.commit()
+
+    assert lenient_gate.most_travelling == 6
+    assert await lenient.body("a.jpg") == jpeg(12 * PART)
 
 
 @pytest.mark.parametrize("size", [PART_SIZE, PART_SIZE + 1, 3 * PART_SIZE + 7])

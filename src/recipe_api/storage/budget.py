@@ -9,6 +9,10 @@ Small photos do not queue behind large ones. An eighth of the memory is reserved
 whatever becomes free; while large ones wait, the small ones get at most half. Within each class, the upload that began
 first has priority, so that some finish early rather than all late.
 
+The farther the store, the more parts an upload must have in transit to be fast. So it may have more than
+`CONTENDED_PARTS`, as long as a quarter of the memory stays free for others. Otherwise it *pauses* until its own parts
+have arrived: it waits for the store and not in the queue, so whoever waits there comes first.
+
 A slow client keeps its memory for as long as it sends, within limits, so two more rules keep it from blocking others. A
 client that has a quarter of the memory leaves the last quarter to others. And while others wait, the slowest uploads
 that hold memory are given up, once they have had their fair time.
@@ -37,6 +41,9 @@ WAIT_SECONDS = 50
 Heroku's router closes a connection that is idle for 55 s."""
 LOOK_SECONDS = 0.5
 """The interval of looking for slow uploads while others wait for memory."""
+CONTENDED_PARTS = 3
+"""The number of parts that an upload may have however little memory is free: one that fills and two in transit. For
+more, a quarter of the memory must stay free."""
 
 
 class Arrival(Protocol):
@@ -84,10 +91,12 @@ class BufferBudget:
         self._small_limit = total // 2
         self._small_taken = 0
         self._share = max(total // 4, part_size)  # at least one part
+        self._contended_limit = CONTENDED_PARTS * part_size
         self._held: defaultdict[str, int] = defaultdict(int)
         self._filling: set[Lease] = set()
         self._small_waiting: list[_Waiting] = []  # sorted by turn, lowest first
         self._large_waiting: list[_Waiting] = []
+        self._pausing: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._leases = 0
 
@@ -126,6 +135,16 @@ class BufferBudget:
         """
         if not self._try_acquire(lease, size):
             await self.wait(lease, size, until=until)
+
+    async def pause(self, lease: "Lease", size: int) -> None:
+        """Wait until `size` bytes more are within `CONTENDED_PARTS`, or leave a quarter of the memory free."""
+        while lease.acquired + size > self._contended_limit and self.free - size < self._share:
+            released = asyncio.get_running_loop().create_future()
+            self._pausing.append(released)
+            try:
+                await released
+            finally:
+                self._pausing.remove(released)
 
     async def wait(self, lease: "Lease", size: int, *, until: float | None) -> None:
         """Wait in the queue for `size` bytes. `acquire` calls this if they are not free."""
@@ -172,6 +191,9 @@ class BufferBudget:
             self._count(lease, -size)
             if self._small_waiting or self._large_waiting:
                 self._wake()
+            for released in self._pausing:  # they look again in the event loop's next iteration, after those that wait
+                if not released.done():
+                    released.set_result(None)
 
     def update_filling(self, lease: "Lease") -> None:
         """Record whether a lease holds memory that its client has yet to fill."""
@@ -213,6 +235,7 @@ class BufferBudget:
 
     def _count(self, lease: "Lease", size: int) -> None:
         self.free -= size
+        lease.acquired += size
         self._small_taken += size if lease.is_small else 0
         for client in lease.clients:
             self._held[client] += size
@@ -235,9 +258,9 @@ class BufferBudget:
 
 
 class Lease:
-    """The memory for the part that an upload is filling."""
+    """The memory of one upload: for the part that it is filling, and for those in transit."""
 
-    __slots__ = ("_budget", "_left", "_read_ahead", "arrival", "clients", "held", "is_small", "turn")
+    __slots__ = ("_budget", "_left", "_read_ahead", "acquired", "arrival", "clients", "held", "is_small", "turn")
 
     def __init__(
         self,
@@ -257,6 +280,13 @@ class Lease:
         self.clients = clients
         self.arrival = arrival
         self.held = 0
+        """Bytes for the part that is being filled."""
+        self.acquired = 0
+        """Bytes for all parts."""
+
+    async def pause(self) -> None:
+        """Wait for parts in transit to arrive, if the upload has enough of them for now; see `BufferBudget.pause`."""
+        await self._budget.pause(self, self._next_size())
 
     async def next_part(self, *, until: float | None = None) -> int:
         """Acquire memory for one more part and return its size in bytes.
@@ -267,7 +297,7 @@ class Lease:
         """
         if self._left == 0:
             raise ValueError("the upload is longer than announced")
-        size = self._budget.part_size if self._left is None else min(self._left, self._budget.part_size)
+        size = self._next_size()
         await self._budget.acquire(self, size, until=until)
         self._hold(size)
         if self._left is not None:
@@ -275,6 +305,9 @@ class Lease:
         if self._read_ahead is not None:
             self._read_ahead.allow(size)
         return size
+
+    def _next_size(self) -> int:
+        return self._budget.part_size if self._left is None else min(self._left, self._budget.part_size)
 
     def mark_in_transit(self, size: int) -> None:
         """Mark the part of `size` bytes as in transit, and release the memory that it did not use."""

@@ -1,8 +1,9 @@
 """Writing one object while its bytes arrive.
 
 Configuration: a writer holds at most `parts_in_flight` parts that are being sent and one that fills, each of
-`part_size` bytes; all writers of a process share a `BufferBudget`. A writer acquires its slot and its memory before it
-accepts more bytes, so a slow store or a full process slows the reader and, through it, the client's socket.
+`part_size` bytes; all writers of a process share a `BufferBudget`, which may allow fewer. A writer acquires its slot
+and its memory before it accepts more bytes, so a slow store or a full process slows the reader and, through it, the
+client's socket.
 
 Implementation: an object that fits into one part is written with one PUT, by `commit`. A larger one becomes a multipart
 upload, whose parts are sent while the next one fills; `commit` sends the last and completes it. All parts but the last
@@ -114,7 +115,7 @@ class ObjectWriter:
         while rest:
             if not self._room:
                 if len(self._body) == self._part_size:
-                    await _in_time(self._send_part(), until=until)
+                    await _in_time(self._send_full_part(), until=until)
                 self._room = await self._lease.next_part(until=until)
             taken = rest[: self._room]
             self._body.append(taken)
@@ -147,6 +148,10 @@ class ObjectWriter:
         await self._send_part()
         parts = await asyncio.gather(*self._sending)
         return await self._store.complete_upload(self._upload, parts)
+
+    async def _send_full_part(self) -> None:
+        await self._send_part()
+        await self._lease.pause()
 
     async def _send_part(self) -> None:
         if self._upload is None:

@@ -50,7 +50,7 @@ class UploadPolicy:
     renditions: RenditionPolicy
     part_size: int
     parts_in_flight: int
-    """Maximum number of parts of one upload that are sent concurrently."""
+    """Maximum number of parts of one upload that are sent concurrently, as far as the memory budget allows it."""
 
     def form_rules(self) -> FormRules:
         """Return the rules for the form: a text field `label` and a file field `photo`."""
