@@ -23,6 +23,16 @@ app.access_of = access_of
 app.create_app()
 print("recipe_api.composition" in sys.modules)
 """
+_COMPLETE = """
+from recipe_api.app import create_app
+
+create_app()
+
+from sqlalchemy import inspect
+from recipe_api.database.models import Recipe, StagedUpload
+
+print(*{inspect(model).configured for model in (Recipe, StagedUpload)})
+"""
 _SETTINGS = {
     "DATABASE_URL": "postgresql://localhost/recipes",
     "S3_BUCKET": "recipes",
@@ -58,8 +68,15 @@ def test_a_process_imports_only_what_it_needs(module: str, not_imported: set[str
     assert not imported & not_imported
 
 
+def output_of(script: str) -> str:
+    """Return what a script prints in a new interpreter with the settings of a service."""
+    command, environment = [sys.executable, "-c", script], {"PATH": os.environ["PATH"], **_SETTINGS}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+
 def test_most_imports_follow_the_determination_of_the_buckets_address_and_fill_the_memory_that_it_frees() -> None:
-    command = [sys.executable, "-c", _CREATE]
-    environment = {"PATH": os.environ["PATH"], **_SETTINGS}
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert run.stdout.split() == ["False", "True"]
+    assert output_of(_CREATE).split() == ["False", "True"]
+
+
+def test_workers_share_complete_models() -> None:
+    assert output_of(_COMPLETE) == "True\n"

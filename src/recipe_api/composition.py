@@ -9,6 +9,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
+from recipe_api.database import models
 from recipe_api.memory import reduced_garbage_collection
 from recipe_api.observability import configure_logging
 from recipe_api.photos.kinds import accepted
@@ -73,6 +74,7 @@ def compose(settings: Settings, access: Access) -> FastAPI:
     """
     telemetry = telemetry_of(settings)
     configure_logging(settings.log_level, processors=telemetry.log_processors)
+    models.complete()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -17,7 +17,13 @@ from sqlalchemy import (
     Uuid,
     text,
 )
+from sqlalchemy.orm import configure_mappers
 from sqlmodel import Field, SQLModel
+
+
+def complete() -> None:
+    """Complete the models, which SQLAlchemy would otherwise do at the first query of each process."""
+    configure_mappers()
 
 
 class RecipeBase(SQLModel):
