@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 
@@ -63,6 +64,11 @@ _FILL = """
 def key_of(number: int) -> str:
     """Return the key of a recipe, the same each time."""
     return f"{BEGINNING + number}-{hashlib.md5(str(number).encode(), usedforsecurity=False).hexdigest()}.jpg"
+
+
+def id_of(number: int) -> UUID:
+    """Return the id of a recipe."""
+    return UUID(int=number)
 
 
 def fill(count: int) -> str:

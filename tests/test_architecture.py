@@ -70,6 +70,7 @@ VENDORS = {
     "stringzilla": {"multipart", "photos"},
     "structlog": {name for level in LEVELS for name in level},
     "types_aiobotocore_s3": {"storage"},
+    "typing_extensions": {"web"},
     "uvicorn": {"cli", "dev", "server"},
 }
 """The rooms that may know a vendor."""

@@ -108,7 +108,8 @@ def compose(settings: Settings, access: Access) -> FastAPI:
         middleware=_middleware(settings, telemetry),
     )
     problems.install(app)
-    upload.install(app)  # first, because routes are tried in order
+    upload.install(app)  # the first two, because routes are tried in order
+    recipes.install(app)
     openapi.install(app, settings)
     app.state.page = pages.Page(settings, photo_base_urls=base_urls(settings))
     app.include_router(recipes.router)

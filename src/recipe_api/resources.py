@@ -12,7 +12,7 @@ from recipe_api.database.client_usage import ClientUsages
 from recipe_api.database.deletions import PendingDeletions
 from recipe_api.database.idempotency import IdempotencyKeys
 from recipe_api.database.leases import Lease
-from recipe_api.database.observation import connections_of, observe_statements
+from recipe_api.database.observation import Begin, connections_of, observe_statements
 from recipe_api.database.recipe_writer import RecipeWriter, open_recipe_writer
 from recipe_api.database.renderings import Renderings
 from recipe_api.database.repository import Recipes
@@ -74,11 +74,16 @@ async def open_resources(
         open_recipe_writer(settings, engine, telemetry.recipe_writer) as recipe_writer,
         open_s3_store(settings, access) as (s3_store, client),
     ):
-        telemetry.database(partial(observe_statements, engine), partial(connections_of, engine))
         undo = telemetry.observed(Undo)()
         store = telemetry.store(s3_store)
         bucket = CurrentBucket(url=bucket_url(settings), base_urls=base_urls(settings))
         recipes = Recipes(engine)
+
+        def observe(begin: Begin) -> None:
+            observe_statements(engine, begin)
+            recipes.observe(begin)
+
+        telemetry.database(observe, partial(connections_of, engine))
         inventory = S3Inventory(client, bucket=settings.s3_bucket)
         try:
             yield Resources(

@@ -50,7 +50,7 @@ def pair(backstage: Backstage) -> None:
 
 def insert(backstage: Backstage, bucket: str = "") -> str:
     """Create a row without an object, and return its key."""
-    values = row().model_dump() | {"bucket": bucket or backstage.bucket_url}
+    values = row()._asdict() | {"bucket": bucket or backstage.bucket_url}
     names, places = ", ".join(values), ", ".join(f"${number}" for number in range(1, len(values) + 1))
     backstage.sql(f"INSERT INTO recipe ({names}) VALUES ({places})", *values.values())  # noqa: S608 - names are ours
     return str(values["key"])

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from recipe_api.database.models import Recipe
+from recipe_api.database.models import RecipeRow
 from recipe_api.database.recipe_writer import RecipeWriter
 from recipe_api.database.renderings import CLAIM_SECONDS, MAX_ATTEMPTS, Claim, Renderings
 from recipe_api.database.repository import Recipes
@@ -28,7 +28,7 @@ async def renderings(engine: AsyncEngine) -> Renderings:
 
 
 @pytest.fixture
-async def recipe(engine: AsyncEngine, recipe_writer: RecipeWriter) -> Recipe:
+async def recipe(engine: AsyncEngine, recipe_writer: RecipeWriter) -> RecipeRow:
     await emptied(engine)
     added = row()
     await recipe_writer.add(added)
@@ -51,7 +51,9 @@ async def state(engine: AsyncEngine) -> list[tuple[int, float]]:
         return [(attempts, left) for attempts, left in await connection.execute(text(query))]
 
 
-async def test_a_photo_is_claimed_once_at_a_time(renderings: Renderings, recipe: Recipe, engine: AsyncEngine) -> None:
+async def test_a_photo_is_claimed_once_at_a_time(
+    renderings: Renderings, recipe: RecipeRow, engine: AsyncEngine
+) -> None:
     assert await renderings.claim(recipe.id, HOLDER) is Claim.HELD
     assert await renderings.claim(recipe.id, HOLDER) is Claim.BUSY
 
@@ -61,7 +63,7 @@ async def test_a_photo_is_claimed_once_at_a_time(renderings: Renderings, recipe:
 
 
 async def test_a_claim_that_expires_counts_as_an_attempt(
-    renderings: Renderings, recipe: Recipe, engine: AsyncEngine
+    renderings: Renderings, recipe: RecipeRow, engine: AsyncEngine
 ) -> None:
     for _ in range(MAX_ATTEMPTS):
         assert await renderings.claim(recipe.id, HOLDER) is Claim.HELD
@@ -70,7 +72,7 @@ async def test_a_claim_that_expires_counts_as_an_attempt(
     assert await renderings.claim(recipe.id, HOLDER) is Claim.GIVEN_UP
 
 
-async def test_only_attempts_that_count_are_counted(renderings: Renderings, recipe: Recipe) -> None:
+async def test_only_attempts_that_count_are_counted(renderings: Renderings, recipe: RecipeRow) -> None:
     for counts in (False, True, False, True, False, True):
         assert await renderings.claim(recipe.id, HOLDER) is Claim.HELD
         await renderings.end(recipe.id, HOLDER, counts=counts)
@@ -78,7 +80,7 @@ async def test_only_attempts_that_count_are_counted(renderings: Renderings, reci
     assert await renderings.claim(recipe.id, HOLDER) is Claim.GIVEN_UP
 
 
-async def test_an_attempt_ends_once(renderings: Renderings, recipe: Recipe, engine: AsyncEngine) -> None:
+async def test_an_attempt_ends_once(renderings: Renderings, recipe: RecipeRow, engine: AsyncEngine) -> None:
     await renderings.claim(recipe.id, HOLDER)
     for _ in range(2):  # as after a response that was lost
         await renderings.end(recipe.id, HOLDER, counts=False)
@@ -87,7 +89,7 @@ async def test_an_attempt_ends_once(renderings: Renderings, recipe: Recipe, engi
 
 
 async def test_an_attempt_without_a_claim_changes_no_other_one(
-    renderings: Renderings, recipe: Recipe, engine: AsyncEngine
+    renderings: Renderings, recipe: RecipeRow, engine: AsyncEngine
 ) -> None:
     await renderings.claim(recipe.id, HOLDER)
     await lapse(engine)
@@ -102,7 +104,7 @@ async def test_an_attempt_without_a_claim_changes_no_other_one(
 
 
 async def test_a_photo_that_was_given_up_can_be_retried(
-    renderings: Renderings, recipe: Recipe, engine: AsyncEngine
+    renderings: Renderings, recipe: RecipeRow, engine: AsyncEngine
 ) -> None:
     await renderings.claim(recipe.id, HOLDER)
     assert not await renderings.has_given_up(recipe.id)
@@ -122,7 +124,7 @@ async def test_a_photo_without_a_row_is_given_up(renderings: Renderings) -> None
 
 
 async def test_a_photo_whose_row_is_being_deleted_is_given_up(
-    renderings: Renderings, recipe: Recipe, engine: AsyncEngine
+    renderings: Renderings, recipe: RecipeRow, engine: AsyncEngine
 ) -> None:
     async with engine.connect() as deleting, engine.connect() as observing:
         pid = await deleting.scalar(text("SELECT pg_backend_pid()"))
@@ -136,7 +138,7 @@ async def test_a_photo_whose_row_is_being_deleted_is_given_up(
 
 
 async def test_a_success_is_recorded_in_the_recipe(
-    renderings: Renderings, recipes: Recipes, recipe: Recipe, engine: AsyncEngine
+    renderings: Renderings, recipes: Recipes, recipe: RecipeRow, engine: AsyncEngine
 ) -> None:
     await renderings.claim(recipe.id, HOLDER)
 
@@ -149,7 +151,7 @@ async def test_a_success_is_recorded_in_the_recipe(
 
 
 async def test_a_later_success_adds_its_sizes_and_keeps_known_dimensions(
-    renderings: Renderings, recipes: Recipes, recipe: Recipe
+    renderings: Renderings, recipes: Recipes, recipe: RecipeRow
 ) -> None:
     for sizes, width in (([320, 960], 1200), ([640, 960], 1199)):
         await renderings.claim(recipe.id, HOLDER)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,11 +12,11 @@ from hypothesis import strategies as st
 from sqlalchemy import Select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from recipe_api.database import repository
+from recipe_api.database import liveness, repository
 from recipe_api.database import session as database_session
 from recipe_api.database.deletions import ObjectRef
 from recipe_api.database.inserts import ROWS_OF_UPLOADS, ROWS_WITH_KEYS
-from recipe_api.database.models import Recipe
+from recipe_api.database.models import Recipe, RecipeRow
 from recipe_api.database.recipe_writer import RecipeWriter
 from recipe_api.database.repository import Position, Recipes
 from recipe_api.database.session import open_engine
@@ -24,13 +25,17 @@ from recipe_api.settings import Settings
 from tests.support.examples import examples
 from tests.support.rows import BEGINNING, emptied, photo_only, row
 from tests.support.service import HOST, closed_port
+from tests.support.traces import Backstage
 
 
-def values(recipe: Recipe) -> dict[str, object]:
-    return recipe.model_dump()
+def values(recipe: RecipeRow) -> dict[str, object]:
+    return recipe._asdict()
 
 
 class TestRows:
+    def test_have_the_columns_of_the_table_in_its_order(self) -> None:
+        assert list(RecipeRow._fields) == [column.name for column in Recipe.metadata.tables["recipe"].columns]
+
     @pytest.mark.parametrize(
         "label", ["Pancakes", "Crêpes 🥞", "Robert'); DROP TABLE recipe;--", "\\0 %s {x}", "x" * 65536]
     )
@@ -133,9 +138,7 @@ class TestStems:
         self, recipes: Recipes, recipe_writer: RecipeWriter
     ) -> None:
         for key in ("1-a.jpg", "1-a0.jpg", "1-b.heic", "public/1-a.jpg", "1-", "1-c"):
-            recipe = row()
-            recipe.key = key
-            await recipe_writer.add(recipe)
+            await recipe_writer.add(row()._replace(key=key))
 
         found = await recipes.with_stems(["1-a", "1-b", "1-c", "1-", "2-a"])
 
@@ -250,18 +253,65 @@ class TestPool:
         async with open_engine(make_settings(DATABASE_POOL_SIZE="2")) as engine:
             await asyncio.gather(*(Recipes(engine).with_stems([]) for _ in range(20)))
 
+    async def test_replaces_connections_that_broke_unnoticed(
+        self, make_settings: Callable[..., Settings], backstage: Backstage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(liveness, "TRUSTED_SECONDS", 0)
+        async with open_engine(make_settings(DATABASE_POOL_SIZE="2")) as ours:
+            backend = await backend_of(ours)
+            with ThreadPoolExecutor(1) as thread:  # the event loop is blocked meanwhile, so the driver notices nothing
+                thread.submit(backstage.sql, "SELECT pg_terminate_backend($1, 5000)", backend).result()
+
+            await Recipes(ours).page(after=None, limit=1)
+
+    @pytest.mark.parametrize("trusted_seconds", [0, 60])
+    async def test_keeps_connections_that_work(
+        self, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, trusted_seconds: float
+    ) -> None:
+        monkeypatch.setattr(liveness, "TRUSTED_SECONDS", trusted_seconds)
+        async with open_engine(make_settings(DATABASE_POOL_SIZE="2")) as ours:
+            backend = await backend_of(ours)
+            await Recipes(ours).page(after=None, limit=1)
+
+            assert await backend_of(ours) == backend
+
+    async def test_serves_others_after_a_cancelled_read(
+        self, make_settings: Callable[..., Settings], engine: AsyncEngine
+    ) -> None:
+        async with open_engine(make_settings(DATABASE_POOL_SIZE="2")) as ours, engine.connect() as other:
+            recipes = Recipes(ours)
+            await other.execute(text("LOCK TABLE recipe"))
+            reading = asyncio.create_task(recipes.page(after=None, limit=1))
+            async with engine.connect() as observing:
+                while not await observing.scalar(_WAITS_FOR_A_LOCK):
+                    await observing.rollback()
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+            await other.rollback()
+
+            assert (await recipes.page(after=Position(BEGINNING, UUID(int=0)), limit=1)).recipes == []
+
     async def test_replaces_connections_that_the_server_has_ended(
         self, make_settings: Callable[..., Settings], engine: AsyncEngine
     ) -> None:
         async with open_engine(make_settings(DATABASE_POOL_SIZE="2")) as ours:
             recipes = Recipes(ours)
             await recipes.with_stems([])
-            async with ours.connect() as connection:
-                backend = (await connection.exec_driver_sql("SELECT pg_backend_pid()")).scalar_one()
+            backend = await backend_of(ours)
             async with engine.connect() as other:
                 await other.exec_driver_sql(f"SELECT pg_terminate_backend({backend}, 5000)")
 
             await recipes.with_stems([])
+
+
+async def backend_of(engine: AsyncEngine) -> object:
+    """Return the id of the server process of a connection in the pool."""
+    async with engine.connect() as connection:
+        return (await connection.exec_driver_sql("SELECT pg_backend_pid()")).scalar_one()
+
+
+_WAITS_FOR_A_LOCK = text("SELECT true FROM pg_locks WHERE NOT granted AND relation = 'recipe'::regclass")
 
 
 async def pages_of(recipes: Recipes, limit: int) -> AsyncIterator[list[UUID]]:

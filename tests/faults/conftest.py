@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from recipe_api import undo
-from recipe_api.database import completions, idempotency, recipe_writer, session
+from recipe_api.database import completions, idempotency, liveness, recipe_writer, session
 from recipe_api.dev.stack import Stack
 from recipe_api.settings import Settings
 from recipe_api.storage import connection, retries, s3
@@ -78,6 +78,7 @@ def short_patience() -> Iterator[None]:
         short = replace(retries.STORE_POLICY, waits_seconds=(0.1,), attempt_seconds=6, jitter_seconds=0.1)
         patch.setattr(retries, "STORE_POLICY", short)
         patch.setattr(connection, "CONNECT_SECONDS", 1)
+        patch.setattr(liveness, "TRUSTED_SECONDS", 0)  # every connection is checked, in slow runs as in fast ones
         patch.setattr(s3, "LOOKUP_SECONDS", 1)
         patch.setattr(session, "CONNECT_SECONDS", 2)
         patch.setattr(session, "STATEMENT_SECONDS", 1)

@@ -10,7 +10,6 @@ import pytest
 
 from recipe_api.database import deletions as table
 from recipe_api.database.deletions import FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, ObjectRef, PendingDeletions
-from recipe_api.database.models import Recipe
 from recipe_api.errors import DatabaseUnavailable
 from recipe_api.resources import open_resources
 from recipe_api.settings import Settings
@@ -64,7 +63,7 @@ class TestRemovingARow:
     def test_records_the_deletion_of_its_object_in_the_same_commit(
         self, make_settings: Make, backstage: Backstage
     ) -> None:
-        recipe = Recipe(**row().model_dump() | {"bucket": backstage.bucket_url})
+        recipe = row()._replace(bucket=backstage.bucket_url)
 
         async def remove_and_die() -> None:
             async with open_resources(make_settings()) as resources:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from recipe_api.database.models import Recipe
+from recipe_api.database.models import RecipeRow
 from recipe_api.uploads.rendition_policy import RenditionPolicy, objects_of
 from tests.support.rows import row
 
@@ -18,16 +18,20 @@ def photo(
     content_type: str = "image/jpeg",
     made: list[int] | None = None,
     prefix: str = "",
-) -> Recipe:
+) -> RecipeRow:
     recipe = row()
     key = prefix + recipe.key
-    changes = {"key": key, "location": f"https://photos.test/{key}", "content_type": content_type}
-    return Recipe(
-        **recipe.model_dump() | changes | {"width": width, "height": height, "rendition_sizes": made},
+    return recipe._replace(
+        key=key,
+        location=f"https://photos.test/{key}",
+        content_type=content_type,
+        width=width,
+        height=height,
+        rendition_sizes=made,
     )
 
 
-def stem(recipe: Recipe) -> str:
+def stem(recipe: RecipeRow) -> str:
     return recipe.location.removesuffix(".jpg")
 
 
@@ -55,7 +59,7 @@ class TestTheLinks:
         [photo(None, None), photo(content_type="image/tiff"), photo(content_type="application/octet-stream")],
         ids=["unknown dimensions", "TIFF", "unknown type"],
     )
-    def test_are_none_if_the_photo_cannot_have_any(self, recipe: Recipe) -> None:
+    def test_are_none_if_the_photo_cannot_have_any(self, recipe: RecipeRow) -> None:
         assert POLICY.links(recipe) == []
 
     def test_lead_to_another_service_from_the_beginning_if_it_makes_them(self) -> None:

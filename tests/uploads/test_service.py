@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from recipe_api.database.client_usage import Charge
-from recipe_api.database.models import RecipeBase
+from recipe_api.database.models import RecipeRow
 from recipe_api.database.recipe_writer import Finishing, RecipeWriter
 from recipe_api.errors import CommitInDoubt
 from tests.support.calls import PHOTO, post
@@ -22,7 +22,7 @@ def test_an_upload_succeeds_if_its_row_was_committed_before_the_deadline(
 
     async def commit_in_doubt(
         self: RecipeWriter,
-        recipe: RecipeBase,
+        recipe: RecipeRow,
         finished: Finishing | None = None,
         charge: Charge | None = None,
         *,

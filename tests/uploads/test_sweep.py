@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from recipe_api.database.models import Recipe
 from recipe_api.resources import Resources, open_resources
 from recipe_api.settings import Settings
 from recipe_api.storage import keys
@@ -54,7 +53,7 @@ class Stores:
         return key
 
     def row(self, key: str, **other: str | list[int] | None) -> str:
-        values = row().model_dump() | {"key": key, "bucket": self._backstage.bucket_url} | other
+        values = row()._asdict() | {"key": key, "bucket": self._backstage.bucket_url} | other
         names = ", ".join(values)
         parameters = ", ".join(f"${number}" for number in range(1, len(values) + 1))
         self._backstage.sql(f"INSERT INTO recipe ({names}) VALUES ({parameters})", *values.values())  # noqa: S608 - names are ours
@@ -355,7 +354,7 @@ def test_an_upload_that_completes_during_the_sweep_is_not_a_finding(make_setting
     key = stores.object(key_of(1))
 
     async def commit_its_row(resources: Resources) -> None:
-        await resources.recipe_writer.add(Recipe(**row().model_dump() | {"key": key}))
+        await resources.recipe_writer.add(row()._replace(key=key))
 
     found = swept(make_settings(), fix=True, after_listing=commit_its_row)
 
@@ -633,7 +632,7 @@ def test_a_rendition_whose_row_the_sweep_did_not_see_is_not_an_orphan(make_setti
     rendition = stores.rendition(key, 320)
 
     async def commit_its_row(resources: Resources) -> None:
-        await resources.recipe_writer.add(Recipe(**row().model_dump() | {"key": key}))
+        await resources.recipe_writer.add(row()._replace(key=key))
 
     assert swept(make_settings(), fix=True, after_listing=commit_its_row).findings == []
     assert stores.objects() == {key, rendition}

@@ -1,4 +1,4 @@
-"""Dependencies of an app or a router apply to uploads as to any other route."""
+"""Dependencies of an app or a router apply to uploads and reads as to any other route."""
 
 from collections.abc import Callable
 
@@ -6,8 +6,10 @@ import httpx
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response, params
 
-from recipe_api.web import upload
+from recipe_api.web import recipes, upload
 from recipe_api.web.direct import DirectRoute
+
+RECIPE = "/recipe/00000000-0000-4000-8000-000000000000"
 
 
 async def reject() -> None:
@@ -26,12 +28,14 @@ async def count(request: Request) -> Response:
 def guarded_app() -> FastAPI:
     app = FastAPI(dependencies=[Depends(reject)])
     upload.install(app)
+    recipes.install(app)
     return app
 
 
 def guarded_router() -> FastAPI:
     app, router = FastAPI(), APIRouter(dependencies=[Depends(reject)])
-    router.add_api_route("/recipe", count, methods=["POST"], route_class_override=DirectRoute)
+    for path in ("/recipe", RECIPE):
+        router.add_api_route(path, count, methods=["GET", "POST"], route_class_override=DirectRoute)
     app.include_router(router)
     return app
 
@@ -39,17 +43,19 @@ def guarded_router() -> FastAPI:
 def guarded_where_it_is_included() -> FastAPI:
     inner, outer = FastAPI(), FastAPI()
     upload.install(inner)
+    recipes.install(inner)
     outer.include_router(inner.router, dependencies=[Depends(reject)])
     return outer
 
 
 @pytest.mark.parametrize("build", [guarded_app, guarded_router, guarded_where_it_is_included])
-async def test_a_dependency_that_rejects_a_request_rejects_an_upload(build: Callable[[], FastAPI]) -> None:
+async def test_a_dependency_that_rejects_a_request_rejects_uploads_and_reads(build: Callable[[], FastAPI]) -> None:
     transport = httpx.ASGITransport(build())
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        response = await client.post("/recipe", data={"label": "Pancakes"}, files={"photo": b"\xff\xd8\xff"})
+        uploading = await client.post("/recipe", data={"label": "Pancakes"}, files={"photo": b"\xff\xd8\xff"})
+        reading = [await client.get(path) for path in ("/recipe", RECIPE)]
 
-    assert response.status_code == 401
+    assert [response.status_code for response in (uploading, *reading)] == [401] * 3
 
 
 @pytest.mark.parametrize("dependencies", [[], [Depends(accept)]], ids=["none", "one that accepts"])

@@ -119,7 +119,7 @@ class TestProblems:
         assert "zero" not in answer.text
         (line,) = log.events("unexpected error")
         assert line["request_id"] == problem["request_id"]
-        assert line["exception"][0]["exc_type"] == "DBAPIError"
+        assert line["exception"][0]["exc_type"] == "DivisionByZeroError"
         assert API_TOKEN not in json.dumps(line)
         assert log.requests()[0]["status"] == 500
 

@@ -26,6 +26,14 @@ CONNECT_SECONDS = 5
 """How long a request waits for a new connection, for all hosts together."""
 MIGRATION_CONNECT_SECONDS = 60
 """Longer, because no request waits for a migration, and a serverless database may have to start first."""
+DRIVER_FAILURES = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # if a connection breaks during an operation
+)
+"""What the driver raises if a connection or a statement fails."""
 _STATEMENT_CACHE_SIZE = 100
 """Prepared statements per connection: asyncpg's default."""
 _UNPREPARED: dict[str, Any] = {"prepared_statement_cache_size": 0, "prepared_statement_name_func": lambda: ""}

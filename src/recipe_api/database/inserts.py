@@ -32,7 +32,7 @@ from sqlmodel import col, update
 
 from recipe_api.database.client_usage import adding, restored_at
 from recipe_api.database.deletions import requests_of
-from recipe_api.database.models import IdempotencyKey, Recipe, RecipeBase, StagedUpload
+from recipe_api.database.models import IdempotencyKey, Recipe, RecipeRow, StagedUpload
 
 CLAIMED = "id"
 """The column of statements with claims that contains the ids of recipes whose claims were valid."""
@@ -43,7 +43,9 @@ FORGOTTEN: dict[str, Any] = {"filename": literal_column("''"), "label": null(), 
 _Columns = Sequence[tuple[str, TypeEngine[Any]]]
 
 _RECIPE: _Columns = [
-    (each.name, each.type) for each in Recipe.metadata.tables["recipe"].columns if each.name in RecipeBase.model_fields
+    (each.name, each.type)
+    for each in Recipe.metadata.tables["recipe"].columns
+    if each.name not in RecipeRow._field_defaults
 ]
 COLUMNS = [name for name, _ in _RECIPE]
 """The columns of a recipe that an upload sets."""

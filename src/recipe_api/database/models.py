@@ -1,6 +1,7 @@
 """The tables. `scripts/check` verifies that Alembic's migrations match this module."""
 
 from datetime import datetime
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
@@ -26,11 +27,13 @@ def complete() -> None:
     configure_mappers()
 
 
-class RecipeBase(SQLModel):
+class Recipe(SQLModel, table=True):
     """A recipe: a label, the object with its photo, and the address of the photo.
 
-    Uploads create this instead of `Recipe`: an object that SQLAlchemy tracks takes seven times as long to create.
+    This defines the table, and builds statements. Code that handles recipes uses `RecipeRow`.
     """
+
+    __table_args__ = (Index("recipe_created_at_id", "created_at", "id"),)  # the order of lists
 
     id: UUID = Field(primary_key=True)
     label: str = Field(sa_column=Column(Text, nullable=False))
@@ -52,17 +55,34 @@ class RecipeBase(SQLModel):
     height: int | None = Field(default=None, sa_column=Column(Integer))
     photo_metadata: str | None = Field(default=None, sa_column=Column(Text))
     """`removed` or `kept`; None in rows of older releases, which kept it."""
-
-
-class Recipe(RecipeBase, table=True):
-    """A row of the table of recipes."""
-
-    __table_args__ = (Index("recipe_created_at_id", "created_at", "id"),)  # the order of lists
-
     placeholder: str | None = Field(default=None, sa_column=Column(Text))
     """The photo's ThumbHash in base64; None until its renditions have been made."""
     rendition_sizes: list[int] | None = Field(default=None, sa_column=Column(ARRAY(Integer)))
     """The sizes of the renditions that have been made, in ascending order; None if there are none yet."""
+
+
+class RecipeRow(NamedTuple):
+    """A row of the table of recipes, or one that is about to be inserted. `Recipe` describes the columns.
+
+    A tuple takes a fraction of the time of a model or of an object that SQLAlchemy tracks
+    (docs/decisions/0033-reading.md). An upload sets all fields but those with a default.
+    """
+
+    id: UUID
+    label: str
+    key: str
+    location: str
+    content_type: str
+    size: int
+    etag: str
+    original_name: str
+    created_at: datetime
+    bucket: str | None
+    width: int | None
+    height: int | None
+    photo_metadata: Literal["removed", "kept"] | None
+    placeholder: str | None = None
+    rendition_sizes: list[int] | None = None
 
 
 class IdempotencyKey(SQLModel, table=True):

@@ -34,7 +34,7 @@ def observe_statements(engine: AsyncEngine, begin: Begin) -> None:
 
     @event.listens_for(engine.sync_engine, "before_cursor_execute")
     def before(connection: Connection, _: object, statement: str, *__: object) -> None:
-        connection.info[_END] = begin(*_operation(statement))
+        connection.info[_END] = begin(*operation_of(statement))
 
     @event.listens_for(engine.sync_engine, "after_cursor_execute")
     def after(connection: Connection, *_: object) -> None:
@@ -70,7 +70,7 @@ def timed_pool(checked_out: Callable[[float], None]) -> type[AsyncAdaptedQueuePo
 
 
 @lru_cache(maxsize=256)  # the service has fewer statements: values are passed separately
-def _operation(statement: str) -> tuple[str, str | None]:
+def operation_of(statement: str) -> tuple[str, str | None]:
     """Return the operation of one of our statements, and its first table."""
     found = _TABLE.search(statement)
     if found is None:

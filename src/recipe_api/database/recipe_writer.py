@@ -13,14 +13,12 @@ from functools import partial
 from typing import Any
 
 import asyncpg
-import structlog
 from pydantic_core import to_json
-from sqlalchemy.dialects.postgresql import asyncpg as driver
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.sql import ClauseElement
 
 from recipe_api.database.client_usage import Charge, set_used
 from recipe_api.database.completions import Completed
+from recipe_api.database.direct import DirectStatements, sql_of
 from recipe_api.database.group_commit import GroupCommit
 from recipe_api.database.idempotency import Finished
 from recipe_api.database.inserts import (
@@ -32,8 +30,8 @@ from recipe_api.database.inserts import (
     ROWS_OF_UPLOADS,
     ROWS_WITH_KEYS,
 )
-from recipe_api.database.models import RecipeBase
-from recipe_api.database.row_pool import ReservedPool, RowConnection, RowPool, SharedPool
+from recipe_api.database.models import RecipeRow
+from recipe_api.database.row_pool import ReservedPool, RowPool, SharedPool
 from recipe_api.database.session import (
     POOL_SECONDS,
     connector,
@@ -43,8 +41,6 @@ from recipe_api.database.session import (
 )
 from recipe_api.errors import CommitInDoubt, IdempotencyKeyInUse, UploadInProgress
 from recipe_api.settings import DatabaseSettings
-
-_log = structlog.get_logger(__name__)
 
 STATEMENT_SECONDS = 8
 """Timeout of a statement. Two of them and a new connection fit into the time that a response may take."""
@@ -59,6 +55,7 @@ class RecipeWriter:
 
     def __init__(self, pool: RowPool) -> None:
         self._pool = pool
+        self._direct = DirectStatements(pool, seconds=STATEMENT_SECONDS)
         self._plain = GroupCommit(self._write)
         self._keyed = GroupCommit(partial(self._write_claimed, _ROWS_WITH_KEYS))
         self._staged = GroupCommit(partial(self._write_claimed, _ROWS_OF_UPLOADS))
@@ -84,7 +81,7 @@ class RecipeWriter:
 
     async def add(
         self,
-        recipe: RecipeBase,
+        recipe: RecipeRow,
         finished: Finishing | None = None,
         charge: Charge | None = None,
         *,
@@ -118,7 +115,7 @@ class RecipeWriter:
             raise IdempotencyKeyInUse("Another upload took over this Idempotency-Key. Try again in a moment.")
 
     def _add_keyed(
-        self, recipe: RecipeBase, finished: Finished, charge: Charge | None, *, until: float | None
+        self, recipe: RecipeRow, finished: Finished, charge: Charge | None, *, until: float | None
     ) -> Awaitable[bool]:
         if charge is None:
             return self._keyed.add((recipe, finished), until=until)
@@ -144,21 +141,21 @@ class RecipeWriter:
         for group in self._groups:
             await group.close()
 
-    async def _write(self, recipes: Sequence[RecipeBase]) -> Sequence[bool]:
+    async def _write(self, recipes: Sequence[RecipeRow]) -> Sequence[bool]:
         await self._run_with_retry(_ROWS, [_values(recipe) for recipe in recipes])
         return [True] * len(recipes)
 
-    async def _write_claimed(self, sql: str, rows: Sequence[tuple[RecipeBase, Finishing]]) -> Sequence[bool]:
+    async def _write_claimed(self, sql: str, rows: Sequence[tuple[RecipeRow, Finishing]]) -> Sequence[bool]:
         values = [_values(recipe) | finished.values() for recipe, finished in rows]
         taken = {found[CLAIMED] for found in await self._run_with_retry(sql, values)}
         return [recipe.id in taken for recipe, _ in rows]
 
-    async def _write_charged(self, rows: Sequence[tuple[RecipeBase, Charge]]) -> Sequence[bool]:
+    async def _write_charged(self, rows: Sequence[tuple[RecipeRow, Charge]]) -> Sequence[bool]:
         values = [_values(recipe) | charge.values() for recipe, charge in rows]
         set_used([charge for _, charge in rows], await self._run_with_retry(_CHARGED_ROWS, values))
         return [True] * len(rows)
 
-    async def _write_claimed_charged(self, rows: Sequence[tuple[RecipeBase, Finished, Charge]]) -> Sequence[bool]:
+    async def _write_claimed_charged(self, rows: Sequence[tuple[RecipeRow, Finished, Charge]]) -> Sequence[bool]:
         values = [_values(recipe) | finished.values() | charge.values() for recipe, finished, charge in rows]
         found = await self._run_with_retry(_CHARGED_ROWS_WITH_KEYS, values)
         set_used([charge for _, _, charge in rows], found)
@@ -177,16 +174,7 @@ class RecipeWriter:
             raise CommitInDoubt("The database does not respond. Try again in a moment.") from error
 
     async def _run(self, sql: str, document: str) -> "list[asyncpg.Record]":
-        with translate_errors():
-            connection: RowConnection = await self._pool.acquire(timeout=POOL_SECONDS)
-        succeeded = False
-        try:
-            with translate_autocommit_errors():
-                found = await connection.fetch(sql, document, timeout=STATEMENT_SECONDS)
-            succeeded = True
-            return found
-        finally:
-            self._pool.release(connection, is_usable=succeeded)
+        return await self._direct.fetch(sql, document, translated=translate_autocommit_errors)
 
 
 @asynccontextmanager
@@ -216,15 +204,9 @@ def _pool(settings: DatabaseSettings, engine: AsyncEngine) -> RowPool:
     return ReservedPool(connector(settings).connect, limit=limit) if limit else SharedPool(engine)
 
 
-def _values(recipe: RecipeBase) -> dict[str, Any]:
-    values = vars(recipe)
-    return {name: values[name] for name in COLUMNS}
+def _values(recipe: RecipeRow) -> dict[str, Any]:
+    return dict(zip(COLUMNS, recipe, strict=False))  # without the fields that an upload does not set
 
 
-def _sql(clause: ClauseElement) -> str:
-    """Return a statement's SQL in the driver's dialect. Its only parameter is numbered."""
-    return str(clause.compile(dialect=driver.dialect()))  # type: ignore[no-untyped-call]  # SQLAlchemy's own
-
-
-_ROWS, _ROWS_WITH_KEYS, _ROWS_OF_UPLOADS = map(_sql, (ROWS, ROWS_WITH_KEYS, ROWS_OF_UPLOADS))
-_CHARGED_ROWS, _CHARGED_ROWS_WITH_KEYS = map(_sql, (CHARGED_ROWS, CHARGED_ROWS_WITH_KEYS))
+_ROWS, _ROWS_WITH_KEYS, _ROWS_OF_UPLOADS = map(sql_of, (ROWS, ROWS_WITH_KEYS, ROWS_OF_UPLOADS))
+_CHARGED_ROWS, _CHARGED_ROWS_WITH_KEYS = map(sql_of, (CHARGED_ROWS, CHARGED_ROWS_WITH_KEYS))

@@ -6,14 +6,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, text, tuple_, update
+from sqlalchemy import Column, bindparam, delete, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col, select
 
 from recipe_api.database.deletions import ObjectRef, request_deletion
-from recipe_api.database.models import Recipe, RecipeBase
-from recipe_api.database.session import session
+from recipe_api.database.direct import DirectStatements, sql_of
+from recipe_api.database.models import Recipe, RecipeRow
+from recipe_api.database.observation import Begin
+from recipe_api.database.row_pool import SharedPool
+from recipe_api.database.session import STATEMENT_SECONDS, session
 from recipe_api.errors import RecipeNotFound
 
 KEY_BATCH = 1000
@@ -32,7 +35,7 @@ class Position:
 class Page:
     """A page of recipes, newest first, and the position after which the next page begins, or None on the last page."""
 
-    recipes: Sequence[Recipe]
+    recipes: Sequence[RecipeRow]
     next: Position | None
 
 
@@ -44,6 +47,17 @@ class StoredPhoto:
     rendition_sizes: Sequence[int]
     """The sizes of the renditions that have been made: their longest sides in pixels."""
 
+
+_ROW: list[Column[Any]] = [Recipe.metadata.tables["recipe"].columns[name] for name in RecipeRow._fields]
+_ORDER = (col(Recipe.created_at), col(Recipe.id))
+_NEWEST_FIRST = select(*_ROW).order_by(*(column.desc() for column in _ORDER)).limit(bindparam("limit"))
+
+_BY_ID = sql_of(select(*_ROW).where(col(Recipe.id) == bindparam("recipe_id")))
+_FIRST_PAGE = sql_of(_NEWEST_FIRST)
+_PAGE_AFTER = sql_of(_NEWEST_FIRST.where(tuple_(*_ORDER) < tuple_(bindparam("created_at"), bindparam("last_id"))))
+_RENAME = sql_of(
+    update(Recipe).values(label=bindparam("new_label")).where(col(Recipe.id) == bindparam("recipe_id")).returning(*_ROW)
+)
 
 BY_STEM = text(
     """
@@ -68,60 +82,52 @@ class Recipes:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._direct = DirectStatements(SharedPool(engine), seconds=STATEMENT_SECONDS)
 
-    async def is_committed(self, recipe: RecipeBase) -> bool:
+    def observe(self, begin: Begin) -> None:
+        """Call `begin` before each statement that does not go through the engine."""
+        self._direct.begin = begin
+
+    async def is_committed(self, recipe: RecipeRow) -> bool:
         """Return whether the row was committed, after a commit that was in doubt or cancelled.
 
         A SELECT could run too early, while the first transaction is still in progress. An insert of the same key waits
         for that transaction to end, and then shows whether the row exists. The insert itself is rolled back.
         """
-        values = recipe.model_dump()
-        probe = insert(Recipe).values(values).on_conflict_do_nothing().returning(col(Recipe.id))
+        probe = insert(Recipe).values(recipe._asdict()).on_conflict_do_nothing().returning(col(Recipe.id))
         async with session(self._engine) as opened:
             absent = (await opened.exec(probe)).one_or_none() is not None
             await opened.rollback()
         return not absent
 
-    async def get(self, recipe_id: UUID) -> Recipe:
+    async def get(self, recipe_id: UUID) -> RecipeRow:
         """Return a recipe.
 
         Raises:
             RecipeNotFound: No recipe has this id.
         """
-        async with session(self._engine) as opened:
-            recipe = await opened.get(Recipe, recipe_id)
-        if recipe is None:
-            raise _not_found(recipe_id)
-        return recipe
+        return _only(await self._direct.fetch(_BY_ID, recipe_id), recipe_id)
 
     async def page(self, *, after: Position | None, limit: int) -> Page:
         """Return up to `limit` recipes that follow a position, newest first."""
-        order = (col(Recipe.created_at), col(Recipe.id))
-        statement = select(Recipe).order_by(*(column.desc() for column in order)).limit(limit + 1)
-        if after is not None:
-            statement = statement.where(tuple_(*order) < (after.created_at, after.id))
-        async with session(self._engine) as opened:
-            found = (await opened.exec(statement)).all()
-        recipes = found[:limit]
+        if after is None:
+            found = await self._direct.fetch(_FIRST_PAGE, limit + 1)
+        else:
+            found = await self._direct.fetch(_PAGE_AFTER, after.created_at, after.id, limit + 1)
+        recipes = [RecipeRow(*record) for record in found[:limit]]
         more = len(found) > limit
         return Page(recipes, Position(recipes[-1].created_at, recipes[-1].id) if more else None)
 
-    async def rename(self, recipe_id: UUID, label: str) -> Recipe:
+    async def rename(self, recipe_id: UUID, label: str) -> RecipeRow:
         """Change the label of a recipe.
 
         Raises:
             RecipeNotFound: No recipe has this id.
         """
-        statement = update(Recipe).where(col(Recipe.id) == recipe_id).values(label=label).returning(Recipe)
-        async with session(self._engine) as opened:
-            recipe: Recipe | None = (await opened.exec(statement)).scalar_one_or_none()
-            await opened.commit()
-        if recipe is None:
-            raise _not_found(recipe_id)
-        return recipe
+        return _only(await self._direct.fetch(_RENAME, label, recipe_id), recipe_id)
 
     async def remove(
-        self, recipe_id: UUID, *, objects_of: Callable[[Recipe], Sequence[ObjectRef]]
+        self, recipe_id: UUID, *, objects_of: Callable[[RecipeRow], Sequence[ObjectRef]]
     ) -> Sequence[ObjectRef]:
         """Delete a row and return its objects, whose deletion becomes pending in the same commit.
 
@@ -132,12 +138,9 @@ class Recipes:
         Raises:
             RecipeNotFound: No recipe has this id.
         """
-        statement = delete(Recipe).where(col(Recipe.id) == recipe_id).returning(Recipe)
+        statement = delete(Recipe).where(col(Recipe.id) == recipe_id).returning(*_ROW)
         async with session(self._engine) as opened:
-            recipe: Recipe | None = (await opened.exec(statement)).scalar_one_or_none()
-            if recipe is None:
-                raise _not_found(recipe_id)
-            refs = objects_of(recipe)
+            refs = objects_of(_only((await opened.exec(statement)).all(), recipe_id))
             await request_deletion(opened, refs)
             await opened.commit()
         return refs
@@ -183,19 +186,19 @@ class Recipes:
             await opened.commit()
 
     async def remove_keys(
-        self, keys: Sequence[str], *, objects_of: Callable[[Recipe], Sequence[ObjectRef]]
+        self, keys: Sequence[str], *, objects_of: Callable[[RecipeRow], Sequence[ObjectRef]]
     ) -> list[ObjectRef]:
         """Delete the rows with these keys and return their objects, as `remove` does."""
-        statement = delete(Recipe).where(col(Recipe.key).in_(keys)).returning(Recipe)
+        statement = delete(Recipe).where(col(Recipe.key).in_(keys)).returning(*_ROW)
         async with session(self._engine) as opened:
-            refs = [ref for recipe in (await opened.exec(statement)).scalars() for ref in objects_of(recipe)]
+            refs = [ref for row in await opened.exec(statement) for ref in objects_of(RecipeRow(*row))]
             if refs:
                 await request_deletion(opened, refs)
             await opened.commit()
         return refs
 
 
-def photo_of(recipe: RecipeBase) -> ObjectRef:
+def photo_of(recipe: RecipeRow) -> ObjectRef:
     """Return the object with a recipe's photo."""
     return ObjectRef(key=recipe.key, bucket=recipe.bucket, location=recipe.location)
 
@@ -208,5 +211,12 @@ def _stored_photo(row: Any) -> StoredPhoto:  # noqa: ANN401 - SQLAlchemy and SQL
     return StoredPhoto(ref, row.rendition_sizes or ())
 
 
-def _not_found(recipe_id: UUID) -> RecipeNotFound:
-    return RecipeNotFound(f"There is no recipe {recipe_id}; it may have been deleted.")
+def _only(rows: Sequence[Iterable[Any]], recipe_id: UUID) -> RecipeRow:
+    """Return the row of the recipe with this id.
+
+    Raises:
+        RecipeNotFound: There is no row.
+    """
+    for row in rows:
+        return RecipeRow(*row)
+    raise RecipeNotFound(f"There is no recipe {recipe_id}; it may have been deleted.")

@@ -1,8 +1,8 @@
-"""Connections for uploaded rows: their own, or the engine's if the process may have only one.
+"""Connections for `DirectStatements`: those of uploaded rows, and the engine's, on which recipes are read.
 
 A process that may have only one connection shares it between uploaded rows and everything else. A row then waits while
-a list of recipes is read, and each statement is preceded by a ping, but nothing fails. Never acquire a second
-connection while holding one: it would wait for itself.
+a list of recipes is read, but nothing fails. Never acquire a second connection while holding one: it would wait for
+itself.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 
 class RowConnection(Protocol):
-    """The part of an asyncpg connection that uploaded rows need."""
+    """The part of an asyncpg connection that statements need."""
 
     def fetch(self, query: str, *args: object, timeout: float | None = None) -> Awaitable[list[asyncpg.Record]]:
         """Run a statement and return its rows."""
@@ -39,7 +39,7 @@ class Connection(RowConnection, Protocol):
 
 
 class RowPool(Protocol):
-    """Connections for uploaded rows."""
+    """Connections for single statements."""
 
     def acquire(self, *, timeout: float) -> Awaitable[RowConnection]:
         """Return a connection, waiting for at most `timeout` seconds."""
@@ -171,7 +171,7 @@ class SharedPool:
         self._engine = engine
 
     async def acquire(self, *, timeout: float) -> SharedConnection:  # noqa: ARG002, ASYNC109 - the engine's applies
-        """Return a connection that has responded to a ping."""
+        """Return a connection that works, as `liveness` checks."""
         return SharedConnection(await self._engine.raw_connection())
 
     def release(self, connection: SharedConnection, *, is_usable: bool) -> None:
@@ -184,7 +184,7 @@ class SharedPool:
             _log.warning("could not return a database connection to the pool")
 
     def discard_idle(self) -> None:
-        """Do nothing: the engine pings each connection before it uses it."""
+        """Do nothing: the engine checks connections before it uses them."""
 
     def terminate(self) -> None:
         """Do nothing: the engine closes its connections."""

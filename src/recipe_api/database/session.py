@@ -7,7 +7,6 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-import asyncpg
 import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -15,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from recipe_api.database.connection import CONNECT_SECONDS, Connector, engine_on
+from recipe_api.database.connection import CONNECT_SECONDS, DRIVER_FAILURES, Connector, engine_on
+from recipe_api.database.liveness import check_connections
 from recipe_api.database.observation import timed_pool
 from recipe_api.database_url import parse
 from recipe_api.errors import CommitInDoubt, DatabaseUnavailable
@@ -25,17 +25,8 @@ STATEMENT_SECONDS = 10
 POOL_SECONDS = 5
 """How long a request waits for a free connection before it is rejected with 503."""
 
-# SQLAlchemy wraps the driver's errors in statements, but not those while connecting. The driver raises
-# InternalClientError if a connection breaks during an operation.
-FAILURES = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    PoolTimeoutError,
-    DBAPIError,
-)
+# SQLAlchemy wraps the driver's errors in statements, but not those while connecting.
+FAILURES = (*DRIVER_FAILURES, PoolTimeoutError, DBAPIError)
 
 _log = structlog.get_logger(__name__)
 
@@ -58,8 +49,8 @@ async def open_engine(
         pool_size=settings.database_pool_size - writer_connections(settings),
         max_overflow=0,
         pool_timeout=POOL_SECONDS,
-        pool_pre_ping=True,
     )
+    check_connections(engine)
     try:
         yield engine
     finally:

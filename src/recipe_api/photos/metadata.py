@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 from recipe_api.errors import PhotoMalformed
 from recipe_api.photos.filtering import Dimensions, PhotoFilter
@@ -32,7 +32,7 @@ class PhotoMetadata(StrEnum):
     KEEP = "keep"
 
     @property
-    def result(self) -> str:
+    def result(self) -> Literal["removed", "kept"]:
         """What is recorded of a photo that was stored under this setting."""
         return "removed" if self is PhotoMetadata.REMOVE else "kept"
 

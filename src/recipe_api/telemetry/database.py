@@ -13,7 +13,7 @@ from typing import Any
 from opentelemetry.trace import Span
 
 from recipe_api.database.client_usage import Charge
-from recipe_api.database.models import RecipeBase
+from recipe_api.database.models import RecipeRow
 from recipe_api.database.observation import Connections, End
 from recipe_api.database.recipe_writer import Finishing, RecipeWriter
 from recipe_api.database.row_pool import RowConnection, RowPool
@@ -73,7 +73,7 @@ class ObservedRecipeWriter(RecipeWriter):
 
     async def add(
         self,
-        recipe: RecipeBase,
+        recipe: RecipeRow,
         finished: Finishing | None = None,
         charge: Charge | None = None,
         *,

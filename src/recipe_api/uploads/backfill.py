@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from recipe_api.database.models import Recipe
+from recipe_api.database.models import RecipeRow
 from recipe_api.database.repository import Recipes, photo_of
 from recipe_api.errors import RecipeNotFound, StorageUnavailable
 from recipe_api.storage.protocol import Inventory
@@ -50,7 +50,7 @@ _RESULTS = {
 class Attempt:
     """A photo that lacked renditions, and the result."""
 
-    recipe: Recipe
+    recipe: RecipeRow
     result: Result
 
 
@@ -104,7 +104,7 @@ class Backfill:
                 self.tally.results[result] += 1
                 yield Attempt(recipe, result)
 
-    async def _newest_first(self, since: datetime | None) -> AsyncIterator[Recipe]:
+    async def _newest_first(self, since: datetime | None) -> AsyncIterator[RecipeRow]:
         after = None
         while True:
             page = await self._recipes.page(after=after, limit=PAGE)
@@ -116,7 +116,7 @@ class Backfill:
             if after is None:
                 return
 
-    async def _rendered(self, recipe: Recipe, *, retry_given_up: bool) -> Result | None:
+    async def _rendered(self, recipe: RecipeRow, *, retry_given_up: bool) -> Result | None:
         """Render a photo and return the result; None if it was deleted in the meantime."""
         try:
             if retry_given_up:

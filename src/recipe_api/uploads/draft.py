@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from recipe_api.database.models import RecipeBase
+from recipe_api.database.models import RecipeRow
 from recipe_api.errors import FieldEmpty, FieldMissing, UnsupportedFile
 from recipe_api.photos.filtering import Dimensions
 from recipe_api.photos.kinds import ANYTHING, Kind, sniff
@@ -59,10 +59,10 @@ class RecipeDraft:
 
     def complete(
         self, label: str, written: Written, *, dimensions: Dimensions | None, policy: UploadPolicy
-    ) -> RecipeBase:
+    ) -> RecipeRow:
         """Return the complete recipe."""
         width, height = dimensions or (None, None)
-        return RecipeBase(
+        return RecipeRow(
             id=self.id,
             label=label,
             key=self.key,

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from recipe_api.database.models import Recipe
+from recipe_api.database.models import RecipeRow
 from recipe_api.database.renderings import Claim, Renderings
 from recipe_api.database.repository import Recipes
 from recipe_api.errors import StorageUnavailable
@@ -103,7 +103,7 @@ class Renderer:
         """Allow new attempts at a photo that was given up."""
         await self._renderings.allow_retry(recipe_id)
 
-    async def _attempt(self, recipe: Recipe, sizes: Sequence[int], *, lock: int) -> Outcome:
+    async def _attempt(self, recipe: RecipeRow, sizes: Sequence[int], *, lock: int) -> Outcome:
         """Claim a photo and render it. The claim has ended when this returns or raises."""
         holder = uuid4()
         try:
@@ -138,7 +138,7 @@ class Renderer:
         """End an attempt that failed for a reason other than the photo."""
         await self._undo.run(self._renderings.end(recipe_id, holder, counts=False), what=f"releasing {recipe_id}")
 
-    async def _keep(self, recipe: Recipe, rendered: Rendered) -> None:
+    async def _keep(self, recipe: RecipeRow, rendered: Rendered) -> None:
         """Store the renditions, and record them in the row."""
         for rendition in rendered.renditions:
             await self._objects.write(recipe, rendition.size, rendition.data)

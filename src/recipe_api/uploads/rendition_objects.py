@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Collection
 
-from recipe_api.database.models import Recipe
+from recipe_api.database.models import RecipeRow
 from recipe_api.database.repository import photo_of
 from recipe_api.errors import StorageUnavailable
 from recipe_api.storage.body import Body
@@ -29,15 +29,15 @@ class RenditionObjects:
         self._bucket = bucket
         self._cache_control = cache_control
 
-    def may_contain(self, recipe: Recipe) -> bool:
+    def may_contain(self, recipe: RecipeRow) -> bool:
         """Return whether the photo is in this bucket, as far as that is known."""
         return self._bucket.contains(photo_of(recipe)) is not False
 
-    def read(self, recipe: Recipe) -> AsyncGenerator[bytes]:
+    def read(self, recipe: RecipeRow) -> AsyncGenerator[bytes]:
         """Yield the bytes of the photo."""
         return self._store.read(recipe.key)
 
-    async def write(self, recipe: Recipe, size: int, data: bytes) -> None:
+    async def write(self, recipe: RecipeRow, size: int, data: bytes) -> None:
         """Write a rendition, unless it exists already."""
         key = rendition_key(recipe.key, size)
         attributes = Attributes(
@@ -53,7 +53,7 @@ class RenditionObjects:
             if not await self._inventory.exists(key):
                 raise
 
-    async def delete(self, recipe: Recipe, sizes: Collection[int]) -> None:
+    async def delete(self, recipe: RecipeRow, sizes: Collection[int]) -> None:
         """Delete the renditions of these sizes, and those that the row mentions."""
         _, *renditions = objects_of(recipe, sizes=sizes)
         for ref in renditions:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
-from recipe_api.database.models import Recipe, RecipeBase
+from recipe_api.database.models import RecipeRow
 from recipe_api.database.repository import Recipes
 from recipe_api.errors import RenditionPending
 from recipe_api.photos.kinds import SHOWN_BY_BROWSERS
@@ -43,7 +43,7 @@ class Renditions:
         async with self._queue.running():
             yield
 
-    def offer(self, recipe: RecipeBase) -> None:
+    def offer(self, recipe: RecipeRow) -> None:
         """Queue a new photo for rendering. If the queue is full, its renditions are made later on request."""
         if self._policy.missing(recipe):
             self._queue.offer(recipe.id)
@@ -71,14 +71,14 @@ class Renditions:
             raise RenditionPending("This rendition is still being made. Try again in a moment.")
         return Found(recipe.location, is_final=False)
 
-    def _address(self, recipe: Recipe, size: int) -> str | None:
+    def _address(self, recipe: RecipeRow, size: int) -> str | None:
         """Return the final address; None if the rendition is still to be made."""
         substitute = self._policy.substitute(recipe, size)
         if substitute is not None:
             return self._policy.address(recipe, substitute)
         return None if self._policy.missing(recipe) else recipe.location
 
-    async def _render(self, recipe: Recipe) -> Outcome:
+    async def _render(self, recipe: RecipeRow) -> Outcome:
         """Render a photo, or wait until another process has. Return `BUSY` if that takes longer than `WAIT_SECONDS`."""
         try:
             async with asyncio.timeout(WAIT_SECONDS):

@@ -16,7 +16,7 @@ from uuid import UUID
 from recipe_api.database.client_usage import Charge
 from recipe_api.database.deletions import ObjectRef
 from recipe_api.database.idempotency import Done, IdempotencyKeys
-from recipe_api.database.models import Recipe, RecipeBase
+from recipe_api.database.models import RecipeRow
 from recipe_api.database.recipe_writer import Finishing, RecipeWriter
 from recipe_api.database.repository import Page, Position, Recipes
 from recipe_api.errors import CommitInDoubt, DatabaseUnavailable, RecipeNotFound
@@ -44,7 +44,7 @@ RESOLVE_SECONDS = 5
 class Created:
     """The result of an upload."""
 
-    recipe: RecipeBase
+    recipe: RecipeRow
     replayed: bool = False
     """Whether an earlier upload with the same idempotency key created the recipe."""
 
@@ -129,7 +129,7 @@ class Uploads:
             turn=turn,
         )
 
-    async def get(self, recipe_id: UUID) -> Recipe:
+    async def get(self, recipe_id: UUID) -> RecipeRow:
         """Return a recipe.
 
         Raises:
@@ -141,7 +141,7 @@ class Uploads:
         """Return up to `limit` recipes that follow a position, newest first."""
         return await self._recipes.page(after=after, limit=limit)
 
-    async def rename(self, recipe_id: UUID, label: str) -> Recipe:
+    async def rename(self, recipe_id: UUID, label: str) -> RecipeRow:
         """Change the label of a recipe.
 
         Raises:
@@ -172,13 +172,13 @@ class Uploads:
             self._deletions.retry_soon()  # the deletion may have been committed
             raise
 
-    def _objects_of(self, recipe: Recipe) -> Sequence[ObjectRef]:
+    def _objects_of(self, recipe: RecipeRow) -> Sequence[ObjectRef]:
         sizes = self.policy.renditions.sizes if self.policy.renditions.are_made_here else ()
         return objects_of(recipe, sizes=sizes)
 
     async def _create(
         self, source: UploadSource, client: ClientContext, begun: Attempt | None, count: Uncounted
-    ) -> RecipeBase:
+    ) -> RecipeRow:
         photo = await source.photo()
         head = await photo.peek(HEAD_BYTES)
         draft = RecipeDraft.of_photo(photo.filename or "", head, policy=self.policy)
@@ -211,7 +211,7 @@ class Uploads:
         )
 
     async def _insert(
-        self, recipe: RecipeBase, finished: Finishing | None, charge: Charge | None, *, deadline: float
+        self, recipe: RecipeRow, finished: Finishing | None, charge: Charge | None, *, deadline: float
     ) -> None:
         """Insert the row of a stored object. If that fails, delete the object."""
         try:
@@ -230,7 +230,7 @@ class Uploads:
             await self._undo.run(resolution, what=f"deleting {recipe.key}")
             raise
 
-    async def _resolve_commit(self, recipe: RecipeBase, *, keep: bool) -> bool:
+    async def _resolve_commit(self, recipe: RecipeRow, *, keep: bool) -> bool:
         """Find out whether a row was committed, and delete its object if not. Return whether the recipe exists now.
 
         If that cannot be found out, object and row stay as they are, and the sweep resolves it.

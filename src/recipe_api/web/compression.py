@@ -10,12 +10,9 @@ Each representation has its own strong ETag, and every response that could have 
 import asyncio
 import gzip
 import hashlib
-from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-from fastapi.routing import APIRoute
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
@@ -80,30 +77,13 @@ class CompressedFiles(StaticFiles):
         return _conditional(body, _of_gzip(body, response.headers), request_headers)
 
 
-class CompressedRoute(APIRoute):
-    """A route whose responses are compressed if the client accepts it."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return a handler that compresses the response of FastAPI's handler."""
-        handler = super().get_route_handler()
-
-        async def compressed(request: Request) -> Response:
-            response = await handler(request)
-            return await _compressed(response, request.scope) if response.body else response
-
-        return compressed
-
-
-async def _compressed(response: Response, scope: Scope) -> Response:
-    response.headers.add_vary_header("Accept-Encoding")
-    body = bytes(response.body)
-    if len(body) < MIN_BYTES or not accepts_gzip(headers_of(scope)):
-        return response
-    is_long = len(body) > THREAD_BYTES
-    response.body = await asyncio.to_thread(_gzipped, body) if is_long else _gzipped(body)
-    response.headers["Content-Encoding"] = "gzip"
-    response.headers["Content-Length"] = str(len(response.body))
-    return response
+async def json_response(body: bytes, scope: Scope) -> Response:
+    """Return JSON as the response to a request, compressed if the client accepts it."""
+    headers = {"Vary": "Accept-Encoding"}
+    if len(body) >= MIN_BYTES and accepts_gzip(headers_of(scope)):
+        body = await asyncio.to_thread(_gzipped, body) if len(body) > THREAD_BYTES else _gzipped(body)
+        headers["Content-Encoding"] = "gzip"
+    return Response(body, headers=headers, media_type="application/json")
 
 
 def _is_whole_text(response: Response, request_headers: Headers) -> bool:

@@ -41,32 +41,32 @@ def wants_html(scope: Scope) -> bool:
 
 def created_page(scope: Scope, recipe: CreatedRecipeOut, *, headers: dict[str, str]) -> Response:
     """Return the page that shows a new recipe and its manage token."""
-    location = escape(recipe.location)
+    location = escape(recipe["location"])
     page = _template("created").substitute(
         root=escape(root_path(scope)),
-        label=escape(recipe.label),
+        label=escape(recipe["label"]),
         photo=_photo(recipe),
-        name=escape(recipe.original_name),
+        name=escape(recipe["original_name"]),
         location=location,
-        manage_token=escape(recipe.manage_token),
-        recipe=escape(address(scope, f"/recipe/{recipe.id}")),
+        manage_token=escape(recipe["manage_token"]),
+        recipe=escape(address(scope, f"/recipe/{recipe['id']}")),
     )
     return _page(page, 201, headers, images=" ".join(("data: 'self'", *_photo_origins(recipe))))
 
 
 def _photo(recipe: CreatedRecipeOut) -> str:
     """Return the photo as HTML: itself if browsers show it, or else its largest rendition; empty if there is none."""
-    sources = [rendition.location for rendition in recipe.renditions]
-    if recipe.content_type in SHOWN_BY_BROWSERS:
-        sources.append(recipe.location)
+    sources = [rendition["location"] for rendition in recipe["renditions"]]
+    if recipe["content_type"] in SHOWN_BY_BROWSERS:
+        sources.append(recipe["location"])
     if not sources:
         return ""
-    image = f'<img src="{escape(sources[-1])}" alt="{escape(recipe.label)}">'
-    return f'<p><a href="{escape(recipe.location)}">{image}</a></p>'
+    image = f'<img src="{escape(sources[-1])}" alt="{escape(recipe["label"])}">'
+    return f'<p><a href="{escape(recipe["location"])}">{image}</a></p>'
 
 
 def _photo_origins(recipe: CreatedRecipeOut) -> list[str]:
-    addresses = [recipe.location, *(rendition.location for rendition in recipe.renditions)]
+    addresses = [recipe["location"], *(rendition["location"] for rendition in recipe["renditions"])]
     return sorted({origin(each) for each in addresses if not each.startswith("/")})
 
 

@@ -4,6 +4,7 @@ A problem's `type` is `/problems/{code}`, where the service also explains it. Th
 contains the request's id, and nothing about the error.
 """
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -225,6 +226,10 @@ def _allowed(request: Request) -> list[str]:
 
 async def _on_invalid_parameter(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - the handler is registered for nothing else
-    first = error.errors()[0]
-    name = str(first["loc"][-1])
-    return await _on_error(request, InvalidParameter(f"{name}: {fault(first)}", field=name))
+    return await _on_error(request, invalid_parameter(error.errors()[0]))
+
+
+def invalid_parameter(error: Mapping[str, Any]) -> InvalidParameter:
+    """Return the error for one of Pydantic's errors about a parameter."""
+    name = str(error["loc"][-1])
+    return InvalidParameter(f"{name}: {fault(error)}", field=name)

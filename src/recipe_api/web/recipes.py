@@ -7,24 +7,27 @@ read it themselves and describe it to OpenAPI by hand.
 import base64
 import struct
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from pydantic import BaseModel, Field
 
 from recipe_api import errors
-from recipe_api.database.models import Recipe
+from recipe_api.database.models import RecipeRow
 from recipe_api.database.repository import Position
 from recipe_api.web.body import read_json
-from recipe_api.web.compression import CompressedRoute
-from recipe_api.web.dependencies import AppServices, api_token, manage_token
+from recipe_api.web.compression import json_response
+from recipe_api.web.dependencies import AppServices, authorized, manage_token, services_of
+from recipe_api.web.direct import DirectRoute
+from recipe_api.web.parameters import described, path_of, query_of
 from recipe_api.web.problems import TEXT_ERRORS, responses
 from recipe_api.web.renditions import renditions_of
 from recipe_api.web.root_path import address
-from recipe_api.web.schemas import RecipeChange, RecipeOut, RecipePageOut
+from recipe_api.web.schemas import RECIPE, RECIPE_PAGE, RecipeChange, RecipeOut, RecipePageOut, recipe_out
 
-router = APIRouter(prefix="/recipe", tags=["recipes"], route_class=CompressedRoute)
+router = APIRouter(prefix="/recipe", tags=["recipes"])
 
 _CHANGE_BODY: dict[str, Any] = {
     "requestBody": {
@@ -34,51 +37,79 @@ _CHANGE_BODY: dict[str, Any] = {
 }
 
 
-@router.get(
-    "",
-    operation_id="listRecipes",
-    summary="List recipes, newest first",
-    dependencies=[Depends(api_token)],
-    responses=responses(
-        errors.TokenRequired,
-        errors.UnknownToken,
-        errors.HttpsRequired,
-        errors.InvalidParameter,
-        errors.DatabaseUnavailable,
-    ),
-)
-async def list_recipes(
-    request: Request,
-    services: AppServices,
-    limit: Annotated[int, Query(ge=1, le=200, description="The maximum number of recipes on a page.")] = 50,
-    after: Annotated[
-        str | None,
-        Query(pattern=r"^[A-Za-z0-9_-]{32}$", description="Where the previous page ended, as its `next` says."),
-    ] = None,
-) -> RecipePageOut:
+class PageQuery(BaseModel):
+    """The parameters of a list."""
+
+    limit: int = Field(50, ge=1, le=200, description="The maximum number of recipes on a page.")
+    after: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9_-]{32}$", description="Where the previous page ended, as its `next` says."
+    )
+
+
+class RecipePath(BaseModel):
+    """The parameter in the path of a recipe."""
+
+    recipe_id: UUID
+
+
+def install(app: FastAPI) -> None:
+    """Add the routes that read to `app` itself, so that they receive the request itself; see `DirectRoute`."""
+    app.router.add_api_route(
+        "/recipe",
+        list_recipes,
+        methods=["GET"],
+        tags=["recipes"],
+        operation_id="listRecipes",
+        summary="List recipes, newest first",
+        response_model=RecipePageOut,
+        responses=responses(
+            errors.TokenRequired,
+            errors.UnknownToken,
+            errors.HttpsRequired,
+            errors.InvalidParameter,
+            errors.DatabaseUnavailable,
+        ),
+        openapi_extra={"security": [{"HTTPBearer": []}], "parameters": described(PageQuery, place="query")},
+        route_class_override=DirectRoute,
+    )
+    app.router.add_api_route(
+        "/recipe/{recipe_id}",
+        get_recipe,
+        methods=["GET"],
+        tags=["recipes"],
+        operation_id="getRecipe",
+        summary="Read a recipe",
+        response_model=RecipeOut,
+        responses=responses(errors.RecipeNotFound, errors.InvalidParameter, errors.DatabaseUnavailable),
+        openapi_extra={"parameters": described(RecipePath, place="path")},
+        route_class_override=DirectRoute,
+    )
+
+
+async def list_recipes(request: Request) -> Response:
     """Return one page. Follow `next` until it is null; uploads in the meantime neither repeat nor hide a recipe."""
-    page = await services.uploads.page(after=_position(after) if after is not None else None, limit=limit)
+    await authorized(request)
+    query = query_of(request, PageQuery)
+    after = None if query.after is None else _position(query.after)
+    page = await services_of(request).uploads.page(after=after, limit=query.limit)
     following = None
     if page.next:
-        following = address(request.scope, f"/recipe?{urlencode({'limit': limit, 'after': _cursor(page.next)})}")
-    return RecipePageOut(items=[_recipe_out(request, recipe) for recipe in page.recipes], next=following)
+        following = address(request.scope, f"/recipe?{urlencode({'limit': query.limit, 'after': _cursor(page.next)})}")
+    items = [recipe_out(recipe, renditions=renditions_of(request, recipe)) for recipe in page.recipes]
+    return await json_response(RECIPE_PAGE.dump_json({"items": items, "next": following}), request.scope)
 
 
-@router.get(
-    "/{recipe_id}",
-    operation_id="getRecipe",
-    summary="Read a recipe",
-    responses=responses(errors.RecipeNotFound, errors.InvalidParameter, errors.DatabaseUnavailable),
-)
-async def get_recipe(recipe_id: UUID, request: Request, services: AppServices) -> RecipeOut:
+async def get_recipe(request: Request) -> Response:
     """Return a recipe to anyone who knows its id."""
-    return _recipe_out(request, await services.uploads.get(recipe_id))
+    recipe_id = path_of(request, RecipePath).recipe_id
+    return await _response(request, await services_of(request).uploads.get(recipe_id))
 
 
 @router.patch(
     "/{recipe_id}",
     operation_id="renameRecipe",
     summary="Change a recipe's label",
+    response_model=RecipeOut,
     dependencies=[Depends(manage_token)],
     responses=responses(
         errors.RequestRefused,
@@ -99,10 +130,10 @@ async def get_recipe(recipe_id: UUID, request: Request, services: AppServices) -
     ),
     openapi_extra=_CHANGE_BODY,
 )
-async def rename_recipe(recipe_id: UUID, request: Request, services: AppServices) -> RecipeOut:
+async def rename_recipe(recipe_id: UUID, request: Request, services: AppServices) -> Response:
     """Change the label. This needs the recipe's manage token or an API token."""
     change = await read_json(request, RecipeChange, timeouts=services.body_timeouts)
-    return _recipe_out(request, await services.uploads.rename(recipe_id, change.label))
+    return await _response(request, await services.uploads.rename(recipe_id, change.label))
 
 
 @router.delete(
@@ -130,8 +161,9 @@ async def delete_recipe(recipe_id: UUID, services: AppServices) -> Response:
     return Response(status_code=204)
 
 
-def _recipe_out(request: Request, recipe: Recipe) -> RecipeOut:
-    return RecipeOut.of(recipe, renditions=renditions_of(request, recipe))
+async def _response(request: Request, recipe: RecipeRow) -> Response:
+    out = recipe_out(recipe, renditions=renditions_of(request, recipe))
+    return await json_response(RECIPE.dump_json(out), request.scope)
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Request
 from starlette.responses import RedirectResponse, Response
 
 from recipe_api import errors
-from recipe_api.database.models import RecipeBase
+from recipe_api.database.models import RecipeRow
 from recipe_api.settings import MAX_RENDITION_SIZE
 from recipe_api.web.dependencies import AppServices, services_of
 from recipe_api.web.problems import responses
@@ -29,17 +29,17 @@ _RESPONSE_HEADERS: dict[str, Any] = {
 _SIZE = Path(ge=1, le=MAX_RENDITION_SIZE, description="The longest side in pixels, as in the rendition's `location`.")
 
 
-def renditions_of(request: Request, recipe: RecipeBase) -> list[RenditionOut]:
+def renditions_of(request: Request, recipe: RecipeRow) -> list[RenditionOut]:
     """Return the renditions of a recipe as they appear in its JSON."""
     links = services_of(request).uploads.policy.renditions.links(recipe)
     path = address(request.scope, f"/recipe/{recipe.id}/photo") if links else ""
     return [
-        RenditionOut(
-            width=link.width,
-            height=link.height,
-            content_type=link.content_type,
-            location=link.address or f"{path}/{link.size}",
-        )
+        {
+            "width": link.width,
+            "height": link.height,
+            "content_type": link.content_type,
+            "location": link.address or f"{path}/{link.size}",
+        }
         for link in links
     ]
 

@@ -1,18 +1,29 @@
-"""The public JSON schemas, independent of the database tables."""
+"""The public JSON schemas, independent of the database tables.
+
+Recipes are typed dictionaries: Pydantic describes them to OpenAPI and writes their JSON, but creates and validates no
+object for each one (docs/decisions/0033-reading.md).
+"""
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal, Self
+from typing import (
+    Annotated,
+    Literal,
+    NotRequired,  # Pydantic rejects typing's before Python 3.12
+    Self,
+)
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, with_config
 from pydantic.config import JsonDict
+from typing_extensions import TypedDict
 
-from recipe_api.database.models import RecipeBase
+from recipe_api.database.models import RecipeRow
 from recipe_api.uploads.staged import StagedState
 
 Timestamp = Annotated[
     datetime,
-    PlainSerializer(lambda time: time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")),
+    # Without the offset, which takes half of the time to write.
+    PlainSerializer(lambda time: time.astimezone(UTC).replace(tzinfo=None).isoformat("T", "milliseconds") + "Z"),
     Field(json_schema_extra={"type": "string", "format": "date-time"}),
 ]
 """UTC, to the millisecond: `2026-11-22T07:29:27.934Z` (RFC 3339)."""
@@ -43,93 +54,134 @@ _RECIPE: JsonDict = {
 }
 
 
-class RenditionOut(BaseModel):
+@with_config(ConfigDict(title="Rendition"))
+class RenditionOut(TypedDict):
     """A smaller image of a photo."""
 
-    model_config = ConfigDict(title="Rendition")
+    width: Annotated[int, Field(description="Width in pixels.")]
+    height: Annotated[int, Field(description="Height in pixels.")]
+    content_type: Annotated[
+        str | None,
+        Field(description="The media type; null if another service makes the rendition and chooses its type."),
+    ]
+    location: Annotated[
+        str,
+        Field(
+            description="Where to fetch the rendition: a path of this service until it has been made, and its public "
+            "URL from then on. The path keeps working.",
+            json_schema_extra={"format": "uri-reference"},
+        ),
+    ]
 
-    width: int = Field(description="Width in pixels.")
-    height: int = Field(description="Height in pixels.")
-    content_type: str | None = Field(
-        description="The media type; null if another service makes the rendition and chooses its type."
-    )
-    location: str = Field(
-        description="Where to fetch the rendition: a path of this service until it has been made, and its public URL "
-        "from then on. The path keeps working.",
-        json_schema_extra={"format": "uri-reference"},
-    )
 
-
-class RecipeOut(BaseModel):
+@with_config(ConfigDict(title="Recipe", json_schema_extra={"examples": [_RECIPE]}))
+class RecipeOut(TypedDict):
     """A recipe as anyone can read it."""
 
-    model_config = ConfigDict(title="Recipe", json_schema_extra={"examples": [_RECIPE]})
-
-    id: UUID = Field(description="Identifies the recipe in all other requests.")
+    id: Annotated[UUID, Field(description="Identifies the recipe in all other requests.")]
     label: str
-    key: str = Field(description="The object's key in the bucket; keys sort by time.")
-    location: str = Field(description="The photo's public URL.", json_schema_extra={"format": "uri"})
-    content_type: str = Field(description="The media type, detected from the photo's bytes.")
-    size: int = Field(description="Size of the stored photo in bytes.")
-    etag: str = Field(description="The object's entity tag, without quotes.")
-    original_name: str = Field(
-        description="The name of the uploaded file, as sent but without folders; its extension may be wrong."
-    )
-    created_at: Timestamp = Field(description="When the upload began, in UTC.")
-    width: int | None = Field(
-        description="Width in pixels as displayed, after the orientation was applied; null if the photo does not say, "
-        "or was uploaded to an older release."
-    )
-    height: int | None = Field(description="Height in pixels as displayed; null together with `width`.")
-    metadata: Annotated[Literal["removed", "kept"], BeforeValidator(lambda value: value or "kept")] = Field(
-        validation_alias="photo_metadata",
-        description="Whether metadata, such as the place where the photo was taken, was removed before it was stored.",
-    )
-    renditions: list[RenditionOut] = Field(
-        description="Smaller images of the photo, from the smallest to the largest. Empty if the photo's type or "
-        "dimensions do not permit any, or if the service is configured to make none."
-    )
-    placeholder: str | None = Field(
-        None,
-        description="A ThumbHash in base64: a blurred image to show until the photo has loaded. Null until the "
-        "renditions have been made.",
-        json_schema_extra={"contentEncoding": "base64"},
-    )
+    key: Annotated[str, Field(description="The object's key in the bucket; keys sort by time.")]
+    location: Annotated[str, Field(description="The photo's public URL.", json_schema_extra={"format": "uri"})]
+    content_type: Annotated[str, Field(description="The media type, detected from the photo's bytes.")]
+    size: Annotated[int, Field(description="Size of the stored photo in bytes.")]
+    etag: Annotated[str, Field(description="The object's entity tag, without quotes.")]
+    original_name: Annotated[
+        str,
+        Field(
+            description="The name of the uploaded file, as sent but without folders; its extension may be wrong.",
+        ),
+    ]
+    created_at: Annotated[Timestamp, Field(description="When the upload began, in UTC.")]
+    width: Annotated[
+        int | None,
+        Field(
+            description="Width in pixels as displayed, after the orientation was applied; null if the photo does not "
+            "say, or was uploaded to an older release."
+        ),
+    ]
+    height: Annotated[int | None, Field(description="Height in pixels as displayed; null together with `width`.")]
+    metadata: Annotated[
+        Literal["removed", "kept"],
+        Field(
+            description="Whether metadata, such as the place where the photo was taken, was removed before it was "
+            "stored."
+        ),
+    ]
+    renditions: Annotated[
+        list[RenditionOut],
+        Field(
+            description="Smaller images of the photo, from the smallest to the largest. Empty if the photo's type or "
+            "dimensions do not permit any, or if the service is configured to make none."
+        ),
+    ]
+    # Always present. It is not required, because FastAPI removes nulls from the examples, which must match the schema.
+    placeholder: NotRequired[
+        Annotated[
+            str | None,
+            Field(
+                description="A ThumbHash in base64: a blurred image to show until the photo has loaded. Null until "
+                "the renditions have been made.",
+                json_schema_extra={"contentEncoding": "base64"},
+            ),
+        ]
+    ]
 
-    @classmethod
-    def of(cls, recipe: RecipeBase, *, renditions: list[RenditionOut]) -> Self:
-        """Return the public representation of a row."""
-        # The attributes of a row include more than its columns; Pydantic ignores the others.
-        return cls.model_validate(vars(recipe) | {"renditions": renditions})
 
-
+@with_config(ConfigDict(title="CreatedRecipe", json_schema_extra={"examples": [_RECIPE | {"manage_token": "kq0X…"}]}))
 class CreatedRecipeOut(RecipeOut):
     """A recipe with its manage token, which only the response to the upload contains."""
 
-    model_config = ConfigDict(
-        title="CreatedRecipe", json_schema_extra={"examples": [_RECIPE | {"manage_token": "kq0X…"}]}
-    )
-
-    manage_token: str = Field(
-        description="Bearer token that renames and deletes this recipe. Only the response to the upload contains it."
-    )
-
-    @classmethod
-    def created(cls, recipe: RecipeBase, *, renditions: list[RenditionOut], manage_token: str) -> Self:
-        """Return the response to an upload."""
-        return cls.model_validate(vars(recipe) | {"renditions": renditions, "manage_token": manage_token})
+    manage_token: Annotated[
+        str,
+        Field(
+            description="Bearer token that renames and deletes this recipe. Only the response to the upload contains "
+            "it."
+        ),
+    ]
 
 
-class RecipePageOut(BaseModel):
+@with_config(ConfigDict(title="RecipePage"))
+class RecipePageOut(TypedDict):
     """A page of recipes, newest first."""
 
-    model_config = ConfigDict(title="RecipePage")
-
     items: list[RecipeOut]
-    next: str | None = Field(
-        description="Path and query of the next page; null on the last.",
-        examples=["/recipe?limit=50&after=AAZg1ZwFZnALb1pSXT9MPppDDXoaL2wR"],
-    )
+    next: Annotated[
+        str | None,
+        Field(
+            description="Path and query of the next page; null on the last.",
+            examples=["/recipe?limit=50&after=AAZg1ZwFZnALb1pSXT9MPppDDXoaL2wR"],
+        ),
+    ]
+
+
+RECIPE = TypeAdapter(RecipeOut)
+CREATED_RECIPE = TypeAdapter(CreatedRecipeOut)
+RECIPE_PAGE = TypeAdapter(RecipePageOut)
+
+
+def recipe_out(recipe: RecipeRow, *, renditions: list[RenditionOut]) -> RecipeOut:
+    """Return the public representation of a row."""
+    return {
+        "id": recipe.id,
+        "label": recipe.label,
+        "key": recipe.key,
+        "location": recipe.location,
+        "content_type": recipe.content_type,
+        "size": recipe.size,
+        "etag": recipe.etag,
+        "original_name": recipe.original_name,
+        "created_at": recipe.created_at,
+        "width": recipe.width,
+        "height": recipe.height,
+        "metadata": recipe.photo_metadata or "kept",
+        "renditions": renditions,
+        "placeholder": recipe.placeholder,
+    }
+
+
+def created_recipe_out(recipe: RecipeRow, *, renditions: list[RenditionOut], manage_token: str) -> CreatedRecipeOut:
+    """Return the public representation of a new row, for the response to the upload."""
+    return {**recipe_out(recipe, renditions=renditions), "manage_token": manage_token}
 
 
 class RecipeChange(BaseModel):

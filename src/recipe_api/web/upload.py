@@ -22,13 +22,13 @@ from recipe_api.uploads.source import FormSource
 from recipe_api.web import plain_form, rate_limit
 from recipe_api.web.body import Arrival, content_type, declared_length, is_json, read_body, read_json
 from recipe_api.web.clients import account_of, holders
-from recipe_api.web.dependencies import BEARER, Services, api_token, services_of
+from recipe_api.web.dependencies import Services, authorized, services_of
 from recipe_api.web.direct import DirectRoute
 from recipe_api.web.negotiation import prefers_html
 from recipe_api.web.problems import TEXT_ERRORS, responses
 from recipe_api.web.renditions import renditions_of
 from recipe_api.web.root_path import address
-from recipe_api.web.schemas import CreatedRecipeOut, UploadCompletion
+from recipe_api.web.schemas import CREATED_RECIPE, CreatedRecipeOut, UploadCompletion, created_recipe_out
 from recipe_api.web.tokens import ANYONE, Caller
 
 FORM_OVERHEAD_BYTES = 64 * KIB
@@ -194,20 +194,19 @@ async def upload_recipe(request: Request) -> Response:
     }
     if created.replayed:
         headers["Idempotency-Replayed"] = "true"
-    out = CreatedRecipeOut.created(
+    out = created_recipe_out(
         recipe,
         renditions=renditions_of(request, recipe),
         manage_token=services.tokens.manage_token(recipe.id),
     )
     if prefers_html(headers_of(request.scope)):
         return plain_form.created_page(request.scope, out, headers=headers)
-    return Response(out.model_dump_json(), 201, headers, "application/json")
+    return Response(CREATED_RECIPE.dump_json(out), 201, headers, "application/json")
 
 
 async def _receive(request: Request, services: Services) -> tuple[Created, str | None]:
     """Create a recipe from the form in the request. Also return the client whose quotas the upload counted towards."""
-    bearer = await BEARER(request) if b"authorization" in headers_of(request.scope) else None
-    caller = await api_token(request, bearer)
+    caller = await authorized(request)
     if caller is ANYONE:
         services.cross_site_forms.check(request)
     key = _upload_key(request, caller)

@@ -25,7 +25,6 @@ def offered(dimensions: Dimensions, sizes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(ascending[: len(below) + 1]) if min(dimensions) > 0 else ()
 
 
-@lru_cache(maxsize=512)
 def scaled(dimensions: Dimensions, size: int) -> Dimensions:
     """Return the dimensions of the rendition of this size: same aspect ratio, and no larger than the photo."""
     longest = max(dimensions)
