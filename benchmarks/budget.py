@@ -1,11 +1,12 @@
-"""How uploads that need more memory than there is fare under two rules for granting it.
+"""How uploads that need more memory than there is fare under three rules for granting it.
 
     python benchmarks/budget.py
 
-The rules: whole parts, as in `storage/budget.py`, and byte by byte with the banker's algorithm, as it was
-before. Time is virtual, so that minutes of slow clients take seconds and the result is the same on every machine.
-Each client has its own rate, the store accepts 60 MB/s after 10 ms, the budget is 48 MiB and a part 5 MiB. A client
-that the first rule rejects for lack of memory retries after `Retry-After`, and sends everything again.
+The rules: whole parts, as in `storage/budget.py`; the same without pausing, so that each upload has as many parts as it
+can get; and byte by byte with the banker's algorithm, as it was before. Time is virtual, so that minutes of slow
+clients take seconds and the result is the same on every machine. Each client has its own rate, the store accepts
+60 MB/s after 10 ms, the budget is 48 MiB and a part 5 MiB. A client that is rejected for lack of memory retries after
+`Retry-After`, and sends everything again.
 """
 
 import argparse
@@ -50,21 +51,31 @@ class Room(Protocol):
 class WholeParts:
     """The service's rule."""
 
+    pauses = True
+
     def __init__(self) -> None:
         self._budget = BufferBudget(total=TOTAL, part_size=PART)
 
     def room(self, size: int) -> Room:
-        return _Part(self._budget.lease(at_most=size))
+        return _Part(self._budget.lease(at_most=size), pauses=self.pauses)
+
+
+class WithoutPauses(WholeParts):
+    """The service's rule, except that no upload pauses for others."""
+
+    pauses = False
 
 
 @dataclass(slots=True)
 class _Part:
     lease: Lease
+    pauses: bool
     filled: int = 0
 
     async def grow(self, size: int) -> None:
         if not self.filled:
-            await self.lease.pause()
+            if self.pauses:
+                await self.lease.pause()
             await self.lease.next_part()
         self.filled += size
 
@@ -236,6 +247,11 @@ def _situations() -> dict[str, list[Client]]:
         "100 phones at once": phones(100, within=1) + small,
         "50 fast clients, 64 MiB": [Client("large", 64 * MIB, 50e6) for _ in range(50)] + small,
         "60 clients, 20 MiB at 100 kB/s": [Client("large", 20 * MIB, 100e3, number) for number in range(60)] + small,
+        "one fast client with 2 GiB, then 20 MiB every 2 s": [
+            Client("first", 2048 * MIB, 100e6),
+            *(Client("later", 20 * MIB, 5e6, 5 + 2 * number) for number in range(10)),
+            *small,
+        ],
         "250 slow small ones, 50 fast large": [
             *(Client("slow", 50 * KIB, 1500) for _ in range(250)),
             *(Client("large", 64 * MIB, 50e6) for _ in range(50)),
@@ -272,5 +288,6 @@ if __name__ == "__main__":
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     for name, clients in _situations().items():
         print(name)
-        print(f"  byte by byte  {_run(ByteByByte, clients)}")
-        print(f"  whole parts   {_run(WholeParts, clients)}")
+        print(f"  byte by byte    {_run(ByteByByte, clients)}")
+        print(f"  without pauses  {_run(WithoutPauses, clients)}")
+        print(f"  whole parts     {_run(WholeParts, clients)}")
