@@ -30,6 +30,7 @@ LEVELS = (
         "diagnosis",
         "otel_variables",
         "errors",
+        "error_translation",
         "settings",
         "database_url",
         "photos",

@@ -128,8 +128,9 @@ class GroupCommit(Generic[Row]):
             self._start_timer()
 
     def _on_end(self, group: Sequence[_Entry[Row]], _: asyncio.Task[None]) -> None:
-        for entry in group:  # rows without a result, because the task was cancelled
-            entry.fail(CommitInDoubt("The process stopped while it was writing the row."))
+        for entry in group:
+            if not entry.inserted.done():  # the task was cancelled
+                entry.fail(CommitInDoubt("The process stopped while it was writing the row."))
         if self._timer is not None:
             self._timer.cancel()
         self._send_next()

@@ -4,8 +4,8 @@ No connection is held while a photo is received: a session is opened for a few s
 """
 
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -18,6 +18,7 @@ from recipe_api.database.connection import CONNECT_SECONDS, DRIVER_FAILURES, Con
 from recipe_api.database.liveness import check_connections
 from recipe_api.database.observation import timed_pool
 from recipe_api.database_url import parse
+from recipe_api.error_translation import ErrorTranslation
 from recipe_api.errors import CommitInDoubt, DatabaseUnavailable
 from recipe_api.settings import DatabaseSettings
 
@@ -85,58 +86,32 @@ async def session(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
             yield opened
 
 
-@contextmanager
-def translate_errors() -> Iterator[None]:
+def translate_errors() -> ErrorTranslation:
     """Translate the driver's errors inside the block.
 
     Raises:
         DatabaseUnavailable: PostgreSQL is unavailable, no connection became free in time, or migrations are missing.
     """
-    try:
-        yield
-    except FAILURES as error:
-        state = _state(error)
-        if state in _SCHEMA_MISMATCH:
-            detail = _log_failure(error, "The tables of the database do not fit this release; run its migrations.")
-            raise DatabaseUnavailable(detail, reason=f"{_MIGRATE} ({_cause(error)})") from error
-        if state in _NOT_PERMITTED:
-            detail = _log_failure(error, FORBIDDEN)
-            raise DatabaseUnavailable(detail, reason=f"{_NOT_PERMITTED[state]} ({_cause(error)})") from error
-        if state and not state.startswith(_UNAVAILABLE) and not getattr(error, "connection_invalidated", False):
-            raise
-        reason = f"Cannot use the database in DATABASE_URL: {_cause(error)}{_remedy(error, state)}"
-        raise DatabaseUnavailable(_log_failure(error), reason=reason) from error
+    return _ERRORS
 
 
-@contextmanager
-def translate_commit_errors() -> Iterator[None]:
+def translate_commit_errors() -> ErrorTranslation:
     """Translate errors of a commit, which may have succeeded nevertheless.
 
     Raises:
         CommitInDoubt: The response to the commit was lost.
     """
-    try:
-        yield
-    except FAILURES as error:
-        raise CommitInDoubt(_log_failure(error)) from error
+    return _COMMIT_ERRORS
 
 
-@contextmanager
-def translate_autocommit_errors() -> Iterator[None]:
+def translate_autocommit_errors() -> ErrorTranslation:
     """Translate errors of a statement that commits by itself.
 
     Raises:
         CommitInDoubt: The connection broke, or the server closed it, so the statement may have been committed.
         DatabaseUnavailable: The server rejected the statement, and may accept it later.
     """
-    with translate_errors():
-        try:
-            yield
-        except FAILURES as error:
-            state = _state(error)
-            if state and not state.startswith(_INTERRUPTED):
-                raise
-            raise CommitInDoubt(_log_failure(error)) from error
+    return _AUTOCOMMIT_ERRORS
 
 
 _SCHEMA_MISMATCH = {"42P01", "42703", "42804", "42883", "42809", "42P10", "23502"}
@@ -167,6 +142,35 @@ _INTERRUPTED = ("08", "57")
 _UNAVAILABLE = (*_INTERRUPTED, "28", "3D", "40", "53", "55P03")
 """Also: login rejected, as while credentials are rotated; deadlock; insufficient resources, such as too many
 connections; lock not available."""
+
+
+def _unavailable(error: Exception) -> Exception:
+    """Return the error for a failure; the failure itself if it is the statement's own fault."""
+    state = _state(error)
+    if state in _SCHEMA_MISMATCH:
+        detail = _log_failure(error, "The tables of the database do not fit this release; run its migrations.")
+        return DatabaseUnavailable(detail, reason=f"{_MIGRATE} ({_cause(error)})")
+    if state in _NOT_PERMITTED:
+        detail = _log_failure(error, FORBIDDEN)
+        return DatabaseUnavailable(detail, reason=f"{_NOT_PERMITTED[state]} ({_cause(error)})")
+    if state and not state.startswith(_UNAVAILABLE) and not getattr(error, "connection_invalidated", False):
+        return error
+    reason = f"Cannot use the database in DATABASE_URL: {_cause(error)}{_remedy(error, state)}"
+    return DatabaseUnavailable(_log_failure(error), reason=reason)
+
+
+def _in_doubt(error: Exception) -> Exception:
+    return CommitInDoubt(_log_failure(error))
+
+
+def _in_doubt_unless_rejected(error: Exception) -> Exception:
+    state = _state(error)
+    return _unavailable(error) if state and not state.startswith(_INTERRUPTED) else _in_doubt(error)
+
+
+_ERRORS = ErrorTranslation(FAILURES, _unavailable)
+_COMMIT_ERRORS = ErrorTranslation(FAILURES, _in_doubt)
+_AUTOCOMMIT_ERRORS = ErrorTranslation(FAILURES, _in_doubt_unless_rejected)
 
 
 def _state(error: Exception) -> str | None:

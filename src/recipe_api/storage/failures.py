@@ -2,7 +2,7 @@
 
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import structlog
@@ -17,6 +17,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
+from recipe_api.error_translation import ErrorTranslation
 from recipe_api.errors import StorageUnavailable
 from recipe_api.storage.keys import without_secret
 
@@ -168,13 +169,9 @@ def first_line(error: BaseException) -> str:
     return (str(error).partition("\n")[0] or type(error).__name__)[:200]
 
 
-@contextmanager
-def translate_errors(operation: str, key: str, *, bucket: str) -> Iterator[None]:
+def translate_errors(operation: str, key: str, *, bucket: str) -> ErrorTranslation:
     """Translate the vendor's errors of an operation on a key into `StorageUnavailable`, and log them."""
-    try:
-        yield
-    except FAILURES as error:
-        raise translated(error, operation=operation, key=key, bucket=bucket) from error
+    return ErrorTranslation(FAILURES, partial(translated, operation=operation, key=key, bucket=bucket))
 
 
 def translated(error: BaseException, *, operation: str, key: str, bucket: str) -> StorageUnavailable:

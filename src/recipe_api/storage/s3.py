@@ -8,11 +8,13 @@ an object with our own metadata under a key of 128 random bits is our own.
 import asyncio
 import base64
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from recipe_api.error_translation import ErrorTranslation
 from recipe_api.errors import StorageUnavailable
 from recipe_api.storage.body import Body
 from recipe_api.storage.connection_pool import ConnectionPool
@@ -26,8 +28,6 @@ from recipe_api.storage.s3_objects import Download, S3Objects
 from recipe_api.storage.s3_writer import S3Writer, WriteOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from types_aiobotocore_s3.client import S3Client
 
 
@@ -94,11 +94,14 @@ class S3Store:
 
         with self._translate_errors("PutObject", key, effect):
             try:
-                return _unquote(await retry(lambda: effect.of(self._writer.run(operation, effect=effect, key=key))))
+                etag = _unquote(await retry(lambda: effect.of(self._writer.run(operation, effect=effect, key=key))))
             except FAILURES:
-                if effect.is_possible and (etag := await self._etag_if_own(key, attributes)):
-                    return etag
-                raise
+                found = await self._etag_if_own(key, attributes) if effect.is_possible else None
+                if found is None:
+                    raise
+                etag = found
+        self._denied_until = 0.0
+        return etag
 
     async def create_upload(self, key: str, attributes: Attributes) -> Upload:
         effect = Effect()
@@ -108,6 +111,7 @@ class S3Store:
 
         with self._translate_errors("CreateMultipartUpload", key, effect):
             upload_id = await retry(lambda: effect.of(self._writer.run(operation, effect=effect, key=key)))
+        self._denied_until = 0.0
         upload = Upload(key, upload_id, attributes)
         if effect.is_possible:  # an attempt whose response was lost may have begun another upload
             with suppress(StorageUnavailable):  # no reason to fail: the sweep will find it
@@ -190,19 +194,16 @@ class S3Store:
         if asyncio.get_running_loop().time() < self._denied_until:
             raise StorageUnavailable("The object store rejected a recent upload.", reason=self._denial)
 
-    @contextmanager
-    def _translate_errors(self, operation: str, key: str, effect: Effect | None = None) -> "Iterator[None]":
-        try:
-            yield
-        except FAILURES as error:
-            failure = translated(error, operation=operation, key=key, bucket=self._bucket)
-            failure.had_no_effect = effect is not None and not effect.is_possible
-            if operation in _WRITES and is_denied(error):
-                self._denied_until = asyncio.get_running_loop().time() + DENIED_SECONDS
-                self._denial = failure.reason
-            raise failure from error
-        if operation in _WRITES:
-            self._denied_until = 0.0
+    def _translate_errors(self, operation: str, key: str, effect: Effect | None = None) -> ErrorTranslation:
+        return ErrorTranslation(FAILURES, partial(self._translated, operation, key, effect))
+
+    def _translated(self, operation: str, key: str, effect: Effect | None, error: Exception) -> StorageUnavailable:
+        failure = translated(error, operation=operation, key=key, bucket=self._bucket)
+        failure.had_no_effect = effect is not None and not effect.is_possible
+        if operation in _WRITES and is_denied(error):
+            self._denied_until = asyncio.get_running_loop().time() + DENIED_SECONDS
+            self._denial = failure.reason
+        return failure
 
     async def _etag_if_own(self, key: str, attributes: Attributes) -> str | None:
         """Return the entity tag of the object under `key` if it has these attributes."""
