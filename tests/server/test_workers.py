@@ -187,10 +187,19 @@ def test_workers_stop_gracefully_when_their_supervisor_is_killed(server: ServerP
     assert eventually(lambda: not any(each.is_running() for each in workers))
 
 
+def is_connected(worker: psutil.Process, opened: socket.socket) -> bool:
+    """Return whether the worker has the other end of the connection."""
+    return any(each.raddr == opened.getsockname() for each in worker.net_connections())
+
+
 def test_a_worker_that_does_not_respond_is_replaced(lasting_server: ServerProcess) -> None:
     server = lasting_server
-    [hung, _] = server.workers()
-    hung.suspend()
+    with socket.create_connection((HOST, server.port), timeout=60) as opened:
+        wire = Wire(opened)
+        wire.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert wire.read().status == 200  # the other worker may still be starting, and has a minute for that
+        [hung] = [each for each in server.workers() if is_connected(each, opened)]
+        hung.suspend()
 
     assert eventually(lambda: "worker killed: it did not respond" in server.log.read_text())
     assert eventually(lambda: len(server.workers()) == 2 and hung not in server.workers())
