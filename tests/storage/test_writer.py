@@ -38,6 +38,9 @@ class Gate:
         self.sizes: list[int] = []
         self.bodies: list[Body] = []
         self.arrived = asyncio.Condition()
+        self.beginning = asyncio.Event()
+        """Until it is set, no multipart upload begins."""
+        self.beginning.set()
 
     def close(self) -> None:
         self._open.clear()
@@ -60,6 +63,7 @@ class Gate:
         return await self._store.put(key, body, attributes)
 
     async def create_upload(self, key: str, attributes: Attributes) -> Upload:
+        await self.beginning.wait()
         return await self._store.create_upload(key, attributes)
 
     async def put_part(self, upload: Upload, number: int, body: Body) -> Part:
@@ -198,6 +202,36 @@ async def test_an_exhausted_budget_stops_the_writer_too(lenient_gate: Gate, leni
     assert await lenient.body("a.jpg") == jpeg(7 * PART)
 
 
+async def test_parts_fill_while_the_multipart_upload_begins(lenient_gate: Gate, lenient: Seen) -> None:
+    lenient_gate.beginning.clear()
+
+    async with writing(lenient_gate) as writer:
+        await writer.write(jpeg((IN_FLIGHT + 1) * PART))
+        assert lenient_gate.sizes == []
+        lenient_gate.beginning.set()
+        await writer.commit()
+
+    assert await lenient.body("a.jpg") == jpeg((IN_FLIGHT + 1) * PART)
+
+
+async def test_a_multipart_upload_that_begins_after_a_failure_is_aborted(
+    gate: Gate, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(Gate, "abort_uploads")  # not needed, because the upload's ID is known
+    gate.beginning.clear()
+
+    async def write() -> None:
+        async with writing(gate) as writer:
+            await writer.write(jpeg(2 * PART))
+            asyncio.get_running_loop().call_soon(gate.beginning.set)
+            raise LookupError("ours")
+
+    with pytest.raises(LookupError, match="ours"):
+        await write()
+
+    assert await seen.nothing()
+
+
 async def test_parts_in_transit_leave_a_quarter_of_the_budget_to_others(lenient_gate: Gate, lenient: Seen) -> None:
     budget = BufferBudget(total=8 * PART, part_size=PART)
     lenient_gate.close()
@@ -282,16 +316,17 @@ async def test_a_body_is_cleared_when_its_memory_is_released(
 
 
 @pytest.mark.parametrize("waits_for", ["a slot", "the beginning"])
-async def test_an_upload_fails_if_the_store_misses_the_deadline(
-    gate: Gate, seen: Seen, monkeypatch: pytest.MonkeyPatch, waits_for: str
-) -> None:
-    gate.close()
+async def test_an_upload_fails_if_the_store_misses_the_deadline(gate: Gate, seen: Seen, waits_for: str) -> None:
+    loop = asyncio.get_running_loop()
     if waits_for == "the beginning":
-        monkeypatch.setattr(gate, "create_upload", lambda *_: asyncio.Event().wait())
+        gate.beginning.clear()
+        loop.call_later(0.1, gate.beginning.set)
+    else:
+        gate.close()
 
     async def write() -> None:
         async with writing(gate) as writer:
-            await writer.write(jpeg(9 * PART), until=asyncio.get_running_loop().time() + 0.05)
+            await writer.write(jpeg(9 * PART), until=loop.time() + 0.05)
 
     with pytest.raises(StorageUnavailable, match="too long"):
         await write()

@@ -6,14 +6,15 @@ and its memory before it accepts more bytes, so a slow store or a full process s
 client's socket.
 
 Implementation: an object that fits into one part is written with one PUT, by `commit`. A larger one becomes a multipart
-upload, whose parts are sent while the next one fills; `commit` sends the last and completes it. All parts but the last
-have the same size, as R2 requires.
+upload, whose parts are sent while the next one fills, and which begins while the second one does; `commit` sends the
+last and completes it. All parts but the last have the same size, as R2 requires.
 
 When a body's memory is released, the body is cleared: after a failure, tracebacks refer to it until the garbage
 collector runs, which may be long after the memory was granted to another upload.
 
 Considerations: nothing becomes an object before `commit`. If a writer's block ends without a commit, or the commit
-fails or is cancelled, the writer undoes what it began, shielded from cancellation.
+fails or is cancelled, the writer undoes what it began, shielded from cancellation. It does not cancel the request that
+begins a multipart upload, because it needs the response to abort the upload.
 """
 
 import asyncio
@@ -75,11 +76,10 @@ class ObjectWriter:
         self._slots = asyncio.Semaphore(parts_in_flight)
         self._tasks: asyncio.TaskGroup | None = None  # sends the parts; a small object has none
         self._sending: list[asyncio.Task[Part]] = []
-        self._upload: Upload | None = None
+        self._beginning: asyncio.Task[Upload] | None = None  # of the multipart upload
         self._body = Body()
         self._size = 0
         self._object_possible = False
-        self._upload_possible = False
         self._written: Written | None = None
 
     async def __aenter__(self) -> Self:
@@ -137,7 +137,7 @@ class ObjectWriter:
 
     async def _commit(self) -> str:
         self._object_possible = True
-        if self._upload is None:
+        if self._beginning is None:
             try:
                 return await self._store.put(self._key, self._body, self._attributes)
             except StorageUnavailable as error:
@@ -147,29 +147,28 @@ class ObjectWriter:
                 self._body.clear()
         await self._send_part()
         parts = await asyncio.gather(*self._sending)
-        return await self._store.complete_upload(self._upload, parts)
+        return await self._store.complete_upload(self._beginning.result(), parts)
 
     async def _send_full_part(self) -> None:
         await self._send_part()
         await self._lease.pause()
 
     async def _send_part(self) -> None:
-        if self._upload is None:
-            self._upload_possible = True
-            try:
-                self._upload = await self._store.create_upload(self._key, self._attributes)
-            except StorageUnavailable as error:
-                self._upload_possible = not error.had_no_effect
-                raise
+        if self._beginning is None:
+            self._beginning = asyncio.create_task(self._store.create_upload(self._key, self._attributes))
         if self._tasks is None:
             self._tasks = await asyncio.TaskGroup().__aenter__()  # does not wait, so it cannot be cancelled
         await self._slots.acquire()
         body, self._body = self._body, Body()
         self._lease.mark_in_transit(len(body))
         number = len(self._sending) + 1
-        task = self._tasks.create_task(self._store.put_part(self._upload, number, body))
+        task = self._tasks.create_task(self._put_part(self._beginning, number, body))
         task.add_done_callback(partial(self._part_arrived, body))
         self._sending.append(task)
+
+    async def _put_part(self, beginning: asyncio.Task[Upload], number: int, body: Body) -> Part:
+        await asyncio.wait((beginning,))  # which does not cancel it if the part is cancelled
+        return await self._store.put_part(beginning.result(), number, body)
 
     def _part_arrived(self, body: Body, _: asyncio.Task[Part]) -> None:
         body.clear()
@@ -179,13 +178,20 @@ class ObjectWriter:
     async def _discard(self) -> None:
         """Undo what was begun. The key is unique, so the object under it can only be ours."""
         try:
-            if self._upload is not None:
-                await self._store.abort_upload(self._upload)
-            elif self._upload_possible:  # an upload may have begun, but its ID was lost
-                await self._store.abort_uploads(self._key)
+            if self._beginning is not None:
+                await self._abort(self._beginning)
         finally:
             if self._object_possible:
                 await self._store.delete(self._key)
+
+    async def _abort(self, beginning: asyncio.Task[Upload]) -> None:
+        try:
+            upload = await beginning
+        except StorageUnavailable as error:
+            if not error.had_no_effect:  # an upload may have begun, but its ID was lost
+                await self._store.abort_uploads(self._key)
+        else:
+            await self._store.abort_upload(upload)
 
 
 async def _in_time(operation: Awaitable[Result], *, until: float | None) -> Result:
