@@ -57,6 +57,12 @@ _SLOW_FOLDERS = {"bucket", "cli", "clients", "crash", "dev", "faults", "page"}
 """Nearly all tests here start processes or browsers, wait for timeouts, or open dozens of clients."""
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import these folders for `scripts/test --fast`, which would leave out all that they contain."""
+    is_left_out = collection_path.name in _SLOW_FOLDERS and "not slow" in config.option.markexpr.split(" and ")
+    return True if is_left_out and collection_path.is_dir() else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         folders = item.path.relative_to(Path(__file__).parent).parts
