@@ -56,7 +56,8 @@ class TestOverallProgress:
         await page.get_by_label("Choose a photo").set_input_files(files)
         await page.get_by_role("button", name="Upload all").click()
 
-        await expect(page.locator("#overall")).to_have_text(re.compile(r"^0 of 2 · [1-9]\d? %$"))
+        # All bytes may fit into the buffers of the sockets.
+        await expect(page.locator("#overall")).to_have_text(re.compile(r"^0 of 2 · ([1-9]\d?|100) %$"))
         proxy.script.follow()
         await expect(page.locator("#tiles h3")).to_have_count(2)
 
