@@ -12,7 +12,7 @@ import asyncpg
 from sqlalchemy.dialects.postgresql import asyncpg as driver
 from sqlalchemy.sql import ClauseElement
 
-from recipe_api.database.observation import Begin, operation_of
+from recipe_api.database.observation import Begin, End, operation_of
 from recipe_api.database.row_pool import RowConnection, RowPool
 from recipe_api.database.session import POOL_SECONDS, translate_errors
 
@@ -49,8 +49,9 @@ class DirectStatements:
         """
         with translate_errors():
             connection: RowConnection = await self._pool.acquire(timeout=POOL_SECONDS)
-        end = None if self.begin is None else self.begin(*operation_of(sql))
+        end: End | None = None
         try:
+            end = None if self.begin is None else self.begin(*operation_of(sql))
             with translated():
                 found = await connection.fetch(sql, *arguments, timeout=self._seconds)
         except BaseException as error:

@@ -32,7 +32,7 @@ def check_connections(engine: AsyncEngine) -> None:
     @event.listens_for(engine.sync_engine, "checkout")
     def checked_out(connection: AdaptedConnection, entry: ConnectionPoolEntry, _: object) -> None:
         used_at = entry.info.get(_USED_AT)
-        if used_at is None:  # it has just been opened; the pool empties `info` before it opens another one
+        if used_at is None:  # the connection is new: the pool clears `info` when it replaces one
             return
         driver_connection: Any = connection.driver_connection
         if driver_connection.is_closed():

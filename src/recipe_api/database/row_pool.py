@@ -80,7 +80,7 @@ class ReservedPool:
         """The number of open connections."""
         return sum(not connection.is_closed() for connection in self._open)
 
-    async def acquire(self, *, timeout: float) -> Connection:  # noqa: ASYNC109 - in the usual case there is no timer
+    async def acquire(self, *, timeout: float) -> Connection:  # noqa: ASYNC109 - the usual path needs no timer
         """Return a connection, waiting for at most `timeout` seconds.
 
         Raises:

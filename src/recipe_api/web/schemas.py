@@ -5,24 +5,19 @@ object for each one (docs/decisions/0033-reading.md).
 """
 
 from datetime import UTC, datetime
-from typing import (
-    Annotated,
-    Literal,
-    NotRequired,  # Pydantic rejects typing's before Python 3.12
-    Self,
-)
+from typing import Annotated, Literal, NotRequired, Self
 from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, with_config
 from pydantic.config import JsonDict
-from typing_extensions import TypedDict
+from typing_extensions import TypedDict  # Pydantic rejects that of `typing` before Python 3.12
 
 from recipe_api.database.models import RecipeRow
 from recipe_api.uploads.staged import StagedState
 
 Timestamp = Annotated[
     datetime,
-    # Without the offset, which takes half of the time to write.
+    # Writing the offset would take as long as the rest.
     PlainSerializer(lambda time: time.astimezone(UTC).replace(tzinfo=None).isoformat("T", "milliseconds") + "Z"),
     Field(json_schema_extra={"type": "string", "format": "date-time"}),
 ]
