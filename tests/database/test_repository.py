@@ -17,6 +17,7 @@ from recipe_api.database import session as database_session
 from recipe_api.database.deletions import ObjectRef
 from recipe_api.database.inserts import ROWS_OF_UPLOADS, ROWS_WITH_KEYS
 from recipe_api.database.models import Recipe, RecipeRow
+from recipe_api.database.observation import End
 from recipe_api.database.recipe_writer import RecipeWriter
 from recipe_api.database.repository import Position, Recipes
 from recipe_api.database.session import open_engine
@@ -291,6 +292,18 @@ class TestPool:
             await other.rollback()
 
             assert (await recipes.page(after=Position(BEGINNING, UUID(int=0)), limit=1)).recipes == []
+
+    async def test_serves_others_after_an_observer_has_failed(self, make_settings: Callable[..., Settings]) -> None:
+        def failing(operation: str, table: str | None) -> End:
+            raise LookupError(operation, table)
+
+        async with open_engine(make_settings(DATABASE_POOL_SIZE="2")) as ours:
+            observed = Recipes(ours)
+            observed.observe(failing)
+            with pytest.raises(LookupError):
+                await observed.page(after=None, limit=1)
+
+            await Recipes(ours).page(after=None, limit=1)
 
     async def test_replaces_connections_that_the_server_has_ended(
         self, make_settings: Callable[..., Settings], engine: AsyncEngine
