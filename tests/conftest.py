@@ -49,8 +49,15 @@ def pytest_configure() -> None:
 
 def pytest_collection_finish() -> None:
     """Exclude the half million objects of the collected tests from later garbage collections."""
+    _holds_for_nothing()
     gc.freeze()
     gc.enable()
+
+
+@hypothesis.settings(database=None)
+@hypothesis.given(hypothesis.strategies.none())
+def _holds_for_nothing(_nothing: None) -> None:
+    """Let Hypothesis register its random generator before `gc.freeze`, which hides the reference that it looks for."""
 
 
 _SLOW_FOLDERS = {"bucket", "cli", "clients", "crash", "dev", "faults", "page"}

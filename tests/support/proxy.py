@@ -153,7 +153,7 @@ class Proxy(ABC):
         return server
 
     async def _stop(self, server: asyncio.Server) -> None:
-        server.close()
+        await close_listener(server)
         while asyncio.all_tasks() - {asyncio.current_task()}:  # some may be of connections that were accepted just now
             for task in self._connections:
                 task.cancel()
@@ -174,6 +174,18 @@ class Proxy(ABC):
             client.close()
             self._clients.discard(client)
             self._connections.discard(task)
+
+
+async def close_listener(server: asyncio.Server) -> None:
+    """Accept no more connections.
+
+    `asyncio.Server.close` alone leaves the socket of a connection open that was accepted just before: its transport
+    cannot be attached to a closed server.
+    """
+    for listener in server.sockets:
+        asyncio.get_running_loop().remove_reader(listener.fileno())
+    await asyncio.sleep(0)  # what has been accepted is attached
+    server.close()
 
 
 class Connection:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 from recipe_api.storage.connection_pool import ConnectionPool, Limits
+from tests.support.proxy import close_listener
 
 HOST = "127.0.0.1"
 
@@ -124,7 +125,7 @@ async def serving(*scripts: Script, tls: ssl.SSLContext | None = None) -> AsyncI
     try:
         yield server
     finally:
-        listening.close()
+        await close_listener(listening)
         await server.stop()
         await turns()
 
