@@ -1,4 +1,4 @@
-"""Which way imports run, which vendor is known where, and that an import does nothing."""
+"""The direction of imports, which packages may import which vendor, and that importing a module has no effects."""
 
 import ast
 import importlib
@@ -44,9 +44,9 @@ LEVELS = (
         "units",
     },
 )
-"""The rooms of the package, from the roof down. A room knows those below it, and of its own level none but itself."""
+"""Packages and modules by level, from the top down. Each may import those of lower levels, but none of its own."""
 GROUND = LEVELS[-1]
-"""Modules here may import one another: the settings check kinds of photos and the database's URI."""
+"""The lowest level, whose modules may import one another: the settings validate photo types and the database's URI."""
 
 VENDORS = {
     "PIL": {"photos"},
@@ -74,10 +74,10 @@ VENDORS = {
     "typing_extensions": {"web"},
     "uvicorn": {"cli", "dev", "server"},
 }
-"""The rooms that may know a vendor."""
+"""The packages and modules that may import a vendor's package."""
 
 STREAMING_FILE = ("recipe_api.multipart.file", "starlette.datastructures", "UploadFile")
-"""The one exception: a handler is to read the file on the wire as the type it knows."""
+"""The one exception, so that handlers can read a file from the wire as the type that they know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Import:
 
     @property
     def found(self) -> str:
-        """The module that is imported: `from recipe_api.storage import keys` names two."""
+        """The module that is imported: in `from recipe_api.storage import keys`, the name may be a module as well."""
         return f"{self.target}.{self.name}" if f"{self.target}.{self.name}" in MODULES else self.target
 
 
@@ -113,7 +113,7 @@ def _imports() -> Iterator[Import]:
             if isinstance(node, ast.Import):
                 yield from (Import(module, alias.name) for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
-                assert node.level == 0, f"{module} imports relatively; this test reads absolute names"
+                assert node.level == 0, f"{module} has a relative import; this test reads absolute names only"
                 yield from (Import(module, node.module or "", alias.name) for alias in node.names)
 
 
@@ -122,34 +122,34 @@ OURS = [found for found in IMPORTS if found.target.partition(".")[0] == "recipe_
 THEIRS = [found for found in IMPORTS if found.target.partition(".")[0] not in {"recipe_api", *sys.stdlib_module_names}]
 
 
-def room(module: str) -> str:
-    """The part of the package that a module belongs to; empty for the package itself."""
+def part_of(module: str) -> str:
+    """Return the package or module at the top level that a module belongs to; empty for `recipe_api` itself."""
     return module.partition(".")[2].partition(".")[0]
 
 
 def level(module: str) -> int:
-    return next(number for number, rooms in enumerate(LEVELS) if room(module) in rooms)
+    return next(number for number, parts in enumerate(LEVELS) if part_of(module) in parts)
 
 
-def test_every_module_has_its_place() -> None:
-    assert {room(module) for module in MODULES} == {"", *(name for rooms in LEVELS for name in rooms)}
+def test_every_module_belongs_to_a_level() -> None:
+    assert {part_of(module) for module in MODULES} == {"", *(name for parts in LEVELS for name in parts)}
 
 
-def test_imports_run_downwards() -> None:
+def test_imports_go_to_lower_levels_only() -> None:
     assert [
         f"{found.module} imports {found.found}"
         for found in OURS
-        if room(found.module) != room(found.found)
+        if part_of(found.module) != part_of(found.found)
         and not level(found.module) < level(found.found)
-        and not {room(found.module), room(found.found)} <= GROUND
+        and not {part_of(found.module), part_of(found.found)} <= GROUND
     ] == []
 
 
-def test_the_leaves_do_not_know_one_another_and_only_uploads_and_the_root_join_them() -> None:
+def test_the_leaf_packages_do_not_import_one_another_and_few_packages_import_several_of_them() -> None:
     leaves = {"multipart", "storage", "database"}
     known = {
-        joiner: {room(found.found) for found in OURS if room(found.module) == joiner} & leaves
-        for joiner in {room(module) for module in MODULES}
+        joiner: {part_of(found.found) for found in OURS if part_of(found.module) == joiner} & leaves
+        for joiner in {part_of(module) for module in MODULES}
     }
     assert {joiner for joiner, some in known.items() if len(some - {joiner}) > 1} <= {
         "composition",
@@ -162,11 +162,11 @@ def test_the_leaves_do_not_know_one_another_and_only_uploads_and_the_root_join_t
     assert all(some <= {leaf} for leaf, some in known.items() if leaf in leaves)
 
 
-def test_only_the_rooms_that_speak_http_know_asgi() -> None:
-    assert {room(found.module) for found in OURS if room(found.found) == "asgi"} == {"server", "web"}
+def test_only_the_packages_that_handle_http_import_asgi() -> None:
+    assert {part_of(found.module) for found in OURS if part_of(found.found) == "asgi"} == {"server", "web"}
 
 
-def test_no_module_comes_back_to_itself() -> None:
+def test_imports_have_no_cycles() -> None:
     graph: dict[str, set[str]] = {module: set() for module in MODULES}
     for found in OURS:
         graph[found.module].add(found.found)
@@ -174,21 +174,21 @@ def test_no_module_comes_back_to_itself() -> None:
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-def test_a_vendor_is_known_in_its_rooms_only_and_known_there(vendor: str) -> None:
+def test_a_vendor_is_imported_only_where_it_may_be_and_is_still_used(vendor: str) -> None:
     users = [found for found in THEIRS if found.target.partition(".")[0] == vendor]
-    assert users, "nobody needs it any more; take it out of this test"
+    assert users, "nothing imports it any more; remove it from this test"
     assert [
         f"{found.module} imports {found.target}"
         for found in users
-        if room(found.module) not in VENDORS[vendor] and (found.module, found.target, found.name) != STREAMING_FILE
+        if part_of(found.module) not in VENDORS[vendor] and (found.module, found.target, found.name) != STREAMING_FILE
     ] == []
 
 
-def test_every_vendor_has_its_rooms() -> None:
+def test_every_vendor_is_listed() -> None:
     assert {found.target.partition(".")[0] for found in THEIRS} == VENDORS.keys()
 
 
-def test_decoders_of_photos_are_known_to_the_child_process_only() -> None:
+def test_only_the_child_process_imports_image_decoders() -> None:
     child = "recipe_api.photos.renditions.child"
     assert [
         f"{found.module} imports {found.target}"
@@ -198,29 +198,29 @@ def test_decoders_of_photos_are_known_to_the_child_process_only() -> None:
     ] == []
 
 
-def test_the_wires_upload_file_is_the_only_exception_and_is_still_needed() -> None:
+def test_the_exception_for_upload_file_is_still_needed() -> None:
     assert Import(*STREAMING_FILE) in THEIRS
 
 
-def test_only_the_entrances_look_at_the_environment() -> None:
-    looks = {
-        room(module)
+def test_only_entry_points_and_the_database_read_the_environment() -> None:
+    readers = {
+        part_of(module)
         for module, tree in MODULES.items()
         for node in ast.walk(tree)
         if (isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv", "getenvb"})
     }
-    # The database room reads libpq's own variables, as its driver does, so as not to override them.
-    assert looks <= {"app", "cli", "dev", "database"}
+    # `database` reads libpq's own variables, as its driver does, in order not to override them.
+    assert readers <= {"app", "cli", "dev", "database"}
     assert not [found for found in IMPORTS if found.target == "os" and found.name], (
-        "os is imported whole, or this is blind"
+        "import os as a whole; this test does not recognize names imported from it"
     )
 
 
-def _told_while_importing(folder: Path, *modules: str) -> str:
+def _effects_of_importing(folder: Path, *modules: str) -> str:
     script = Path(__file__).with_name("importing.py")
     run = subprocess.run(
         [sys.executable, "-P", str(script), str(folder), *modules],
-        # Not measured for coverage, whose own look around at the end would be seen too.
+        # Without coverage, which reads the environment itself when the process ends.
         env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
         | {"PYTHONPATH": str(folder.parent)},
         capture_output=True,
@@ -234,12 +234,12 @@ def _told_while_importing(folder: Path, *modules: str) -> str:
 @pytest.mark.slow
 def test_importing_any_module_reads_no_environment_and_opens_nothing() -> None:
     modules = [module for module in MODULES if not module.endswith(".__main__")]
-    assert _told_while_importing(SOURCE, *modules) == ""
+    assert _effects_of_importing(SOURCE, *modules) == ""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "effect"),
     [
         ("import os; os.environ.get('HOME')", "reads HOME"),
         ("import os; os.getenv('HOME')", "reads HOME"),
@@ -251,15 +251,15 @@ def test_importing_any_module_reads_no_environment_and_opens_nothing() -> None:
         ("import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()", "a thread"),
     ],
 )
-def test_an_import_that_did_something_would_be_seen(tmp_path: Path, line: str, told: str) -> None:
+def test_an_import_with_effects_is_detected(tmp_path: Path, line: str, effect: str) -> None:
     package = tmp_path / "culprit"
     package.mkdir()
     (package / "__init__.py").write_text(line, encoding="utf-8")
-    assert told in _told_while_importing(package, "culprit")
+    assert effect in _effects_of_importing(package, "culprit")
 
 
 def test_the_benchmarks_import_only_names_that_exist() -> None:
-    """Nothing else checks them between two runs, which are rare."""
+    """They are rarely run, and nothing else checks this in between."""
     imported = {
         (script, node.module, alias.name)
         for script, tree in SCRIPTS.items()

@@ -1,4 +1,4 @@
-"""What the headers of a request announce."""
+"""Looking up the headers of a request, and the length of its body."""
 
 import pytest
 
@@ -20,11 +20,11 @@ from recipe_api.asgi import RequestHeaders, headers_of
         ("\u0665".encode(), None),
     ],
 )
-def test_a_length_is_what_its_digits_say(value: bytes, length: int | None) -> None:
+def test_only_digits_are_a_content_length(value: bytes, length: int | None) -> None:
     assert RequestHeaders([(b"host", b"x"), (b"content-length", value)]).content_length() == length
 
 
-def test_without_its_header_there_is_none() -> None:
+def test_without_the_header_the_length_is_none() -> None:
     assert RequestHeaders([(b"host", b"5")]).content_length() is None
 
 

@@ -1,5 +1,6 @@
-"""A photo's bytes are not copied between the socket's reader and the store's connection. (What comes by way of the
-HTTP parser was copied twice before, in C; tests/server looks at what goes past it.)
+"""A photo's bytes are not copied between the reader of the socket and the connection to the store.
+
+Bytes that pass through the HTTP parser have already been copied twice, in C; tests/server covers those that bypass it.
 """
 
 import asyncio
@@ -32,26 +33,26 @@ RULES = FormRules(
 
 
 class Silence(asyncio.Transport):
-    """A transport on which nothing is said."""
+    """A transport that sends nothing."""
 
-    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401, ARG002 - as its parent has it
+    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401, ARG002 - as in its parent
         return default
 
     def is_closing(self) -> bool:
         return False
 
     def pause_reading(self) -> None:
-        """Nobody reads."""
+        """Do nothing, because nothing is read."""
 
     def resume_reading(self) -> None:
-        """Nobody reads."""
+        """Do nothing, because nothing is read."""
 
     def close(self) -> None:
-        """It was never open."""
+        """Do nothing, because the transport was never open."""
 
 
 class Kept:
-    """A store that keeps what bodies consist of, which are emptied later."""
+    """A store that keeps the blocks of all bodies, because bodies are cleared later."""
 
     def __init__(self) -> None:
         self.pieces: list[memoryview] = []
@@ -61,22 +62,22 @@ class Kept:
         self.pieces += body.blocks()
         self.parts += 1
 
-    async def put(self, key: str, body: Body, attributes: Attributes) -> str:  # noqa: ARG002 - of the protocol
+    async def put(self, key: str, body: Body, attributes: Attributes) -> str:  # noqa: ARG002 - the protocol's signature
         self._keep(body)
         return "etag"
 
     async def create_upload(self, key: str, attributes: Attributes) -> Upload:
         return Upload(key, "1", attributes)
 
-    async def put_part(self, upload: Upload, number: int, body: Body) -> Part:  # noqa: ARG002 - of the protocol
+    async def put_part(self, upload: Upload, number: int, body: Body) -> Part:  # noqa: ARG002 - likewise
         self._keep(body)
         return Part(number, "etag", None)
 
-    async def complete_upload(self, upload: Upload, parts: Sequence[Part]) -> str:  # noqa: ARG002 - of the protocol
+    async def complete_upload(self, upload: Upload, parts: Sequence[Part]) -> str:  # noqa: ARG002 - likewise
         return "etag"
 
 
-async def test_a_chunk_reaches_the_app_as_the_parser_made_it() -> None:
+async def test_a_chunk_reaches_the_app_as_the_object_that_the_parser_created() -> None:
     made: list[bytes] = []
     given: asyncio.Queue[bytes] = asyncio.Queue()
 
@@ -85,7 +86,7 @@ async def test_a_chunk_reaches_the_app_as_the_parser_made_it() -> None:
             made.append(body)
             super().on_body(body)
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401, ARG001 - as ASGI has them
+    async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401, ARG001 - as in ASGI
         while True:
             given.put_nowait((await receive())["body"])
 
@@ -104,7 +105,7 @@ async def test_a_chunk_reaches_the_app_as_the_parser_made_it() -> None:
             task.cancel()
 
 
-async def test_a_chunk_is_what_the_store_is_given() -> None:
+async def test_a_chunk_reaches_the_store_without_a_copy() -> None:
     photo = jpeg(2 * PART_SIZE + MIB)
     form = recipe_form(photo)
     chunks = [form[at : at + CHUNK_BYTES] for at in range(0, len(form), CHUNK_BYTES)]
@@ -130,4 +131,4 @@ async def test_a_chunk_is_what_the_store_is_given() -> None:
 
     assert b"".join(store.pieces) == photo
     copied = sum(len(piece) for piece in store.pieces if not any(piece.obj is chunk for chunk in chunks))
-    assert copied < 32 * KIB * store.parts  # what is left of a chunk at the end of a part may be gathered
+    assert copied < 32 * KIB * store.parts  # the rest of a chunk at the end of a part may be copied

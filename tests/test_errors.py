@@ -1,4 +1,4 @@
-"""The error tree: every class tells its status, its code and its title, and the drawing shows them all."""
+"""The error tree: every class has a status, a code and a title, and the tree in the module's docstring is complete."""
 
 import inspect
 import re
@@ -30,7 +30,7 @@ def test_no_two_problems_share_a_code_or_a_title() -> None:
 
 
 @each_error
-def test_an_error_has_a_code_and_a_title_or_tells_how_it_differs_from_its_parent(error: type[RecipeApiError]) -> None:
+def test_an_error_has_its_own_code_and_title_or_a_docstring(error: type[RecipeApiError]) -> None:
     assert ("code" in vars(error)) == ("title" in vars(error))
     assert "title" in vars(error) or error.__doc__
     assert re.fullmatch(r"[a-z]+(-[a-z]+)*", error.code)
@@ -38,7 +38,7 @@ def test_an_error_has_a_code_and_a_title_or_tells_how_it_differs_from_its_parent
 
 
 @each_error
-def test_an_error_with_a_status_of_its_own_has_a_code_of_its_own_and_is_explained(error: type[RecipeApiError]) -> None:
+def test_an_error_with_its_own_status_has_its_own_code_and_a_docstring(error: type[RecipeApiError]) -> None:
     if "status" in vars(error):
         assert "code" in vars(error)
         assert error.__doc__
@@ -71,13 +71,13 @@ def test_an_error_with_a_status_of_its_own_has_a_code_of_its_own_and_is_explaine
         (503, {"Unavailable", "StorageUnavailable", "DatabaseUnavailable"}),
     ],
 )
-def test_an_error_has_the_status_that_the_contract_gives_it(status: int, names: set[str]) -> None:
+def test_errors_have_the_documented_statuses(status: int, names: set[str]) -> None:
     assert names <= {error.__name__ for error in ALL if error.status == status}
 
 
-def test_errors_that_may_pass_say_when_to_come_again() -> None:
+def test_transient_errors_say_when_to_retry() -> None:
     for error in ALL:
-        passing = issubclass(
+        is_transient = issubclass(
             error,
             (
                 errors.Unavailable,
@@ -89,18 +89,18 @@ def test_errors_that_may_pass_say_when_to_come_again() -> None:
             ),
         )
         seconds = error.retry_after
-        assert passing == (seconds is not None), error
+        assert is_transient == (seconds is not None), error
         assert seconds is None or 1 <= seconds <= 60
 
 
-def test_what_is_the_requests_fault_is_a_4xx_and_what_is_ours_a_503() -> None:
+def test_errors_of_the_request_are_4xx_and_unavailability_is_503() -> None:
     for error in ALL:
         assert issubclass(error, errors.RequestRefused) == (400 <= error.status < 499), error
         assert issubclass(error, errors.Unavailable) == (error.status == 503), error
 
 
 def _drawn() -> Iterator[tuple[list[str], str, str]]:
-    """Of each line of the drawing: the errors it names, the one they hang from, and the remark beside them."""
+    """Yield for each line of the drawn tree the errors that it names, their parent, and the remark beside them."""
     above: list[str] = []
     for line in inspect.cleandoc(errors.__doc__ or "").splitlines():
         branches = re.match(r" {4}(?:[│ ] {3})*(?:[├└]── )?(?=[A-Z])", line)
@@ -111,19 +111,19 @@ def _drawn() -> Iterator[tuple[list[str], str, str]]:
             yield names.split(" · "), (above[-2:-1] or [""])[0], remark.strip()
 
 
-def test_the_tree_in_the_docstring_draws_every_error_in_its_place() -> None:
+def test_the_tree_in_the_docstring_shows_every_error_below_its_parent() -> None:
     drawn = {name: parent for names, parent, _ in _drawn() for name in names}
     assert drawn == {error.__name__: "" if error is RecipeApiError else error.__mro__[1].__name__ for error in ALL}
 
 
-def test_the_statuses_in_the_drawing_are_those_of_the_errors() -> None:
+def test_the_tree_in_the_docstring_shows_the_right_statuses() -> None:
     statuses = {error.__name__: error.status for error in ALL}
     remarks = [(names, int(remark[:3])) for names, _, remark in _drawn() if remark[:3].isdecimal()]
     assert {status for _, status in remarks} >= {400, 413, 415, 422, 503}
     assert all(statuses[name] == status for names, status in remarks for name in names)
 
 
-def test_an_error_says_its_detail_and_knows_its_field() -> None:
+def test_an_error_has_a_detail_and_a_field() -> None:
     error = errors.FieldEmpty("label is empty.", field="label")
     assert (str(error), error.detail, error.field) == ("label is empty.", "label is empty.", "label")
     assert errors.FieldEmpty("It is empty.").field is None

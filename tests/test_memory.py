@@ -1,4 +1,4 @@
-"""Large blocks go back to the system, the heap stays, and the collector passes over what is there from the start."""
+"""Large blocks are returned to the system, the heap is kept, and the garbage collector skips what exists at startup."""
 
 import ctypes
 import gc
@@ -23,15 +23,15 @@ class Info(ctypes.Structure):
 libc = ctypes.CDLL(None)
 libc.mallinfo2.restype = Info
 
-def is_a_mapping_of_its_own(size):
+def has_its_own_mapping(size):
     before = libc.mallinfo2().hblks
     part = bytearray(size)
     return libc.mallinfo2().hblks > before
 
-if "told" in sys.argv:
+if "configured" in sys.argv:
     configure_malloc()
-del (large := [bytearray(20 << 20)])[0]  # by itself, glibc now takes for small what is smaller than this
-mapped = is_a_mapping_of_its_own(5 << 20), is_a_mapping_of_its_own(64 << 10)
+del (large := [bytearray(20 << 20)])[0]  # by default, glibc then serves all smaller blocks from the heap
+mapped = has_its_own_mapping(5 << 20), has_its_own_mapping(64 << 10)
 chunks = [bytes(200 << 10) for _ in range(100)]
 heap = libc.mallinfo2().arena
 del chunks
@@ -48,9 +48,11 @@ def frozen_again() -> Iterator[None]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="only glibc from 2.33 on tells")
-@pytest.mark.parametrize(("argument", "expected"), [("told", [True, False, True]), ("as it is", [False, False, True])])
-def test_a_large_block_is_always_a_mapping_of_its_own_and_the_heap_keeps_what_chunks_left(
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="mallinfo2 requires glibc 2.33 or newer")
+@pytest.mark.parametrize(
+    ("argument", "expected"), [("configured", [True, False, True]), ("default", [False, False, True])]
+)
+def test_a_large_block_always_has_its_own_mapping_and_the_heap_keeps_the_memory_of_freed_chunks(
     argument: str, expected: list[bool]
 ) -> None:
     done = subprocess.run(
@@ -60,7 +62,7 @@ def test_a_large_block_is_always_a_mapping_of_its_own_and_the_heap_keeps_what_ch
     assert done.stdout.split() == list(map(str, expected))
 
 
-def test_elsewhere_than_on_linux_it_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_malloc_is_configured_on_linux_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.platform", "darwin")
     monkeypatch.delattr("ctypes.CDLL")
 
@@ -68,7 +70,7 @@ def test_elsewhere_than_on_linux_it_does_nothing(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.usefixtures("frozen_again")
-def test_the_collector_comes_rarely_and_passes_over_what_was_there_for_as_long_as_it_is_asked() -> None:
+def test_within_the_block_the_collector_runs_rarely_and_skips_what_existed_before() -> None:
     default = gc.get_threshold()
     with reduced_garbage_collection():
         assert gc.get_freeze_count() > 1000

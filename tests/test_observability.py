@@ -1,4 +1,4 @@
-"""Logs that a machine can read, with the id that ties a request's lines together, and without a secret."""
+"""Log lines are machine-readable, contain the id of their request, and contain no secrets."""
 
 import contextvars
 import json
@@ -43,22 +43,22 @@ def test_a_valid_id_is_taken_from_the_request(presented: str) -> None:
         "a" * 30 + '", "admin": true',
         "<script>alert(1)</script>",
         "ä" * 30,
-        "１" * 30,  # noqa: RUF001 - digits, and no ASCII
+        "１" * 30,  # noqa: RUF001 - digits that are not ASCII
     ],
 )
-def test_an_id_is_made_where_the_request_has_no_valid_one(presented: str | None) -> None:
+def test_an_id_is_generated_if_the_request_has_no_valid_one(presented: str | None) -> None:
     made = {contextvars.copy_context().run(begin_request, presented) for _ in range(100)}
     assert len(made) == 100
     assert presented not in made
     assert all(HEROKU_ID.fullmatch(one) for one in made)
 
 
-def test_the_id_is_known_to_all_that_answers_the_request_and_to_nobody_else() -> None:
-    def answer() -> tuple[str, str | None]:
+def test_the_id_is_available_while_the_request_is_handled_and_nowhere_else() -> None:
+    def handle() -> tuple[str, str | None]:
         return begin_request(None), request_id()
 
-    taken, known = contextvars.copy_context().run(answer)
-    assert known == taken
+    taken, seen = contextvars.copy_context().run(handle)
+    assert seen == taken
     assert contextvars.copy_context().run(request_id) is None
 
 
@@ -71,7 +71,7 @@ ours, theirs = structlog.get_logger("recipe_api.test"), logging.getLogger("vendo
 
 
 def written(script: str) -> str:
-    """What a process that does this writes: logging is configured once for a whole process."""
+    """Return the output of a new process that runs the script: logging is configured once per process."""
     run = subprocess.run([sys.executable, "-c", _PRELUDE + script], capture_output=True, encoding="utf-8", check=False)
     assert (run.returncode, run.stderr) == (0, "")
     return run.stdout
@@ -102,7 +102,7 @@ theirs.warning("%s is %d", "this", 1)
     assert theirs == {"event": "this is 1", "level": "warning", "logger": "vendor", "request_id": "a" * 20}
 
 
-def test_a_line_outside_a_request_names_none() -> None:
+def test_a_line_outside_a_request_has_no_request_id() -> None:
     (line,) = lines("""
 configure_logging("info")
 ours.info("started")
@@ -110,7 +110,7 @@ ours.info("started")
     assert "request_id" not in line
 
 
-def test_a_value_cannot_begin_a_line_of_its_own_or_break_the_log() -> None:
+def test_a_value_cannot_forge_a_line_or_break_the_log() -> None:
     (line,) = lines(r"""
 configure_logging("info")
 ours.info("request", path='/\r\n{"event": "forged"}\u2028\x00', bad="\ud800", raw=b"\xff", other=object)
@@ -130,7 +130,7 @@ except RuntimeError:
 """
 
 
-def test_a_fault_is_one_line_with_its_traceback_and_without_the_variables_in_it() -> None:
+def test_an_exception_is_one_line_with_its_traceback_but_without_local_variables() -> None:
     output = written(f'configure_logging("info")\n{_FAULT}')
     assert SECRET not in output
     for line in map(json.loads, output.splitlines()):
@@ -139,7 +139,7 @@ def test_a_fault_is_one_line_with_its_traceback_and_without_the_variables_in_it(
         assert [frame["name"] for frame in error["frames"]] == ["<module>", "fail"]
 
 
-def test_for_people_the_same_is_written_in_plain_lines() -> None:
+def test_output_for_people_is_plain_text() -> None:
     output = written(f'configure_logging("info", human=True)\nours.info("request", status=201)\n{_FAULT}')
     assert re.search(r"request .*status.*201", output)
     assert output.count("RuntimeError: it broke") == 2
@@ -167,7 +167,7 @@ for log in (ours, theirs):
     assert [line["event"] for line in found] == shown * 2
 
 
-def test_what_libraries_say_that_we_say_ourselves_is_not_written() -> None:
+def test_lines_of_libraries_that_duplicate_ours_are_not_written() -> None:
     found = lines("""
 configure_logging("info")
 for name in ("botocore.hooks", "aiobotocore", "sqlalchemy.engine", "uvicorn.access"):
@@ -178,13 +178,13 @@ logging.getLogger("uvicorn.error").info("Started", extra={"color_message": "\\x1
     assert "color_message" not in found[0]
 
 
-def test_configuring_twice_writes_no_line_twice() -> None:
+def test_configuring_logging_twice_does_not_duplicate_lines() -> None:
     found = lines('configure_logging("info")\nconfigure_logging("info")\nours.info("once")\ntheirs.info("once")')
     assert len(found) == 2
 
 
 @pytest.mark.parametrize("human", [False, True])
-def test_no_secret_of_the_settings_reaches_the_log(*, human: bool) -> None:
+def test_no_secret_of_the_settings_is_logged(*, human: bool) -> None:
     output = written(f"""
 settings = Settings.from_environment({{
     "DATABASE_URL": "postgres://cook:{SECRET}@db.example.com/recipes",
@@ -205,7 +205,7 @@ ours.info(str(settings), url=settings.database_url, tokens=settings.api_tokens)
     assert output.count("photos") >= 4
 
 
-def test_no_key_in_malformed_headers_of_telemetry_reaches_the_log() -> None:
+def test_no_key_in_malformed_telemetry_headers_is_logged() -> None:
     output = written(f"""
 from opentelemetry.util.re import parse_env_headers
 configure_logging("debug")

@@ -1,4 +1,4 @@
-"""The clients that run in a page: each is opened in Chromium from another origin than the service's, and uploads."""
+"""The clients that run in a page, which is opened in Chromium from another origin than the service's."""
 
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -18,7 +18,7 @@ from tests.support.chromium import MISSING, chromium
 from tests.support.service import HOST, NO_TLS
 
 WRITTEN_URL = "http://127.0.0.1:8000"
-"""The service's address as the examples have it."""
+"""The service's address in the examples."""
 WAIT_MS = 30_000
 
 
@@ -29,9 +29,9 @@ class PageClient:
     name: str
     example: str
     use: Callable[[Page, Task], Awaitable[None]]
-    """What a person does on it."""
+    """Does what a person would do on the page."""
     label: str = PHOTO_NAME
-    """The label that the page sends: the name of the file, where it has no field for one."""
+    """The label that the page sends: the name of the file if the page has no field for a label."""
     package: str | None = None
 
     @property
@@ -82,7 +82,7 @@ async def upload_in_page(client: PageClient, task: Task, workbench: Workbench, b
     """Open a client's page, use it, and check what arrived.
 
     Raises:
-        UploadError: It did not succeed.
+        UploadError: The upload failed, or something else arrived.
     """
     with served(workbench.folder, task.url) as origin:
         page = await browser.new_page()
@@ -134,5 +134,5 @@ class _Files(SimpleHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its parent's name
-        """Say nothing."""
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as in its parent
+        """Log nothing."""

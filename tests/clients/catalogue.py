@@ -1,4 +1,4 @@
-"""The clients that `scripts/clients` tries: what each needs, and how its example runs."""
+"""The clients that `scripts/clients` tries: what each of them needs, and how to run its example."""
 
 import importlib.util
 import shutil
@@ -10,26 +10,26 @@ from pathlib import Path
 from tests.clients.workbench import Workbench, environment, filled_in, this_python
 
 JAVA_JARS = (Path("/usr/share/java/okhttp.jar"), Path("/usr/share/java/okio.jar"))
-"""Where Debian's libokhttp-java puts them."""
+"""Where Debian's libokhttp-java installs them."""
 
 Need = Callable[[Workbench], str | None]
-"""Returns what is missing, or None."""
+"""Returns what this machine lacks, or None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """A program that uploads a photo. It is given the service's URL, the photo's path and the label."""
+    """A program that uploads a photo. Its arguments are the service's URL, the photo's path and the label."""
 
     name: str
     example: str
-    """Its file in docs/clients."""
+    """The name of its file in docs/clients."""
     command: tuple[str, ...]
-    """What comes before the three arguments; run in the workbench."""
+    """The command before the three arguments; it is run in the workbench."""
     needs: tuple[Need, ...]
     prepare: tuple[tuple[str, ...], ...] = ()
     """Commands to run first; `{url}` stands for the service's URL."""
     version: tuple[str, ...] = ()
-    """Prints the client's version."""
+    """A command that prints the client's version."""
     keeps_name: bool = True
     """Whether it sends the photo's file name."""
 
@@ -38,7 +38,7 @@ class Client:
         return next((lack for need in self.needs if (lack := need(workbench))), None)
 
     def version_found(self, workbench: Workbench) -> str:
-        """Return the first line of what the client says of its version."""
+        """Return the first line that the version command prints."""
         if not self.version:
             return ""
         ended = subprocess.run(
@@ -54,28 +54,28 @@ class Client:
 
 
 def program(name: str, *, package: str | None = None) -> Need:
-    """Need a program on the PATH; `package` is the one that Debian has it in."""
+    """Return the need for a program on the PATH; `package` is the Debian package that contains it."""
     return lambda _: None if shutil.which(name) else f"{name} is not installed" + (f" ({package})" if package else "")
 
 
 def python_module(name: str) -> Need:
-    """Need a module in the environment of the tests."""
+    """Return the need for a Python module in the environment of the tests."""
     return lambda _: None if importlib.util.find_spec(name) else f"the Python package {name} is not installed"
 
 
 def npm_package(name: str) -> Need:
-    """Need an npm package in the workbench."""
+    """Return the need for an npm package in the workbench."""
     return lambda bench: None if bench.node_package(name).is_dir() else f"the npm package {name} is not installed"
 
 
 def jars(*paths: Path) -> Need:
-    """Need Java archives."""
+    """Return the need for Java archives."""
     lacking = [path.name for path in paths if not path.exists()]
     return lambda _: f"{', '.join(lacking)} not found (Debian: libokhttp-java)" if lacking else None
 
 
 def perl_module(name: str, *, package: str) -> Need:
-    """Need a module of Perl's."""
+    """Return the need for a Perl module."""
 
     def missing(_: Workbench) -> str | None:
         found = subprocess.run(["perl", f"-M{name}", "-e", "1"], capture_output=True, check=False, timeout=60)  # noqa: S607 - the one on the PATH
@@ -85,7 +85,7 @@ def perl_module(name: str, *, package: str) -> Need:
 
 
 def generated_python(bench: Workbench) -> str | None:
-    """Need openapi-python-client in the workbench."""
+    """Return what is missing if the workbench lacks openapi-python-client, or None."""
     installed = bench.python.with_name("openapi-python-client").exists()
     return None if installed else "the Python package openapi-python-client is not installed"
 

@@ -1,4 +1,4 @@
-"""`scripts/clients`: every client uploads a photo to a development server, and a table says what came of it."""
+"""`scripts/clients`: uploads a photo with every client to a development server, and prints a table of the results."""
 
 import argparse
 import asyncio
@@ -31,7 +31,7 @@ START_SECONDS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What came of one client."""
+    """The result of one client."""
 
     name: str
     result: str
@@ -39,7 +39,7 @@ class Row:
 
 
 def main() -> int:
-    """Try the clients; return 0 where none failed."""
+    """Try the clients, and return 0 if none failed."""
     options = _parser().parse_args()
     workbench = Workbench(FOLDER)
     workbench.copy_examples()
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scripts/clients", description=__doc__, epilog=f"Clients: {', '.join(names)}."
     )
-    parser.add_argument("--url", help="use the service at this address, in place of a new development server")
+    parser.add_argument("--url", help="use the service at this address instead of a new development server")
     parser.add_argument(
         "--only", action="append", metavar="CLIENT", choices=names, help="try this client; may be repeated"
     )
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _install(workbench: Workbench, lacking: Sequence[Client | PageClient]) -> None:
-    """Install the packages of clients that lack something; one that cannot be installed is skipped by name later."""
+    """Install the packages of clients that lack something. Clients that still lack something are skipped later."""
     steps = []
     if any(client.example.endswith(".py") for client in lacking):
         steps.append(("PyPI", workbench.install_python_packages))
@@ -143,7 +143,7 @@ async def _row(client: Client | PageClient, task: Task, workbench: Workbench, br
         if isinstance(client, Client):
             upload(client, task, workbench)
             return Row(name=client.name, result="ok", detail=client.version_found(workbench))
-        assert browser is not None  # `missing` asks for it
+        assert browser is not None  # otherwise `missing` would have returned it
         await upload_in_page(client, task, workbench, browser)
         return Row(name=client.name, result="ok", detail=f"in Chromium {browser.version}")
     except UploadError as error:

@@ -1,4 +1,4 @@
-"""Clients that people use, against the service: those that this machine has. `scripts/clients` installs the rest."""
+"""Uploads with common clients, as far as this machine has them. `scripts/clients` installs the others."""
 
 import shutil
 from collections.abc import AsyncIterator, Callable

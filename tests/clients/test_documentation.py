@@ -1,4 +1,4 @@
-"""docs/clients.md shows the examples that `scripts/clients` runs, letter by letter."""
+"""docs/clients.md shows the examples exactly as `scripts/clients` runs them."""
 
 import re
 
@@ -20,6 +20,6 @@ def test_every_example_is_run() -> None:
     assert {client.example for client in (*PROGRAMS, *PAGES)} == {example.name for example in EXAMPLES.iterdir()}
 
 
-def test_every_client_stands_in_the_table() -> None:
+def test_every_client_is_in_the_table() -> None:
     for client in (*PROGRAMS, *PAGES):
         assert f"| {client.name} " in PAGE

@@ -1,4 +1,4 @@
-"""One upload by one client, and the proof that it arrived whole."""
+"""One upload by one client, and the check that it arrived complete."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from tests.clients.workbench import Workbench, environment, filled_in
 from tests.support.service import NO_TLS
 
 LABEL = 'Crêpes 🥞 & "Zimt"; 50 %'
-"""A label that a client garbles if it takes a short cut."""
+"""A label that a client garbles if it does not encode it properly."""
 PHOTO_NAME = "crêpes à la maison.jpg"
 RUN_SECONDS = 120
 
@@ -24,7 +24,7 @@ class UploadError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What a client is to upload, and where."""
+    """The photo that a client uploads, and the service to which it does."""
 
     url: str
     photo: Path
@@ -34,7 +34,7 @@ def upload(client: Client, task: Task, workbench: Workbench) -> None:
     """Run a client's example, and check what arrived.
 
     Raises:
-        UploadError: It did not succeed.
+        UploadError: The upload failed, or something else arrived.
     """
     printed = output_of(client, task, workbench)
     check(printed, task, label=LABEL, original_name=PHOTO_NAME if client.keeps_name else "photo.jpg")
@@ -44,7 +44,7 @@ def output_of(client: Client, task: Task, workbench: Workbench) -> str:
     """Run a client's example, and return what it printed.
 
     Raises:
-        UploadError: It failed.
+        UploadError: The example failed.
     """
     for command in client.prepare:
         _run(filled_in(command, workbench, url=task.url), workbench)

@@ -1,4 +1,4 @@
-"""The folder in which the examples run, beside the packages that they need: `.cache/clients`."""
+"""The folder that contains the examples and the packages that they need: `.cache/clients`."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ EXAMPLES = ROOT / "docs" / "clients"
 FOLDER = ROOT / ".cache" / "clients"
 
 PYTHON_PACKAGES = ("openapi-python-client==0.29.1",)
-"""What examples need that is not in the environment of the tests."""
+"""Packages that examples need and that are not in the environment of the tests."""
 INSTALL_SECONDS = 600
 
 
@@ -24,13 +24,13 @@ class InstallError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Workbench:
-    """A folder with a copy of every example, where packages may be installed."""
+    """A folder with a copy of every example, in which packages can be installed."""
 
     folder: Path
 
     @property
     def python(self) -> Path:
-        """The interpreter that has `PYTHON_PACKAGES`."""
+        """The interpreter of the environment with `PYTHON_PACKAGES`."""
         return self.folder / "python" / "bin" / "python"
 
     def node_package(self, name: str) -> Path:
@@ -43,7 +43,7 @@ class Workbench:
             shutil.copy(example, self.folder)
 
     def install_node_packages(self) -> None:
-        """Install what package.json pins.
+        """Install the packages that package.json pins.
 
         Raises:
             InstallError: npm failed; the message ends with its last lines.
@@ -53,7 +53,7 @@ class Workbench:
         self._run("npm", "install", "--no-audit", "--no-fund", "--loglevel=error")
 
     def install_python_packages(self) -> None:
-        """Install `PYTHON_PACKAGES` into an environment of their own.
+        """Install `PYTHON_PACKAGES` into a separate environment.
 
         Raises:
             InstallError: pip failed; the message ends with its last lines.
@@ -77,7 +77,7 @@ class Workbench:
 
 
 def environment(workbench: Workbench) -> dict[str, str]:
-    """Return the variables of an example: the machine's, and caches inside the workbench."""
+    """Return the environment of an example: the PATH of this machine, and home and caches inside the workbench."""
     ours = {"GOCACHE": str(workbench.folder / "go-cache"), "GOFLAGS": "-mod=mod", "NO_PROXY": "*"}
     return {"PATH": os.environ["PATH"], "HOME": str(workbench.folder), "LANG": "C.UTF-8", **ours}
 
@@ -88,5 +88,5 @@ def this_python() -> str:
 
 
 def filled_in(command: Sequence[str], workbench: Workbench, *, url: str = "") -> list[str]:
-    """Return a command with the workbench's interpreter for `{python}`, and the service's address for `{url}`."""
+    """Return a command in which `{python}` is the workbench's interpreter and `{url}` the service's address."""
     return [part.replace("{python}", str(workbench.python)).replace("{url}", url) for part in command]
