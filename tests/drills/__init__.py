@@ -1,1 +1,1 @@
-"""Operating drills: what goes wrong around a running service, and what the service makes of it."""
+"""Operating drills: something goes wrong around a running service, and the service has to cope with it."""

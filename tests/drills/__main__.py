@@ -1,11 +1,11 @@
-"""Repeats the operating drills on loopback: each breaks something around a running service and checks what follows.
+"""Runs the operating drills on this machine: each breaks something around a running service and checks the result.
 
-    scripts/drills                  all of them, some minutes
-    scripts/drills NAME…            only these
-    scripts/drills --list           what there is
+    scripts/drills                  run all drills, which takes some minutes
+    scripts/drills NAME…            run only these
+    scripts/drills --list           list the drills
 
-Every drill gets servers of its own, on one PostgreSQL and one object store that are started for the run. The exit code
-is 1 when a drill comes out otherwise than it should.
+Every drill starts its own servers, on one PostgreSQL and one object store that are started for the run. The exit code
+is 1 if a drill fails.
 """
 
 import argparse
@@ -19,10 +19,10 @@ from tests.drills import credentials, databases, processes, restarting, sweeping
 from tests.drills.stage import Stage, opened
 
 Drill = Callable[[Stage], str]
-"""Returns what came of it, in one line.
+"""Returns its outcome in one line.
 
 Raises:
-    AssertionError: It came out otherwise than it should.
+    AssertionError: The drill failed.
 """
 
 DRILLS: dict[str, Drill] = {

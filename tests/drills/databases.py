@@ -19,11 +19,11 @@ from tests.support.traces import eventually
 _ROLE = "drills_role"
 _TABLES = ", ".join(sorted(SQLModel.metadata.tables))
 _OLD_REVISION = "0004"
-"""It lacks columns that every upload writes."""
+"""A revision that lacks columns to which every upload writes."""
 
 
 def read_only_database(stage: Stage) -> str:
-    """While the database is read-only, /readyz and uploads are 503 and nothing is left; then they work again."""
+    """While the database is read-only, /readyz and uploads return 503 and nothing is left; then they work again."""
     name = "drills_read_only"
     with _database(stage, name) as url, stage.serving({"DATABASE_URL": url}) as server, client_of(server) as client:
         upload(client)
@@ -38,7 +38,7 @@ def read_only_database(stage: Stage) -> str:
 
 
 def missing_privilege(stage: Stage) -> str:
-    """A missing privilege is named in the log, and /readyz is 503 until it is granted."""
+    """A missing privilege is named in the log, and /readyz returns 503 until it is granted."""
     with _role(stage) as url, stage.serving({"DATABASE_URL": url}) as server, client_of(server) as client:
         upload(client)
         stage.backstage.sql(f"REVOKE INSERT ON recipe FROM {_ROLE}")

@@ -1,4 +1,4 @@
-"""Processes that die, are told to stop, or lose their supervisor; keys that are rotated."""
+"""Processes that are killed, keep dying, or lose their supervisor; keys that are rotated."""
 
 import os
 import signal
@@ -70,11 +70,11 @@ def killed_supervisor(stage: Stage) -> str:
         assert eventually(lambda: not any(worker.is_running() for worker in workers), within=_START_SECONDS)
         with stage.serving(workers=2, port=server.port) as next_server, client_of(next_server) as client:
             upload(client)
-    return "the upload under way got 201, and the next start got the port"
+    return "the upload in progress got 201, and the next server got the port"
 
 
 def rotated_secret_key(stage: Stage) -> str:
-    """A new SECRET_KEY in front of the old one keeps the manage tokens that were given out."""
+    """With a new SECRET_KEY in front of the old one, earlier manage tokens stay valid."""
     keys = ("a-first-key-of-the-drills-a-first-key", "a-second-key-of-the-drills-a-second-key")
     with stage.serving({"SECRET_KEY": keys[0]}) as server, client_of(server) as client:
         old = upload(client, 2)
@@ -84,7 +84,7 @@ def rotated_secret_key(stage: Stage) -> str:
             token = {"Authorization": f"Bearer {recipe['manage_token']}"}
             statuses.append(client.delete(f"/recipe/{recipe['id']}", headers=token).status_code)
     assert statuses == [204, 403], statuses
-    return "the old token works while the old key is listed (204), and not after (403)"
+    return "the old token works while the old key is listed (204), but not afterwards (403)"
 
 
 def _started(server: ServerProcess) -> list[psutil.Process]:

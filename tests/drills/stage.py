@@ -1,4 +1,4 @@
-"""Where a drill takes place: PostgreSQL and an object store, `recipe-api serve` in processes, and clients."""
+"""The environment of a drill: PostgreSQL, an object store, `recipe-api serve` in processes, and clients."""
 
 import json
 import os
@@ -25,7 +25,7 @@ SECRET_KEY = "drills-have-no-secrets-drills-have-no-secrets"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One stack for all drills; each drill finds its bucket and table empty."""
+    """One stack for all drills. Bucket and table are empty at the start of each drill."""
 
     stack: Stack
     backstage: Backstage
@@ -33,11 +33,11 @@ class Stage:
 
     @property
     def log(self) -> Path:
-        """What all servers of this drill have logged."""
+        """The log of all servers of this drill."""
         return self.folder / "server.log"
 
     def environment(self, **variables: str) -> dict[str, str]:
-        """The settings of a server or a command."""
+        """Return the environment of a server or a command."""
         return {
             **self.stack.environment(),
             "SECRET_KEY": SECRET_KEY,
@@ -49,7 +49,7 @@ class Stage:
     def serving(
         self, variables: Mapping[str, str] | None = None, *, workers: int = 1, port: int | None = None
     ) -> AbstractContextManager[ServerProcess]:
-        """Run `recipe-api serve` until the end of the block, with these settings instead of the usual ones."""
+        """Run `recipe-api serve` until the end of the block, with these variables in addition to the usual ones."""
         environment = self.environment(**(variables or {}))
         return serving(environment, workers=workers, port=port or free_port(), log=self.log)
 
@@ -64,11 +64,11 @@ class Stage:
         )
 
     def warnings(self) -> list[dict[str, Any]]:
-        """The lines that servers of this drill have logged, at `warning` or above."""
+        """Return the lines that servers of this drill have logged, at `warning` or above."""
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
 
     def warned(self, event: str) -> list[dict[str, Any]]:
-        """Those lines that have this event."""
+        """Return the lines with this event."""
         return [line for line in self.warnings() if line["event"] == event]
 
 
@@ -83,7 +83,7 @@ def opened(folder: Path) -> Iterator[Stage]:
 
 @contextmanager
 def client_of(server: ServerProcess) -> Iterator[httpx.Client]:
-    """Open a client with one kept connection."""
+    """Open a client, which keeps its connection."""
     with httpx.Client(base_url=server.url, timeout=60, trust_env=False, verify=NO_TLS) as client:
         yield client
 

@@ -1,4 +1,4 @@
-"""Sweeps that run with wrong settings, and deletions while the store is away."""
+"""Sweeps that run with wrong settings, and deletions while the store is unavailable."""
 
 from tests.drills.stage import Stage, client_of, is_public, upload
 from tests.support.fault_proxy import StoreProxy
@@ -38,7 +38,7 @@ def emptied_bucket(stage: Stage) -> str:
 
 
 def store_away(stage: Stage) -> str:
-    """A deletion that was acknowledged while the store was away happens once the store is back."""
+    """A deletion that was acknowledged while the store was unavailable is done once the store is back."""
     with StoreProxy.before(stage.stack.s3_endpoint_url).running() as store:
         with stage.serving({"S3_ENDPOINT_URL": store.url}) as server, client_of(server) as client:
             [recipe] = upload(client)
@@ -57,7 +57,7 @@ def store_away(stage: Stage) -> str:
 
 
 def failing_store(stage: Stage) -> str:
-    """Cleanups that fail are logged only where something may be left."""
+    """Cleanups that fail are logged only if something may be left."""
     attempts = 20
     with (
         StoreProxy.before(stage.stack.s3_endpoint_url).running() as store,

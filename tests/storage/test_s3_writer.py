@@ -12,7 +12,7 @@ from tests.support.scripted import HOST, Peer, Script, serving
 from tests.support.store import ATTRIBUTES
 
 NO_ETAG = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-REJECTION = b"<Error><Code>AccessDenied</Code><Message>said by a test</Message></Error>"
+REJECTION = b"<Error><Code>AccessDenied</Code><Message>a test rejects this</Message></Error>"
 FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(REJECTION), REJECTION)
 
 

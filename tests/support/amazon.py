@@ -31,9 +31,9 @@ class Refusal:
 
     status: str
     code: str
-    message: str = "said by a test"
+    message: str = "a test rejects this"
     times: int = 1_000_000
-    """How often; after that the call reaches moto."""
+    """How many calls get it; later ones reach moto."""
 
 
 @dataclass(slots=True)
@@ -45,15 +45,15 @@ class Oddities:
     ignored_calls: set[str] = field(default_factory=set)
     """Calls that get 200 without being executed."""
     ignored_headers: set[str] = field(default_factory=set)
-    """Request headers, under their WSGI names, that the store ignores;"""
+    """Request headers, by their WSGI names, that the store ignores in requests with `ignoring_method`."""
     ignoring_method: str | None = None
-    """in requests with this method, or in all if None."""
+    """The method of the requests whose `ignored_headers` are ignored; None means all methods."""
     refused_headers: set[str] = field(default_factory=set)
-    """Request headers with which requests are rejected."""
+    """Request headers that cause a rejection."""
     breaking: str = ""
-    """A part of a bucket's settings, such as `cors`: while it is set,"""
+    """A part of a bucket's settings, such as `cors`. While it is set, the call `broken` is denied."""
     broken: str = "PUT object"
-    """this call is denied."""
+    """The call that is denied while `breaking` is set."""
     headers: dict[str, str] = field(default_factory=dict)
     """Headers of every response, which replace moto's."""
     calls: list[str] = field(default_factory=list)

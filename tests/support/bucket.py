@@ -89,7 +89,7 @@ def commands_run_in(environment: Environment) -> Iterator[Callable[..., int]]:
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as thread:
         patch.setattr("os.environ", dict(environment))
         for command in (bucket_cli, sweep_cli):
-            patch.setattr(command, "configure_logging", lambda *_, **__: None)  # the tests' own stays
+            patch.setattr(command, "configure_logging", lambda *_, **__: None)  # keep the configuration of the tests
         yield lambda *arguments: thread.submit(main, list(arguments)).result()
 
 
@@ -107,20 +107,20 @@ def fixed(command: str, environment: Environment) -> dict[str, str]:
             del after[variable]
         case ["recipe-api", *arguments]:
             with commands_run_in(environment) as run:
-                assert run(*arguments) in {0, 1}  # 1 of a sweep: it has found what it fixed
+                assert run(*arguments) in {0, 1}  # 1: a sweep with findings, even if it fixed them
         case ["aws", "s3api", "put-bucket-encryption", "--bucket", name, option, document]:
             assert option == "--server-side-encryption-configuration"
             s3.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration=json.loads(document))
         case ["aws", "s3api", "put-bucket-versioning", "--bucket", name, "--versioning-configuration", setting]:
             s3.put_bucket_versioning(Bucket=name, VersioningConfiguration=dict([setting.split("=")]))
         case _:
-            raise AssertionError(f"no test knows how to run: {command}")
+            raise AssertionError(f"the tests cannot run this command: {command}")
     return after
 
 
 @contextmanager
 def without_waiting() -> Iterator[None]:
-    """Let setup and doctor retry at once, as often as otherwise."""
+    """Let setup and doctor retry as often as usual, but without waiting in between."""
     with pytest.MonkeyPatch.context() as patch:
         for module, name in ((retries, "STORE_POLICY"), (setup, "SETTLE_POLICY"), (reading, "FETCH_POLICY")):
             policy = getattr(module, name)

@@ -66,7 +66,7 @@ class Connection(asyncio.Transport):
             idle = idle + 1 if len(self.output) == before else 0
 
     def hang_up(self) -> None:
-        """End the connection; every connection must be, or its timers stay."""
+        """End the connection. Call this for every connection; otherwise its timers keep running."""
         self._protocol.connection_lost(None)
 
     def write(self, data: Any) -> None:  # noqa: ANN401 - as in its parent

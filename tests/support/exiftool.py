@@ -1,4 +1,4 @@
-"""What exiftool finds in a photo, an independent reader of metadata (Debian: libimage-exiftool-perl)."""
+"""Reads the metadata of a photo with exiftool, independently of the service (Debian: libimage-exiftool-perl)."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def tags(photo: bytes) -> dict[str, Any]:
-    """The tags of a photo by group and name, such as `GPS:GPSLatitude`."""
+    """Return the tags of a photo by group and name, such as `GPS:GPSLatitude`."""
     command = ["exiftool", "-json", "-G1", "-a", "-u", "-ee", "-api", "RequestAll=2", "-"]
     listed = subprocess.run(command, input=photo, capture_output=True, check=True)
     found: dict[str, Any] = json.loads(listed.stdout)[0]

@@ -1,4 +1,4 @@
-"""Photos through the filters that remove their metadata: in any chunks, cut off, and damaged."""
+"""Runs photos through the filters that remove their metadata: in any chunks, truncated, and damaged."""
 
 import random
 import tracemalloc
@@ -13,11 +13,11 @@ from recipe_api.photos.filtering import Dimensions, PhotoFilter
 
 FOLDER = Path(__file__).parent.parent / "photos"
 SPREAD = 64
-"""How many bytes longer than its input an output may be."""
+"""The number of bytes by which an output may exceed its input."""
 
 
 def cleaned(kind: type[PhotoFilter], photo: bytes, cuts: Iterable[int] = ()) -> bytes:
-    """What the filter makes of a photo that arrives in chunks, cut at these places."""
+    """Return the filtered photo, if it arrives in chunks that end at these offsets."""
     photo_filter, pieces = kind(), list[memoryview]()
     for start, end in pairwise([0, *sorted(cuts), len(photo)]):
         pieces += photo_filter.feed(memoryview(photo)[start:end])
@@ -32,7 +32,7 @@ def dimensions(kind: type[PhotoFilter], photo: bytes) -> Dimensions | None:
 
 
 def rejection(kind: type[PhotoFilter], photo: bytes, cuts: Iterable[int] = ()) -> str:
-    """Why the filter rejects a photo."""
+    """Return the reason for which the filter rejects a photo."""
     with pytest.raises(PhotoMalformed) as caught:
         cleaned(kind, photo, cuts)
     assert caught.value.field == "photo"
@@ -40,7 +40,7 @@ def rejection(kind: type[PhotoFilter], photo: bytes, cuts: Iterable[int] = ()) -
 
 
 def outcome(kind: type[PhotoFilter], photo: bytes, cuts: Iterable[int] = ()) -> bytes | str:
-    """The output, or why there is none. Any error but `PhotoMalformed` is a fault, and so is an output that grows."""
+    """Return the output, or why the photo was rejected. Other errors and outputs that are too long fail the test."""
     try:
         output = cleaned(kind, photo, cuts)
     except PhotoMalformed as error:
@@ -50,7 +50,10 @@ def outcome(kind: type[PhotoFilter], photo: bytes, cuts: Iterable[int] = ()) -> 
 
 
 def mutants(photos: Sequence[bytes], count: int, seed: int = 17) -> Iterator[bytes]:
-    """Damaged copies of photos, always the same: bytes changed, removed, repeated, taken from another, cut off."""
+    """Yield damaged copies of photos, always the same ones.
+
+    Bytes are changed, removed, repeated, replaced by those of another photo, or cut off.
+    """
     chance = random.Random(seed)  # noqa: S311
     for _ in range(count):
         photo = bytearray(chance.choice(photos))
@@ -78,7 +81,7 @@ def mutants(photos: Sequence[bytes], count: int, seed: int = 17) -> Iterator[byt
 
 
 def fuzz(kind: type[PhotoFilter], photos: Sequence[bytes], count: int, seed: int = 17) -> tuple[int, int]:
-    """Filter damaged photos, whole and in chunks, and what comes out once more; return how many passed of how many."""
+    """Filter damaged photos, whole and in chunks, and each output once more; return how many passed, and the total."""
     chance, passed, total = random.Random(seed), 0, 0  # noqa: S311
     for mutant in mutants(photos, count, seed):
         total += 1
@@ -92,7 +95,7 @@ def fuzz(kind: type[PhotoFilter], photos: Sequence[bytes], count: int, seed: int
 
 
 def peak(kind: type[PhotoFilter], chunks: Iterable[bytes]) -> int:
-    """How many bytes a filter holds at most, with the chunk and its output."""
+    """Return the peak of allocated memory in bytes while a photo is filtered, including chunks and output."""
     photo_filter = kind()
     tracemalloc.start()
     try:

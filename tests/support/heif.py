@@ -1,4 +1,4 @@
-"""HEIF files made box by box, for what no encoder writes."""
+"""Builds HEIF files box by box, including those that no encoder writes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ class Item:
     kind: bytes
     data: bytes
     texts: tuple[bytes, ...] = ()
-    """What follows its type: name, content type, content encoding."""
+    """The strings after its type: name, content type, content encoding."""
     method: int = 0
     pieces: int = 1
-    """Into how many extents it is divided."""
+    """The number of extents that it is divided into."""
     base: int = 0
-    """The item that it is in, with method 2."""
+    """The item that contains it, if `method` is 2."""
     flags: int = 0
 
 
@@ -27,7 +27,7 @@ HANDLER = b"\0\0\0\x21hdlr\0\0\0\0\0\0\0\0pict" + bytes(13)
 
 
 def box(kind: bytes, *content: bytes, size: int | None = None) -> bytes:
-    """A box; with `size`, one that lies about its size: 0 means "to the end", 1 that 64 bits of size follow."""
+    """Return a box, which declares `size` if given: 0 means "to the end of the file", 1 "a 64-bit size follows"."""
     joined = b"".join(content)
     if size == 1:
         return b"\0\0\0\1" + kind + (16 + len(joined)).to_bytes(8, "big") + joined
@@ -59,7 +59,7 @@ def iref(references: Iterable[Reference], version: int = 0) -> bytes:
 def iprp(
     properties: Sequence[bytes], associations: Iterable[tuple[int, Sequence[int]]], *, wide: bool = False
 ) -> bytes:
-    """Properties, and which of them items have: their numbers from 1, negative if essential."""
+    """Return properties and their associations with items, as numbers from 1, which are negative if essential."""
     size, essential = (2, 0x8000) if wide else (1, 0x80)
     entries = [
         number(item, 2)
@@ -81,22 +81,22 @@ class Layout:
 
     iloc_version: int = 1
     sizes: tuple[int, int, int, int] = (4, 4, 0, 0)
-    """Of offsets, lengths, base offsets and indexes."""
+    """The sizes of offsets, lengths, base offsets and indexes in bytes."""
     is_data_first: bool = False
     gap: bytes = b""
-    """What is between the extents."""
+    """The bytes between the extents."""
     references: tuple[Reference, ...] = ()
     extra: bytes = b""
-    """Other parts of `meta`."""
+    """Other boxes in `meta`."""
     between: bytes = b""
-    """What is between the two boxes."""
+    """The bytes between `meta` and `mdat`."""
     data_size: int | None = None
-    """The size that `mdat` has in its header."""
+    """The size that the header of `mdat` declares, if it is not the real one."""
     ftyp: bytes = FTYP
 
 
 def heif(*items: Item, layout: Layout | None = None, after: bytes = b"") -> bytes:
-    """A file of these items, the first of which is the primary one; their numbers count from 1."""
+    """Return a file with these items, which are numbered from 1. The first is the primary item."""
     used = layout or Layout()
     data = used.gap + b"".join(piece + used.gap for item in items if item.method == 0 for piece in _pieces(item))
     mdat = box(b"mdat", data, size=used.data_size)

@@ -1,4 +1,4 @@
-"""What ImageMagick shows of a photo, an independent decoder (Debian: imagemagick)."""
+"""Decodes a photo with ImageMagick, independently of the service (Debian: imagemagick)."""
 
 import io
 import shutil

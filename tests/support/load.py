@@ -13,14 +13,14 @@ from tests.support.traces import eventually
 
 CLIENTS = 4
 REQUESTS = 50
-"""How many more must have ended for `Load.continues`."""
+"""The number of requests for which `Load.continues` waits."""
 
 
 class Load:
-    """Clients that get and upload without a pause, and what became of their requests.
+    """Clients that send GET requests and uploads without a pause, and the results of these requests.
 
     Args:
-        url: Where they send them.
+        url: The address of the service.
     """
 
     def __init__(self, url: str) -> None:
@@ -43,7 +43,7 @@ class Load:
                 thread.join()
 
     def continues(self) -> bool:
-        """Return whether requests are still being sent, once so many more have ended."""
+        """Wait until `REQUESTS` more requests have ended; return whether that happens."""
         before = self.results.total()
         return eventually(lambda: self.results.total() >= before + REQUESTS)
 

@@ -36,7 +36,7 @@ _BALANCED = """
 
 @contextmanager
 def published(*, path: str, upstream: int, strips: bool, folder: Path) -> Iterator[str]:
-    """Publish what listens on the port `upstream` below `path`, which the proxy removes or not; yield its address."""
+    """Publish the service on the port `upstream` below `path`, which the proxy strips or keeps; yield the address."""
     port = free_port()
     replaced = "/" if strips else ""
     http = _PUBLISHED.format(host=HOST, port=port, path=path, upstream=upstream, replaced=replaced)
@@ -49,7 +49,7 @@ def balanced(upstreams: Sequence[int], *, folder: Path) -> Iterator[str]:
     """Send requests to these ports in turn, over persistent connections; yield the address.
 
     With `max_fails=0` a port that refuses a connection is tried again at the next request. By default nginx avoids it
-    for 10 seconds, and has no port left when the other one restarts meanwhile.
+    for 10 seconds, and has no port left if the other one restarts in that time.
     """
     port = free_port()
     servers = " ".join(f"server {HOST}:{upstream} max_fails=0;" for upstream in upstreams)

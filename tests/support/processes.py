@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-_MESSAGE = "starts a process; mark it `slow`, so that scripts/test --fast leaves it out"
+_MESSAGE = "starts a process; mark it `slow`, so that scripts/test --fast skips it"
 _forbidden = False
 
 
@@ -16,7 +16,7 @@ class ProcessStarted(AssertionError):
 
 @contextmanager
 def allowing(*, allowed: bool) -> Iterator[None]:
-    """Let the block start processes if `allowed`, or raise `ProcessStarted` where it does."""
+    """Let the block start processes if `allowed`; otherwise, raise `ProcessStarted` if it starts one."""
     global _forbidden  # noqa: PLW0603 - processes can be started from anywhere
     before, _forbidden = _forbidden, not allowed
     try:

@@ -1,4 +1,4 @@
-"""Real photos, and what becomes of them."""
+"""Real photos, and what the service stores of them."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What no schema can tell Schemathesis about a valid upload: what a photo is, and that a key must be new."""
+"""What no schema can express about a valid upload: that the file must be a photo, and that a key must be new."""
 
 from uuid import uuid4
 

@@ -66,7 +66,7 @@ class Peer:
         self._writer.write_eof()
 
     def close(self) -> None:
-        """Close the connection in order."""
+        """Close the connection cleanly."""
         self._writer.close()
 
     def cut(self) -> None:

@@ -24,7 +24,7 @@ NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For clients of plain HTTP: httpx would load the system's certificates for each, which takes longer than a test."""
 _START_SECONDS = 60
 _STOP_SECONDS = 40
-"""Above the service's own grace: a server that does not stop within it is a failure."""
+"""Longer than the service's grace period. A server that has not stopped by then fails the test."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,25 +40,25 @@ class Service:
 
     @contextmanager
     def client(self, token: str | None = None) -> Iterator[httpx.Client]:
-        """An ordinary client, which may present a bearer token."""
+        """Open an ordinary client, which sends the bearer token if given."""
         headers = {} if token is None else bearer(token)
         with httpx.Client(base_url=self.url, headers=headers, timeout=60, trust_env=False, verify=NO_TLS) as client:
             yield client
 
     @contextmanager
     def connect(self) -> Iterator[Wire]:
-        """A client that sends what bytes it likes."""
+        """Open a raw connection."""
         with socket.create_connection((HOST, self.port), timeout=60) as opened:
             yield Wire(opened)
 
 
 def bearer(token: str) -> dict[str, str]:
-    """The header that presents a token."""
+    """Return the header with a bearer token."""
     return {"Authorization": f"Bearer {token}"}
 
 
 class _Server(uvicorn.Server):
-    """Tells when it has started, or has ended without."""
+    """A server that sets `decided` once it has started, or has ended without starting."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -77,9 +77,9 @@ class _Server(uvicorn.Server):
 
 @contextmanager
 def running(settings: Settings, **options: object) -> Iterator[Service]:
-    """Runs the service on a free port until the block ends; it must stop within its own grace.
+    """Run the service on a free port until the block ends; it must then stop within its grace period.
 
-    `options` are uvicorn's, where they are to be others than `recipe-api serve` takes.
+    `options` are options of uvicorn that differ from those of `recipe-api serve`.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.bind((HOST, 0))
@@ -91,13 +91,13 @@ def running(settings: Settings, **options: object) -> Iterator[Service]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name=f"uvicorn-{port}")
         thread.start()
         try:
-            assert server.decided.wait(_START_SECONDS), "the service does not start"
-            assert server.started, "the service ended while it started"
+            assert server.decided.wait(_START_SECONDS), "the service did not start"
+            assert server.started, "the service ended during startup"
             yield Service(settings=settings, port=port)
         finally:
             server.should_exit = True
             thread.join(_STOP_SECONDS)
-            assert not thread.is_alive(), "the service does not stop"
+            assert not thread.is_alive(), "the service did not stop"
 
 
 def closed_port() -> int:

@@ -61,7 +61,7 @@ class ServiceProxy(Proxy):
                 return
 
     async def _goes_on(self, client: Connection, plan: Plan) -> bool:
-        """Inject the fault, and return whether the rest of the request continues."""
+        """Inject the fault, and return whether the rest of the request is to be forwarded."""
         match plan.fault:
             case Fault.HELD:
                 await plan.opened()

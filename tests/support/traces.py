@@ -17,7 +17,7 @@ from recipe_api.dev.stack import Stack
 Result = TypeVar("Result")
 
 PATIENCE_SECONDS = 60
-"""A failing test may take long; a passing one may not fail because the machine does other work."""
+"""A failing test may take long, but no test may fail only because the machine is busy."""
 _POLL_SECONDS = 0.02
 _TABLES = ("recipe", "idempotency_key", "lease", "pending_deletion", "staged_upload", "client_usage")
 _TABLES_WITH_ROWS = " UNION ALL ".join(f"SELECT '{table}' WHERE EXISTS (SELECT FROM {table})" for table in _TABLES)  # noqa: S608 - our own names

@@ -17,7 +17,7 @@ from tests.support.store import ATTRIBUTES
 
 OK = b'HTTP/1.1 200 OK\r\nETag: "an-etag"\r\nContent-Length: 0\r\n\r\n'
 FAULT = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
-REJECTION = b"<Error><Code>AccessDenied</Code><Message>said by a test</Message></Error>"
+REJECTION = b"<Error><Code>AccessDenied</Code><Message>a test rejects this</Message></Error>"
 FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(REJECTION), REJECTION)
 
 

@@ -22,7 +22,7 @@ _ADDRESS = re.compile(rb"WebDriver BiDi listening on (ws://\S+)")
 _START_SECONDS = 90
 _COMMAND_SECONDS = 30
 _NO_PORT = 9
-"""Discard: nothing of the tests listens there. Firefox connects to this machine without a proxy all the same."""
+"""The port of the discard protocol, on which no test listens. Firefox uses no proxy for addresses of this machine."""
 _PREFERENCES = {
     "app.update.disabledForTesting": True,
     "datareporting.policy.dataSubmissionEnabled": False,
