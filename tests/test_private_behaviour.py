@@ -101,7 +101,7 @@ class _Calls:
 UPGRADE = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\nContent-Length: 3\r\n\r\n"
 
 
-def test_httptools_stops_at_an_upgrade_and_tells_where() -> None:
+def test_httptools_stops_at_an_upgrade_and_reports_where() -> None:
     """`server/http.py` gives what follows to a new parser."""
     parser = HttpRequestParser(_Calls())
     with pytest.raises(httptools.HttpParserUpgrade) as stopped:
@@ -122,7 +122,7 @@ def test_httptools_keeps_the_error_of_a_callback_as_the_context_of_its_own() -> 
     ("sent", "error"),
     [(b"brew / HTTP/1.1\r\n\r\n", httptools.HttpParserInvalidMethodError), (b"GET /\r\n\0", httptools.HttpParserError)],
 )
-def test_httptools_tells_an_unknown_method_from_other_errors_and_describes_both(
+def test_httptools_distinguishes_an_unknown_method_from_other_errors_and_describes_both(
     sent: bytes, error: type[Exception]
 ) -> None:
     """`server/refusals.py` maps the one to 501, and quotes the description of the other."""
@@ -216,7 +216,7 @@ async def test_fastapi_accepts_what_the_app_passes_to_it() -> None:
     assert "route_class_override" in inspect.signature(app.router.add_api_route).parameters
 
 
-def test_swagger_ui_lies_where_it_is_served_from() -> None:
+def test_swagger_ui_is_in_the_folder_that_is_served() -> None:
     """`web/pages.py` serves these files of fastapi-swagger."""
     folder = Path(str(files("fastapi_swagger") / "resources"))
     names = {"swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"}

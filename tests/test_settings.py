@@ -233,13 +233,13 @@ def test_secret_keys_are_separated_by_commas(value: str, keys: tuple[str, ...]) 
         ("SECRET_KEY", f"{'k' * 32},"),
         ("SECRET_KEY", f"{'k' * 32},{'o' * 31}"),
         ("SECRET_KEY", f"{'k' * 32},{'k' * 32}"),
-        ("SECRET_KEY", "\udcff" * 32),  # bytes that are no UTF-8, as Python reads them from its environment
+        ("SECRET_KEY", "\udcff" * 32),  # bytes that are not UTF-8, as Python reads them from its environment
         ("API_TOKENS", TOKEN),
         ("API_TOKENS", f"kitchen:{TOKEN},phone"),
         ("API_TOKENS", f":{TOKEN}"),
         ("API_TOKENS", ","),  # would let anyone in
         ("API_TOKENS", " , ,"),
-        ("API_TOKENS", "kitchen:not-a-real-token-1"),  # of .env.example
+        ("API_TOKENS", "kitchen:not-a-real-token-1"),  # from .env.example
         ("API_TOKENS", f"kitchen:{TOKEN}:delete"),
         ("API_TOKENS", f"kitchen:{TOKEN}:with:colons"),
         ("API_TOKENS", f"kitchen:{TOKEN}:"),
@@ -505,9 +505,9 @@ def test_variables_of_others_are_not_misspelled_settings() -> None:
 
 def test_the_example_is_valid_when_uncommented(authority: Authority) -> None:
     documented = dict(_documented())
-    assert documented.pop("SECRET_KEY") == "", "whoever copies it makes a key of their own"
+    assert documented.pop("SECRET_KEY") == "", "a key in the example would be used as it is"
     assert documented["AWS_CA_BUNDLE"].endswith(".pem")
-    documented["AWS_CA_BUNDLE"] = str(authority.bundle)  # the file has to be there
+    documented["AWS_CA_BUNDLE"] = str(authority.bundle)  # the file must exist
     assert "API_TOKENS" in complaint_about(LEAST | documented), "anyone can read its tokens"
     del documented["API_TOKENS"]
     assert settings_of(documented).s3_bucket == documented["S3_BUCKET"]

@@ -74,7 +74,7 @@ class Record:
 
 
 class Photos:
-    """Distinct photos of many sizes. Half of the small ones can be decoded; the others look like JPEGs from outside."""
+    """Distinct photos of many sizes. Half of the small ones can be decoded; the others only look like JPEGs."""
 
     def __init__(self, seed: int) -> None:
         self._pool = random.Random(seed).randbytes(16 * MIB).replace(b"\xff", b"\xfe")  # noqa: S311 - no secret

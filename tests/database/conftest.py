@@ -57,7 +57,7 @@ async def recipe_writer(make_settings: Callable[..., Settings], engine: AsyncEng
 def settings(
     request: pytest.FixtureRequest, make_settings: Callable[..., Settings], backstage: Backstage
 ) -> Iterator[Settings]:
-    """Settings with a database of their own, migrated to the revision that the test names."""
+    """Settings with a separate database, migrated to the revision that the test names."""
     address = backstage.create_database(NAME)
     if request.param != NEVER:
         command.upgrade(alembic_config(address), request.param)

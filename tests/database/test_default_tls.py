@@ -113,6 +113,6 @@ async def mode_of(url: str, monkeypatch: pytest.MonkeyPatch) -> str | None:
         raise ConnectionRefusedError
 
     monkeypatch.setattr(asyncpg, "connect", connect)
-    with pytest.raises(OSError):  # noqa: PT011 - which one, is not the subject
+    with pytest.raises(OSError):  # noqa: PT011 - which OSError does not matter
         await connector(url).connect()
     return parse_qs(urlsplit(dsns[0]).query).get("sslmode", [None])[0]

@@ -90,7 +90,9 @@ async def test_no_more_rows_are_sent_one_by_one_once_the_database_is_unavailable
     assert table.statements == [[0], [2, -1, 4], [2], [-1]]
 
 
-@pytest.mark.parametrize("failure", [DatabaseUnavailable("away"), CommitInDoubt("in doubt")], ids=["away", "in doubt"])
+@pytest.mark.parametrize(
+    "failure", [DatabaseUnavailable("unavailable"), CommitInDoubt("in doubt")], ids=["unavailable", "in doubt"]
+)
 async def test_all_rows_fail_with_an_unavailable_database_and_waiting_rows_are_not_in_doubt(
     table: Table, failure: DatabaseUnavailable
 ) -> None:

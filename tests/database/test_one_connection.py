@@ -1,4 +1,4 @@
-"""The service as a role that PostgreSQL allows a single connection."""
+"""The service with a database role that may open only one connection."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -47,7 +47,7 @@ def use(service: Service, number: int) -> list[int]:
         return [response.status_code for response in (made, *responses)]
 
 
-def test_is_enough_for_every_route_at_once(
+def test_one_connection_is_enough_for_every_route_at_once(
     make_settings: Callable[..., Settings], url: str, backstage: Backstage
 ) -> None:
     with running(make_settings(DATABASE_URL=url, DATABASE_POOL_SIZE="1")) as service:
@@ -58,7 +58,9 @@ def test_is_enough_for_every_route_at_once(
         assert backstage.nothing_is_left()
 
 
-def test_that_breaks_is_replaced(make_settings: Callable[..., Settings], url: str, backstage: Backstage) -> None:
+def test_a_connection_that_breaks_is_replaced(
+    make_settings: Callable[..., Settings], url: str, backstage: Backstage
+) -> None:
     with running(make_settings(DATABASE_URL=url, DATABASE_POOL_SIZE="1")) as service, service.client() as client:
         assert post(client).status_code == 201
         backstage.sql("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = $1", ROLE)
@@ -67,7 +69,7 @@ def test_that_breaks_is_replaced(make_settings: Callable[..., Settings], url: st
     assert len(backstage.rows()) == 2
 
 
-def test_makes_a_process_unready_that_wants_more_and_says_what_to_do(
+def test_a_process_that_wants_more_connections_is_not_ready_and_says_what_to_do(
     make_settings: Callable[..., Settings], url: str
 ) -> None:
     async def found() -> list[Unavailable]:

@@ -68,7 +68,7 @@ def test_the_error_of_a_child_that_never_becomes_ready_names_its_log(tmp_path: P
     child.stop()
 
 
-def test_a_leftover_process_is_recognised_by_its_name_and_folder(
+def test_a_leftover_process_is_recognized_by_its_name_and_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("recipe_api.dev.leftovers.BEFORE_KILL_SECONDS", 0.1)

@@ -35,7 +35,7 @@ def test_gets_the_same_response_and_creates_no_second_recipe(service: Service, b
     assert len(backstage.objects()) == len(backstage.rows()) == 1
 
 
-def test_is_recognised_in_any_order_of_its_fields(service: Service, backstage: Backstage) -> None:
+def test_is_recognized_in_any_order_of_its_fields(service: Service, backstage: Backstage) -> None:
     turned = form(file_part(PHOTO, filename="other.jpg"), text_part("Pancakes"))
     with service.client() as client:
         first = post(client, headers=KEY)

@@ -1,6 +1,6 @@
 """Faults while a photo is rendered: at every call to the store and the database, of every kind.
 
-Whatever happens, the next attempt or the sweep mends it, and only attempts that fail because of the photo count.
+Whatever happens, the next attempt or the sweep repairs it, and only attempts that fail because of the photo count.
 """
 
 import asyncio

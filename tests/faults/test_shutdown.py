@@ -1,7 +1,7 @@
 """SIGTERM to a real server, with one process and with several: uploads may finish, and no new ones begin.
 
-That uploads which never end are aborted and undone is shown by `test_departures`, with a grace of a moment, and with
-the real one by `scripts/crash-test`.
+Uploads that never end are aborted and undone, as `test_departures` shows with a very short grace period, and
+`scripts/crash-test` with the real one.
 """
 
 import signal

@@ -125,7 +125,7 @@ class TestNames:
         assert re.search(r'heading "Soup" \[level=3\]:\s+- link "Soup"', tree)
 
     async def test_the_whole_photo_is_a_link(self, page: Page, service: Service, visit: Visit) -> None:
-        visit.expect("favicon.ico")  # which a browser may ask of the store that it opens the photo from
+        visit.expect("favicon.ico")  # browsers may request it from the store when they open the photo there
         [recipe] = upload(service, "Soup")
         await page.goto(service.url)
         async with page.context.expect_page() as opened:

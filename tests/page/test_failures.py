@@ -47,8 +47,8 @@ async def lose(page: Page, proxy: ServiceProxy, fault: Fault) -> list[str]:
     """Send a photo over a connection that breaks; return the keys of that upload and all later ones."""
     keys = keys_of(page)
     await page.goto(proxy.url)
-    # For ever, that is until the photo failed: Chromium sends a POST again by itself when a connection that it had
-    # used before breaks. What it sends has the same key, and so does no harm.
+    # For ever, until the photo has failed: when a connection breaks that was used before, Chromium sends a POST again
+    # by itself. This does no harm, because the request has the same key.
     proxy.script.follow(Plan(call="POST /recipe", fault=fault, forever=True))
     await send(page)
     await expect(page.get_by_role("button", name="Try again")).to_be_visible()
@@ -69,7 +69,7 @@ class TestABrokenConnection:
     async def test_is_reported_and_retried_with_the_same_key(
         self, page: Page, proxy: ServiceProxy, service: Service, visit: Visit
     ) -> None:
-        visit.expect("409 (Conflict)")  # where the second attempt is there before the first one's end
+        visit.expect("409 (Conflict)")  # if the service has not noticed the end of the first attempt
         keys = await lose(page, proxy, Fault.RESET)
 
         await expect(page.locator(".state")).to_have_text("The connection was lost. Try again.")
@@ -153,13 +153,13 @@ class TestABrokenConnection:
         assert labels(service) == ["pancakes"]
 
 
-class TestAnEarlierTryThatStillGoesOn:
+class TestAnEarlierAttemptThatIsStillInProgress:
     @pytest.fixture(autouse=True)
     async def answered(self, page: Page, visit: Visit) -> None:
         visit.expect("409 (Conflict)")
         document = json.dumps({"type": "/problems/idempotency-key-in-use", "title": "In use", "status": 409})
         await page.clock.install(time=0)
-        await page.clock.pause_at(1000)  # otherwise the time that a loaded machine takes would count as well
+        await page.clock.pause_at(1000)  # otherwise the delays of a busy machine would count as well
         await answer_uploads(page, 409, document, {"Retry-After": "30"})
 
     async def test_delays_the_retry_for_as_long_as_the_service_says(self, page: Page, service: Service) -> None:
@@ -207,7 +207,7 @@ async def test_a_quota_that_is_used_up_is_explained_and_the_upload_can_be_sent_a
 
 def rewrite(file: Path) -> None:
     file.write_bytes(b"else")
-    os.utime(file, (0, 0))  # Chromium looks at the second of the change
+    os.utime(file, (0, 0))  # Chromium compares modification times in seconds
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def rewrite(file: Path) -> None:
     [(rewrite, "ERR_UPLOAD_FILE_CHANGED"), (Path.unlink, "ERR_FILE_NOT_FOUND")],
     ids=["changed", "removed"],
 )
-async def test_a_file_that_is_not_what_it_was_is_to_be_chosen_again(
+async def test_a_file_that_has_changed_must_be_chosen_again(
     page: Page, service: Service, visit: Visit, tmp_path: Path, change: Callable[[Path], object], complaint: str
 ) -> None:
     visit.expect(complaint)

@@ -37,7 +37,7 @@ async def gates(page: Page, service: Service) -> list[asyncio.Event]:
 
 
 class TestWhileUploadsEnd:
-    async def test_it_stays_on_the_heading_and_the_page_where_it_was_scrolled(
+    async def test_it_stays_on_the_heading_and_the_page_does_not_scroll(
         self, page: Page, gates: list[asyncio.Event], service: Service
     ) -> None:
         await page.set_viewport_size({"width": 320, "height": 500})

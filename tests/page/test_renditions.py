@@ -1,4 +1,4 @@
-"""What the gallery and the large view load of a photo, and what they show until it is there or if it never is."""
+"""Which image of a photo the gallery and the large view load, and what they show until it has loaded or if it fails."""
 
 import asyncio
 import io
@@ -113,11 +113,11 @@ class TestTheGallery:
         assert await source(picture(page)) == recipe["renditions"][1]["location"]
         await page.close()
 
-    async def test_has_renditions_made_by_looking_at_them(
+    async def test_has_renditions_made_when_somebody_looks_at_them(
         self, page: Page, service: Service, backstage: Backstage, dish: bytes
     ) -> None:
         recipe = send(service, dish)
-        made(service, recipe)  # also without the page, which may load sooner or later than that
+        made(service, recipe)  # they are made after the upload anyway, perhaps before the page has loaded
         await asyncio.to_thread(backstage.sql, "UPDATE recipe SET rendition_sizes = NULL, placeholder = NULL")
         await page.goto(service.url)
         shown = await source(picture(page))
@@ -184,7 +184,7 @@ class TestTheGallery:
         assert f"{service.url}/api/recipe/{recipe['id']}/photo/320" in visit.requests
 
 
-class TestUntilItIsThere:
+class TestBeforeARenditionHasLoaded:
     @pytest.fixture
     async def gate(self, page: Page) -> asyncio.Event:
         """An event that lets renditions pass."""
@@ -285,7 +285,7 @@ COUNT_FAILED_IMAGES = """
 """Counts an image before its own handler runs; a script of the test runs only after both."""
 
 
-class TestHeicThatIsBeingMade:
+class TestAHeicRenditionInProgress:
     @pytest.fixture
     def rendition(self, service: Service) -> str:
         """The URL of a rendition of a HEIC."""

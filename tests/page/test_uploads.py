@@ -22,7 +22,7 @@ PREVIEWS = """
         URL[name] = (what) => { window.previews += what ? step : 0; return real.call(URL, what); };
     }
 """
-"""Counts the addresses of previews that the page has taken and not given back."""
+"""Counts the object URLs of previews that the page has created and not revoked."""
 
 
 async def transfer_to(page: Page, event: str, selector: str) -> None:
@@ -303,7 +303,7 @@ class TestSending:
     async def test_stopped_by_the_browser_can_be_retried(
         self, page: Page, proxy: ServiceProxy, service: Service, visit: Visit
     ) -> None:
-        visit.expect("409 (Conflict)")  # where the second attempt is there before the first one's end
+        visit.expect("409 (Conflict)")  # if the service has not noticed the end of the first attempt
         await page.goto(proxy.url)
         proxy.script.follow(*held_uploads())
         await choose(page, photo(size=MIB))

@@ -66,7 +66,7 @@ class TestOpening:
         await expect(view(page)).to_be_visible()
 
     async def test_a_click_with_a_modifier_opens_the_original_elsewhere(self, page: Page, visit: Visit) -> None:
-        visit.expect("favicon.ico")  # which a browser may request from the store that it opens the photo from
+        visit.expect("favicon.ico")  # browsers may request it from the store when they open the photo there
         for key in ("ctrl", "shift", "meta"):
             is_left_to_the_browser = await link(page, "Soup").evaluate(
                 """(link, key) => {

@@ -1,4 +1,4 @@
-"""The steps of a filter's program, on a format made for this: a byte that names a step, a byte of length, then data."""
+"""The steps of a filter's program, in a simple format: a byte that names a step, a byte of length, then data."""
 
 from itertools import pairwise
 
@@ -11,7 +11,7 @@ from recipe_api.photos.filtering import MAX_READ, PhotoFilter, Steps
 
 
 class Script(PhotoFilter):
-    """Does what the photo says."""
+    """Runs the steps that the photo contains."""
 
     def program(self) -> Steps:
         while (head := (yield from self.peek(2)))[:1] != b".":
@@ -43,7 +43,7 @@ class Reader(PhotoFilter):
 
 
 def filtered(photo: bytes, *cuts: int) -> bytes:
-    """What a script becomes, cut at these places."""
+    """Return the output for a script that arrives in chunks, which end at these offsets."""
     script, pieces = Script(), list[memoryview]()
     edges = [0, *sorted(cuts), len(photo)]
     for start, end in pairwise(edges):
@@ -71,7 +71,7 @@ def filtered(photo: bytes, *cuts: int) -> bytes:
         pytest.param(b"", b"", id="empty"),
     ],
 )
-def test_every_step_gives_the_same_wherever_the_photo_is_cut(photo: bytes, output: bytes) -> None:
+def test_every_step_has_the_same_output_wherever_the_photo_is_cut(photo: bytes, output: bytes) -> None:
     assert filtered(photo) == output
     assert filtered(photo, *range(1, len(photo))) == output
     for cut in range(len(photo) + 1):
@@ -159,7 +159,7 @@ def test_a_program_reads_at_most_1_mib_at_once(pieces: int) -> None:
     assert refused.value.field == "photo"
 
 
-def test_to_drop_nothing_makes_no_gap() -> None:
+def test_dropping_nothing_makes_no_gap() -> None:
     class Copier(PhotoFilter):
         def program(self) -> Steps:
             yield from self.copy(400)
@@ -169,7 +169,7 @@ def test_to_drop_nothing_makes_no_gap() -> None:
     assert [len(piece) for piece in Copier().feed(memoryview(bytes(800)))] == [800]
 
 
-def test_a_photo_that_has_ended_takes_no_more() -> None:
+def test_a_photo_that_has_ended_accepts_no_more_data() -> None:
     script = Script()
     assert script.feed(memoryview(b"c\1x.\0c\1y")) == [b"x"]
     assert script.feed(memoryview(b"c\1y")) == []

@@ -1,4 +1,4 @@
-"""GIFs without their metadata: the frames stay, with their durations, loops and colors."""
+"""GIFs without their metadata: the frames stay, with their durations, loops and colours."""
 
 import io
 from collections.abc import Iterable
@@ -151,7 +151,7 @@ def test_chunks_make_no_difference_and_filtering_twice_changes_nothing(name: str
 
 
 @given(st.sampled_from(sorted(ALL)), st.lists(st.floats(0, 1), max_size=8))
-def test_it_may_be_cut_anywhere(name: str, cuts: Iterable[float]) -> None:
+def test_the_output_is_the_same_however_the_photo_is_cut(name: str, cuts: Iterable[float]) -> None:
     photo = ALL[name]
     assert cleaned(GifFilter, photo, [int(cut * len(photo)) for cut in cuts]) == cleaned(GifFilter, photo)
 
@@ -178,7 +178,7 @@ def test_its_dimensions_are_those_of_the_screen(photo: bytes, expected: tuple[in
 @pytest.mark.parametrize(
     "junk", [b"\1", b"\xff\xd8\xff\xe1", b"<", b"\0" * 257, b"\0" * 200 + IMAGE + b"\0" * 57], ids=repr
 )
-def test_what_is_no_block_is_rejected(junk: bytes) -> None:
+def test_bytes_that_are_not_a_block_are_rejected(junk: bytes) -> None:
     assert rejection(GifFilter, HEADER + IMAGE + junk + IMAGE + b";").startswith("The GIF has a block")
 
 

@@ -161,7 +161,7 @@ def test_items_are_found_however_their_places_are_written(
         pytest.param(Item(b"abcd", SECRET), b"", id="an unknown item"),
     ],
 )
-def test_an_item_that_is_no_image_becomes_an_empty_document(item: Item, expected: bytes, method: int) -> None:
+def test_an_item_that_is_not_an_image_becomes_an_empty_document(item: Item, expected: bytes, method: int) -> None:
     size = len(item.data)
     empty = replace(item, data=expected[:size].ljust(size, b"\0"))
     photo = heif(PIXELS, replace(item, method=method), replace(PIXELS, method=method))
@@ -404,13 +404,13 @@ def test_chunks_make_no_difference_and_filtering_twice_changes_nothing(name: str
 
 
 @given(st.sampled_from(sorted(ALL)), st.lists(st.floats(0, 1), max_size=8))
-def test_it_may_be_cut_anywhere(name: str, cuts: Iterable[float]) -> None:
+def test_the_output_is_the_same_however_the_photo_is_cut(name: str, cuts: Iterable[float]) -> None:
     photo = ALL[name]
     assert cleaned(HeifFilter, photo, [int(cut * len(photo)) for cut in cuts]) == cleaned(HeifFilter, photo)
 
 
 def _moved(item: int, place: int, *, size: int | None = None) -> bytes:
-    """A photo with an item that lies elsewhere."""
+    """Return a photo in which the index gives another offset and size for the data of an item."""
     items = [PIXELS, EXIF]
     photo = heif(*items)
     start = photo.index(items[item].data)
@@ -529,7 +529,7 @@ def test_deeply_nested_boxes_are_not_followed() -> None:
 
 
 def test_its_memory_is_bounded() -> None:
-    """As large an index and as many items as there may be, with references, behind more data than is held back."""
+    """An index of maximum size, with as many items as allowed and references, after more data than is held back."""
     items = [PIXELS, Item(b"hvc1", bytes(WINDOW_BYTES * 4)), *[Item(b"Exif", b"-" * 30)] * 1997]
     references = tuple((kind, at, [2]) for kind in (b"thmb", b"iloc") for at in range(3, 2000))
     photo = heif(*items, layout=Layout(is_data_first=True, references=references))

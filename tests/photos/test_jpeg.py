@@ -1,4 +1,4 @@
-"""JPEGs without their metadata: pixels, colors and orientation stay, nothing about people, places or cameras."""
+"""JPEGs without their metadata: pixels, colours and orientation stay, but nothing about people, places or cameras."""
 
 import io
 import shutil
@@ -131,7 +131,7 @@ named = pytest.mark.parametrize("photo", ALL.values(), ids=ALL)
 
 
 def _displayed(photo: bytes) -> tuple[tuple[int, int], bytes, object, str]:
-    """Size, pixels, color profile and mode of a photo as it is displayed."""
+    """Return size, pixels, colour profile and mode of a photo as it is displayed."""
     with Image.open(io.BytesIO(photo)) as image:
         upright = ImageOps.exif_transpose(image)
         return upright.size, upright.tobytes(), image.info.get("icc_profile"), image.mode
@@ -150,7 +150,7 @@ def test_is_displayed_as_before(name: str) -> None:
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGB"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_keeps_colors_and_orientation(mode: str, orientation: int) -> None:
+def test_keeps_colours_and_orientation(mode: str, orientation: int) -> None:
     image = Image.effect_noise((24, 16), 60).convert("RGB")
     metadata = Image.Exif()
     metadata[0x0112] = orientation
@@ -166,8 +166,8 @@ def test_keeps_colors_and_orientation(mode: str, orientation: int) -> None:
     "kept",
     [
         pytest.param(jfif(), id="JFIF"),
-        pytest.param(ICC * 2, id="color profile in two segments"),
-        pytest.param(ADOBE, id="Adobe's color transform"),
+        pytest.param(ICC * 2, id="colour profile in two segments"),
+        pytest.param(ADOBE, id="Adobe's colour transform"),
         pytest.param(minimal(6), id="orientation"),
         pytest.param(segment(0xDB, bytes(65)), id="DQT"),
         pytest.param(segment(0xC4, bytes(17)), id="DHT"),
@@ -363,7 +363,7 @@ def test_has_a_limit_of_segments() -> None:
 @pytest.mark.parametrize("junk", [b"\xff", b"\xff\0", b"\0", b"\xff\xd0"])
 @pytest.mark.parametrize("chunk", [1024, MIB])
 def test_junk_takes_linear_time(junk: bytes, chunk: int) -> None:
-    """A megabyte of it byte by byte, or from its beginning for each chunk, would take more than the test may."""
+    """Reading it byte by byte, or from its beginning for each chunk, would exceed the time limit of the test."""
     photo = SOI + junk * (8 * MIB) + EOI
     assert cleaned(JpegFilter, photo, range(chunk, len(photo), chunk)) == SOI + EOI
 
@@ -372,7 +372,7 @@ def test_junk_takes_linear_time(junk: bytes, chunk: int) -> None:
     ("start", "repeated"),
     [
         pytest.param(SOI, exif_segment(6, more=bytes(65_000)), id="Exif"),
-        pytest.param(SOI, segment(0xE2, b"ICC_PROFILE\0" + bytes(65_000)), id="color profile"),
+        pytest.param(SOI, segment(0xE2, b"ICC_PROFILE\0" + bytes(65_000)), id="colour profile"),
         pytest.param(SOI, XMP + bytes(65_000), id="junk"),
         pytest.param(SOI, b"\xff" * 65_000, id="fill bytes"),
         pytest.param(SOI + frame(0xC2), scan(data=b"\xff\0" * 32_000), id="scans"),

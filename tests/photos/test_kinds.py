@@ -1,4 +1,4 @@
-"""A photo's kind is recognised by its first bytes."""
+"""A photo's kind is recognized by its first bytes."""
 
 import io
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ def _moving() -> dict[str, object]:
 
 
 def _ftyp(major: bytes, *compatible: bytes, size: int | None = None) -> bytes:
-    """The head of a file of ISO/IEC 14496-12: a `ftyp` box, and the beginning of what follows it."""
+    """Return the head of an ISO/IEC 14496-12 file: a `ftyp` box, and the beginning of the next box."""
     content = b"ftyp" + major + b"\0\0\0\0" + b"".join(compatible)
     length = 4 + len(content) if size is None else size
     return length.to_bytes(4, "big") + content + b"\0\0\0\x0cmeta\0\0\0\0"
@@ -51,7 +51,7 @@ def _ftyp(major: bytes, *compatible: bytes, size: int | None = None) -> bytes:
         (b"\0\0\0\x0cJXL \r\n\x87\n\0\0\0\x14ftypjxl \0\0\0\0jxl ", "image/jxl"),
     ],
 )
-def test_a_file_is_known_by_its_head(file: bytes, content_type: str) -> None:
+def test_a_file_is_recognized_by_its_head(file: bytes, content_type: str) -> None:
     assert sniff(file[:HEAD_BYTES]) is KNOWN[content_type]
 
 
@@ -86,14 +86,14 @@ def test_a_file_is_known_by_its_head(file: bytes, content_type: str) -> None:
         (b"\0\0\0\x10ftypmif3avif", "image/avif"),
         (b"\0\0\0\x10ftypmif3heic", "image/heic"),
         (b"\0\0\0\x10ftypmif3\0\0\0\0", "image/heif"),
-        (_ftyp(b"heic", size=2**32 - 1), "image/heic"),  # longer than the file: the major brand still stands there
+        (_ftyp(b"heic", size=2**32 - 1), "image/heic"),  # longer than the file, but the major brand is present
     ],
 )
-def test_the_heif_family_is_told_apart_by_its_brands(head: bytes, content_type: str) -> None:
+def test_the_types_of_the_heif_family_are_distinguished_by_their_brands(head: bytes, content_type: str) -> None:
     assert sniff(head[:HEAD_BYTES]) is KNOWN[content_type]
 
 
-def test_the_minor_version_is_no_brand() -> None:
+def test_the_minor_version_is_not_a_brand() -> None:
     assert sniff(b"\0\0\0\x14ftypmif1avifmiaf") is KNOWN["image/heif"]
 
 
@@ -124,9 +124,9 @@ def test_a_brand_beyond_the_end_of_its_box_does_not_count() -> None:
         _ftyp(b"isom", b"iso2", b"avc1", b"mp41"),
         _ftyp(b"qt  ", b"qt  "),
         _ftyp(b"crx ", b"crx ", b"isom"),
-        _ftyp(b"isom", *[b"iso8"] * 60, b"avif"),  # beyond what decides
-        _ftyp(b"heic", size=0),  # a box that reaches to the file's end, which a ftyp never does
-        _ftyp(b"heic", size=1),  # its size in 64 bits, likewise
+        _ftyp(b"isom", *[b"iso8"] * 60, b"avif"),  # beyond the bytes that are examined
+        _ftyp(b"heic", size=0),  # a box up to the end of the file, which a ftyp never is
+        _ftyp(b"heic", size=1),  # a 64-bit size, which a ftyp never has
         _ftyp(b"heic", size=11),
         _ftyp(b"heic")[:11],
         _ftyp(b"heic")[4:],
@@ -138,7 +138,7 @@ def test_a_file_that_no_signature_matches_is_anything(file: bytes) -> None:
 
 @given(st.binary(max_size=300) | st.binary(max_size=40).map(lambda rest: rest[:4] + b"ftyp" + rest[4:]))
 @settings(max_examples=examples(300))
-def test_any_bytes_are_of_some_kind(head: bytes) -> None:
+def test_any_bytes_have_a_kind(head: bytes) -> None:
     assert sniff(head) in KNOWN.values()
 
 
@@ -148,7 +148,7 @@ def test_no_two_kinds_share_a_content_type_or_an_extension() -> None:
     assert {content_type: kind.content_type for content_type, kind in KNOWN.items()} == {name: name for name in KNOWN}
 
 
-def test_all_but_anything_is_a_raster_image_that_a_browser_may_show() -> None:
+def test_every_kind_except_anything_is_a_raster_image_that_is_displayed_inline() -> None:
     assert [kind for kind in KNOWN.values() if not kind.inline] == [ANYTHING]
     assert {kind.content_type.partition("/")[0] for kind in KNOWN.values() if kind.inline} == {"image"}
     assert "image/svg+xml" not in KNOWN
@@ -160,7 +160,7 @@ def test_kinds_are_accepted_by_their_content_types() -> None:
 
 
 @pytest.mark.parametrize("content_types", [["image/svg+xml"], ["image/png", "text/html"], ["image/*"], ["a\nb"]])
-def test_a_content_type_that_is_not_known_is_refused_in_one_line_that_lists_all(content_types: Sequence[str]) -> None:
+def test_an_unknown_content_type_is_rejected_in_one_line_that_lists_all(content_types: Sequence[str]) -> None:
     with pytest.raises(ValueError, match=r"choose from image/jpeg, .*application/octet-stream") as caught:
         accepted(content_types)
     assert repr(content_types[-1]) in str(caught.value)

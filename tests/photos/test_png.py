@@ -1,4 +1,4 @@
-"""PNGs without their metadata: pixels, animation, colors and orientation stay."""
+"""PNGs without their metadata: pixels, animation, colours and orientation stay."""
 
 import io
 import shutil
@@ -109,7 +109,7 @@ named = pytest.mark.parametrize("photo", ALL.values(), ids=ALL)
 
 
 def _displayed(photo: bytes) -> tuple[object, ...]:
-    """What a viewer sees: size and pixels, color profile and transparency, frames and their times."""
+    """Return what a viewer displays: size and pixels, colour profile and transparency, frames and their times."""
     with Image.open(io.BytesIO(photo)) as image:
         kept = {name: image.info.get(name) for name in ("icc_profile", "transparency", "gamma", "dpi", "loop")}
         frames = [

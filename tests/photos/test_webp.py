@@ -216,7 +216,7 @@ def test_in_frames_only_images_stay() -> None:
     assert cleaned(WebpFilter, _riff(_vp8x(0x0A), frame)) == expected
 
 
-def test_what_follows_the_riff_is_dropped_and_what_is_no_chunk_is_blanked() -> None:
+def test_bytes_after_the_riff_are_dropped_and_bytes_that_are_not_a_chunk_are_blanked() -> None:
     assert cleaned(WebpFilter, REAL["hopper.webp"] + SECRET) == REAL["hopper.webp"]
     assert cleaned(WebpFilter, _riff(IMAGE, b"short") + SECRET) == _riff(IMAGE, bytes(5))
     assert cleaned(WebpFilter, _riff(size=0) + SECRET) == _riff(size=0)
@@ -258,7 +258,7 @@ def test_chunks_make_no_difference_and_filtering_twice_changes_nothing(name: str
 
 
 @given(st.sampled_from(sorted(ALL)), st.lists(st.floats(0, 1), max_size=8))
-def test_it_may_be_cut_anywhere(name: str, cuts: Iterable[float]) -> None:
+def test_the_output_is_the_same_however_the_photo_is_cut(name: str, cuts: Iterable[float]) -> None:
     photo = ALL[name]
     assert cleaned(WebpFilter, photo, [int(cut * len(photo)) for cut in cuts]) == cleaned(WebpFilter, photo)
 

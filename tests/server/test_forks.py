@@ -67,7 +67,7 @@ class Service:
             return [int(line) for line in (self.folder / "imports").read_text().split()]
         return []
 
-    def answers(self, *, version: str) -> bool:
+    def is_served(self, *, version: str) -> bool:
         """Return whether both workers serve, and run this version."""
         answers = {_answer(self.port) for _ in range(20)}
         return len(answers) == 2 and {answer.partition(" ")[2] for answer in answers} == {version}
@@ -97,7 +97,7 @@ def running(folder: Path, app: str, *options: str) -> Iterator[Service]:
 
 def test_the_first_workers_load_the_app_once_and_become_children_of_the_supervisor(tmp_path: Path) -> None:
     with running(tmp_path, _APP) as service:
-        assert eventually(lambda: service.answers(version="VERSION"))
+        assert eventually(lambda: service.is_served(version="VERSION"))
 
         [loader] = service.imports()
         assert not psutil.pid_exists(loader)
@@ -110,10 +110,10 @@ def test_the_first_workers_load_the_app_once_and_become_children_of_the_supervis
 
 def test_a_worker_that_replaces_another_runs_the_code_that_is_installed_then(tmp_path: Path) -> None:
     with running(tmp_path, _APP) as service:
-        assert eventually(lambda: service.answers(version="VERSION"))
+        assert eventually(lambda: service.is_served(version="VERSION"))
         service.install(_APP.replace("VERSION", "NEXT"))
         os.kill(service.process.pid, signal.SIGHUP)
-        assert eventually(lambda: service.answers(version="NEXT"))
+        assert eventually(lambda: service.is_served(version="NEXT"))
         os.kill(service.imports()[1], signal.SIGKILL)  # the last of the first workers may still be stopping
         assert eventually(lambda: len(service.imports()) == 4)
 
@@ -151,7 +151,7 @@ def is_running(pid: int) -> bool:
 
 def test_a_service_stops_cleanly_if_its_parent_ignores_sigchld(tmp_path: Path) -> None:
     with running(tmp_path, _APP, "--ignore-sigchld") as service:
-        assert eventually(lambda: service.answers(version="VERSION"))
+        assert eventually(lambda: service.is_served(version="VERSION"))
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(60) == 0
 

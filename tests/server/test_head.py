@@ -124,7 +124,7 @@ async def test_a_rejection_comes_after_the_responses_to_previous_requests(sent: 
 
     assert [first, second] == [(200, b"POST /first one"), (200, b"POST /second two")]
     if code == "unsupported-method" and got == 400:
-        return  # an unknown method is recognised only if a read begins with it
+        return  # an unknown method is recognized only if a read begins with it
     assert (got, ended) == (status, True)
     assert_rejected(got, content, code)
 

@@ -85,7 +85,7 @@ messages = st.one_of(
 
 @settings(max_examples=examples(200))
 @given(sequence=st.lists(messages, min_size=1, max_size=6), sizes=st.lists(st.integers(1, 200), max_size=40))
-async def test_consecutive_requests_are_told_apart(
+async def test_consecutive_requests_are_separated(
     sequence: list[tuple[bytes, tuple[int, bytes]]], sizes: list[int]
 ) -> None:
     whole = b"".join(sent for sent, _ in sequence)

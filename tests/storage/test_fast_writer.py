@@ -64,7 +64,7 @@ async def writer(
 
 class TestAVerifyingStore:
     @pytest.mark.parametrize("key", KEYS)
-    async def test_takes_an_object_with_all_its_attributes(self, writer: FastWriter, seen: Seen, key: str) -> None:
+    async def test_accepts_an_object_with_all_its_attributes(self, writer: FastWriter, seen: Seen, key: str) -> None:
         etag = await writer.put(key, Body(b"a photo"), ATTRIBUTES, checksum=crc(b"a photo"))
 
         found = await seen.object(key)
@@ -76,7 +76,7 @@ class TestAVerifyingStore:
         assert found["Metadata"] == ATTRIBUTES.metadata
 
     @pytest.mark.parametrize("key", KEYS)
-    async def test_takes_a_part(self, writer: FastWriter, seen: Seen, key: str) -> None:
+    async def test_accepts_a_part(self, writer: FastWriter, seen: Seen, key: str) -> None:
         begun = await seen.client.create_multipart_upload(Bucket=seen.bucket, Key=key)
         body = bytes(PART_SIZE)
         upload = Upload(key, begun["UploadId"], ATTRIBUTES)
@@ -92,7 +92,7 @@ class TestAVerifyingStore:
         assert await seen.body(key) == body
 
     @pytest.mark.parametrize("key", KEYS)
-    async def test_takes_a_multipart_upload_with_all_its_attributes(
+    async def test_accepts_a_multipart_upload_with_all_its_attributes(
         self, writer: FastWriter, seen: Seen, key: str
     ) -> None:
         bodies = [bytes(PART_SIZE), b"the end"]
@@ -474,7 +474,7 @@ async def test_aioboto3_corrects_a_wrong_clock(make_settings: Callable[..., Sett
         await store.complete_upload(upload, [part])
 
         assert [call for call in amazon.odd.calls if "?upload" in call] == [
-            *["POST ?uploads"] * 2,  # and none looks for what a refusal has begun
+            *["POST ?uploads"] * 2,  # and no request looks for an upload that the rejected call might have begun
             *["POST ?uploadId"] * 2,
         ]
         assert await Seen(client, "skewed").body("b.jpg") == b"a photo"

@@ -45,7 +45,7 @@ def pages_of(client: "S3Client", operation: str, **limit: int) -> Iterator[list[
         return {**params, **limit}
 
     event = f"provide-client-params.s3.{operation}"
-    events: Any = client.meta.events  # whose stubs do not know that this event wants an answer
+    events: Any = client.meta.events  # its type stubs lack the return value that this event uses
     events.register(event, limited)
     try:
         yield asked

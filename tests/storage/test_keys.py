@@ -53,7 +53,7 @@ def test_a_key_consists_of_milliseconds_random_digits_and_extension() -> None:
     created_at = datetime(2026, 11, 22, 7, 29, 27, 934_000, tzinfo=UTC)
     key = new_key(created_at, prefix="public/", extension="jpg")
     assert re.fullmatch(r"public/1795332567934-[0-9a-f]{32}\.jpg", key)
-    assert RANDOM_BYTES * 8 >= 80, "fewer bits can be guessed, or meet"
+    assert RANDOM_BYTES * 8 >= 80, "fewer bits could be guessed, or collide"
 
 
 def test_the_key_of_a_piece_consists_of_its_uploads_stem_and_its_number() -> None:

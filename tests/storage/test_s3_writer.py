@@ -1,4 +1,4 @@
-"""`Fallback` between the real writers, before scripted servers: what is known about the effect of an operation."""
+"""`Fallback` with both writers and scripted servers: what is known about the effect of an operation."""
 
 from collections.abc import Callable
 

@@ -25,7 +25,7 @@ def environment(stack: Stack, database_url: str) -> Mapping[str, str]:
     return {**stack.environment(), "DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY, "RENDITIONS": "none"}
 
 
-def test_each_worker_exports_as_an_instance_of_its_own_and_sends_the_rest_at_sigterm(
+def test_each_worker_exports_as_a_separate_instance_and_sends_the_rest_at_sigterm(
     environment: Mapping[str, str], tmp_path: Path
 ) -> None:
     with receiver() as received:

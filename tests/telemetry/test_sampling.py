@@ -65,7 +65,7 @@ def test_the_sampler_decides_once_for_the_id_that_the_span_gets(
     assert (span.context.trace_id == TRACE_ID) is (parent is CALLER)
 
 
-def test_each_span_has_a_decision_of_its_own(sampler: Alternating, sampling: EarlySampling, tracer: Tracer) -> None:
+def test_each_span_has_its_own_decision(sampler: Alternating, sampling: EarlySampling, tracer: Tracer) -> None:
     assert [sampling.accepts(CALLER, *ARGUMENTS) for _ in range(2)] == [False, True]
     request = started(tracer, CALLER)
     child = tracer.start_span("S3.PutObject", set_span_in_context(request))

@@ -110,7 +110,9 @@ def test_bytes_are_restored_within_a_day(usage: Usage, clock: Clock) -> None:
     upload(usage, 100)
     assert exceeds(usage, None) is not None
     clock.seconds += DAY
-    assert exceeds(usage, DAY + 100) is None, "a form may be larger than the quota by its parts that are no photo"
+    assert exceeds(usage, DAY + 100) is None, (
+        "a form may exceed the quota by the size of its parts other than the photo"
+    )
 
 
 def test_uploads_in_progress_count_until_they_end(usage: Usage) -> None:

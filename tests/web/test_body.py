@@ -132,7 +132,7 @@ def key_rows(backstage: Backstage) -> int:
 
 @pytest.mark.slow
 def test_a_stalled_upload_releases_its_resources(start_service: Callable[..., Service], backstage: Backstage) -> None:
-    # Room for two parts: a lease that came not back would block the next.
+    # Room for two parts: a lease that is not released would block the next upload.
     service = start_service(BODY_IDLE_SECONDS="0.5", UPLOAD_BUFFER_BYTES=str(10 * MIB))
     body = recipe_form(jpeg(3 * PART_SIZE))
     for number in range(3):

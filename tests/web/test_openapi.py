@@ -175,9 +175,9 @@ def test_responses_match_their_schemas(document: dict[str, Any], client: httpx.C
 def test_schemathesis_finds_no_violation(
     start_service: Callable[..., Service], tmp_path: Path, *, closed: bool
 ) -> None:
-    # An API token where tokens are wanted: without one it would see little more than 401.
+    # With an API token if tokens are required: otherwise, almost every response would be 401.
     service = start_service(API_TOKENS=f"tests:{API_TOKEN}" if closed else "", LOG_LEVEL="error")
-    # Not the coverage phase: of a form it takes an empty text for the shortest valid one, whatever minLength says.
+    # Without the coverage phase, which considers an empty text in a form valid, whatever minLength says.
     phases = "examples,fuzzing,stateful" if closed else "examples,fuzzing"
     (tmp_path / "schemathesis.toml").write_text(_SCHEMATHESIS)
     run = subprocess.run(

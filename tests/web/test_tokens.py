@@ -36,7 +36,7 @@ def test_a_manage_token_is_256_bits_in_characters_that_a_header_allows() -> None
 
 def test_a_manage_token_is_the_same_every_time_and_in_every_process() -> None:
     assert OPEN.manage_token(RECIPE) == tokens("not-a-real-key").manage_token(RECIPE)
-    # Spelt out once more: a release that made another one would shut everyone out of their recipes.
+    # Computed here too, because a release that derives tokens in another way would lock people out of their recipes.
     digest = hmac.new(b"not-a-real-key", b"recipe_api manage token v1\0" + RECIPE.bytes, "sha256").digest()
     assert OPEN.manage_token(RECIPE) + "=" == base64.urlsafe_b64encode(digest).decode()
 

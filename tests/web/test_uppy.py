@@ -79,7 +79,7 @@ class TestAForm:
         assert second.headers["Idempotency-Replayed"] == "true"
         assert second.json() == first.json()
 
-    def test_may_bring_its_label(self, service: Service) -> None:
+    def test_may_have_a_label(self, service: Service) -> None:
         with service.client() as client:
             form = begin_form(client, **{"metadata[label]": "Crêpes 🥞"})
             send_form(form, PHOTO)
@@ -104,7 +104,7 @@ class TestAForm:
             response = client.get("/uppy/s3/params", params={"metadata[size]": "1"})
             assert_problem(response, 429, "too-many-unfinished-uploads")
 
-    def test_that_is_no_photo_is_rejected_and_leaves_nothing(self, service: Service, backstage: Backstage) -> None:
+    def test_that_is_not_a_photo_is_rejected_and_leaves_nothing(self, service: Service, backstage: Backstage) -> None:
         with service.client() as client:
             form = begin_form(client)
             send_form(form, b"<!doctype html><script>alert(1)</script>")
@@ -147,7 +147,7 @@ class TestParts:
         assert_stored(recipe.json(), LARGE, backstage)
         assert backstage.objects() == [recipe.json()["key"]]
 
-    def test_that_have_arrived_are_listed_and_the_others_missed(self, service: Service) -> None:
+    def test_that_have_arrived_are_listed_and_the_others_are_missing(self, service: Service) -> None:
         with service.client() as client:
             upload = begin_parts(client, {"size": str(len(LARGE))}).json()
             send_part(client, upload, 2, parts_of(LARGE)[2])

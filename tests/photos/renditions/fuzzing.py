@@ -1,4 +1,4 @@
-"""Damaged photos, and what rendering thousands of them ends in: `python -m tests.photos.renditions.fuzzing COUNT`."""
+"""Renders damaged photos and counts the outcomes: `python -m tests.photos.renditions.fuzzing COUNT`."""
 
 import asyncio
 import io
@@ -23,7 +23,7 @@ from tests.support.samples import sample
 
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 HEAD = 600
-"""Where the structure of a small photo is, mostly. Half of the damage is there."""
+"""The bytes at the beginning that contain most of the structure of a small photo. Half of the damage is there."""
 LIMITS = Limits(cpu_seconds=5, wall_seconds=60)
 
 
@@ -145,7 +145,7 @@ DAMAGES: tuple[Callable[[bytearray, random.Random], None], ...] = (
 
 
 def with_checksums(photo: bytearray) -> bytes:
-    """Return a PNG whose chunks have valid checksums, so that a decoder looks at what is in them."""
+    """Return a PNG whose chunks have valid checksums, so that a decoder reads their contents."""
     at = 8
     while at + 12 <= len(photo):
         end = at + 8 + int.from_bytes(photo[at : at + 4], "big")

@@ -1,4 +1,4 @@
-"""Photos that are made to exhaust or to crash what decodes them."""
+"""Photos that are crafted to crash a decoder or to exhaust its memory."""
 
 import io
 import re
@@ -17,7 +17,7 @@ from tests.support.samples import sample
 pytestmark = pytest.mark.slow
 
 CHEAP = Limits(cpu_seconds=1)
-"""Enough to start and to read a header."""
+"""Limits within which a child can start and read a header."""
 OFTEN, ALWAYS = 10, 30
 """How many damaged photos of each format scripts/test and scripts/test --all render; `fuzzing` renders any number."""
 
@@ -80,7 +80,7 @@ async def test_a_bomb_is_rejected_before_it_is_decoded(photo: Callable[[], bytes
         await rendered(photo(), content_type, limits=CHEAP)
 
 
-async def test_a_large_photo_that_is_only_dull_is_rendered() -> None:
+async def test_a_large_photo_of_a_single_colour_is_rendered() -> None:
     photo = png(12_000, 9_000, depth=1, colour=0, rows=9_000)
     assert (await rendered(photo, "image/png")).width == 12_000
 

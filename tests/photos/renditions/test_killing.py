@@ -23,7 +23,7 @@ SCRIPT = Path(__file__).with_name("killing.py")
 CHILD = "recipe_api.photos.renditions.child"
 ROOT = Path(__file__).parents[3]
 LONGEST = 0.2
-"""Seconds that a rendering takes, about."""
+"""About how many seconds a rendering takes."""
 
 
 def moments(count: int, *, of_them_often: int) -> list[object]:

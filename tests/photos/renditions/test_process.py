@@ -36,7 +36,7 @@ HOPPER = sample("hopper.jpg")
 
 
 class StoreFailed(Exception):
-    """What a photo raises that comes from a store."""
+    """The error of a photo whose store fails."""
 
 
 class Photo:
@@ -66,7 +66,7 @@ async def loops_are_open() -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left(loops_are_open: None) -> Iterator[None]:  # noqa: ARG001 - before this one
-    """No child, no zombie and no file descriptor is left of a test."""
+    """Check that a test leaves no child, no zombie and no file descriptor."""
     before = open_files()
     yield
     assert renderers() == []
@@ -264,7 +264,9 @@ async def test_a_child_that_is_killed_is_a_failure() -> None:
             await rendering
 
 
-async def test_a_child_that_crashes_is_a_failure_that_names_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_child_that_crashes_is_a_failure_that_quotes_the_end_of_its_output(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("recipe_api.photos.renditions.process.CHILD", "recipe_api.missing")
     with pytest.raises(RendererFailed, match=r"exited with code 1.*No module named recipe_api\.missing"):
         await rendered(HOPPER, "image/jpeg")

@@ -1,4 +1,4 @@
-"""Renditions look like what other programs make of the same photo: ImageMagick, and a browser."""
+"""Renditions look like the output of other programs for the same photo: ImageMagick, and a browser."""
 
 import base64
 import io
@@ -20,12 +20,12 @@ from tests.support.samples import sample
 pytestmark = pytest.mark.slow
 
 ALIKE = 0.92
-"""Two programs that shrink a photo, each followed by the same loss as a WebP, are more similar than that."""
+"""The results of two programs that shrink a photo and encode it as WebP are more similar than that."""
 TURNED = [(file_format, number) for file_format in ("JPEG", "PNG", "WEBP", "AVIF", "HEIF") for number in range(1, 9)]
 
 
-def unless_telling(file_format: str, orientation: int) -> list[pytest.MarkDecorator]:
-    """Leave similar cases to `--all`: for types other than JPEG, all orientations except a quarter turn."""
+def marks_of(file_format: str, orientation: int) -> list[pytest.MarkDecorator]:
+    """Return the marks of a case. For types other than JPEG, only `--all` runs more than a quarter turn."""
     return [] if file_format == "JPEG" or orientation == 6 else [pytest.mark.exhaustive]
 
 
@@ -61,13 +61,13 @@ async def rendition(photo: bytes, content_type: str, *, size: int = 320) -> Imag
 
 
 def as_webp(image: Image.Image) -> Image.Image:
-    """Return what a rendition loses by being encoded."""
+    """Return the image after the lossy encoding of a rendition."""
     return Image.open(io.BytesIO(encoded(image, "WEBP", quality=80, method=2)))
 
 
 @pytest.mark.parametrize(
     ("file_format", "orientation"),
-    [*(pytest.param(*turned, marks=unless_telling(*turned)) for turned in TURNED), ("GIF", 1)],
+    [*(pytest.param(*turned, marks=marks_of(*turned)) for turned in TURNED), ("GIF", 1)],
 )
 async def test_imagemagick_shows_every_type_and_orientation_alike(
     file_format: str, orientation: int, program: str, formats: set[str], srgb: Path, tmp_path: Path
@@ -152,7 +152,7 @@ def translucent() -> Image.Image:
                 lambda f=f, n=n: oriented(coffee(), f, n),
                 CONTENT_TYPES[f],
                 id=f"{f}, orientation {n}",
-                marks=unless_telling(f, n),
+                marks=marks_of(f, n),
             )
             for f, n in TURNED
             if f not in {"HEIF", "WEBP"}  # Chromium does not show the one, and ignores the orientation of the other

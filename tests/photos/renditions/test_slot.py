@@ -97,7 +97,7 @@ async def test_the_tasks_of_a_process_take_the_slot_in_turn(path: Path) -> None:
     assert order == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
-async def test_whoever_takes_the_slot_again_and_again_lets_others_in(path: Path) -> None:
+async def test_a_task_that_takes_the_slot_repeatedly_lets_others_in(path: Path) -> None:
     busy = Slot(path)
     async with busy.taken():
         other = asyncio.create_task(freed(path))

@@ -141,7 +141,7 @@ class TestReachingTheStore:
         for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             found = await examined({**seaweed, variable: "not-a-real-one"})
             assert found["credentials"].verdict is Verdict.FAIL
-            environment = fixed(found["credentials"].remedy, seaweed)  # whose values are for people to fill in
+            environment = fixed(found["credentials"].remedy, seaweed)  # with placeholders for the values
             assert {name for name in environment if environment[name] != seaweed[name]} == {
                 "AWS_ACCESS_KEY_ID",
                 "AWS_SECRET_ACCESS_KEY",
@@ -183,7 +183,7 @@ class TestReachingTheStore:
 
     async def test_another_region(self, amazon: Amazon, name: str) -> None:
         await ready(amazon.environment(name))
-        amazon.odd.headers["x-amz-bucket-region"] = REGION  # as Amazon says with every answer about a bucket
+        amazon.odd.headers["x-amz-bucket-region"] = REGION  # as in every response of Amazon about a bucket
         variables = amazon.environment(name, AWS_REGION="us-west-2")
         found = await examined(variables)
         assert found["region"].verdict is Verdict.FAIL
@@ -227,7 +227,7 @@ class TestWriting:
         found = (await examined(variables))["write"]
         assert found.verdict is Verdict.FAIL
         fixed(found.remedy, variables)
-        amazon.odd.refused.clear()  # moto takes an ACL even where there can be none
+        amazon.odd.refused.clear()  # moto accepts an ACL even in a bucket without ACLs
         [owns] = s3_client(variables).get_bucket_ownership_controls(Bucket=name)["OwnershipControls"]["Rules"]
         assert owns == {"ObjectOwnership": "BucketOwnerPreferred"}
         assert await ailing(variables) == {}
@@ -337,7 +337,7 @@ class TestReading:
             assert found.verdict is Verdict.FAIL
             assert (await examined(fixed(found.remedy, wrong)))["public"].verdict is Verdict.OK
 
-    async def test_a_base_url_that_answers_403_is_not_blamed_on_the_policy(
+    async def test_a_base_url_that_returns_403_is_not_blamed_on_the_policy(
         self, amazon: Amazon, seaweed: dict[str, str]
     ) -> None:
         await ready(seaweed)
@@ -390,7 +390,7 @@ class TestReading:
         s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(wrong))
         found = (await examined(seaweed))["listing"]
         assert found.verdict is Verdict.WARN
-        assert found.remedy.startswith("aws s3api get-bucket-policy ")  # what to take out is for people to see
+        assert found.remedy.startswith("aws s3api get-bucket-policy ")  # people have to decide what to remove
         s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(right))
         assert (await examined(seaweed))["listing"].verdict is Verdict.OK
 

@@ -65,7 +65,7 @@ def identity(owner: dict[str, str]) -> Identity:
         iam, user = s3_client(owner, service="iam"), f"user-{secrets.token_hex(4)}"
         iam.create_user(UserName=user)
         key = iam.create_access_key(UserName=user)["AccessKey"]
-        # As a policy of its own: SeaweedFS makes of one inside the user what its older, coarser rights can say.
+        # As a separate policy: SeaweedFS reduces an inline policy of a user to its older, coarser permissions.
         arn = iam.create_policy(PolicyName=user, PolicyDocument=json.dumps(policy))["Policy"]["Arn"]
         iam.attach_user_policy(UserName=user, PolicyArn=arn)
         return {**owner, "AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
@@ -181,7 +181,7 @@ async def test_a_presigned_url_of_the_service_writes_a_piece_and_nothing_else(
     assert contents(s3_client(owner), owner["S3_BUCKET"]) == [PIECE]
 
 
-async def test_the_sweep_finds_and_mends_under_its_policy_and_writes_nothing(
+async def test_the_sweep_finds_and_fixes_under_its_policy_and_writes_nothing(
     owner: dict[str, str], identity: Identity
 ) -> None:
     await set_up(owner)
@@ -210,7 +210,7 @@ async def test_setup_works_under_its_policy_and_has_no_other_permission(
     assert {report.outcome for report in reports.values()} == {
         Outcome.CHANGED,
         Outcome.AS_DESIRED,
-        Outcome.UNSUPPORTED,  # the block of public access, which SeaweedFS has not
+        Outcome.UNSUPPORTED,  # the public access block, which SeaweedFS lacks
     }
     s3 = s3_client(variables)
     refusals: list[Callable[[], object]] = [

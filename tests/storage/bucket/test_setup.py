@@ -293,9 +293,7 @@ class TestOnAmazon:
             s3.put_object(Bucket=name, Key=key, Body=b"")
         assert unwell(await set_up(variables)) == {}
 
-    async def test_all_pages_of_other_objects_are_looked_at_and_ours_are_skipped(
-        self, amazon: Amazon, name: str
-    ) -> None:
+    async def test_all_pages_of_other_objects_are_read_and_ours_are_skipped(self, amazon: Amazon, name: str) -> None:
         variables = amazon.environment(name)
         s3 = s3_client(variables)
         s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
@@ -347,7 +345,7 @@ class TestChangesThatBreakSomething:
     }
 
     @pytest.mark.parametrize("part", STEPS)
-    async def test_are_taken_back_when_nothing_can_be_written(self, amazon: Amazon, name: str, part: str) -> None:
+    async def test_are_reverted_when_nothing_can_be_written(self, amazon: Amazon, name: str, part: str) -> None:
         amazon.odd.breaking = part
         reports = await set_up(amazon.environment(name, CORS_ORIGINS=ORIGIN))
         assert reports[self.STEPS[part]].outcome is Outcome.REVERTED
@@ -357,14 +355,14 @@ class TestChangesThatBreakSomething:
         assert set(others.values()) <= {Outcome.AS_DESIRED, Outcome.CHANGED}
 
     @pytest.mark.parametrize("part", ["cors", "lifecycle"])
-    async def test_are_taken_back_when_nothing_can_be_fetched(self, amazon: Amazon, name: str, part: str) -> None:
+    async def test_are_reverted_when_nothing_can_be_fetched(self, amazon: Amazon, name: str, part: str) -> None:
         amazon.odd.breaking, amazon.odd.broken = part, "GET object"
         reports = await set_up(amazon.environment(name, CORS_ORIGINS=ORIGIN))
         assert unwell(reports) == {part: Outcome.REVERTED}
         assert "no photo could be fetched" in reports[part].detail
         assert reports["photo"].outcome is Outcome.AS_DESIRED
 
-    async def test_put_back_what_was_there(self, amazon: Amazon, name: str) -> None:
+    async def test_are_reverted_to_what_was_there(self, amazon: Amazon, name: str) -> None:
         variables = amazon.environment(name, CORS_ORIGINS=ORIGIN)
         await set_up(amazon.environment(name))
         s3 = s3_client(variables)

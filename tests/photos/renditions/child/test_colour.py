@@ -28,7 +28,7 @@ def test_without_a_profile_values_stay(image: Image.Image, mode: str, expected: 
     assert (converted.mode, pixel(converted)) == (mode, expected)
 
 
-def test_opacity_is_dropped_where_there_is_no_other() -> None:
+def test_an_opaque_alpha_channel_is_dropped() -> None:
     assert in_srgb(Image.new("RGBA", (2, 2), (1, 2, 3, 255)), None).mode == "RGB"
     assert in_srgb(Image.new("LA", (2, 2), (1, 255)), None).mode == "RGB"
 
@@ -43,7 +43,7 @@ def test_grey_of_a_larger_space_stays_grey() -> None:
     assert pixel(in_srgb(Image.new("RGB", (2, 2), (128, 128, 128)), P3)) == pytest.approx((128, 128, 128), abs=2)
 
 
-def test_opacity_is_kept_while_colours_are_converted() -> None:
+def test_transparency_is_kept_when_colours_are_converted() -> None:
     converted = in_srgb(Image.new("RGBA", (2, 2), (200, 100, 100, 77)), P3)
     assert pixel(converted) == (*pixel(in_srgb(Image.new("RGB", (2, 2), (200, 100, 100)), P3)), 77)
 

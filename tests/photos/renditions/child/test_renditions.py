@@ -31,7 +31,7 @@ def made(
 
 
 def as_webp(image: Image.Image) -> Image.Image:
-    """Return what a rendition loses by being encoded."""
+    """Return the image after the lossy encoding of a rendition."""
     return Image.open(io.BytesIO(encoded(image, "WEBP", quality=80, method=2)))
 
 
