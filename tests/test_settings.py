@@ -508,7 +508,9 @@ def test_the_example_is_valid_when_uncommented(authority: Authority) -> None:
     assert documented.pop("SECRET_KEY") == "", "a key in the example would be used as it is"
     assert documented["AWS_CA_BUNDLE"].endswith(".pem")
     documented["AWS_CA_BUNDLE"] = str(authority.bundle)  # the file must exist
-    assert "API_TOKENS" in complaint_about(LEAST | documented), "anyone can read its tokens"
+    assert "API_TOKENS" in complaint_about(LEAST | documented), (
+        "the example's tokens are public, so they should be rejected"
+    )
     del documented["API_TOKENS"]
     assert settings_of(documented).s3_bucket == documented["S3_BUCKET"]
 

@@ -179,7 +179,7 @@ async def test_a_paused_photo_continues_with_the_parts_that_are_missing(
         await uppy.page.evaluate("() => uppy.resumeAll()")
         await uppy.recipe()
 
-    assert uppy.arrived.count(uppy.arrived[0]) == 1, "a part that had arrived is not sent again"
+    assert uppy.arrived.count(uppy.arrived[0]) == 1, "a part that had arrived was sent again"
     await asyncio.to_thread(assert_made, photo, service, backstage)
 
 
@@ -201,7 +201,7 @@ async def test_a_photo_continues_after_the_page_was_reloaded(
         await uppy.page.locator("button.uppy-StatusBar-actionBtn--upload").click()
         await uppy.recipe()
 
-    assert uppy.arrived.count(first) == 1, "a part that had arrived is not sent again"
+    assert uppy.arrived.count(first) == 1, "a part that had arrived was sent again"
     await asyncio.to_thread(assert_made, photo, service, backstage)
 
 

@@ -60,7 +60,7 @@ async def test_an_expired_lease_can_be_renewed_until_another_holder_takes_it(eng
 
     async with first.hold():
         await lapse(engine)
-        assert await first.renew(), "no other holder has taken it"
+        assert await first.renew(), "an expired lease that nobody has taken should be renewed"
         await lapse(engine)
         async with second.hold() as held:
             assert held

@@ -92,7 +92,7 @@ async def test_count_without_reading_those_that_have_ended(engine: AsyncEngine, 
         counted = (await connection.execute(TAKEN, taken)).one()
 
     [scan] = plan[0]["Plan"]["Plans"]
-    assert tuple(counted) == (1, 200), "one is open, and another can still be written"
+    assert tuple(counted) == (1, 200), "an open upload and one that can still be written should count"
     assert scan["Actual Rows"] == 2, scan
     assert scan.get("Rows Removed by Filter", 0) == 0, scan
 
@@ -111,7 +111,9 @@ async def test_are_removed_by_new_ones_once_they_would_have_expired(
     left = await run(engine, "SELECT id FROM staged_upload WHERE expires_at < now()")
     assert len(left) == 2
     await uploads.add(new())
-    assert await run(engine, "SELECT id FROM staged_upload WHERE expires_at < now()") == [expired], "for the sweep"
+    assert await run(engine, "SELECT id FROM staged_upload WHERE expires_at < now()") == [expired], (
+        "an expired upload should be left to the sweep"
+    )
 
 
 async def test_a_frozen_process_does_not_keep_the_usage_of_a_client_locked(
@@ -127,4 +129,6 @@ async def test_a_frozen_process_does_not_keep_the_usage_of_a_client_locked(
     event.remove(engine.sync_engine, "commit", look)
 
     assert limits == ["5s"]
-    assert await run(engine, "SHOW idle_in_transaction_session_timeout") == ["0"], "only in that transaction"
+    assert await run(engine, "SHOW idle_in_transaction_session_timeout") == ["0"], (
+        "the timeout must not outlast the transaction"
+    )

@@ -75,7 +75,7 @@ def test_dev_serves_on_its_own_stack_until_a_signal(tmp_path: Path) -> None:
     ).stdout.splitlines()
     assert f"DATABASE_URL={database_url}" in output
     assert f"SECRET_KEY={secret_key}" in output
-    assert "MAX_LABEL_BYTES=99" in output, "other commands have the settings of the service"
+    assert "MAX_LABEL_BYTES=99" in output, "other commands should have the settings of the service"
     assert not [line for line in output if line.startswith(("AWS_PROFILE", "CORS_ORIGINS"))]
     assert not any(process.is_running() for process in servers)
 
@@ -91,7 +91,7 @@ def test_the_doctor_warns_of_nothing_that_setup_would_fix(tmp_path: Path) -> Non
         assert running.wait(BOUND) == 0
 
     warnings = [result["check"] for result in map(json.loads, found.splitlines()) if result["verdict"] != "ok"]
-    assert warnings == ["types"], "the store serves photos with any type that a query asks for"
+    assert warnings == ["types"], "expected only that the store lets a query choose the type of a photo"
 
 
 def test_the_example_has_a_token_if_the_service_requires_one(tmp_path: Path) -> None:

@@ -213,7 +213,7 @@ def test_of_two_concurrent_sweeps_one_runs_and_both_end(stack: Stack, pooled_url
         process.communicate(timeout=60)
         codes.append(process.returncode)
 
-    assert set(codes) <= {0, 1, 3}, "nothing found, something found, or another sweep is running"
+    assert set(codes) <= {0, 1, 3}, "expected: nothing found, something found, or another sweep is running"
     assert 1 in codes
     assert backstage.nothing_is_left()
     assert backstage.sql("SELECT * FROM lease") == []

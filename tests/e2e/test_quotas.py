@@ -58,7 +58,7 @@ def test_uploads_beyond_the_quota_are_rejected_with_the_fields_of_the_draft(
 
     policy = '"uploads";q=3;w=60, "bytes";q=67108864;qu="content-bytes";w=86400'
     assert [response.status_code for response in responses] == [201, 201, 201, 429]
-    assert "RateLimit" not in responses[0].headers, "less than half of the quota was used"
+    assert "RateLimit" not in responses[0].headers, "sent although less than half of the quota was used"
     assert responses[1].headers["RateLimit"].startswith('"uploads";r=1, "bytes";r=67')
     assert [response.headers.get("RateLimit-Policy") for response in responses] == [None, policy, policy, policy]
     detail = refused(responses[3])["detail"]
@@ -89,7 +89,7 @@ def test_processes_share_the_quota(make_settings: Callable[..., Settings], backs
         statuses = [post(clients[number % 2]).status_code for number in range(8)]
 
     assert statuses[:4] == [201] * 4
-    assert statuses.count(201) <= 5, "the other process accepts one too many at most"
+    assert statuses.count(201) <= 5, "the other process may accept at most one upload too many"
     assert statuses[-2:] == [429, 429]
     assert len(backstage.rows()) == statuses.count(201)
 
@@ -98,9 +98,9 @@ def test_bytes_are_limited_across_processes(make_settings: Callable[..., Setting
     with processes(make_settings, 2, **BYTES) as (one, other):
         assert post(one, photo=LARGE).status_code == 201
         assert "per day. Try again in" in str(refused(post(one, photo=LARGE))["detail"])
-        assert post(other).status_code == 201, "it does not know the client yet"
+        assert post(other).status_code == 201, "a process that does not know the client yet should accept it"
         refused(post(other, photo=LARGE))
-        assert post(one).status_code == 201, "a small photo still fits"
+        assert post(one).status_code == 201, "a small photo should still fit"
     assert len(backstage.rows()) == 3
 
 

@@ -89,7 +89,7 @@ class TestAnUploadInPieces:
         assert "Idempotency-Replayed" not in response.headers
         assert (response.json()["label"], len(response.json()["manage_token"])) == ("Pancakes", 43)
         assert_stored(response.json(), LARGE, backstage)
-        assert backstage.objects() == [response.json()["key"]], "the pieces are gone"
+        assert backstage.objects() == [response.json()["key"]], "the pieces should be gone"
         assert unended(backstage) == []
 
     def test_announces_its_pieces(self, service: Service) -> None:
@@ -153,7 +153,7 @@ class TestAnUploadInPieces:
             upload = begin(client, label=None)
             send(upload)
             assert_problem(complete(client, upload), 422, "field-missing", field="label")
-            assert complete(client, upload, label="Crêpes").status_code == 201, "the upload is still there"
+            assert complete(client, upload, label="Crêpes").status_code == 201, "the upload should still exist"
 
     def test_is_completed_once_by_requests_at_the_same_time(self, service: Service, backstage: Backstage) -> None:
         statuses: list[int] = []
@@ -199,7 +199,7 @@ class TestAnUploadInPieces:
             with service.client(recipe["manage_token"]) as owner:
                 assert owner.delete(f"/recipe/{recipe['id']}").status_code == 204
             send(upload)
-            assert len(backstage.objects()) == 1, "the piece is there again"
+            assert len(backstage.objects()) == 1, "the piece should exist again"
             assert_problem(complete(client, upload), 404, "recipe-not-found")
 
         assert backstage.rows() == []
@@ -295,7 +295,7 @@ class TestTheEndOfAnUpload:
                 client.delete(f"/uploads/{upload['id']}")
         kept = backstage.objects()
         send(upload)
-        assert swept(service.settings) == {}, "the piece could be written again"
+        assert swept(service.settings) == {}, "the sweep must wait while the piece can be written again"
 
         let_urls_expire(backstage)
         assert swept(service.settings) == {"pending": 1}
@@ -332,7 +332,7 @@ class TestTheEndOfAnUpload:
             backstage.sql("UPDATE staged_upload SET bucket = 'https://s3.example.com/former'")
             for response in (client.get(f"/uploads/{upload['id']}"), complete(client, upload)):
                 assert_problem(response, 410, "upload-expired")
-        assert len(backstage.objects()) == 1, "pieces of another bucket are not deleted from this one"
+        assert len(backstage.objects()) == 1, "pieces of another bucket must not be deleted from this one"
         assert backstage.rows() == []
 
     @pytest.mark.parametrize("unknown", ["A" * 22, "short", "A" * 23, "ä" * 22, "%00" * 22, "a.b"])
@@ -415,7 +415,7 @@ class TestAnAnnouncement:
                 client.delete(f"/uploads/{upload['id']}")
             response = client.post("/uploads", json={"filename": "a.jpg", "size": 1})
             problem = assert_problem(response, 429, "too-many-unfinished-uploads")
-            assert "1,000 bytes" in problem["detail"], "pieces of a deleted upload can still be written"
+            assert "1,000 bytes" in problem["detail"], "a deleted upload should count while its pieces can be written"
             assert "75 minutes after its end" in problem["detail"]
             let_urls_expire(backstage)
             begin(client)
@@ -502,7 +502,7 @@ class TestTheSweep:
         with service.client() as client:
             send(begin(client, LARGE), LARGE, numbers={1, 3})
         backstage.sql("UPDATE staged_upload SET expires_at = now()")
-        assert swept(service.settings) == {}, "a completion may be in progress, and pieces can still be written"
+        assert swept(service.settings) == {}, "a completion may be in progress, so the sweep must wait"
         let_urls_expire(backstage)
 
         assert swept(service.settings, fix=False) == {"expired": 1}

@@ -98,7 +98,9 @@ class TestABrokenConnection:
             path = create(client, len(PHOTO))
             begun(wire, path, sent=300)
             response = wire.read()
-            assert (response.status, response.headers["Retry-After"]) == (423, "2"), "tus clients retry no 408"
+            assert (response.status, response.headers["Retry-After"]) == (423, "2"), (
+                "tus clients do not retry after 408"
+            )
             assert offset_of(client, path) == 300
 
     def test_of_the_request_that_creates_the_upload_lets_the_client_create_another_one(
@@ -132,7 +134,7 @@ class TestADeadConnection:
             dead.end_sending()
             response = dead.read()
 
-        assert asked == offset, "nothing arrives after the response"
+        assert asked == offset, "bytes arrived after the response"
         assert response.status == 423
         assert response.headers["Retry-After"] == "2"
         assert_stored(recipe, PHOTO, backstage)
@@ -202,7 +204,9 @@ class TestAClaim:
             statuses = {client.head(path, headers={"Tus-Resumable": "1.0.0"}).status_code}
             statuses.add(append(client, path, PHOTO, offset=0).status_code)
             backstage.sql("UPDATE staged_upload SET claimed_until = now()")
-            assert append(client, path, PHOTO, offset=0).status_code == 204, "the claim of a dead process expires"
+            assert append(client, path, PHOTO, offset=0).status_code == 204, (
+                "the claim of a dead process should have expired"
+            )
 
         assert statuses == {423}
 
@@ -222,7 +226,9 @@ class TestAClaim:
             recipe = complete(client, path).json()
 
         assert_stored(recipe, PHOTO, backstage)
-        assert eventually(lambda: backstage.objects() == [recipe["key"]]), "what it has written is deleted"
+        assert eventually(lambda: backstage.objects() == [recipe["key"]]), (
+            "what the other writer has written should be deleted"
+        )
 
 
 @pytest.mark.slow
@@ -283,7 +289,7 @@ def test_a_process_that_ends_leaves_an_upload_that_another_continues(
             assert eventually(lambda: len(backstage.objects()) == 2)
             server.terminate() if stop == signal.SIGTERM else server.kill()
             if stop == signal.SIGTERM:
-                assert wire.read().status == 503, "long before the server would cut the upload off"
+                assert wire.read().status == 503, "expected long before the server would cancel the upload"
             else:
                 backstage.sql("UPDATE staged_upload SET claimed_until = now()")
         offset = offset_of(client, path)
@@ -307,7 +313,9 @@ def test_chunks_and_breaks_yield_the_same_photo_as_a_form(service: Service, back
             length = {"Upload-Length": str(len(PHOTO))} if end == len(PHOTO) else {}
             if random_.random() < 0.5 or length:
                 response = append(client, path, PHOTO[offset:end], offset=offset, **length)
-                assert response.status_code in {204, 409, 423}, "what was cut off may still be arriving"
+                assert response.status_code in {204, 409, 423}, (
+                    "expected one of these, because earlier bytes may still be arriving"
+                )
             else:
                 with service.connect() as wire:
                     begun(wire, path, sent=end - offset, offset=offset)
@@ -347,6 +355,6 @@ def test_writers_on_two_servers_that_race_make_one_photo(
         recipe = complete(client, path, label="Pancakes").json()
 
     assert set(statuses) <= {204, 409, 423}
-    assert statuses[409] + statuses[423] > 0, "they did race"
+    assert statuses[409] + statuses[423] > 0, "the writers did not race"
     assert_stored(recipe, PHOTO, backstage)
     assert eventually(lambda: backstage.objects() == [recipe["key"]])

@@ -36,7 +36,7 @@ def test_a_completion_does_not_wait_for_a_store_that_hangs(faulty: Faulty) -> No
         upload_id = sent(client)
         faulty.store.script.follow(Plan(call="DeleteObject", fault=Fault.HELD, forever=True))
         recipe = client.post("/recipe", json={"upload": upload_id})
-        assert not faulty.log.events(PENDING), "the attempt to delete the piece has not ended"
+        assert not faulty.log.events(PENDING), "the service waited for the attempt to delete the piece"
         faulty.heal()
 
     assert recipe.status_code == 201
@@ -48,7 +48,7 @@ def test_a_deletion_does_not_wait_for_a_store_that_hangs(faulty: Faulty) -> None
         upload_id = sent(client)
         faulty.store.script.follow(Plan(call="DeleteObject", fault=Fault.HELD, forever=True))
         response = client.delete(f"/uploads/{upload_id}")
-        assert not faulty.log.events(PENDING), "the attempt to delete the piece has not ended"
+        assert not faulty.log.events(PENDING), "the service waited for the attempt to delete the piece"
         faulty.heal()
 
     assert response.status_code == 204
@@ -66,10 +66,10 @@ def test_a_completion_ends_at_its_deadline(faulty: Faulty, monkeypatch: pytest.M
             patched.setattr(staged_source, "RESPONSE_SECONDS", 1)
             assert_problem(client.post("/recipe", json={"upload": upload_id}), 503, "storage-unavailable")
         assert plan.struck == 1
-        assert not faulty.log.events(RETRYING), "the call has not reached its own timeout"
+        assert not faulty.log.events(RETRYING), "the call reached its own timeout first"
         faulty.heal()
 
-        assert client.post("/recipe", json={"upload": upload_id}).status_code == 201, "the upload is still there"
+        assert client.post("/recipe", json={"upload": upload_id}).status_code == 201, "the upload should still exist"
     assert faulty.in_accord()
 
 
@@ -197,7 +197,7 @@ class TestAFaultOfTheDatabase:
         assert upload["label"] is None
         [piece] = connected.backstage.sql("SELECT key, requested_at > now() AS later FROM pending_deletion")
         assert piece["key"].endswith(".part")
-        assert piece["later"], "the client can still write it"
+        assert piece["later"], "the deletion must wait while the client can write the piece"
 
     @pytest.mark.parametrize(("fault", "forever"), FAULTS)
     def test_leaves_no_upload_that_its_client_does_not_know(

@@ -86,7 +86,7 @@ class TestReading:
         proxy.script.follow(Plan(call="GetObject", fault=Fault.RESPONSE_TRUNCATED))
         with pytest.raises(StorageUnavailable):
             await read(store)
-        assert proxy.script.calls == ["GetObject"], "what was read cannot be taken back"
+        assert proxy.script.calls == ["GetObject"], "must not be retried, because what was read cannot be taken back"
         assert await read(store) == BODY
 
     async def test_fails_if_there_is_no_such_object(self, opened: tuple[S3Store, StoreProxy]) -> None:
@@ -129,7 +129,7 @@ class TestReading:
         plan.gate.set()
 
         assert task.cancelled()
-        assert await read(store) == BODY, "the only connection is free"
+        assert await read(store) == BODY, "the only connection should be free"
 
     async def test_of_pieces_in_parallel_can_end_early(self, opened: tuple[S3Store, StoreProxy], seen: Seen) -> None:
         store, _ = opened

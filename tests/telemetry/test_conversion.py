@@ -47,7 +47,7 @@ def _points(metric: Metric, temporality: AggregationTemporality) -> list[Histogr
 def test_a_cumulative_export_contains_all_measurements() -> None:
     (point,) = exports(AggregationTemporality.CUMULATIVE)
     assert (point.count, point.bucket_counts, round(point.sum, 6)) == (3, [1, 1, 1], 5.3)
-    assert point.attributes == {"way": "form"}, "an attribute without a value is left out"
+    assert point.attributes == {"way": "form"}, "an attribute without a value should be left out"
 
 
 def test_an_export_of_deltas_contains_what_is_new() -> None:

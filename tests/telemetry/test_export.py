@@ -87,7 +87,9 @@ def test_every_metric_arrives_with_its_unit_and_attributes(exporting: Callable[.
         for values in received.points(name):
             assert {key for key, _ in values} <= set(described[name].attributes)
     values = {str(value) for name in received.metrics for key in received.points(name) for _, value in key}
-    assert not [value for value in values if "hopper" in value or re.search("[0-9a-f]{8}", value)], "a name, key or id"
+    assert not [value for value in values if "hopper" in value or re.search("[0-9a-f]{8}", value)], (
+        "a value contains a name, key or id"
+    )
 
 
 _KINDS = {"histogram": "histogram", "counter": "sum", "up-down counter": "sum", "gauge": "gauge"}
@@ -123,7 +125,7 @@ def test_uploads_are_counted_by_way_and_outcome(exporting: Callable[..., Any]) -
         dict(key)["recipe_api.store.operation"]: point.count
         for key, point in received.points("recipe_api.store.operation.duration").items()
     }
-    assert (calls["PutObject"], calls["GetObject"]) == (3, 1), "of two recipes and one piece"
+    assert (calls["PutObject"], calls["GetObject"]) == (3, 1), "expected the calls for two recipes and one piece"
 
 
 def test_an_upload_is_one_trace_which_continues_that_of_its_caller(exporting: Callable[..., Any]) -> None:
@@ -208,7 +210,7 @@ def test_a_request_that_is_not_sampled_makes_no_span(exporting: Callable[..., An
     with exporting(OTEL_TRACES_SAMPLER="parentbased_traceidratio", OTEL_TRACES_SAMPLER_ARG="0") as (service, received):
         assert upload(service, jpeg(50_000)) == 201
         assert upload(service, jpeg(50_000), traceparent=f"00-{TRACE_ID}-{PARENT_ID}-01") == 201
-    assert {span.trace_id.hex() for span in received.spans} == {TRACE_ID}, "only the caller's own"
+    assert {span.trace_id.hex() for span in received.spans} == {TRACE_ID}, "only the caller's own trace should be there"
 
 
 def test_spans_contain_no_id_of_a_staged_upload(exporting: Callable[..., Any]) -> None:

@@ -91,11 +91,11 @@ def test_a_client_may_use_its_whole_quota_at_once_and_then_what_is_restored(usag
     assert exceeds(usage) is not None
     clock.seconds += 1
     upload(usage)
-    assert exceeds(usage) is not None, "one upload was restored, no more"
+    assert exceeds(usage) is not None, "only one upload should have been restored"
     clock.seconds += 3600
     for _ in range(3):
         upload(usage)
-    assert exceeds(usage) is not None, "an hour restores no more than the quota"
+    assert exceeds(usage) is not None, "an hour should restore no more than the quota"
 
 
 def test_bytes_are_restored_within_a_day(usage: Usage, clock: Clock) -> None:
@@ -106,13 +106,11 @@ def test_bytes_are_restored_within_a_day(usage: Usage, clock: Clock) -> None:
     assert "Try again in 100 seconds." in refused.detail
     assert refused.allowances[1][1:] == (100, 100)
     assert exceeds(usage, 100) is None
-    assert exceeds(usage, None) is None, "a body of unknown size is accepted while any bytes are left"
+    assert exceeds(usage, None) is None, "a body of unknown size should be accepted while any bytes are left"
     upload(usage, 100)
     assert exceeds(usage, None) is not None
     clock.seconds += DAY
-    assert exceeds(usage, DAY + 100) is None, (
-        "a form may exceed the quota by the size of its parts other than the photo"
-    )
+    assert exceeds(usage, DAY + 100) is None, "the parts of a form other than the photo should not count"
 
 
 def test_uploads_in_progress_count_until_they_end(usage: Usage) -> None:
@@ -120,7 +118,7 @@ def test_uploads_in_progress_count_until_they_end(usage: Usage) -> None:
         assert exceeds(usage, 20) is not None
         assert exceeds(usage, 10) is None
         with usage.upload(CLIENT, size=1, arrival=Body()), usage.upload(CLIENT, size=1, arrival=Body()):
-            assert exceeds(usage, 1) is not None, "three uploads are in progress"
+            assert exceeds(usage, 1) is not None, "three uploads in progress should count"
     assert exceeds(usage, DAY) is None
 
 
@@ -147,7 +145,7 @@ def test_rejected_uploads_count_and_those_that_failed_here_or_are_replays_do_not
     assert charge.bytes == pytest.approx(5)
     charge = upload(usage, 5)
     assert charge is not None
-    assert charge.uploads == pytest.approx(20), "what was rejected is charged once"
+    assert charge.uploads == pytest.approx(20), "what was rejected should be charged once"
 
 
 def test_an_upload_that_is_rejected_before_its_body_is_read_does_not_count(usage: Usage) -> None:

@@ -73,4 +73,4 @@ def test_a_hundred_concurrent_requests_share_a_check(
     with running(make_settings()) as service, ThreadPoolExecutor(20) as pool:
         assert set(pool.map(probe, [service] * 100)) == {200}
 
-    assert len(made) == 2, "one at start, and one for all who asked"
+    assert len(made) == 2, "expected one check at startup, and one for all requests"

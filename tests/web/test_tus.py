@@ -40,7 +40,7 @@ class TestAnUpload:
         assert response.headers["Content-Location"] == f"/recipe/{recipe.json()['id']}"
         assert recipe.headers["Idempotency-Replayed"] == "true"
         assert_stored(recipe.json(), photo, backstage)
-        assert backstage.objects() == [recipe.json()["key"]], "the pieces are gone"
+        assert backstage.objects() == [recipe.json()["key"]], "the pieces should be gone"
 
     def test_without_a_label_waits_for_one(self, service: Service, backstage: Backstage) -> None:
         with service.client() as client:
@@ -196,7 +196,9 @@ class TestTheProtocol:
             path = f"/uploads/{upload['id']}"
             assert client.head(path).status_code == 200
             assert_problem(client.patch(path, content=b"x"), 412, "unsupported-tus-version", field="Tus-Resumable")
-            assert client.head(path, headers=TUS).status_code == 404, "its pieces are sent to the object store"
+            assert client.head(path, headers=TUS).status_code == 404, (
+                "tus should not append to an upload in announced pieces"
+            )
             assert client.delete(path).status_code == 204
 
     def test_works_from_pages_of_other_origins(self, start_service: Callable[..., Service]) -> None:
@@ -272,7 +274,7 @@ class TestARejectedRequest:
             path = create(client, len(PHOTO))
             response = append(client, path, iter([PHOTO[:200], PHOTO]), offset=0)
             assert_problem(response, 413, "body-too-large")
-            assert offset_of(client, path) in {0, 200}, "depending on how the chunks arrive"
+            assert offset_of(client, path) in {0, 200}, "expected one of these, depending on how the chunks arrive"
 
     @pytest.mark.parametrize(
         ("photo", "status", "code"),

@@ -75,7 +75,7 @@ class TestAForm:
 
         assert first.status_code == 201, first.text
         assert_stored(first.json(), PHOTO, backstage)
-        assert backstage.objects() == [first.json()["key"]], "the piece is gone"
+        assert backstage.objects() == [first.json()["key"]], "the piece should be gone"
         assert second.headers["Idempotency-Replayed"] == "true"
         assert second.json() == first.json()
 
