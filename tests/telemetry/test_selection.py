@@ -59,7 +59,9 @@ def test_numbers_that_the_sdk_would_not_accept_are_rejected_in_one_line(name: st
     environment = {"OTEL_TRACES_SAMPLER": "traceidratio", name: value}
     with pytest.raises(SettingsError, match=f"^{name}: .+$"):
         TelemetrySettings.from_environment(BOTH | environment)
-    assert not TelemetrySettings.from_environment(environment).exports_traces, "without an endpoint, the variable should be ignored"
+    assert not TelemetrySettings.from_environment(environment).exports_traces, (
+        "without an endpoint, the variable should be ignored"
+    )
 
 
 @pytest.mark.parametrize(
