@@ -65,7 +65,7 @@ _SLOW_FOLDERS = {"bucket", "cli", "clients", "crash", "dev", "faults", "page"}
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Do not even import these folders for `scripts/test --fast`, which would leave out all that they contain."""
+    """Do not even import these folders for `scripts/test --fast`, which skips all of their tests."""
     is_left_out = collection_path.name in _SLOW_FOLDERS and "not slow" in config.option.markexpr.split(" and ")
     return True if is_left_out and collection_path.is_dir() else None
 

@@ -479,7 +479,7 @@ EXAMPLE = (Path(__file__).parents[1] / ".env.example").read_text(encoding="utf-8
 
 
 def _documented() -> Iterator[tuple[str, str]]:
-    """The variables of `.env.example`, commented out or not, with their values."""
+    """Yield the variables of `.env.example`, commented out or not, with their values."""
     for line in EXAMPLE.splitlines():
         if found := re.fullmatch(r"(?:# )?([A-Z][A-Z0-9_]*)=(.*)", line):
             yield found[1], found[2]

@@ -208,7 +208,7 @@ def test_it_counts_rows_of_another_bucket_and_leaves_them_alone(sweep: Run, back
 
 @contextmanager
 def sweeping(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A sweep in progress, whose store has received a call and does not respond."""
+    """Yield a sweep in progress, whose store has received a call and does not respond."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as silent:
         silent.bind((HOST, 0))
         silent.listen()

@@ -34,7 +34,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def uploading(browser: Browser, proxy: ServiceProxy, folder: Path) -> AsyncIterator[Page]:
-    """A visitor's page that has begun to upload."""
+    """Yield a visitor's page that has begun to upload."""
     workbench = Workbench(FOLDER)
     if lack := npm_package("uppy")(workbench):
         pytest.skip(f"{lack}; scripts/clients installs packages")

@@ -46,7 +46,7 @@ def test_a_child_that_ignores_the_stop_signal_is_killed_after_the_grace_period(t
     assert not process.is_running()
 
 
-@pytest.mark.skipif(not psutil.LINUX, reason="only Linux tells a process that its parent was killed")
+@pytest.mark.skipif(not psutil.LINUX, reason="only Linux notifies a process when its parent is killed")
 def test_a_child_ends_when_its_guardian_is_killed(tmp_path: Path) -> None:
     child, guardian, process = _started(_program(tmp_path, "echo ready; exec sleep 600"))
     guardian.kill()

@@ -1,7 +1,7 @@
 """Two instances behind a proxy, restarted in turn under load: no request may fail.
 
-Their proxies keep connections open between requests. So a restart must lose neither a connection that the system has
-accepted and no worker has, nor a request that arrives on a connection which was idle.
+Their proxies keep connections open between requests. So a restart must not lose a connection that the system has
+accepted but no worker has, nor a request that arrives on an idle connection.
 """
 
 from collections.abc import Callable

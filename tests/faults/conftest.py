@@ -65,7 +65,7 @@ class Faulty:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A permanent fault takes a full timeout for each test; a transient one shows nearly as much."""
+    """Leave permanent faults to `--all`: each takes a full timeout, and a transient one shows nearly as much."""
     for item in items:
         if item.path.parent == Path(__file__).parent and ("for ever" in item.name or "with_a_key" in item.name):
             item.add_marker(pytest.mark.exhaustive)

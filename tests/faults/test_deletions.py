@@ -129,7 +129,7 @@ class TestTheSweepIsMentioned:
     """The log mentions the sweep only if it may find something."""
 
     def refused(self, faulty: Faulty, call: str, fault: Fault) -> int:
-        """How often, if both the upload and its cleanup meet a fault."""
+        """Return how often the log mentions the sweep if these calls of an upload and its cleanup fail."""
         away = [Plan(call=each, fault=fault, forever=True) for each in (call, "DeleteObject", "HeadObject")]
         faulty.store.script.follow(*away)
         with faulty.service.client() as client:

@@ -130,7 +130,7 @@ _BOUNDARIES = st.sampled_from([b"b", b"-", b"--", b"a b", b"----WebKitFormBounda
 
 @st.composite
 def _babble(draw: st.DrawFn) -> tuple[bytes, bytes]:
-    """A boundary, and bytes that are almost a form with it."""
+    """Generate a boundary, and bytes that are almost a form with it."""
     boundary = draw(_BOUNDARIES)
     delimiter = b"\r\n--" + boundary
     fragments = st.sampled_from(

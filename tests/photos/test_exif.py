@@ -13,7 +13,7 @@ _SHORT, _LONG = 3, 4
 
 
 def tiff(*entries: tuple[int, int, int, int], order: str = "<", start: int = 8, count: int | None = None) -> bytes:
-    """A TIFF structure whose first directory has these entries: tag, type, count and a value of 16 bits."""
+    """Return a TIFF structure whose first directory has these entries: tag, type, count, and a 16-bit value."""
     header = struct.pack(f"{order}2sHI", b"II" if order == "<" else b"MM", 42, start)
     size = struct.pack(f"{order}H", len(entries) if count is None else count)
     packed = b"".join(struct.pack(f"{order}HHIH2x", *entry) for entry in entries)

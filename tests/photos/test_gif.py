@@ -42,7 +42,7 @@ def _animation(comment: bytes) -> bytes:
 
 
 def _frames(photo: bytes) -> list[tuple[bytes, object]]:
-    """The pixels and the duration of each frame."""
+    """Return the pixels and the duration of each frame."""
     with Image.open(io.BytesIO(photo)) as image:
         return [
             (frame.convert("RGBA").tobytes(), frame.info.get("duration")) for frame in ImageSequence.Iterator(image)

@@ -67,7 +67,7 @@ ALL = REAL | MADE | SYNTHETIC
 
 
 def _frames(photo: bytes) -> list[tuple[bytes, object]]:
-    """The pixels and the duration of each frame."""
+    """Return the pixels and the duration of each frame."""
     with Image.open(io.BytesIO(photo)) as image:
         return [
             (frame.convert("RGBA").tobytes(), frame.info.get("duration")) for frame in ImageSequence.Iterator(image)

@@ -78,7 +78,7 @@ class Track:
 def sequence(
     *tracks: Track, extra: bytes = b"", time: bytes = TIME, is_data_first: bool = False, gap: bytes = b""
 ) -> bytes:
-    """A file of these tracks, with a gap before the data of each."""
+    """Return a file of these tracks, with a gap before the data of each."""
 
     def movie(start: int) -> bytes:
         written = []
@@ -99,7 +99,7 @@ METADATA = Track(handler=b"meta", chunks=((SECRET, SECRET),), coding=b"mett")
 
 
 def _expected(photo: bytes) -> bytes:
-    """What the sequence becomes, apart from its tracks."""
+    """Return the photo with its box of an unknown type as free space; its tracks stay as they are."""
     return photo.replace(box(b"abcd", bytes(len(SECRET))), box(b"free", bytes(len(SECRET))))
 
 

@@ -85,12 +85,12 @@ REMOVED = {
 
 
 def with_header(*segments: bytes) -> bytes:
-    """A file with these segments before its tables."""
+    """Return a file with these segments before its tables."""
     return SOI + b"".join(segments) + TABLES + frame() + scan() + EOI
 
 
 def _made(**options: object) -> bytes:
-    """A photo with every kind of metadata that Pillow writes."""
+    """Return a photo with every kind of metadata that Pillow writes."""
     image = Image.effect_noise((72, 48), 60).convert("RGB")
     metadata = Image.Exif()
     metadata[0x0112], metadata[0x010F], metadata[0x9003] = 6, "Maker", "2024:05:06 07:08:09"

@@ -45,7 +45,7 @@ IDAT, IEND = chunk(b"IDAT", b"pixels"), chunk(b"IEND")
 
 
 def with_header(*chunks: bytes) -> bytes:
-    """A file with these chunks before its pixels."""
+    """Return a file with these chunks before its pixels."""
     return SIGNATURE + header() + b"".join(chunks) + IDAT + IEND
 
 
@@ -69,7 +69,7 @@ REMOVED = {
 
 
 def _saved(image: Image.Image, **options: object) -> bytes:
-    """A photo with every kind of metadata that Pillow writes."""
+    """Return a photo with every kind of metadata that Pillow writes."""
     metadata = Image.Exif()
     metadata[0x0112], metadata[0x010F], metadata[0x9003] = 6, "Maker", "2024:05:06 07:08:09"
     metadata.get_ifd(0x8769).update({0xA431: "Serial 4711", 0x927C: b"a maker note"})

@@ -78,7 +78,7 @@ ALL = REAL | MADE
 
 
 def _frames(photo: bytes) -> list[tuple[bytes, object, object]]:
-    """The pixels, the time and the duration of each frame."""
+    """Return the pixels, the time and the duration of each frame."""
     with Image.open(io.BytesIO(photo)) as image:
         return [
             (frame.convert("RGBA").tobytes(), frame.info.get("timestamp"), frame.info.get("duration"))

@@ -33,7 +33,7 @@ async def next_part(lease: Lease) -> int:
 
 @asynccontextmanager
 async def asking(lease: Lease) -> AsyncIterator[asyncio.Task[int]]:
-    """A lease that requests memory for a part as a writer does, within the block."""
+    """Yield a lease that requests memory for a part as a writer does, within the block."""
     task = asyncio.create_task(next_part(lease))
     try:
         await turns()
@@ -46,7 +46,7 @@ async def asking(lease: Lease) -> AsyncIterator[asyncio.Task[int]]:
 async def holding(
     budget: BufferBudget, *, at_most: int | None = None, client: str | None = None, arrival: "Paced | None" = None
 ) -> Lease:
-    """A lease with memory for a part, which must be free."""
+    """Return a lease with memory for a part, which must be free."""
     lease = budget.lease(at_most=at_most, clients=(client,) if client else (), arrival=arrival)
     async with asking(lease) as asked:
         assert asked.done()
@@ -162,7 +162,7 @@ async def test_a_waiting_upload_continues_when_a_part_has_arrived() -> None:
 
 async def test_a_client_that_stops_does_not_block_others() -> None:
     budget = BufferBudget(total=4 * PART, part_size=PART)
-    await holding(budget)  # and nothing ever comes of it
+    await holding(budget)  # and never continues
 
     for _ in range(50):
         other = await holding(budget)
@@ -185,7 +185,7 @@ async def test_small_photos_overtake_large_ones_that_wait() -> None:
 async def test_an_eighth_is_reserved_for_small_photos_including_what_they_hold() -> None:
     budget = BufferBudget(total=8 * PART, part_size=PART)
     for _ in range(2):
-        await holding(budget, at_most=SMALL)  # their eighth is in use, so it need not be kept
+        await holding(budget, at_most=SMALL)  # their eighth is in use, so it need not be reserved
     for _ in range(7):
         await holding(budget)
     assert budget.free == 0
@@ -271,7 +271,7 @@ async def test_small_photos_are_unlimited_again_when_no_large_one_waits() -> Non
         await holding(budget, at_most=SMALL)
     async with asking(budget.lease()) as large, asking(budget.lease(at_most=100)) as one_more:
         assert not large.done()
-        assert not one_more.done()  # there is room, but half of all is with the small
+        assert not one_more.done()  # memory is free, but small photos hold half of the total
         large.cancel()
         await turns()
         assert one_more.done()
@@ -282,7 +282,7 @@ async def test_a_client_with_a_quarter_of_the_memory_leaves_the_last_quarter_to_
     held = [await holding(budget, at_most=SMALL, client="a") for _ in range(48)]
     async with asking(budget.lease(at_most=SMALL, clients=("a",))) as more:
         assert not more.done()
-        for _ in range(2):  # who waits for its own uploads stops nobody else, of either sort
+        for _ in range(2):  # an upload that waits because of its own client blocks no other, small or large
             await holding(budget, at_most=SMALL, client="b")
         await holding(budget, client="b")
         async with asking(budget.lease(at_most=SMALL, clients=("b", "a"))) as by_token:
@@ -379,7 +379,7 @@ def test_while_others_wait_the_slowest_uploads_are_given_up_until_there_is_enoug
 
         assert await budget.lease(at_most=2 * SMALL, clients=("other",)).next_part() == 2 * SMALL
 
-        # Large photos leave an eighth to small ones, who have it and more.
+        # Large photos leave an eighth to small ones, which already hold more than that.
         assert [pace.bytes_per_second for pace in paces if pace.is_given_up] == [0, 2]
 
     run_in_virtual_time(wait())

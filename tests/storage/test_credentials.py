@@ -311,7 +311,7 @@ class TestAProgramThatFails:
         home.print("second", "secret", valid=IN_AN_HOUR)
         chain.clock.now += module.RETRY_SECONDS
 
-        assert await chain.key() == "first"  # nobody waits for what is not needed yet
+        assert await chain.key() == "first"  # no request waits for credentials that are not needed yet
         await chain.settled()
         assert await chain.key() == "second"
         chain.clock.now += 3600

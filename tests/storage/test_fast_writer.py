@@ -211,7 +211,7 @@ async def before(
     conditional: bool = False,
     acl: str | None = None,
 ) -> AsyncIterator[tuple[FastWriter, list[Peer], Refreshed]]:
-    """A writer for a server with a fixed response, and the requests that arrived there."""
+    """Yield a writer for a server with a fixed response, and the requests that arrived there."""
     async with serving(answering(answer), tls=tls.server if tls else None) as server:
         credentials = Refreshed()
         pool = server.pool(tls=tls.client if tls else None)

@@ -28,7 +28,7 @@ HEADERS = st.dictionaries(NAMES.map(lambda name: f"x-amz-meta-{name}"), VALUES)
 
 
 def by_botocore(url: str, headers: dict[str, str], body: bytes, credentials: ReadOnlyCredentials) -> AWSRequest:
-    """The same request, signed by botocore at the current time, which is in `X-Amz-Date`."""
+    """Return the same request, signed by botocore at the current time, which is in `X-Amz-Date`."""
     request = AWSRequest("PUT", url, headers=headers, data=body)
     request.context["client_config"] = Config(s3={"payload_signing_enabled": url.startswith("http:")})
     S3SigV4Auth(credentials, "s3", REGION).add_auth(request)

@@ -178,7 +178,7 @@ async def test_a_stalled_store_stops_the_writer_when_its_parts_are_full(lenient_
     async with writing(lenient_gate) as writer:
         task = asyncio.create_task(write(writer))
         await lenient_gate.wait_for(IN_FLIGHT)
-        for _ in range(100):  # as many turns of the loop as it may want to go on
+        for _ in range(100):  # enough turns of the loop for it to continue, if it did
             await asyncio.sleep(0)
         assert taken == (IN_FLIGHT + 1) * PART
         lenient_gate.open()
@@ -239,7 +239,7 @@ async def test_parts_in_transit_leave_a_quarter_of_the_budget_to_others(lenient_
     async with writing(lenient_gate, budget=budget, parts_in_flight=8) as writer:
         task = asyncio.create_task(writer.write(jpeg(12 * PART)))
         await lenient_gate.wait_for(6)
-        for _ in range(100):  # as many turns of the loop as it may want to go on
+        for _ in range(100):  # enough turns of the loop for it to continue, if it did
             await asyncio.sleep(0)
         assert budget.free == 2 * PART
         assert budget.waiting == (0, 0)
@@ -299,7 +299,7 @@ async def test_a_body_is_cleared_when_its_memory_is_released(
 
     monkeypatch.setattr("recipe_api.storage.writer.Body", made)
     lenient_gate.failing_part = failing_part
-    failures: list[StorageUnavailable] = []  # with their tracebacks, and all that hangs in these
+    failures: list[StorageUnavailable] = []  # with their tracebacks, and everything that these refer to
     try:
         async with writing(lenient_gate) as writer:
             for start in range(0, size, PART):

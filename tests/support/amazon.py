@@ -112,7 +112,7 @@ class Amazon:
     odd: Oddities
 
     def environment(self, bucket: str, **more: str) -> dict[str, str]:
-        """The environment variables for one of its buckets."""
+        """Return the environment variables for one of its buckets."""
         return {
             "S3_BUCKET": bucket,
             "S3_ENDPOINT_URL": self.url,

@@ -31,7 +31,7 @@ Environment = Mapping[str, str]
 
 
 def s3_client(environment: Environment, *, service: str = "s3") -> Any:  # noqa: ANN401 - botocore makes them as it runs
-    """A client for the store at S3_ENDPOINT_URL, independent of the project's."""
+    """Return a client for the store at S3_ENDPOINT_URL, independent of the project's."""
     names = ("AWS_REGION", "S3_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     return _client(service, *(environment[name] for name in names))
 
@@ -67,7 +67,7 @@ STORES_LACK = {"types"}
 
 
 def not_ok(results: Mapping[str, Result]) -> dict[str, Verdict]:
-    """The checks that did not pass, except for what all stores of the tests lack."""
+    """Return the checks that did not pass, except for what all stores of the tests lack."""
     return {
         name: result.verdict
         for name, result in results.items()
@@ -76,7 +76,7 @@ def not_ok(results: Mapping[str, Result]) -> dict[str, Verdict]:
 
 
 def contents(s3: Any, bucket: str) -> list[str]:  # noqa: ANN401 - as above
-    """The contents of a bucket: objects, versions and incomplete uploads."""
+    """Return the contents of a bucket: objects, versions and incomplete uploads."""
     versions = s3.list_object_versions(Bucket=bucket)
     uploads = s3.list_multipart_uploads(Bucket=bucket)
     listed = [*versions.get("Versions", []), *versions.get("DeleteMarkers", []), *uploads.get("Uploads", [])]

@@ -42,7 +42,7 @@ def required_chromium() -> str:
 
 @asynccontextmanager
 async def browsing(path: str) -> AsyncIterator[Browser]:
-    """A browser without a window."""
+    """Yield a browser without a window."""
     async with async_playwright() as playwright:
         # Its sandbox does not work as root.
         browser = await playwright.chromium.launch(

@@ -20,7 +20,7 @@ App = Callable[[dict[str, Any], Messages, Send], Awaitable[None]]
 
 
 async def describe(scope: dict[str, Any], receive: Messages, send: Send) -> None:
-    """An app that responds with the method, path, query and body of the request."""
+    """Return an app that responds with the method, path, query and body of the request."""
     body, more = b"", True
     while more:
         message = await receive()

@@ -41,7 +41,7 @@ class Part:
 
 
 def text_part(value: str | bytes, *, name: str = "label") -> Part:
-    """A text field."""
+    """Return a text field."""
     data = value if isinstance(value, bytes) else value.encode()
     return Part(header=b'; name="%s"' % name.encode(), data=data)
 
@@ -49,7 +49,7 @@ def text_part(value: str | bytes, *, name: str = "label") -> Part:
 def file_part(
     data: bytes, *, name: str = "photo", filename: str | bytes = "pancakes.jpg", content_type: str = "image/jpeg"
 ) -> Part:
-    """A file field."""
+    """Return a file field."""
     raw = filename if isinstance(filename, bytes) else filename.encode()
     header = b'; name="%s"; filename="%s"\r\nContent-Type: %s' % (name.encode(), raw, content_type.encode())
     return Part(header=header, data=data)
@@ -59,10 +59,10 @@ END = b"--%s--\r\n" % BOUNDARY
 
 
 def form(*parts: Part) -> bytes:
-    """A whole form."""
+    """Return a whole form."""
     return b"".join(map(bytes, parts)) + END
 
 
 def recipe_form(photo: bytes, *, label: str | bytes = "Pancakes", filename: str | bytes = "pancakes.jpg") -> bytes:
-    """The form of an upload, the label first."""
+    """Return the form of an upload, the label first."""
     return form(text_part(label), file_part(photo, filename=filename))

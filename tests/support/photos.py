@@ -23,7 +23,7 @@ def photo(name: str = "pancakes.jpg", *, size: int = 0, source: str = "hopper.jp
 
 
 def portrait(name: str = "pancakes.jpg") -> FilePayload:
-    """A photo that is twice as high as wide."""
+    """Return a photo that is twice as high as it is wide."""
     file = io.BytesIO()
     Image.new("RGB", (300, 600)).save(file, "JPEG")
     return {"name": name, "mimeType": "image/jpeg", "buffer": file.getvalue()}

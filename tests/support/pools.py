@@ -133,7 +133,7 @@ async def deaf(peer: Peer) -> None:
 
 
 def saying(*pieces: bytes) -> Script:
-    """A server with a fixed response that then waits for the client to disconnect."""
+    """Return a server with a fixed response that then waits for the client to disconnect."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -144,7 +144,7 @@ def saying(*pieces: bytes) -> Script:
 
 
 def closing(*pieces: bytes) -> Script:
-    """A server with a fixed response that then closes the connection."""
+    """Return a server with a fixed response that then closes the connection."""
 
     async def script(peer: Peer) -> None:
         await peer.request()

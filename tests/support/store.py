@@ -56,7 +56,7 @@ class Seen:
 
 
 def sdk_store(client: "S3Client", bucket: str, *, checksums: bool = True, conditional: bool = True) -> S3Store:
-    """A store that uses aioboto3 alone. It has no credentials to presign with."""
+    """Return a store that uses aioboto3 alone. It has no credentials to presign with."""
     options = WriteOptions(bucket=bucket, checksums=checksums, conditional=conditional)
     endpoint = Endpoint(bucket=bucket, bucket_url=f"{client.meta.endpoint_url}/{bucket}", region="", credentials=None)
     return S3Store(

@@ -38,7 +38,7 @@ def saying_to_any(response: bytes) -> Script:
 
 
 def web_server(bucket: str, port: int) -> dict[str, str]:
-    """The environment variables that use it as a store."""
+    """Return the environment variables that use it as a store."""
     return {
         "S3_BUCKET": bucket,
         "S3_ENDPOINT_URL": f"http://{HOST}:{port}",

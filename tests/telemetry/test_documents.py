@@ -30,7 +30,7 @@ _WORD = re.compile(r"\b(?:http|url|recipe_api|db|process|service|error|cpu)_[a-z
 
 
 def prometheus_names() -> set[str]:
-    """The names that Prometheus gives to the metrics and to their attributes."""
+    """Return the names that Prometheus gives to the metrics and to their attributes."""
     metrics = {name for each in ALL for name in _series(each)}
     labels = {name.replace(".", "_") for each in ALL for name in (*each.attributes, "service.instance.id")}
     return metrics | labels

@@ -26,7 +26,7 @@ PUT = """async ([url, size]) => {
 
 @asynccontextmanager
 async def page_of_another_origin() -> AsyncIterator[tuple[Page, str]]:
-    """A page and its origin."""
+    """Yield a page and its origin."""
     response = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 15\r\n\r\n<!doctype html>"
     async with serving(saying_to_any(response)) as server, browsing(required_chromium()) as browser:
         page = await browser.new_page()

@@ -47,7 +47,7 @@ async def ready(variables: dict[str, str]) -> dict[str, str]:
 
 
 async def ailing(variables: dict[str, str], make: Callable[..., Doctor] = Doctor) -> dict[str, Result]:
-    """The problems found, except those that this store always has."""
+    """Return the problems found, except those that this store always has."""
     found = await examined(variables, make)
     assert list(found) == [check.name for check in CHECKS]
     return {

@@ -95,7 +95,7 @@ class TestIdleConnections:
 
         async with pooled(script) as (pool, server):
             await put(pool)
-            with pytest.raises(OSError) as raised:  # noqa: PT011 - which one it is not is what counts
+            with pytest.raises(OSError) as raised:  # noqa: PT011 - what matters is which error it is not
                 await put(pool)
 
             assert not isinstance(raised.value, ConnectionLost)
@@ -188,7 +188,7 @@ class TestCancellation:
                 await putting
 
             await until_free(body)
-            assert (await put(pool)).status == 200  # the one place is free
+            assert (await put(pool)).status == 200  # the only slot is free
             assert len(server.peers) == 2
 
     @on_both_loops
@@ -252,7 +252,7 @@ class TestCancellation:
             body = bytearray(LONG)
             gc.disable()
             try:
-                with pytest.raises(OSError) as raised:  # noqa: PT011 - all that it may be
+                with pytest.raises(OSError) as raised:  # noqa: PT011 - any error
                     await put(pool, body)
                 assert raised.value.__context__ is None
                 del raised  # with its traceback, whose frames hold the body

@@ -176,7 +176,7 @@ class TestEarlyResponses:
         async def script(peer: Peer) -> None:
             await peer.head()
             await peer.say(b"HTTP/1.1 %s\r\n%sContent-Length: 0\r\n\r\n" % (status, connection))
-            await asyncio.Event().wait()  # it reads no more, and so hears of nothing
+            await asyncio.Event().wait()  # it has stopped reading, so it does not notice
 
         async with pooled(script, obliging, tls=authority if secure else None) as (pool, server):
             body = bytearray(LONG)

@@ -24,7 +24,7 @@ def whole(body: bytes, *headers: bytes) -> bytes:
 
 
 def sending(*responses: bytes) -> Script:
-    """A server that sends each response after a request, and the last one to all further requests."""
+    """Return a server that sends each response after a request, and the last one to all further requests."""
 
     async def script(peer: Peer) -> None:
         await peer.respond(*responses)
@@ -35,7 +35,7 @@ def sending(*responses: bytes) -> Script:
 
 
 def ending(end: Callable[[Peer], None], *pieces: bytes) -> Script:
-    """A server that sends this after a request and then ends the connection."""
+    """Return a server that sends this after a request and then ends the connection."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
