@@ -1,4 +1,4 @@
-"""How uploads that need more memory than there is fare under three rules for granting it.
+"""How uploads fare under three rules for granting memory, if they need more than there is.
 
     python benchmarks/budget.py
 
@@ -150,7 +150,7 @@ class _Bytes:
 
 @dataclass(slots=True)
 class Client:
-    """A client: what it sends, how fast and from when on."""
+    """A client: what it sends, how fast, and when it begins."""
 
     sort: str
     size: int

@@ -7,7 +7,7 @@ Runs the service of each checkout, by default of this one, under Valgrind's call
 empty database, and sends it photos; with `--read`, it reads lists of 50 of 1,000 recipes, or one recipe, without
 renditions. If photos arrive over several connections, one statement inserts several rows. A
 checkout is a folder of the project whose `.venv` has its packages, as after `scripts/test` there. Two runs differ by 1%
-or less. `--photo none` sends bytes that are no photo, which `PHOTO_METADATA=keep` stores without reading them.
+or less. `--photo none` sends bytes that are not a photo, which `PHOTO_METADATA=keep` stores without reading them.
 
 Needs valgrind. Takes half a minute for each checkout.
 """

@@ -1,6 +1,6 @@
 """Large photos for benchmarks, which show the same: `large_photos.py FOLDER [--more]`.
 
-A process of its own makes them, because the memory that it takes would count as that of any process which it starts.
+Run it as a separate process, because the memory that it takes would count towards that of any process that it starts.
 """
 
 import io

@@ -220,7 +220,7 @@ class Server:
 
     @contextmanager
     def renderer_suspended(self) -> Iterator[None]:
-        """Let the renderer stand still for the duration of the block. No other one begins meanwhile."""
+        """Suspend the renderer for the duration of the block. No other one starts meanwhile."""
         renderer = self.renderer()
         renderer.suspend()
         try:

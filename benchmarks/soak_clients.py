@@ -121,7 +121,7 @@ async def _answer(opened: socket.socket) -> tuple[int, bytes]:
     while more := await loop.sock_recv(opened, 64 * KIB):
         data += more
     if not data:
-        return 0, b"no answer"
+        return 0, b"no response"
     top, _, body = data.partition(b"\r\n\r\n")
     return int(top.split()[1]), body
 

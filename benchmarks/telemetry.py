@@ -3,7 +3,7 @@
     python benchmarks/telemetry.py [--rounds 100]
 
 Four modes: off, metrics, traces, and both. One request in a hundred is sampled. Two processes of the same code differ
-by up to a tenth, so one process serves all modes, each with an app and a port of its own, and in each round every mode
+by up to a tenth, so one process serves all modes, each with its own app and port, and in each round every mode
 gets the same uploads, in random order. The results are medians over the rounds: the CPU time of the event loop's
 thread, and its ratio to `off`. The CPU time of the exporters' threads is printed separately; they send to a server that
 discards everything.

@@ -61,7 +61,7 @@ class Sent:
     last_byte: float
     """From the last byte to the whole response."""
     retry_after: float
-    answer: bytes
+    content: bytes
 
 
 def send(port: int, source: LargePhoto, *, size: int, method: str = "POST", path: str = "/recipe") -> Sent:
@@ -87,16 +87,16 @@ def send(port: int, source: LargePhoto, *, size: int, method: str = "POST", path
         try:
             response = HTTPResponse(connection)
             response.begin()
-            answer = response.read()
+            content = response.read()
         except (OSError, HTTPException) as error:
-            raise BenchmarkError(f"no answer after {time.perf_counter() - began:.1f} s: {error!r}") from error
+            raise BenchmarkError(f"no response after {time.perf_counter() - began:.1f} s: {error!r}") from error
         done = time.perf_counter()
     return Sent(
         status=response.status,
         seconds=done - began,
         last_byte=done - last,
         retry_after=float(response.headers.get("Retry-After") or 0),
-        answer=answer,
+        content=content,
     )
 
 

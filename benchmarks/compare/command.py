@@ -65,7 +65,7 @@ _PROGRAMS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the comparison; the exit code is 1 if a measurement is invalid, and 2 if it cannot run here."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that everything is stopped in order
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that everything is stopped cleanly
     whole = not (options.quick or options.only)
     folder = _ROOT / "docs" / "benchmarks" if whole else _ROOT / ".cache" / "compare"
     folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"compare: {error}", file=sys.stderr)
         return 2
     if options.quick:
-        print("\nA quick run: it tells whether all works. Its figures mean nothing, whatever is said below of aims.")
+        print(
+            "\nThis was a quick run, which only checks that everything works. Ignore its figures, and the aims below."
+        )
     return _show(record.read(kept), folder, page=_ROOT / "docs" / "benchmarks.md" if whole else None)
 
 

@@ -1,8 +1,8 @@
 """The loads, each on one contestant: warm up, measure, and compare with what store and database have received.
 
-CPU and memory are of the contestant's whole process tree: user and system time from before the first upload to after
-the last answer, and the kernel's own note of the highest resident memory. A measurement is void unless every upload was
-answered 201 and the store has at least as many objects and bytes, and the table as many rows.
+CPU time and memory are those of the contestant's whole process tree: user and system time from before the first upload
+to after the last response, and the peak of resident memory that the kernel recorded. A measurement is void unless every
+upload got 201, the store has at least as many objects and bytes, and the table has as many rows.
 """
 
 import statistics
@@ -184,10 +184,10 @@ def _counted(place: Place, server: Server) -> Iterator[Cost]:
         # recipe_api removes the metadata
         least = 0 if server.contestant.encodes_again else cost.bytes * (1 - METADATA_SHARE)
         if rows < cost.uploads or stored["objects"] < cost.uploads or stored["bytes"] < least:
-            raise BenchmarkError(f"{cost.uploads} uploads were answered 201, but there are {rows} rows and {stored}")
+            raise BenchmarkError(f"{cost.uploads} uploads got 201, but there are {rows} rows and {stored}")
 
 
 def _accepted(sent: client.Sent) -> client.Sent:
     if sent.status != _CREATED:
-        raise BenchmarkError(f"an upload was answered {sent.status}: {sent.answer[:200]!r}")
+        raise BenchmarkError(f"an upload got {sent.status}: {sent.content[:200]!r}")
     return sent

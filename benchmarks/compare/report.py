@@ -83,7 +83,7 @@ _TABLES = {
     "reading-many": _READING,
     "sweep": _SWEEP,
 }
-"""The columns of each load. Growth and dyno have tables of their own."""
+"""The columns of each load. Growth and dyno have separate tables."""
 _RELEASES = {
     "per_second": "uploads/s",
     "seconds": "time",

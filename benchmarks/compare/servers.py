@@ -8,7 +8,7 @@ from pathlib import Path
 from compare.contestants import Contestant
 from compare.database import Database
 from compare.limits import Limits
-from compare.processes import answers, free_port, running
+from compare.processes import free_port, responds, running
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Server:
 
 def is_listening(port: int) -> bool:
     """Return whether the contestant at this port says that it is ready."""
-    return answers(port, "/readyz")
+    return responds(port, "/readyz")
 
 
 @contextmanager

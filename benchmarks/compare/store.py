@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from compare.processes import KEPT_BY_MALLOC, BenchmarkError, answers, free_port, plain_environment, running
+from compare.processes import KEPT_BY_MALLOC, BenchmarkError, free_port, plain_environment, responds, running
 from recipe_api.dev.stack import embedded_stack
 
 BUCKET = "recipes"
@@ -171,7 +171,7 @@ def _nginx(folder: Path, *, port: int, wait: str, secure: str) -> Iterator[int]:
     configuration.write_text(_CONFIGURATION.format(**filled, wait=wait, secure=secure))
     command = ["nginx", "-p", folder, "-c", configuration, "-e", folder / "nginx.log"]
     with running(
-        command, log=folder / "nginx.out", environment=KEPT_BY_MALLOC, is_ready=lambda: answers(port, "/seen")
+        command, log=folder / "nginx.out", environment=KEPT_BY_MALLOC, is_ready=lambda: responds(port, "/seen")
     ) as nginx:
         yield nginx.pid
 

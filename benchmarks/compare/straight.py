@@ -86,7 +86,7 @@ def by_our_client(place: Place, size: int, *, times: int) -> dict[str, float]:
     sent = [client.send(place.store.port, place.source, size=size, method="PUT", path=path) for _ in range(times)]
     for each in sent:
         if each.status != 200:
-            raise BenchmarkError(f"the store answered {each.status}")
+            raise BenchmarkError(f"the store responded with {each.status}")
     seconds = statistics.median(each.seconds for each in sent)
     last_byte = statistics.median(each.last_byte for each in sent)
     return {"seconds": seconds, "last_byte_ms": last_byte * 1e3, "megabytes": size / 1e6 / seconds}

@@ -1,8 +1,8 @@
 """The obvious FastAPI version: `UploadFile`, aioboto3's `upload_fileobj`, a SQLModel session.
 
-In its best configuration: one client and one engine for all requests, uvloop and httptools. No log, no check of what
-the photo is, no limit, nothing undone. FastAPI reads the whole form, into a temporary file above 1 MiB, before the
-function is called.
+In its best configuration: one client and one engine for all requests, uvloop and httptools. It logs nothing, checks and
+limits nothing, and undoes nothing. FastAPI reads the whole form, into a temporary file above 1 MiB, before the function
+is called.
 
 With `REMOVE_METADATA`, Pillow encodes the photo again in a thread, upright and without metadata.
 """
