@@ -34,14 +34,14 @@ def database_url() -> str:
     given = context.config.attributes.get("database_url")
     if given:
         return str(given)
-    configure_logging("critical", stream=sys.stderr)  # what fails is printed once, by the command
+    configure_logging("critical", stream=sys.stderr)  # the command prints each failure once
     try:
         return DatabaseSettings.from_environment(os.environ).database_url.get_secret_value()
     except SettingsError as error:
         raise CommandError(str(error)) from None
 
 
-def report(*, step: MigrationInfo, **_: Any) -> None:  # noqa: ANN401 - Alembic passes more, and may pass yet more
+def report(*, step: MigrationInfo, **_: Any) -> None:  # noqa: ANN401 - Alembic passes other arguments, and may add more
     """Print a line for each migration that has run, for the log of a release; Python callers get none."""
     if "database_url" not in context.config.attributes and not context.is_offline_mode():
         origin = " and ".join(step.source_revision_ids) or "an empty database"
@@ -59,7 +59,7 @@ def run_migrations(connection: Connection | None = None, *, url: str | None = No
         compare_type=True,
         compare_server_default=True,
         literal_binds=connection is None,
-        on_version_apply=cast("Any", report),  # called with keywords, which its type does not say
+        on_version_apply=cast("Any", report),  # its type does not declare that the arguments are keywords
     )
     with context.begin_transaction():
         if connection is not None:

@@ -1,4 +1,4 @@
-"""The table of recipes."""
+"""Create the table of recipes."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Brings the database to this revision."""
+    """Upgrade to this revision."""
     op.create_table(
         "recipe",
         sa.Column("id", sa.Uuid(), primary_key=True),
@@ -27,5 +27,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Brings the database back to the one before."""
+    """Return to the previous revision."""
     op.drop_table("recipe")

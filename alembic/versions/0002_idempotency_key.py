@@ -1,4 +1,4 @@
-"""The table of idempotency keys."""
+"""Create the table of idempotency keys."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Brings the database to this revision."""
+    """Upgrade to this revision."""
     op.create_table(
         "idempotency_key",
         sa.Column("scope", sa.Text(), primary_key=True),
@@ -24,5 +24,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Brings the database back to the one before."""
+    """Return to the previous revision."""
     op.drop_table("idempotency_key")

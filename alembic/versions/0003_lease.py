@@ -1,4 +1,4 @@
-"""The table of leases."""
+"""Create the table of leases."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -20,5 +20,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Return to the revision before."""
+    """Return to the previous revision."""
     op.drop_table("lease")

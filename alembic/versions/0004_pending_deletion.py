@@ -1,4 +1,4 @@
-"""The bucket of each recipe's object, and the objects that are still to be deleted."""
+"""Add the bucket of each recipe's object, and a table of objects that are still to be deleted."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Upgrade to this revision. The release before goes on working: it leaves the new column empty."""
+    """Upgrade to this revision. The previous release keeps working and leaves the new column empty."""
     op.add_column("recipe", sa.Column("bucket", sa.Text(), nullable=True))
     op.create_table(
         "pending_deletion",
@@ -24,6 +24,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Return to the revision before. Objects that are still to be deleted become orphans, which the sweep finds."""
+    """Return to the previous revision. Objects that are still to be deleted become orphans, which the sweep finds."""
     op.drop_table("pending_deletion")
     op.drop_column("recipe", "bucket")

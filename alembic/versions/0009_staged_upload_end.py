@@ -17,7 +17,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Return to the previous revision, which would take uploads that have ended for open ones."""
+    """Return to the previous revision, which would mistake ended uploads for open ones."""
     op.execute("DELETE FROM staged_upload WHERE ended_at IS NOT NULL OR recipe_id IS NOT NULL")
     for name in ("ended_at", "recipe_id", "bucket"):
         op.drop_column("staged_upload", name)
