@@ -11,6 +11,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ import recipe_api.composition
 from recipe_api.dev.migrations import migrate
 from recipe_api.dev.stack import Stack, embedded_stack
 from recipe_api.settings import Settings
+from recipe_api.storage import retries
 from tests.support import processes
 from tests.support.authority import Authority
 from tests.support.examples import examples
@@ -130,6 +132,16 @@ def one_collector() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recipe_api.composition, "reduced_garbage_collection", nullcontext)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def brief_waits() -> Iterator[None]:
+    """Let calls to the store be retried as often as usual, but almost at once."""
+    usual = retries.STORE_POLICY
+    brief = replace(usual, waits_seconds=(0.01,) * len(usual.waits_seconds), jitter_seconds=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retries, "STORE_POLICY", brief)
         yield
 
 

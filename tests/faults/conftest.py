@@ -75,7 +75,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def short_patience() -> Iterator[None]:
     """Shorten all timeouts."""
     with pytest.MonkeyPatch.context() as patch:
-        short = replace(retries.STORE_POLICY, waits_seconds=(0.1,), attempt_seconds=6, jitter_seconds=0.1)
+        short = replace(retries.STORE_POLICY, waits_seconds=(0.01,), attempt_seconds=6)
         patch.setattr(retries, "STORE_POLICY", short)
         patch.setattr(connection, "CONNECT_SECONDS", 1)
         patch.setattr(liveness, "TRUSTED_SECONDS", 0)  # every connection is checked, in slow runs as in fast ones
