@@ -24,7 +24,7 @@ def create_app(settings: Settings | None = None) -> "FastAPI":
     settings = settings or Settings.from_environment(os.environ)
     configure_malloc()
     access = access_of(settings)
-    # `access_of` leaves 12 MB of freed memory behind, which the process could not return. These imports use it.
+    # `access_of` leaves 12 MB of freed memory behind, which the process cannot return. This import reuses it.
     from recipe_api.composition import compose  # noqa: PLC0415 - it must not be imported before
 
     return compose(settings, access)

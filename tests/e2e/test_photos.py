@@ -28,7 +28,7 @@ MALFORMED = {
     "broken.png": "does not begin with its header",
     "zero_width.gif": "ends before its image, or has none",
 }
-"""Why the structure of these cannot be followed."""
+"""Why these photos are rejected."""
 GPS = 0x8825
 
 

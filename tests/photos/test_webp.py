@@ -236,9 +236,9 @@ def test_a_last_chunk_may_lack_its_padding() -> None:
     ],
     ids=["than the file says", "than the file", "than its frame"],
 )
-def test_a_chunk_that_is_larger_than_what_it_is_in_is_rejected(photo: bytes) -> None:
+def test_a_chunk_that_is_larger_than_the_space_for_it_is_rejected(photo: bytes) -> None:
     for cuts in (range(0), range(1, len(photo))):
-        assert rejection(WebpFilter, photo, cuts) == "The WebP has a chunk that is larger than what it is in."
+        assert rejection(WebpFilter, photo, cuts) == "The WebP has a chunk that is larger than the space for it."
 
 
 def test_the_number_of_chunks_is_bounded() -> None:

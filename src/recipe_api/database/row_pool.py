@@ -72,8 +72,8 @@ class ReservedPool:
         self._connect = connect
         self._slots = asyncio.Semaphore(limit)
         self._open: set[Connection] = set()
-        self._idle: deque[tuple[float, Connection]] = deque()  # with the time of their last use, which sorts them
-        self._expiry: asyncio.TimerHandle | None = None  # of the first
+        self._idle: deque[tuple[float, Connection]] = deque()  # with the time of last use, in that order
+        self._expiry: asyncio.TimerHandle | None = None  # expires the first of them
 
     @property
     def size(self) -> int:

@@ -1,7 +1,7 @@
 """The one property of Exif metadata that changes how a photo is displayed: its orientation.
 
 Exif is a TIFF structure: a header of 8 bytes that gives the byte order, and directories (IFDs) of entries of 12 bytes.
-The orientation is in the first directory (Exif 3.0 §4.6.5.1). Of everything else, nothing is kept.
+The orientation is in the first directory (Exif 3.0 §4.6.5.1). Nothing else is kept.
 """
 
 import struct
@@ -13,14 +13,14 @@ _ORIENTATION = 0x0112
 _SHORT = 3
 _ENTRY_BYTES = 12
 _PORTRAIT = range(5, 9)
-"""Orientations that exchange width and height."""
+"""Orientations that swap width and height."""
 
 
 def orientation(tiff: bytes) -> int:
-    """Return the orientation, from 1 to 8; 1, which means "as stored", if it is missing or invalid.
+    """Return the orientation, from 1 to 8. If it is missing or invalid, return 1, which means "as stored".
 
-    Like browsers, this accepts only a single SHORT. The time is linear in the size of the structure, because only one
-    directory is read, and only as far as the structure goes.
+    Like browsers, this accepts only a single SHORT. It takes linear time, because it reads only one directory, and
+    stops at the end of the structure.
     """
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
     if order is None or len(tiff) < 8:
@@ -44,5 +44,5 @@ def minimal(value: int) -> bytes:
 
 
 def displayed(width: int, height: int, value: int) -> tuple[int, int]:
-    """Return width and height as a photo with this orientation is displayed."""
+    """Return the width and height at which a photo with this orientation is displayed."""
     return (height, width) if value in _PORTRAIT else (width, height)

@@ -1,6 +1,6 @@
-"""Where the pixels and the metadata of a HEIF file are, and what to put in the place of the metadata.
+"""The extents of a HEIF file: byte ranges that contain pixels or metadata, and what replaces the metadata.
 
-What belongs to no image is not kept: metadata may have been unlinked and left where it was.
+Bytes that belong to no image are replaced too, because an editor may have unlinked metadata without deleting it.
 """
 
 from collections.abc import Iterator
@@ -10,35 +10,35 @@ from recipe_api.photos.filtering import ZEROS
 from recipe_api.photos.isobmff import malformed
 
 MAX_EXTENTS = 2048
-"""How many extents that do not adjoin a file may have. A photo of 200 megapixels has about 800 tiles, which adjoin."""
+"""Maximum number of extents of a file; adjacent ones count as one. A photo of 200 megapixels has 800 adjacent tiles."""
 
 _SPACES = memoryview(b" " * len(ZEROS))
 
 
 class Fill(NamedTuple):
-    """What takes the place of metadata: the shortest valid document of its kind, padded to its length."""
+    """The replacement for metadata: the shortest valid document of the same kind, padded to the same length."""
 
     document: bytes
     padding: memoryview
 
     def beginning(self, size: int) -> bytes:
-        """Return the document, if that many bytes are enough for it."""
+        """Return the document if it fits into `size` bytes; otherwise return nothing."""
         return self.document if len(self.document) <= size else b""
 
     def over(self, size: int) -> bytes:
-        """Return what takes the place of that many bytes."""
+        """Return the replacement for `size` bytes."""
         return self.beginning(size).ljust(size, bytes(self.padding[:1]))
 
     @property
     def continued(self) -> "Fill":
-        """What takes the place of the same metadata where it goes on elsewhere."""
+        """The replacement for further extents of the same metadata."""
         return NOTHING if self.padding is ZEROS else _SPACE
 
 
 NOTHING = Fill(b"", ZEROS)
 _SPACE = Fill(b"", _SPACES)
 EXIF = Fill(b"\0\0\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0", ZEROS)
-"""The offset of the TIFF header, then a TIFF structure with an empty directory. Readers fail on zeros alone."""
+"""The offset of the TIFF header, then a TIFF structure with an empty directory. Readers reject Exif data of zeros."""
 XMP = Fill(b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>', _SPACES)
 
 
@@ -46,18 +46,18 @@ class Extent(NamedTuple):
     start: int
     end: int
     fill: Fill | None
-    """What takes the place of the content; None if it stays."""
+    """The replacement for the content; None if the content is kept."""
 
 
 class Extents:
-    """The extents of a file, which are added in any order, and then passed in the order of the file."""
+    """The extents of a file. They are added in any order, and then visited in file order."""
 
     def __init__(self) -> None:
         self._extents: list[Extent] = []
         self._passed = 0
 
     def add(self, start: int, size: int, fill: Fill | None) -> None:
-        """Add an extent; pixels that adjoin the last ones become one extent with them.
+        """Add an extent. Pixels that directly follow the last added ones extend that extent.
 
         Raises:
             PhotoMalformed: There are more than `MAX_EXTENTS`.
@@ -71,7 +71,7 @@ class Extents:
             self._extents.append(Extent(start, start + size, fill))
 
     def arrange(self) -> None:
-        """Bring what was added into the order of the file.
+        """Sort the extents into file order.
 
         Raises:
             PhotoMalformed: Metadata overlaps with anything else.
@@ -87,10 +87,10 @@ class Extents:
                 raise malformed("metadata overlaps with other data")
 
     def through(self, start: int, end: int) -> Iterator[Extent]:
-        """Pass the extents of a box of data, which they must not leave; what is between them is to be filled as well.
+        """Yield the extents within a data box in order, and an extent with a replacement for each gap between them.
 
         Raises:
-            PhotoMalformed: An extent begins before the box, or ends behind it.
+            PhotoMalformed: An extent begins before the box or ends after it.
         """
         at = start
         while self._passed < len(self._extents) and self._extents[self._passed].start < end:

@@ -1,14 +1,15 @@
 """The base of the filters that remove metadata from a photo while it streams.
 
-A filter is written as one sequential program, a generator, that reads the photo's structure from beginning to end:
-`peek` looks at the next bytes, `read` takes them, `copy` passes bytes on unchanged, `skip` drops them, `overwrite`
-replaces them, `emit` writes others. Wherever the photo is cut into chunks, the output is the same, except for the
-pieces in which it comes: the program is suspended when a chunk is used up, and resumed with the next one.
+A filter is one sequential program, written as a generator, that reads the photo's structure from beginning to end:
+`peek` returns the next bytes, `read` consumes them too, `copy` passes bytes on unchanged, `skip` drops them,
+`overwrite` replaces them, and `emit` writes other bytes. The program is suspended at the end of each chunk and resumed
+with the next one. So the output does not depend on how the photo is split into chunks, except for how it is split into
+pieces itself.
 
-Memory is bounded by what the program reads: `peek` and `read` collect no more than `MAX_READ` bytes, and chunks are
-passed on as views, unless much of them was dropped. Whatever is copied without a gap between is one view, and short
-pieces are joined, so that the writer gets few. A program that reads at most a bounded number of bytes per step, and
-never rereads, takes linear time.
+Memory is bounded: `peek` and `read` collect at most `MAX_READ` bytes, and output consists of views of the chunks,
+unless much of a chunk was dropped. Bytes that are copied without a gap form one view, and short pieces are joined, so
+that the writer gets few pieces. A program that reads a bounded number of bytes per step, and reads nothing twice, takes
+linear time.
 """
 
 from abc import ABC, abstractmethod
@@ -18,26 +19,28 @@ from typing import NamedTuple, Self
 from recipe_api.errors import PhotoMalformed
 
 MAX_READ = 1024 * 1024
-"""How many bytes a filter may collect at once."""
+"""Maximum number of bytes that a filter may collect at once."""
 
 _JOINED = 4096
-"""How many bytes to copy from a chunk when something lies across its beginning, so that what follows is found there."""
+"""How many bytes of a chunk to copy along when an element of the photo spans two chunks, so that the elements after it
+need no further copies."""
 _SHORT = 256
-"""Pieces of the output shorter than this are copied and joined: views of them would take more memory than they have."""
+"""Pieces of output that are shorter than this are copied and joined: a view would take more memory than the piece."""
 _SPARSE = 3 / 4
-"""If less of a chunk is left, its pieces are copied: a view keeps the whole chunk in memory, which nobody counts."""
+"""If a smaller share of a chunk is output, the pieces are copied: a view would keep the whole chunk in memory, although
+the memory budget does not count it any more."""
 _NOTHING = memoryview(b"")
 ZEROS = memoryview(bytes(64 * 1024))
 """What `overwrite` pads with."""
 
 Steps = Generator[None, None, None]
-"""A part of a program that returns nothing. It is suspended where it needs the next chunk."""
+"""A part of a program that returns nothing. It is suspended whenever it needs the next chunk."""
 Reads = Generator[None, None, bytes]
 """A part of a program that returns bytes."""
 
 
 class Dimensions(NamedTuple):
-    """The size of a photo in pixels, as it is displayed: after its orientation was applied."""
+    """The size of a photo in pixels as displayed, with its orientation applied."""
 
     width: int
     height: int
@@ -46,26 +49,26 @@ class Dimensions(NamedTuple):
 class PhotoFilter(ABC):
     """Removes the metadata of one photo.
 
-    The pixels stay as they are. A photo that was cut off passes, as far as it goes. One whose structure cannot be
-    followed is rejected, because metadata might hide where the structure is not understood.
+    The pixels do not change. A truncated photo is accepted. A photo with an invalid or unknown structure is rejected,
+    because metadata might be hidden there.
     """
 
     dimensions: Dimensions | None = None
-    """The dimensions, as far as they have been read."""
+    """The dimensions according to what was read so far; None if nothing has shown them yet."""
     is_measured = False
-    """Whether nothing that follows can change the dimensions, such as an orientation."""
+    """Whether the dimensions are final. Otherwise, an orientation that follows may still change them."""
 
     def __init__(self) -> None:
         self._view = _NOTHING
         self._at = 0
-        """How much of the view the program has taken."""
+        """How much of the view the program has consumed."""
         self._written = 0
-        """How much of the view is in the output or was dropped; from there to `_at`, it was copied."""
+        """How much of the view was output or dropped. The part from here to `_at` was copied, but is not output yet."""
         self._following = _NOTHING
-        """What has arrived after the view."""
+        """The bytes that have arrived after the view."""
         self._output: list[memoryview] = []
         self._short = bytearray()
-        """The short pieces that end the output."""
+        """Short pieces to append to the output, joined."""
         self._has_ended = False
         self._program = self.program()
 
@@ -73,20 +76,20 @@ class PhotoFilter(ABC):
     def program(self) -> Steps:
         """Read the photo, from its first byte to its last.
 
-        When it returns, the rest of the input is dropped.
+        After it has returned, the rest of the input is dropped.
 
         Raises:
-            PhotoMalformed: The structure cannot be followed.
+            PhotoMalformed: The structure is invalid or unsupported.
         """
 
     def feed(self, data: memoryview) -> list[memoryview]:
-        """Return what the next bytes of the photo become.
+        """Filter the next bytes of the photo, and return the output.
 
         Args:
-            data: The bytes, which must not change afterwards: the result may have views of them.
+            data: The bytes, which must not change afterwards: the result may contain views of them.
 
         Raises:
-            PhotoMalformed: The structure cannot be followed. No more may be fed.
+            PhotoMalformed: The structure is invalid or unsupported. Do not call this again.
         """
         self._following = data
         self._run()
@@ -96,21 +99,21 @@ class PhotoFilter(ABC):
         return output
 
     def close(self) -> list[memoryview]:
-        """Return what is left to be written after the last bytes.
+        """Return the rest of the output, after the last bytes of the photo.
 
         Raises:
-            PhotoMalformed: The structure cannot be followed.
+            PhotoMalformed: The structure is invalid or unsupported.
         """
         self._has_ended = True
         self._run()
         self.end()
         return self._take_output()
 
-    def end(self) -> None:  # noqa: B027  # most have nothing to do
-        """Write what the program holds back, after it has returned or the photo was cut off.
+    def end(self) -> None:  # noqa: B027  # most filters have nothing to do
+        """Write what the program holds back, after the program or the photo has ended.
 
         Raises:
-            PhotoMalformed: The structure cannot be followed.
+            PhotoMalformed: The structure is invalid or unsupported.
         """
 
     def __enter__(self) -> Self:
@@ -120,10 +123,10 @@ class PhotoFilter(ABC):
         self.release()
 
     def release(self) -> None:
-        """Release the photo, which may not have ended.
+        """Release the memory of the photo, which may not have arrived completely.
 
-        The program refers to the filter, so both would stay in memory, with a view of the photo, until the garbage
-        collector runs.
+        The program and the filter refer to each other, so both would stay in memory, with a view of the photo, until
+        the garbage collector runs.
         """
         self._program.close()
         self._view = self._following = _NOTHING
@@ -131,7 +134,7 @@ class PhotoFilter(ABC):
     # The steps of a program.
 
     def peek(self, size: int) -> Reads:
-        """Return the next `size` bytes of the input, without taking them.
+        """Return the next `size` bytes of the input without consuming them.
 
         Raises:
             PhotoMalformed: The size is over `MAX_READ`.
@@ -145,7 +148,7 @@ class PhotoFilter(ABC):
         return self._view[self._at : end].tobytes()
 
     def read(self, size: int) -> Reads:
-        """Take the next `size` bytes of the input.
+        """Consume the next `size` bytes of the input, and return them.
 
         Raises:
             PhotoMalformed: The size is over `MAX_READ`.
@@ -155,7 +158,7 @@ class PhotoFilter(ABC):
         return data
 
     def arrived(self) -> Generator[None, None, memoryview]:
-        """Return all input that has arrived, at least one byte, without taking it."""
+        """Return all input that has arrived, at least one byte, without consuming it."""
         if self._at == len(self._view):
             yield from self._await_input()
         return self._view[self._at :]
@@ -178,7 +181,10 @@ class PhotoFilter(ABC):
         return ()
 
     def overwrite(self, size: int, content: bytes = b"", padding: memoryview = ZEROS) -> Steps:
-        """Replace the next `size` bytes with `content`, cut or padded to that length. All padding is the same byte."""
+        """Replace the next `size` bytes with `content`, truncated or padded to that length.
+
+        All bytes of `padding` must be equal.
+        """
         at = 0
         while at < size:
             view = yield from self.arrived()
@@ -191,7 +197,7 @@ class PhotoFilter(ABC):
             at += taken
 
     def copy_rest(self) -> Steps:
-        """Pass everything on until the end of the photo."""
+        """Pass on the rest of the photo."""
         while True:
             yield from self.copy(len((yield from self.arrived())))
 
@@ -201,14 +207,18 @@ class PhotoFilter(ABC):
         self._write(data)
 
     def _pass(self, size: int, step: Callable[[int], Iterable[None]]) -> Steps:
-        """Copy or skip across the ends of chunks."""
+        """Copy or skip bytes that may span several chunks."""
         while size:
             passed = min(size, len((yield from self.arrived())))
             yield from step(passed)
             size -= passed
 
     def _await_input(self) -> Steps:
-        """Wait until there is input; end the program if the photo has ended."""
+        """Wait until there is input.
+
+        Raises:
+            CutOff: The photo has ended.
+        """
         while self._at == len(self._view):
             self._show(self._following)
             if not self._view:
@@ -221,7 +231,7 @@ class PhotoFilter(ABC):
             yield from self._join(size)
 
     def _join(self, size: int) -> Steps:
-        """Copy the next `size` bytes into a view of their own."""
+        """Copy the next `size` bytes into a new view."""
         joined, following = bytearray(self._view[self._at :]), self._following
         self._show(_NOTHING)
         while len(joined) < size:
@@ -245,7 +255,7 @@ class PhotoFilter(ABC):
         self._at = self._written = 0
 
     def _flush(self) -> None:
-        """Write what was copied to the output."""
+        """Add what was copied to the output."""
         if self._written < self._at:
             self._write(self._view[self._written : self._at])
             self._written = self._at
@@ -275,4 +285,4 @@ class PhotoFilter(ABC):
 
 
 class CutOff(Exception):
-    """The photo ended in the middle of its structure. A program may catch it to write what it holds, but must end."""
+    """The photo is truncated. A program may catch this to write what it holds back, but must then end."""

@@ -1,11 +1,12 @@
 """Removes the metadata of GIFs: comments, plain text, and the extensions of applications, such as XMP.
 
-A GIF is a header, a logical screen, and blocks up to a trailer. A block is an image, or an extension that is labelled;
-its data comes in sub-blocks of up to 255 bytes, ended by an empty one (GIF89a specification, §15 to §27). What follows
-the trailer is dropped.
+A GIF consists of a header, a logical screen descriptor, blocks, and a trailer. A block is an image or a labelled
+extension. Its data comes in sub-blocks of up to 255 bytes, and an empty one ends it (GIF89a specification, §15 to §27).
+What follows the trailer is dropped.
 
-A graphic control belongs to the next image or plain text. No browser displays plain text, and each applies its graphic
-control to the next image instead. So all graphic controls are kept, and every frame is displayed as before.
+A graphic control extension applies to the image or plain text that follows it. Browsers do not display plain text, and
+apply its graphic control to the next image instead. So all graphic controls are kept, and every frame is displayed as
+before.
 """
 
 from collections.abc import Generator
@@ -14,11 +15,11 @@ from recipe_api.errors import PhotoMalformed
 from recipe_api.photos.filtering import Dimensions, PhotoFilter, Steps
 
 MAX_BLOCKS = 65_536
-"""More images and extensions than any animation has: each takes time, and the shortest has three bytes."""
+"""More blocks than any animation has. The limit bounds the time, because a block may have only three bytes."""
 _MAX_STRAY_BYTES = 256
-"""How many zeros between blocks are tolerated. Some encoders end an image twice; browsers ignore that."""
+"""How many zero bytes between blocks are tolerated. Some encoders end an image twice, which browsers ignore."""
 _MAX_LOOP_SUB_BLOCKS = 8
-"""Two have a meaning: the number of loops, and the size of a buffer."""
+"""Only two kinds are defined: the number of loops, and a buffer size."""
 
 _IMAGE, _EXTENSION, _TRAILER, _STRAY = b",", b"!", b";", b"\0"
 _GRAPHIC_CONTROL, _APPLICATION = b"\xf9", b"\xff"
@@ -58,7 +59,7 @@ class GifFilter(PhotoFilter):
     def _image(self) -> Steps:
         descriptor = yield from self.read(9)
         self.emit(_IMAGE + descriptor)
-        yield from self.copy(_color_table_bytes(descriptor[8]) + 1)  # and the code size of the compression
+        yield from self.copy(_color_table_bytes(descriptor[8]) + 1)  # also the code size
         yield from self._copy_sub_blocks()
 
     def _extension(self) -> Steps:
@@ -114,9 +115,9 @@ class GifFilter(PhotoFilter):
         yield from self.skip(-span)
 
     def _span_of_sub_blocks(self) -> Generator[None, None, int]:
-        """Return how many bytes the sub-blocks have that begin in what has arrived; negative if they end there.
+        """Return the total length of the sub-blocks that begin in the input so far; negated if the last one does.
 
-        One step takes as many sub-blocks as there are, because images of a photo's size have tens of thousands.
+        Sub-blocks are not processed one by one, because an image of a photo's size has tens of thousands.
         """
         view = yield from self.arrived()
         at = 0

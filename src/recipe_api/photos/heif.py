@@ -1,17 +1,17 @@
 """Removes the metadata of HEIC, HEIF and AVIF photos, without moving anything.
 
-A HEIF file is a sequence of boxes: `ftyp` names its brands, `meta` and `moov` are an index of its images and sequences,
-`mdat` has the data. Bytes are found by their place in the file, so the output has the length of the input: boxes that
-are not needed become free space, and of the data, only what the index gives to an image stays. `heif_items` and
-`heif_tracks` clean the index.
+A HEIF file is a sequence of boxes: `ftyp` lists its brands, `meta` and `moov` are indexes of its images and sequences,
+and `mdat` contains the data. The indexes refer to data by its position in the file, so the output has the same length
+as the input: boxes that are not needed become free space, and data is overwritten unless an index assigns it to an
+image. `heif_items` and `heif_tracks` clean the indexes.
 
-Most files begin with the index, and their data is cleaned as it streams. Where the index follows the data, as in photos
-of some Samsung phones, the last `WINDOW_BYTES` of data are held back, and cleaned when the index arrives. Metadata that
-has left the window by then has been passed on; such a photo is rejected.
+Most files begin with the index, and their data is cleaned as it streams. If the index follows the data, as in photos of
+some Samsung phones, the filter holds back the last `WINDOW_BYTES` of data and cleans them when the index arrives. If
+metadata has left this window by then, it has been passed on already, and the photo is rejected.
 
-Considerations: metadata inside an image's own coding, such as the name of an encoder, stays. So do depth maps, gain
-maps, and thumbnails of sequences, which are images. Orientation is a property of the image, so nothing is lost with
-the Exif metadata.
+Considerations: metadata inside an image's bit stream, such as the name of the encoder, is kept. So are depth maps, gain
+maps, and thumbnails of sequences, because they are images. HEIF stores the orientation as a property of the image, so
+it does not depend on the Exif metadata.
 """
 
 from recipe_api.photos.extents import NOTHING, Extent, Extents, Fill
@@ -21,27 +21,27 @@ from recipe_api.photos.heif_tracks import clean_tracks
 from recipe_api.photos.isobmff import Box, malformed
 
 WINDOW_BYTES = 256 * 1024
-"""How much data is held back if the index follows it. Samsung writes the metadata last, in a few kilobytes."""
+"""How much data is held back if the index follows it. Samsung phones write a few kilobytes of metadata at the end."""
 MAX_INDEX_BYTES = 128 * 1024
-"""The length of `meta` and `moov`. A photo of 200 megapixels has 39 kB; a sequence has about 12 bytes per image."""
+"""Maximum length of `meta` and of `moov`: 39 kB for a photo of 200 megapixels; for sequences, 12 bytes per image."""
 MAX_BOXES = 1024
 _MAX_BRANDS_BYTES = 1024
 _END = 2**65
-"""Beyond the end of any file."""
+"""A position beyond the end of any file."""
 
 _SEQUENCES = frozenset({b"msf1", b"avis", b"hevc", b"hevx", b"hevm", b"hevs"})
-_UNSUPPORTED = {b"mini": "it is of the low-overhead kind", b"moof": "it has fragments"}
+_UNSUPPORTED = {b"mini": "it has the low-overhead format", b"moof": "it has fragments"}
 
 
 class _Window:
-    """The last data, which may still be changed."""
+    """The last bytes of the output, which can still be changed."""
 
     def __init__(self, start: int) -> None:
         self.start = start
         self.held = bytearray()
 
     def push(self, data: bytes | bytearray | memoryview) -> list[bytes | memoryview]:
-        """Hold more, and return what leaves."""
+        """Add bytes, and return those that leave the window."""
         leaving = list[bytes | memoryview]()
         if (excess := len(self.held) + len(data) - WINDOW_BYTES) > 0:
             self.start += excess
@@ -54,14 +54,14 @@ class _Window:
         return leaving
 
     def replace(self, extent: Extent, fill: Fill) -> None:
-        """Replace what is held of an extent.
+        """Replace the part of an extent that is in the window.
 
         Raises:
-            PhotoMalformed: It begins before the window.
+            PhotoMalformed: The extent begins before the window.
         """
         start, end = extent.start - self.start, min(extent.end - self.start, len(self.held))
         if start < 0:
-            raise malformed(f"its index follows more than {WINDOW_BYTES} bytes after metadata")
+            raise malformed(f"its index comes more than {WINDOW_BYTES} bytes after metadata")
         if start < end:
             self.held[start:end] = fill.over(end - start)
 
@@ -72,14 +72,14 @@ class HeifFilter(PhotoFilter):
     def __init__(self) -> None:
         self._extents = Extents()
         self._awaits_tracks = False
-        """Whether the brands announce a sequence."""
+        """Whether the brands announce a sequence, and thus a `moov` box."""
         self._indexes: set[bytes] = set()
-        """Which of `meta` and `moov` have been read."""
+        """The types of the indexes that have been read: `meta` and `moov`."""
         self._data_boxes: list[Box] = []
-        """Those that began before the index was complete."""
+        """The data boxes that began before the index was complete."""
         self._window: _Window | None = None
         self._is_cleaning = False
-        """Whether the index is complete and data may follow."""
+        """Whether the index is complete, so that data is cleaned as it streams."""
         self._is_between_boxes = True
         super().__init__()
 
@@ -87,7 +87,7 @@ class HeifFilter(PhotoFilter):
         if self._window:
             self._release(self._window)
         if self._is_between_boxes and self._is_cleaning and not self._extents.is_passed:
-            raise malformed("an item lies outside of the data")
+            raise malformed("an item is outside of the data")
 
     def program(self) -> Steps:
         start = 0
@@ -100,7 +100,7 @@ class HeifFilter(PhotoFilter):
             if header[:4] == b"\0\0\0\0":
                 size = _END - start
             is_box = size >= len(header) and (kind == b"ftyp") == (number == 0)
-            if not is_box and self._indexes:  # another file follows, such as the video of a motion photo, or junk
+            if not is_box and self._indexes:  # something else follows, such as the video of a motion photo, or junk
                 return
             if not is_box:
                 raise malformed("it does not consist of boxes")
@@ -128,13 +128,13 @@ class HeifFilter(PhotoFilter):
         if size > _MAX_BRANDS_BYTES:
             raise malformed("it has too many brands")
         content = yield from self.read(size)
-        brands = {content[at : at + 4] for at in range(0, size, 4) if at != 4}  # at 4, there is the minor version
+        brands = {content[at : at + 4] for at in range(0, size, 4) if at != 4}  # the minor version is at 4
         self._awaits_tracks = not brands.isdisjoint(_SEQUENCES)
         self._put(content)
 
     def _index(self, box: Box, header: bytes) -> Steps:
         if self._is_cleaning or box.kind in self._indexes:
-            raise malformed("an index follows its data, or appears twice")
+            raise malformed("an index follows data that needs it, or occurs twice")
         if box.end - box.content > MAX_INDEX_BYTES:
             raise malformed(f"an index is longer than {MAX_INDEX_BYTES} bytes")
         data = bytearray((yield from self.read(box.end - box.content)))
@@ -170,7 +170,7 @@ class HeifFilter(PhotoFilter):
             yield from self._replace(Extent(box.content, box.end, None))
 
     def _replace(self, extent: Extent) -> Steps:
-        """Pass on an extent, or what takes its place."""
+        """Pass on an extent, or its replacement."""
         size, fill = extent.end - extent.start, extent.fill
         if not self._window:
             yield from self.copy(size) if fill is None else self.overwrite(size, fill.beginning(size), fill.padding)
@@ -187,7 +187,7 @@ class HeifFilter(PhotoFilter):
             self.emit(memoryview(piece))
 
     def _release(self, window: _Window) -> None:
-        """Clean the data that is held back, and continue without holding back any."""
+        """Clean and pass on the data that is held back, and hold back no more."""
         self._extents.arrange()
         for box in self._data_boxes:
             for extent in self._extents.through(box.content, box.end):

@@ -1,11 +1,11 @@
-"""The items of a HEIF file: images, and their metadata (ISO/IEC 14496-12 §8.11, ISO/IEC 23008-12).
+"""Cleans the items of a HEIF file: images and their metadata (ISO/IEC 14496-12 §8.11, ISO/IEC 23008-12).
 
-A `meta` box lists the items and their types (`iinf`), where the data of each is (`iloc`), what it refers to (`iref`),
-and its properties (`iprp`). Everything keeps its place and its length. Items that are no images stay in the list and
-become empty documents; properties that do not change how an image is displayed become free space.
+A `meta` box lists the items and their types (`iinf`), where their data is (`iloc`), what they refer to (`iref`), and
+their properties (`iprp`). Nothing is moved, and nothing changes its length. Items that are not images stay in the list
+but become empty documents. Properties that do not affect how an image is displayed become free space.
 
-Thumbnails are metadata too: one may show what was cropped from the picture. Such an item becomes one of an unknown
-type, which readers ignore, if nothing else depends on it.
+Thumbnails count as metadata, because a thumbnail may show what was cropped from the photo. If nothing else depends on a
+thumbnail, its type becomes one that readers ignore.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,45 +31,45 @@ MAX_PROPERTIES = 2048
 _PARTS = frozenset({b"hdlr", b"pitm", b"iinf", b"iloc", b"iref", b"iprp", b"idat", b"grpl", b"dinf"})
 _IMAGES = frozenset(
     {b"av01", b"avc1", b"evc1", b"hvc1", b"hvt1", b"j2k1", b"jpeg", b"lhv1", b"mski", b"unci", b"vvc1"}  # coded
-    | {b"grid", b"iovl", b"sato", b"tili", b"tmap"}  # derived from others; `iden` is as well, but has no data
+    | {b"grid", b"iovl", b"sato", b"tili", b"tmap"}  # derived from other images; so is `iden`, but it has no data
 )
 PROPERTIES = frozenset(
-    {b"av1C", b"avcC", b"cmpC", b"cmpd", b"cpat", b"evcC", b"hvcC", b"icef", b"j2kH"}  # of the coding
+    {b"av1C", b"avcC", b"cmpC", b"cmpd", b"cpat", b"evcC", b"hvcC", b"icef", b"j2kH"}  # of the codec
     | {b"lhvC", b"mskC", b"oinf", b"splz", b"tilC", b"tols", b"uncC", b"vvcC"}
-    | {b"a1lx", b"a1op", b"lsel", b"rref", b"iscl", b"rloc", b"ispe", b"pixi", b"pasp"}  # of the layers and the size
-    | {b"amve", b"cclv", b"clli", b"colr", b"mdcv", b"ndwt", b"reve"}  # of the colours
-    | {b"auxC", b"clap", b"cmex", b"cmin", b"imir", b"irot"}  # of the display; cm..: of one eye of a spatial photo
+    | {b"a1lx", b"a1op", b"lsel", b"rref", b"iscl", b"rloc", b"ispe", b"pixi", b"pasp"}  # of layers and size
+    | {b"amve", b"cclv", b"clli", b"colr", b"mdcv", b"ndwt", b"reve"}  # of colour
+    | {b"auxC", b"clap", b"cmex", b"cmin", b"imir", b"irot"}  # of display; cm..: the camera of a spatial photo
 )
-"""Properties of images that stay. Others describe the photo in words, or tell when it was taken."""
+"""Properties of images to keep. Others contain, for example, a description or the time when the photo was taken."""
 _IGNORED, _HIDDEN = b"free", 1
-"""A type of items that readers ignore, and the flag of those that they must not display."""
+"""A type of item that readers ignore, and the flag of items that must not be displayed."""
 _FILLS = (None, NOTHING, EXIF, XMP)
 _FILL = 3
 _JPEG, _THUMBNAIL, _NEEDED, _IN_IMAGE, _IN_METADATA, _LOCATED = (1 << bit for bit in range(2, 8))
-"""What is known of an item, in bits, because many sets would take too much memory."""
+"""Flags for what is known about an item. Sets of items would take too much memory."""
 _IN_FILE, _IN_BOX, _IN_ITEM = range(3)
-"""How the data of an item is found (`construction_method`)."""
+"""Where the data of an item is (`construction_method`)."""
 
 
 def clean_items(
     data: bytearray, box: Box, extents: Extents, *, is_changeable: Callable[[int], bool] = lambda _: True
 ) -> Dimensions | None:
-    """Remove the metadata from a `meta` box, add where its items are to the extents, and return the dimensions.
+    """Remove the metadata from a `meta` box, add the extents of its items to `extents`, and return the dimensions.
 
     Args:
-        data: The bytes that the box is in.
+        data: The bytes that contain the box.
         box: The `meta` box.
-        extents: Those of the file.
-        is_changeable: Whether the byte at a place in the file may still be changed.
+        extents: The extents of the file.
+        is_changeable: Returns whether the byte at a position in the file can still be changed.
 
     Raises:
-        PhotoMalformed: The structure cannot be followed.
+        PhotoMalformed: The structure is invalid or unsupported.
     """
     fields = Fields(data, box)
     fields.number(4)  # version and flags
     parts = _parts(data, fields.at, box.end)
     if b"hdlr" not in parts or blank_handler_name(data, parts[b"hdlr"]) != b"pict":
-        raise malformed("its items are no images")
+        raise malformed("its items are not images")
     if b"dinf" in parts and (references := child(data, parts[b"dinf"], b"dref")):
         blank_data_references(data, references)
     items = _Items(data, parts)
@@ -78,13 +78,13 @@ def clean_items(
 
 
 def _parts(data: bytearray, start: int, end: int) -> dict[bytes, Box]:
-    """Return the parts of a `meta` box by their types, and free those that are not needed."""
+    """Return the boxes in a `meta` box by their types, and turn those that are not needed into free space."""
     parts: dict[bytes, Box] = {}
     for box in boxes(data, start, end):
         if box.kind not in _PARTS:
             free(data, box)
         elif box.kind in parts:
-            raise malformed("a box that may appear once appears twice")
+            raise malformed("a box that may occur only once occurs twice")
         else:
             parts[box.kind] = box
     return parts
@@ -95,12 +95,12 @@ class _Location(NamedTuple):
     method: int
     base: int
     extents: Box
-    """The part of `iloc` that lists them."""
+    """The part of `iloc` that lists the extents."""
     extent_count: int
 
 
 class _Locations:
-    """The entries of an `iloc` box, which say where the data of the items is."""
+    """The entries of an `iloc` box: where the data of each item is."""
 
     def __init__(self, data: bytearray, box: Box) -> None:
         self._data, self._box = data, box
@@ -111,7 +111,7 @@ class _Locations:
         self._base_bytes, self._index_bytes = sizes >> 4 & 15, sizes & 15 if self._version else 0
         used = {self._offset_bytes, self._length_bytes, self._base_bytes, self._index_bytes}
         if self._version > 2 or not used <= {0, 4, 8}:
-            raise malformed("the places of its items are written in an unknown way")
+            raise malformed("the locations of its items have an unknown format")
         self._entries = fields
 
     def __iter__(self) -> Iterator[_Location]:
@@ -121,16 +121,16 @@ class _Locations:
             item = fields.number(number_bytes)
             method = fields.number(2) & 15 if self._version else _IN_FILE
             if method > _IN_ITEM or fields.number(2):
-                raise malformed("an item is in an unknown place")
+                raise malformed("the location of an item is unsupported")
             base, count = fields.number(self._base_bytes), fields.number(2)
-            if count > 1 and not extent_bytes:  # a few bytes would take the time of thousands
-                raise malformed("the places of its items are written in an unknown way")
+            if count > 1 and not extent_bytes:  # a few bytes would take as long as thousands
+                raise malformed("the locations of its items have an unknown format")
             start = fields.at
             fields.number(count * extent_bytes)
             yield _Location(item, method, base, Box(b"", start, start, fields.at), count)
 
     def extents(self, location: _Location) -> Iterator[tuple[int, int]]:
-        """Yield start and size of each extent of an item."""
+        """Yield the start and the size of each extent of an item."""
         fields = Fields(self._data, location.extents)
         for _ in range(location.extent_count):
             fields.number(self._index_bytes)
@@ -143,13 +143,13 @@ class _Items:
     def __init__(self, data: bytearray, parts: dict[bytes, Box]) -> None:
         self._data, self._parts = data, parts
         self._items: dict[int, int] = {}
-        """The index in `_FILLS` of what takes the place of each item, and what is known of the item."""
+        """By item number: the index of the replacement in `_FILLS`, combined with flags."""
         self.primary = self._primary()
         self._read_entries()
         self._read_references()
 
     def locate(self, extents: Extents, is_changeable: Callable[[int], bool]) -> None:
-        """Add where the items are to the extents, and blank those that are in the box itself."""
+        """Add the extents of the items to `extents`, and replace metadata that is in the box itself."""
         inside = Extents()
         if box := self._parts.get(b"iloc"):
             locations = _Locations(self._data, box)
@@ -166,7 +166,7 @@ class _Items:
         self._hide_thumbnails()
 
     def _fill(self, location: _Location, locations: _Locations, is_changeable: Callable[[int], bool]) -> Fill | None:
-        """Return what takes the place of an item."""
+        """Return the replacement for an item; None if the item is kept."""
         item = self._items.get(location.item, _LOCATED)
         if item & _LOCATED:
             return NOTHING
@@ -177,11 +177,11 @@ class _Items:
             self._items[location.item] |= _NEEDED
         fill = _FILLS[item & _FILL]
         if fill is None and item & _JPEG:
-            raise malformed("it has a JPEG inside, which may have metadata of its own")
+            raise malformed("it contains a JPEG image, which may have its own metadata")
         if fill is None and location.method == _IN_ITEM and item & (_IN_IMAGE | _IN_METADATA) != _IN_IMAGE:
-            raise malformed("an image is in an item that is none")
+            raise malformed("the data of an image is in an item that is not an image")
         if fill and location.method == _IN_ITEM and item & _IN_IMAGE:
-            raise malformed("metadata is in an image")
+            raise malformed("the data of a metadata item is in an image")
         return fill
 
     def _blank_inside(self, inside: Extents) -> None:
@@ -192,7 +192,7 @@ class _Items:
                     start, end = box.content + extent.start, box.content + extent.end
                     self._data[start:end] = extent.fill.over(end - start)
         if not inside.is_passed:
-            raise malformed("an item lies outside of the data")
+            raise malformed("an item is outside of the data")
 
     def _hide_thumbnails(self) -> None:
         for entry, fields, number, _ in self._entries():
@@ -207,11 +207,11 @@ class _Items:
         return fields.number(4 if fields.number(4) >> 24 else 2)
 
     def _entries(self) -> Iterator[tuple[Box, Fields, int, bytes]]:
-        """Yield each entry of `iinf` with its remaining fields, and the item's number and type."""
+        """Yield each entry of `iinf`, its remaining fields, and the number and the type of its item."""
         if not (box := self._parts.get(b"iinf")):
             return
         fields = Fields(self._data, box)
-        fields.number(4 if fields.number(4) >> 24 else 2)  # how many there are
+        fields.number(4 if fields.number(4) >> 24 else 2)  # the number of entries
         for entry in boxes(self._data, fields.at, box.end):
             if entry.kind != b"infe":
                 free(self._data, entry)
@@ -247,13 +247,13 @@ class _Items:
             self._items[self.primary] |= _NEEDED
         for group in self._children(b"grpl"):
             fields = Fields(self._data, group)
-            fields.number(8)  # version, flags, number of the group
+            fields.number(8)  # version, flags, group number
             self._mark_needed(fields, fields.number(4), 4)
         size = 4 if self._version(b"iref") else 2
         for reference in self._children(b"iref", fields_bytes=4):
             fields = Fields(self._data, reference)
             source = fields.number(size)
-            if source not in self._items or reference.kind == b"cdsc":  # from metadata to what it describes
+            if source not in self._items or reference.kind == b"cdsc":  # refers from metadata to what it describes
                 continue
             kinds = self._mark_needed(fields, fields.number(2), size)
             if reference.kind == b"thmb":
@@ -264,7 +264,10 @@ class _Items:
                 self._items[source] |= _NEEDED
 
     def _mark_needed(self, fields: Fields, count: int, size: int) -> int:
-        """Mark the items with the next numbers as needed, and return whether they are images, or metadata, or both."""
+        """Mark the items with the next `count` numbers as needed.
+
+        Return the flags `_IN_IMAGE` and `_IN_METADATA`: whether images and metadata are among these items.
+        """
         kinds = 0
         for _ in range(count):
             if (number := fields.number(size)) in self._items:
@@ -282,7 +285,7 @@ class _Items:
 
 
 def _clean_properties(data: bytearray, box: Box, primary: int | None) -> Dimensions | None:
-    """Free the properties that describe a photo in words, and return the dimensions of the primary item."""
+    """Turn properties other than `PROPERTIES` into free space, and return the dimensions of the primary item."""
     containers = [part for part in boxes(data, box.content, box.end) if part.kind == b"ipco"][:2]
     if len(containers) != 1:
         raise malformed("the properties of its items are missing")
@@ -303,7 +306,7 @@ def _clean_properties(data: bytearray, box: Box, primary: int | None) -> Dimensi
 
 
 def _associations(data: bytearray, box: Box, is_freed: bytearray, primary: int | None) -> list[int]:
-    """Make the freed properties dispensable, and return those of the primary item."""
+    """Mark freed properties as not essential, and return the numbers of the primary item's properties."""
     fields, wanted = Fields(data, box), list[int]()
     version_and_flags = fields.number(4)
     number_bytes, size = 4 if version_and_flags >> 24 else 2, 2 if version_and_flags & 1 else 1
@@ -321,7 +324,7 @@ def _associations(data: bytearray, box: Box, is_freed: bytearray, primary: int |
 
 
 def _dimensions(data: bytearray, container: Box, wanted: list[int]) -> Dimensions | None:
-    """Return the dimensions after the transformations, which apply in the order in which they are wanted."""
+    """Return the dimensions after the transformations, which apply in the order of `wanted`."""
     numbered = enumerate(boxes(data, container.content, container.end), start=1)
     properties = {number: part for number, part in numbered if number in wanted}
     chosen = [(properties[number].kind, Fields(data, properties[number])) for number in wanted if number in properties]
@@ -341,5 +344,5 @@ def _dimensions(data: bytearray, container: Box, wanted: list[int]) -> Dimension
 
 
 def _is_thumbnail(item: int) -> bool:
-    """Whether an item is a thumbnail and nothing else."""
+    """Return whether an item is only a thumbnail."""
     return item & (_THUMBNAIL | _NEEDED) == _THUMBNAIL

@@ -1,8 +1,8 @@
-"""The tracks of an image sequence in a HEIF file (ISO/IEC 14496-12 §8, ISO/IEC 23008-12 §7), as in animated AVIF.
+"""Cleans the tracks of an image sequence in a HEIF file, such as an animated AVIF.
 
-A `moov` box has a track for the images, another for their alpha, and possibly others: sound, or metadata over time.
-Tracks without images become free space, and their samples are blanked, as they belong to no image then. Everything
-keeps its place and its length.
+ISO/IEC 14496-12 §8 and ISO/IEC 23008-12 §7 define them. A `moov` box has a track for the images, possibly one for their
+alpha channel, and possibly others, such as sound or timed metadata. Tracks without images become free space. Their
+samples then belong to no image, so they are overwritten. Nothing is moved, and nothing changes its length.
 """
 
 import struct
@@ -37,17 +37,17 @@ _KEPT = {
         {b"stsd", b"stts", b"ctts", b"cslg", b"stss", b"stsc", b"stsz", b"stco", b"co64", b"sdtp", b"sbgp", b"sgpd"}
     ),
 }
-"""The boxes that are needed, by the box that they are in."""
+"""The boxes to keep, by the type of the box that contains them."""
 _IMAGES = frozenset({b"pict", b"vide", b"auxv"})
 _CODINGS = frozenset({b"av01", b"avc1", b"avc3", b"evc1", b"hev1", b"hvc1", b"vvc1", b"vvi1"})
 _SAMPLE_PROPERTIES = PROPERTIES | {b"auxi", b"btrt", b"ccst"}
 
 
 def clean_tracks(data: bytearray, movie: Box, extents: Extents) -> Dimensions | None:
-    """Remove the metadata from a `moov` box, add where the images are to the extents, and return the dimensions.
+    """Remove the metadata from a `moov` box, add the extents of the images to `extents`, and return the dimensions.
 
     Raises:
-        PhotoMalformed: The structure cannot be followed.
+        PhotoMalformed: The structure is invalid or unsupported.
     """
     dimensions = None
     tracks = [box for box in boxes(data, movie.content, movie.end) if box.kind == b"trak"]
@@ -72,7 +72,7 @@ def clean_tracks(data: bytearray, movie: Box, extents: Extents) -> Dimensions | 
 
 
 def _needed(data: bytearray, movie: Box) -> Iterator[Box]:
-    """Yield the boxes that are needed and have no other boxes in them; free those that are not."""
+    """Yield the boxes to keep that contain no other boxes, and turn the boxes that are not needed into free space."""
     levels = [(movie.kind, boxes(data, movie.content, movie.end))]
     while levels:
         kind, children = levels[-1]
@@ -88,7 +88,7 @@ def _needed(data: bytearray, movie: Box) -> Iterator[Box]:
 
 
 def _blank_times(data: bytearray, box: Box) -> None:
-    """Remove when something was created and changed: the first fields of `mvhd`, `tkhd` and `mdhd`."""
+    """Remove the creation and modification times, which are the first fields of `mvhd`, `tkhd` and `mdhd`."""
     fields = Fields(data, box)
     start = box.content + 4
     fields.number(20 if fields.number(4) >> 24 else 12)
@@ -96,7 +96,7 @@ def _blank_times(data: bytearray, box: Box) -> None:
 
 
 def _add_samples(data: bytearray, media: Box, extents: Extents) -> Dimensions | None:
-    """Add the chunks of a track's samples to the extents."""
+    """Add the chunks with a track's samples to the extents, and return the dimensions of the samples."""
     information = child(data, media, b"minf")
     table = information and child(data, information, b"stbl")
     if not table:
@@ -113,7 +113,7 @@ def _add_samples(data: bytearray, media: Box, extents: Extents) -> Dimensions | 
 
 
 def _table(data: bytearray, box: Box, entry_bytes: int, *, fields_bytes: int = 4) -> memoryview:
-    """Return the entries of a table, which follow their number."""
+    """Return the entries of a table, which follow the number of entries."""
     fields = Fields(data, box)
     fields.number(fields_bytes)
     count = fields.number(4)
@@ -123,7 +123,7 @@ def _table(data: bytearray, box: Box, entry_bytes: int, *, fields_bytes: int = 4
 
 
 def _sample_sizes(data: bytearray, box: Box) -> Callable[[int], int]:
-    """Return what returns the size of the next so many samples together."""
+    """Return a function that takes a number of samples, and returns the total size of the next samples."""
     fields = Fields(data, box)
     fields.number(4)
     if size := fields.number(4):
@@ -141,11 +141,11 @@ def _sample_sizes(data: bytearray, box: Box) -> Callable[[int], int]:
 
 
 def _samples_per_chunk(data: bytearray, box: Box) -> Iterator[int]:
-    """Yield how many samples each chunk has. An entry holds for all chunks up to the first of the next entry."""
+    """Yield the number of samples in each chunk. An entry applies to all chunks before that of the next entry."""
     samples, first = 0, 0
     for next_first, next_samples, _ in struct.iter_unpack(">III", _table(data, box, 12)):
         if next_first <= first or (first == 0 and next_first > 1):
-            raise malformed("the chunks of a track are in disorder")
+            raise malformed("the chunks of a track are not in order")
         if first:
             yield from repeat(samples, next_first - first)
         samples, first = next_samples, next_first
@@ -153,13 +153,13 @@ def _samples_per_chunk(data: bytearray, box: Box) -> Iterator[int]:
 
 
 def _clean_description(data: bytearray, box: Box) -> Dimensions | None:
-    """Remove the names and unknown properties from the description of the samples, and return their dimensions."""
+    """Remove names and unknown properties from the description of the samples, and return their dimensions."""
     fields = Fields(data, box)
     fields.number(8)  # version, flags, number of entries
     dimensions = None
     for entry in boxes(data, fields.at, box.end):
         if entry.kind not in _CODINGS:
-            raise malformed("a track is in an unknown coding")
+            raise malformed("a track has an unknown codec")
         entry_fields = Fields(data, entry)
         entry_fields.number(24)
         dimensions = dimensions or Dimensions(entry_fields.number(2), entry_fields.number(2))
@@ -175,12 +175,12 @@ def _clean_description(data: bytearray, box: Box) -> Dimensions | None:
 
 
 def _displayed(data: bytearray, track: Box, dimensions: Dimensions | None) -> Dimensions | None:
-    """Return the dimensions after the rotation that the matrix of the track's header describes."""
+    """Return the dimensions after the rotation in the matrix of the track's header."""
     header = child(data, track, b"tkhd")
     if not (header and dimensions):
         return dimensions
     fields = Fields(data, header)
-    fields.number(32 if fields.number(4) >> 24 else 20)  # times, number, duration
+    fields.number(32 if fields.number(4) >> 24 else 20)  # times, track ID, duration
     fields.number(16)  # layer, group, volume
     is_turned = fields.number(4) == 0 and fields.number(4) != 0  # the first row of the matrix
     return Dimensions(dimensions.height, dimensions.width) if is_turned else dimensions

@@ -1,7 +1,7 @@
-"""The boxes of the ISO Base Media File Format (ISO/IEC 14496-12), of which HEIF is made, in a part of a file in memory.
+"""Reads and changes boxes of the ISO Base Media File Format (ISO/IEC 14496-12), on which HEIF is based, in memory.
 
-A box is its size, its type, and its content, which may be other boxes. What may be cleaned without moving anything
-else: a box that is to go becomes one of type `free`, which readers skip, with zeros as its content.
+A box has a size, a type, and content, which may consist of other boxes. A box can be removed without moving anything:
+its type becomes `free`, which readers skip, and its content becomes zeros.
 """
 
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ class Box(NamedTuple):
     kind: bytes
     start: int
     content: int
-    """Where the content starts, behind size and type."""
+    """Where the content starts, after the size and the type."""
     end: int
 
 
 class Fields:
-    """Reads the fields of a box one after the other."""
+    """Reads the fields of a box in order."""
 
     def __init__(self, data: bytearray, box: Box) -> None:
         self._data, self._end = data, box.end
@@ -33,7 +33,7 @@ class Fields:
         return int.from_bytes(self._data[start : self.at], "big")
 
     def string(self) -> bytes:
-        """Return the text up to the next zero, or to the end of the box."""
+        """Return the bytes up to the next zero byte, or to the end of the box."""
         start = self.at
         end = self._data.find(b"\0", start, self._end)
         if end < 0:
@@ -43,15 +43,15 @@ class Fields:
 
 
 def malformed(reason: str) -> PhotoMalformed:
-    """Return the error to raise when boxes cannot be followed."""
-    return PhotoMalformed(f"The HEIF structure of the photo cannot be followed: {reason}.", field="photo")
+    """Return the error for a HEIF file with an invalid structure."""
+    return PhotoMalformed(f"The structure of this HEIF photo is invalid or unsupported: {reason}.", field="photo")
 
 
 def boxes(data: bytearray, start: int, end: int) -> Iterator[Box]:
-    """Yield the boxes between two places, which they must fill.
+    """Yield the boxes between two positions. They must fill the space between them.
 
     Raises:
-        PhotoMalformed: A box reaches beyond the end.
+        PhotoMalformed: A box extends beyond the end.
     """
     while start < end:
         size = int.from_bytes(data[start : start + 4], "big")
@@ -60,13 +60,13 @@ def boxes(data: bytearray, start: int, end: int) -> Iterator[Box]:
             size = int.from_bytes(data[content : content + 8], "big")
             content += 8
         if content > end or not content <= start + size <= end:
-            raise malformed("a box is longer or shorter than what is in it")
+            raise malformed("the size of a box does not match its content")
         yield Box(bytes(data[start + 4 : start + 8]), start, content, start + size)
         start += size
 
 
 def child(data: bytearray, parent: Box, kind: bytes) -> Box | None:
-    """Return the one box of this type in another box.
+    """Return the only box of this type in another box; None if there is none.
 
     Raises:
         PhotoMalformed: There are two.
@@ -75,26 +75,26 @@ def child(data: bytearray, parent: Box, kind: bytes) -> Box | None:
     for box in boxes(data, parent.content, parent.end):
         if box.kind == kind:
             if found:
-                raise malformed("a box that may appear once appears twice")
+                raise malformed("a box that may occur only once occurs twice")
             found = box
     return found
 
 
 def blank(data: bytearray, start: int, end: int, padding: bytes = b"\0") -> None:
-    """Write padding over everything between two places."""
+    """Overwrite everything between two positions with padding."""
     data[start:end] = padding * (end - start)
 
 
 def free(data: bytearray, box: Box) -> None:
-    """Make this a box that readers skip."""
+    """Turn a box into one that readers skip."""
     data[box.start + 4 : box.start + 8] = b"free"
     blank(data, box.content, box.end)
 
 
 def blank_handler_name(data: bytearray, handler: Box) -> bytes:
-    """Remove the name from a `hdlr` box, and return what it handles."""
+    """Remove the name from an `hdlr` box, and return the handler type."""
     fields = Fields(data, handler)
-    fields.number(8)  # version, flags, and a field without meaning
+    fields.number(8)  # version, flags, and an unused field
     kind = fields.number(4).to_bytes(4, "big")
     fields.number(12)
     blank(data, fields.at, handler.end)
@@ -105,7 +105,7 @@ def blank_data_references(data: bytearray, references: Box) -> None:
     """Remove all addresses from a `dref` box.
 
     Raises:
-        PhotoMalformed: One refers to another file.
+        PhotoMalformed: An entry refers to another file.
     """
     fields = Fields(data, references)
     fields.number(8)  # version, flags, number of entries

@@ -1,4 +1,4 @@
-"""Decides what becomes of a photo's metadata: removed, by the filter of its type, or kept."""
+"""Removes a photo's metadata with the filter for its type, or keeps it, as `PHOTO_METADATA` says."""
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
@@ -22,37 +22,37 @@ FILTERS: dict[str, type[PhotoFilter]] = {
     "image/heic": HeifFilter,
     "image/heif": HeifFilter,
 }
-"""The filter of each content type whose metadata can be removed."""
+"""The filter for each content type whose metadata can be removed."""
 
 
 class PhotoMetadata(StrEnum):
-    """What `PHOTO_METADATA` may be."""
+    """The values of `PHOTO_METADATA`."""
 
     REMOVE = "remove"
     KEEP = "keep"
 
     @property
     def result(self) -> Literal["removed", "kept"]:
-        """What is recorded of a photo that was stored under this setting."""
+        """What the recipe records about a photo that is stored with this setting."""
         return "removed" if self is PhotoMetadata.REMOVE else "kept"
 
 
 class PhotoStream(Protocol):
-    """A photo on its way to the store, as a context manager that releases it if it does not arrive completely."""
+    """A photo on its way to the store. As a context manager, it releases the photo even if that is incomplete."""
 
     @property
     def dimensions(self) -> Dimensions | None:
         """The dimensions, once they have been read."""
 
     def feed(self, data: memoryview) -> Sequence[memoryview]:
-        """Return what is to be stored for the next bytes.
+        """Return the bytes to store for the next bytes of the photo.
 
         Raises:
             PhotoMalformed: The metadata cannot be removed.
         """
 
     def close(self) -> Sequence[memoryview]:
-        """Return what is still to be stored after the last bytes.
+        """Return the bytes to store after the last bytes of the photo.
 
         Raises:
             PhotoMalformed: The metadata cannot be removed.
@@ -64,7 +64,7 @@ class PhotoStream(Protocol):
 
 
 class _Unchanged:
-    """A photo that is stored as it is. The filter only reads the dimensions, and stops when they are certain."""
+    """A photo that is stored unchanged. A filter only reads the dimensions, and stops when they are final."""
 
     def __init__(self, reader: PhotoFilter | None) -> None:
         self._reader = reader

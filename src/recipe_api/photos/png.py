@@ -1,9 +1,9 @@
 """Removes the metadata of PNG files, animated ones included (PNG Specification, Third Edition).
 
-A PNG file is a signature and a sequence of chunks: length, type, data, CRC. Kept are the pixels, the animation, and
-what changes how they are displayed: palette, transparency, colour space, density. Exif metadata is written with its
-orientation alone. Everything else is dropped: text, XMP, the time of the last change, C2PA manifests, chunks of
-unknown types, and what follows the end of the image.
+A PNG file consists of a signature and chunks, each with a length, a type, data and a CRC. The filter keeps the pixels,
+the animation, and what affects how they are displayed: palette, transparency, colour space, density. It reduces Exif
+metadata to the orientation, and drops everything else: text, XMP, the time of the last change, C2PA manifests, chunks
+of unknown types, and what follows the end of the image.
 """
 
 import struct
@@ -15,19 +15,19 @@ from recipe_api.photos.filtering import Dimensions, PhotoFilter, Steps
 from recipe_api.units import KIB
 
 MAX_EXIF_BYTES = 64 * KIB
-"""Larger Exif metadata is dropped without a look at its orientation. What cameras write fits into a JPEG segment."""
+"""Larger Exif metadata is dropped, orientation included. What cameras write fits into a JPEG segment of this size."""
 MAX_SMALL_CHUNKS = 100_000
-"""How many chunks of less than `SMALL_CHUNK_BYTES` a photo may have: two for each frame of an animation."""
+"""Maximum number of chunks of less than `SMALL_CHUNK_BYTES`. An animation has two for each frame."""
 SMALL_CHUNK_BYTES = KIB
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER = struct.Struct(">I4sII9x")
-"""The whole IHDR chunk: its length and type, width and height; depth, color type, methods and CRC are not needed."""
+"""The IHDR chunk: length, type, width and height. Bit depth, colour type, methods and CRC are not needed."""
 _CHUNK = struct.Struct(">I4s")
 _FRAME_BYTES = 12
 """Length, type and CRC."""
 _MAX_INTEGER = 2**31 - 1
-"""The largest length, width or height (§7.1)."""
+"""The maximum length, width and height (§7.1)."""
 _KEPT = frozenset(
     b"PLTE IDAT IEND tRNS cHRM gAMA iCCP sBIT sRGB cICP mDCV cLLI bKGD hIST pHYs sPLT acTL fcTL fdAT".split()
 )
@@ -85,7 +85,7 @@ class PngFilter(PhotoFilter):
             raise _malformed(f"has more than {MAX_SMALL_CHUNKS} small chunks")
 
     def _write_exif(self, chunk: bytes) -> None:
-        """Write the orientation. The first valid chunk decides, and readers ignore one with a wrong CRC."""
+        """Write the orientation. Only the first valid chunk counts; readers ignore a chunk with a wrong CRC."""
         tiff, checksum = chunk[8:-4], int.from_bytes(chunk[-4:], "big")
         if self._has_exif or tiff[:4] not in exif.SIGNATURES or crc32(chunk[4:-4]) != checksum:
             return

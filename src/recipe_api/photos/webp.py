@@ -1,10 +1,10 @@
 """Removes the metadata of WebP photos, without changing their length.
 
-A WebP is a RIFF file: chunks of a type, a size and a content, padded to an even length (RFC 9649). A photo that has
-more than an image begins with a `VP8X` chunk, whose flags announce the others. Decoders ignore metadata that is not
-announced. The flag for XMP is cleared; that for Exif stays, and Exif becomes as much of it as gives the orientation.
-All other metadata becomes `JUNK`, which RIFF defines for padding and decoders skip, with zeros as its content. The
-frames of an animation consist of chunks as well.
+A WebP file is a RIFF file: it consists of chunks, each with a type, a size, and content that is padded to an even
+length (RFC 9649). If there is more than an image, a `VP8X` chunk comes first, and its flags announce the other chunks.
+Decoders ignore metadata that is not announced. The filter clears the flag for XMP, and reduces Exif metadata to the
+orientation. All other metadata becomes a `JUNK` chunk of zeros, which RIFF defines for padding and decoders skip. The
+frames of an animation consist of chunks too.
 """
 
 from collections.abc import Generator
@@ -14,18 +14,18 @@ from recipe_api.photos import exif
 from recipe_api.photos.filtering import Dimensions, PhotoFilter, Steps
 
 MAX_CHUNKS = 65_536
-"""More than any animation has: each takes time, and the shortest has eight bytes."""
+"""More chunks than any animation has. The limit bounds the time, because a chunk may have only eight bytes."""
 
 _EXIF_SEARCHED = 64 * 1024
-"""How much of Exif metadata is searched for the orientation, which is in the first directory."""
+"""How many bytes of Exif metadata are searched for the orientation, which is in the first directory."""
 _EXIF_PREFIX = b"Exif\0\0"
-"""What JPEG has before Exif, and some encoders write here."""
+"""What precedes Exif metadata in JPEG files. Some encoders write it in WebP files too."""
 _EXIF_FLAG, _KEPT_FLAGS = 0x08, 0x3A
-"""In `VP8X`. ICC profile, alpha, Exif and animation stay."""
+"""Flags in `VP8X`. Those for the ICC profile, alpha, Exif and the animation are kept."""
 _IMAGES = frozenset({b"VP8 ", b"VP8L", b"ALPH"})
 _KEPT = _IMAGES | {b"ICCP", b"ANIM"}
 _FRAME_BYTES = 16
-"""The length of the fields of `ANMF` before its chunks."""
+"""The length of the fields in `ANMF` that precede its chunks."""
 
 
 class WebpFilter(PhotoFilter):
@@ -69,14 +69,14 @@ class WebpFilter(PhotoFilter):
         yield from self.overwrite(left)
 
     def _chunk(self, left: int) -> Generator[None, None, tuple[bytes, int, int]]:
-        """Return type, size and padded size of the next chunk, of which there are so many bytes at most."""
+        """Return the type, size and padded size of the next chunk, for which `left` bytes remain, header included."""
         self._chunks += 1
         if self._chunks > MAX_CHUNKS:
             raise PhotoMalformed(f"The WebP has more than {MAX_CHUNKS} chunks.", field="photo")
         header = yield from self.read(8)
         size = int.from_bytes(header[4:], "little")
         if size > left - 8:
-            raise PhotoMalformed("The WebP has a chunk that is larger than what it is in.", field="photo")
+            raise PhotoMalformed("The WebP has a chunk that is larger than the space for it.", field="photo")
         return header[:4], size, min(size + size % 2, left - 8)
 
     def _put_header(self, kind: bytes, size: int) -> None:
@@ -110,11 +110,11 @@ class WebpFilter(PhotoFilter):
         if self.dimensions:
             self.dimensions = Dimensions(*exif.displayed(*self.dimensions, orientation))
         self.is_measured = True
-        self._flags &= ~_EXIF_FLAG  # decoders ignore what follows the first
+        self._flags &= ~_EXIF_FLAG  # decoders use only the first Exif chunk
 
 
 def _dimensions(kind: bytes, content: bytes) -> Dimensions | None:
-    """Return the dimensions of a photo that is only an image: those at the beginning of its bit stream."""
+    """Return the dimensions at the beginning of an image's bit stream, for a photo without a `VP8X` chunk."""
     if kind == b"VP8 " and content[3:6] == b"\x9d\x01\x2a":
         width, height = (int.from_bytes(content[at : at + 2], "little") & 0x3FFF for at in (6, 8))
         return Dimensions(width, height)

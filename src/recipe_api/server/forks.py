@@ -5,7 +5,7 @@ the supervisor, loads the app, forks the workers, and ends. If it stayed, it wou
 the workers have written to, which is 30 MB (docs/benchmarks.md, "The process itself").
 
 When the loader has ended, the workers are children of the supervisor. For this, the supervisor becomes a child
-subreaper (prctl(2)) until then. Only Linux has those. If the supervisor dies, the loader gets SIGTERM.
+subreaper (prctl(2)) until then. Only Linux supports this. If the supervisor dies, the loader gets SIGTERM.
 """
 
 import ctypes

@@ -84,7 +84,7 @@ class Body:
 
 
 class BodyFile:
-    """A body for botocore: a file, to measure and to sign, and an async iterable, which aiohttp sends without a copy.
+    """A request body for botocore, which measures and signs it as a file. aiohttp then sends it without a copy.
 
     It can be iterated over repeatedly, because a request is sent again if the server has closed a kept connection.
     """

@@ -120,8 +120,8 @@ class BufferBudget:
             at_most: The maximum size of the whole upload in bytes, if known.
             read_ahead: Reads the bytes of the upload into this memory: each grant allows more, and `close` stops it.
             clients: Those whose share the memory counts towards.
-            arrival: Of the upload's bytes; if None, the upload is never given up.
-            turn: That of an earlier lease of the same upload, which thus keeps its place in the queue.
+            arrival: Measures the arrival of the upload's bytes. If None, the upload is never given up.
+            turn: The turn of an earlier lease of the same upload, so that the upload keeps its place in the queue.
         """
         if turn is None:
             turn = self._leases = self._leases + 1

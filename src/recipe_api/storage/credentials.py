@@ -43,19 +43,19 @@ if TYPE_CHECKING:
 AHEAD_SECONDS = 15 * 60
 """How long before their expiry credentials are reloaded: botocore's advisory period."""
 LOOK_SECONDS = 1
-"""How often the files are looked at, at most."""
+"""The minimum interval between two checks of the files."""
 RETRY_SECONDS = 30
-"""Before the next reload; doubled after each that fails or changes nothing,"""
+"""The wait before the next reload. It doubles after each reload that fails or changes nothing."""
 LONGEST_RETRY_SECONDS = 240
-"""up to this."""
+"""The limit of this wait."""
 EXPIRED_RETRY_SECONDS = 5
-"""Before the next reload where there are no valid credentials."""
+"""The wait before the next reload if there are no valid credentials."""
 LOAD_SECONDS = 60
-"""One reload. A `credential_process` that takes longer is abandoned; aiobotocore offers no way to end it."""
+"""The timeout of a reload. A `credential_process` that takes longer is abandoned, because aiobotocore cannot end it."""
 
 _GENERATION, _REPEATED = "recipe_api_credentials", "recipe_api_repeated"
 _FORBIDDEN = "403"
-"""What aiobotocore gives as the code of a response to a HEAD request, which has no body to hold S3's own."""
+"""The code that aiobotocore reports for a rejected HEAD request, whose response has no body with S3's own code."""
 
 FileStates = tuple[tuple[int, int, int] | None, ...]
 
@@ -81,11 +81,11 @@ class _Loaded:
 
 
 class ChainCredentials(AioCredentials):
-    """The chain's present credentials, in the form in which botocore's signer takes them.
+    """The current credentials of the chain, in the form that botocore's signer accepts.
 
     Args:
         new_session: Makes a session whose chain has not loaded anything yet.
-        clock: Seconds that only increase.
+        clock: A monotonic clock, in seconds.
     """
 
     def __init__(self, new_session: Callable[[], AioSession], *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -106,8 +106,8 @@ class ChainCredentials(AioCredentials):
         """Return the keys for one signature.
 
         Raises:
-            NoCredentialsError: No provider has any.
-            CredentialsUnavailable: They have expired, or were never there, and a provider fails.
+            NoCredentialsError: No provider has credentials.
+            CredentialsUnavailable: A provider fails, and there are no credentials, or they have expired.
         """
         if self._is_valid():
             if self._is_due():
@@ -122,7 +122,7 @@ class ChainCredentials(AioCredentials):
 
     @property
     def generation(self) -> int:
-        """Increases whenever other credentials replace the current ones."""
+        """A number that increases whenever other credentials replace the current ones."""
         return self._generation
 
     async def replaced(self, generation: int) -> bool:
@@ -207,7 +207,7 @@ class ChainCredentials(AioCredentials):
 
 
 class _Provider:
-    """What a session takes for its chain of providers."""
+    """Takes the place of a session's chain of providers."""
 
     def __init__(self, credentials: ChainCredentials) -> None:
         self._credentials = credentials

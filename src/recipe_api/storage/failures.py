@@ -63,7 +63,7 @@ def is_unsupported(error: object) -> bool:
 
 
 def is_denied(error: object) -> bool:
-    """Return whether the credentials lack a permission, or something else of the store's denies the call."""
+    """Return whether the store denies the call, because the credentials lack a permission or for another reason."""
     return code_of(error) in _DENIED
 
 

@@ -252,7 +252,7 @@ def _upload_key(request: Request, caller: Caller) -> UploadKey | None:
 
 
 def _source(request: Request, services: Services, arrival: Arrival) -> FormSource:
-    """Return the form on the wire, unless the request's headers already show that it cannot be accepted."""
+    """Return the form that is arriving, unless the request's headers already show that it cannot be accepted."""
     boundary = parse_boundary(content_type(request))
     rules = services.uploads.form_rules
     limit = rules.max_file_bytes + rules.max_text_bytes + FORM_OVERHEAD_BYTES

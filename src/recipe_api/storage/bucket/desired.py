@@ -219,7 +219,7 @@ def _covers(rule: Document, prefix: str) -> bool:
 
 
 def access_block(found: Document, state: DesiredState, *, created: bool) -> Document:
-    """Amazon's four switches against publishing: turn off those that prevent it, and leave the others as they are.
+    """Return Amazon's four switches against publishing: off where they prevent it, otherwise as they are.
 
     Args:
         found: The switches; none at all is the same as all of them off.

@@ -228,7 +228,7 @@ class Setup:
         return f"With the change, no photo could be {what}. The change was reverted."
 
     async def _check_health(self, *, expected: Health) -> Health:
-        """Return whether a photo can be written and fetch, after waiting for what is expected to work."""
+        """Return whether a photo can be written and fetched, after waiting for what is expected to work."""
         health = Health()
 
         async def check() -> None:

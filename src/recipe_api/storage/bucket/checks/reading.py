@@ -47,7 +47,7 @@ def _report_own_address(context: DoctorContext, complaint: str) -> Result:
 
 
 async def _complaint(context: DoctorContext, address: str) -> str:
-    """What is wrong with the response at an address; empty if it is the photo."""
+    """Return what is wrong with the response at an address; empty if it is the photo."""
     try:
         status, body = await _fetch_with_retry(context, address)
     except NETWORK as failure:
