@@ -1,6 +1,5 @@
 """The clients that run in a page, which is opened in Chromium from another origin than the service's."""
 
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from tests.clients.catalogue import Need, npm_package
 from tests.clients.upload import LABEL, PHOTO_NAME, Task, UploadError, check
 from tests.clients.workbench import Workbench
 from tests.support.chromium import MISSING, chromium
+from tests.support.server_thread import serving_in_thread
 from tests.support.service import HOST, NO_TLS
 
 WRITTEN_URL = "http://127.0.0.1:8000"
@@ -110,13 +110,8 @@ def served(folder: Path, service_url: str) -> Iterator[str]:
     """Serve the workbench's files, with the service's real address in the examples, and yield the origin."""
     with ThreadingHTTPServer((HOST, 0), partial(_Files, directory=str(folder))) as server:
         server.service_url = service_url  # type: ignore[attr-defined]  # the handler reads it
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
+        with serving_in_thread(server, name="examples"):
             yield f"http://{HOST}:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 class _Files(SimpleHTTPRequestHandler):

@@ -6,7 +6,6 @@ behaviour of other stores or accounts, added between moto and the client.
 
 import re
 import ssl
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,8 @@ import pytest
 from moto.iam.access_control import IAMPolicyStatement
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
+
+from tests.support.server_thread import serving_in_thread
 
 HOST = "127.0.0.1"
 REGION = "eu-central-1"
@@ -139,14 +140,8 @@ def amazon_running(*, tls: ssl.SSLContext | None = None) -> Iterator[Amazon]:
 def _server(tls: ssl.SSLContext | None) -> Iterator[Amazon]:
     odd = Oddities(DomainDispatcherApplication(create_backend_app))
     server = make_server(HOST, 0, odd, threaded=True, request_handler=_Quiet, ssl_context=tls)
-    thread = threading.Thread(target=server.serve_forever, name="amazon")
-    thread.start()
-    try:
+    with server, serving_in_thread(server, name="amazon"):
         yield Amazon(url=f"{'https' if tls else 'http'}://{HOST}:{server.port}", odd=odd)
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def _matches(pattern: str, value: str) -> re.Match[str] | None:

@@ -1,7 +1,6 @@
 """An OTLP receiver over HTTP that records what it receives."""
 
 import gzip
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +19,8 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, ResourceMetrics
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from tests.support.server_thread import serving_in_thread
 
 
 @dataclass
@@ -100,13 +101,8 @@ def receiver() -> Iterator[Received]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         received = Received(f"http://127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever, name="OTLP receiver")
-        thread.start()
-        try:
+        with serving_in_thread(server, name="OTLP receiver"):
             yield received
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def exporting_to(received: Received, **more: str) -> Mapping[str, str]:

@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import signal
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -26,6 +25,7 @@ from recipe_api.dev.child import Child, Program
 from recipe_api.dev.unprivileged import unprivileged
 from tests.support.otlp import Received, attributes
 from tests.support.ports import accepts, free_port
+from tests.support.server_thread import serving_in_thread
 from tests.support.service import HOST
 
 _CONFIGURATION = """\
@@ -101,14 +101,8 @@ def _exposing(received: Received) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Print nothing."""
 
-    with ThreadingHTTPServer((HOST, 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, name="exposition")
-        thread.start()
-        try:
-            yield f"{HOST}:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with ThreadingHTTPServer((HOST, 0), Handler) as server, serving_in_thread(server, name="exposition"):
+        yield f"{HOST}:{server.server_port}"
 
 
 def exposition(received: Received) -> Iterator[str]:

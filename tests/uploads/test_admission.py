@@ -175,7 +175,7 @@ def test_an_upload_gets_503_while_the_database_is_busy_with_another_row(
     with ThreadPoolExecutor(1) as pool:
         backstage.sql("BEGIN")
         try:
-            backstage.sql("LOCK TABLE recipe")
+            backstage.sql("LOCK TABLE recipe IN SHARE MODE")  # others can read
             busy = pool.submit(upload)
             assert eventually(lambda: len(backstage.sql(waiting)) == 1)
             with service.client() as client:
