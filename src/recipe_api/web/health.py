@@ -1,4 +1,4 @@
-"""Whether the process is alive, and whether it, the database and the bucket are ready for uploads."""
+"""Reports whether the process is alive, and whether it, the database and the bucket are ready for uploads."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine

@@ -90,7 +90,7 @@ class LingeringClose:
     read.
 
     After a request with a body and `Upgrade`, the connection closes as well, unless our own protocol serves it: stock
-    uvicorn stops parsing after that head and takes the body for another request, which would permit request smuggling.
+    uvicorn stops parsing after that head and parses the body as another request, which would permit request smuggling.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -140,7 +140,7 @@ async def _drain(receive: Receive) -> None:
 
 
 class SecurityHeaders:
-    """Adds headers that forbid browsers to guess types, to frame or embed pages, and to send a referrer to other hosts.
+    """Adds headers that stop browsers from guessing types, framing or embedding pages, and sending referrers elsewhere.
 
     Over HTTPS, it adds `Strict-Transport-Security` as well. Scripts and style sheets, of which a page loads many, do
     not get the headers of documents: the policies of the page apply to them anyway.

@@ -1,4 +1,4 @@
-"""The check behind `/readyz`, made once a second at most, however many ask."""
+"""Runs the check behind `/readyz` at most once per second, however many clients request it."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -7,16 +7,16 @@ from typing import Any
 from recipe_api.errors import Unavailable
 
 FRESH_SECONDS = 1
-"""How long the result of a check counts: less than any monitor's interval."""
+"""How long the result of a check is reused: less than any monitor's interval."""
 
 Check = Callable[[], Coroutine[Any, Any, list[Unavailable]]]
 
 
 class Readiness:
-    """One check that all requests share: anyone may ask, and each check asks the database and the store.
+    """A check that concurrent requests share, because anyone may request it, and it queries the database and the store.
 
     Args:
-        check: Returns what is wrong; empty when all is ready.
+        check: Returns the failures; none if everything is ready.
     """
 
     def __init__(self, check: Check) -> None:
@@ -25,15 +25,15 @@ class Readiness:
         self._ended = 0.0
 
     async def failures(self) -> list[Unavailable]:
-        """Return what is wrong, as of now or of a check that ended less than a second ago."""
+        """Return the failures, from a new check or from one that ended less than a second ago."""
         loop = asyncio.get_running_loop()
         if self._task is None or (self._task.done() and loop.time() - self._ended >= FRESH_SECONDS):
             self._task = loop.create_task(self._check(), name="readiness")
             self._task.add_done_callback(self._note_end)
-        return await asyncio.shield(self._task)  # one client that goes away does not end it for the others
+        return await asyncio.shield(self._task)  # a client that disconnects does not cancel it for the others
 
     def close(self) -> None:
-        """End a check that is under way."""
+        """Cancel a check that is in progress."""
         if self._task is not None:
             self._task.cancel()
 

@@ -42,7 +42,7 @@ class PageQuery(BaseModel):
 
     limit: int = Field(50, ge=1, le=200, description="The maximum number of recipes on a page.")
     after: str | None = Field(
-        None, pattern=r"^[A-Za-z0-9_-]{32}$", description="Where the previous page ended, as its `next` says."
+        None, pattern=r"^[A-Za-z0-9_-]{32}$", description="The cursor in the `next` of the previous page."
     )
 
 

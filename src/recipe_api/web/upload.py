@@ -38,10 +38,10 @@ MAX_KEY_LENGTH = 255
 _KEY_HEADER = "Idempotency-Key"
 _KEY_DESCRIPTION = (
     "A random UUID such as 1f0f4b2e-6c5b-4c5e-9d0a-8f5b6f1f6a3d, new for each upload. If the same form is sent again "
-    "with it, no second recipe is made, and the "
-    "response is that to the first upload, manage token included; so keep it secret. Without an API token that may "
-    "rename and delete, a key must be a UUID of version 4 or 7, at least 32 hexadecimal digits, or at least 22 "
-    "characters of base64url with upper-case and lower-case letters."
+    "with the same key, no second recipe is created, and the response repeats that to the first upload, including its "
+    "manage token, so keep the key secret. Without an API token that may rename and delete, a key must be a UUID of "
+    "version 4 or 7, at least 32 hexadecimal digits, or at least 22 characters of base64url with upper-case and "
+    "lower-case letters."
 )
 _KEY_PATTERN = r"^[\x20-\x7e]+$"
 _KEY = re.compile(_KEY_PATTERN)
