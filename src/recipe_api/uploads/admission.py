@@ -2,7 +2,7 @@
 
 An upload may take as long as its client needs, within limits, so a few clients that send almost nothing could block
 everyone else. Therefore each client has its own limit. When the process is full, a new upload replaces the slowest
-one, provided that this one has had enough time. On shutdown, the process waits for the uploads in progress.
+one, if that one has had enough time. On shutdown, the process waits for the uploads in progress.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class Admission:
         """Return a context manager that admits an upload for as long as its block lasts.
 
         Raises:
-            TooManyRequests: The client already has as many uploads in progress as it may have.
+            TooManyRequests: The client already has the maximum number of uploads in progress.
             ServiceFull: All slots are taken, and none of the uploads in progress is slow.
         """
         return _Slot(self, client)

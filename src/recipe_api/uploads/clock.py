@@ -2,7 +2,7 @@
 
 Heroku's router counts from that byte, which may have been sent long before it is read: it may still be in a socket
 buffer, or in memory that was read ahead. So the clock estimates from sizes and waiting times when the client may have
-sent it. The estimate is rather too early than too late.
+sent it. The estimate errs on the early side.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ RESPONSE_SECONDS = 20
 SOCKET_BYTES = 6 * MIB
 """Bytes that a socket can buffer: the maximum on Linux, unless `net.ipv4.tcp_rmem` differs."""
 AWAITED_SECONDS = 0.1
-"""If a chunk takes longer to arrive, the client had not sent it yet, and so none of the chunks after it."""
+"""If a chunk takes longer to arrive, the client had not yet sent it or any chunk after it."""
 
 
 class UploadClock:

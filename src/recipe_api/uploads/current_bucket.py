@@ -1,4 +1,4 @@
-"""Whether an object belongs to the bucket that this service writes to.
+"""Determines whether an object belongs to the bucket that this service writes to.
 
 `S3_BUCKET` may change while rows and pending deletions of the previous bucket remain. If such an object is missing from
 the current bucket, it is not lost, and deleting its key there would not delete it.

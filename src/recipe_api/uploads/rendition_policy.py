@@ -1,4 +1,4 @@
-"""Which renditions a photo has, and where each can be fetched.
+"""Determines which renditions a photo has, and where each can be fetched.
 
 A rendition is a smaller WebP image of a photo. It has a link from the beginning: a path of this service until it has
 been made, and its public address from then on. The path keeps working, so no link ever breaks.
@@ -51,7 +51,7 @@ class RenditionPolicy:
     def links(self, recipe: RecipeRow) -> list[Link]:
         """Return the renditions of a photo, from the smallest to the largest.
 
-        There are none if its type cannot be rendered, or if its dimensions are unknown.
+        The list is empty if the photo's type cannot be rendered, or if its dimensions are unknown.
         """
         if recipe.width is None or recipe.height is None or recipe.content_type not in RENDERABLE:
             return []

@@ -112,7 +112,7 @@ class Uploads:
         """Count a request like an upload in progress, for as long as the block lasts.
 
         Raises:
-            TooManyRequests: This client already has as many in progress as it may have.
+            TooManyRequests: This client already has the maximum number in progress.
             ServiceFull: Too many uploads are in progress.
         """
         return self.admission.slot(client)

@@ -1,8 +1,8 @@
 """Staged uploads of clients that write to the object store as they would to S3, such as Uppy.
 
-Such a client either writes the photo with one form, whose size may be unknown, or asks for the URL of each part, writes
-the parts, and lists those that have arrived before it resumes. Its parts are the pieces of the upload. The client is
-not told their size, but chooses it: S3's minimum. The size that is signed has to be the same.
+Such a client either sends the photo in one form, and its size may be unknown, or requests a URL for each part, sends
+the parts, and lists those that have arrived before it resumes. Its parts are the pieces of the upload. The client
+chooses the part size itself, and it chooses S3's minimum; the URLs must be signed for the same size.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What each client uses of its quotas, and the rejection of uploads beyond them.
+"""Tracks each client's use of its quotas, and rejects uploads that exceed them.
 
 The totals of all processes are in PostgreSQL. An upload must not wait for them, so each process decides by what it
 knows: the totals that the database returned with the client's last upload here, and the client's uploads in progress
@@ -39,11 +39,11 @@ class _Meter:
 
     def __init__(self) -> None:
         self.restored_at = -inf
-        """When everything that this process knows of will be restored."""
+        """When all usage that this process knows of will be restored."""
         self.in_progress = 0.0
         """What the client's uploads in progress will use."""
         self.unreported_until = -inf
-        """When everything will be restored that the database does not know of."""
+        """When all usage that the database does not know of will be restored."""
 
     def used(self, now: float) -> float:
         """Return what has been used and is not restored yet."""
