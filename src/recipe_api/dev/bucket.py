@@ -1,4 +1,4 @@
-"""Sets up the development bucket: it exists, anyone can read its photos, and it has the lifecycle rules of production.
+"""Creates the development bucket, makes its photos public, and sets the lifecycle rules of production.
 
 The calls are signed, like those of the service, but synchronous, because they run before there is an event loop.
 """

@@ -16,7 +16,7 @@ from pathlib import Path
 from recipe_api.dev import guardian
 from recipe_api.dev.errors import DevError
 
-_POLL = 0.03  # seconds between two checks whether it is ready
+_POLL = 0.03  # seconds between readiness checks
 _GUARDIAN_GRACE = 5.0  # seconds for the guardian itself, in addition to those for the program
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT")
 
@@ -58,7 +58,7 @@ class Child:
             )
 
     def wait_until_ready(self, is_ready: Callable[[], bool], *, seconds: float) -> bool:
-        """Wait until `is_ready` returns true. Return False if the child has exited before.
+        """Wait until `is_ready` returns true. Return False if the child exits first.
 
         Raises:
             DevError: The child still runs after so many seconds but is not ready.

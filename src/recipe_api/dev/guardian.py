@@ -1,4 +1,4 @@
-"""Runs one program and stops it when the owner, the process that started this one, is gone.
+"""Runs one program, and stops it when the process that started this one (the owner) has exited.
 
     python guardian.py STOP_SIGNAL GRACE_SECONDS PROGRAM ARGUMENT…
 

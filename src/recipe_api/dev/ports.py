@@ -28,7 +28,7 @@ def choose_ports(file: Path, names: Sequence[str]) -> dict[str, int]:
 
 
 def forget_ports(file: Path) -> None:
-    """Have the next `choose_ports` choose new ports."""
+    """Make the next call to `choose_ports` choose new ports."""
     file.unlink(missing_ok=True)
 
 

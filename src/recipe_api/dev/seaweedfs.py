@@ -36,9 +36,9 @@ OPTIONS: tuple[str, ...] = (
     "-s3.autoCreateBucket=false",
     "-master.telemetry=false",
     "-disableHttp",
-    "-volume.preStopSeconds=0",  # in a cluster gives others time to notice; here it would only delay each stop
+    "-volume.preStopSeconds=0",  # gives other nodes of a cluster time to notice; here it would only delay each stop
 )
-_MEMORY_LIMIT = "384MiB"  # limit of Go's heap, with which the process takes 130 to 360 MB
+_MEMORY_LIMIT = "384MiB"  # limit of Go's heap; with it, the process takes 130 to 360 MB
 _READY = 60.0  # seconds; usually 1
 _GRACE = 5.0  # seconds between SIGTERM and SIGKILL, neither of which loses data; usually 1
 _TRIES = 3

@@ -1,4 +1,4 @@
-"""The components that can be observed. The class in this module observes none of them."""
+"""The hooks through which telemetry observes components. The class in this module observes none of them."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
