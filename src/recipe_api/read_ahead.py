@@ -6,8 +6,8 @@ from typing import Protocol
 class ReadAhead(Protocol):
     """Limits how much of a request body may be read before the app asks for it.
 
-    The limit only grows, like a flow-control window of HTTP/2 (RFC 9113 §5.2). Once it has been raised, the chunks that
-    `receive` returns may be views of memory, which does not change any more, instead of bytes.
+    The limit only grows, like a flow-control window of HTTP/2 (RFC 9113 §5.2). Once it has been raised, `receive` may
+    return chunks as views of memory that no longer changes, instead of bytes.
     """
 
     def allow(self, size: int) -> None:

@@ -8,7 +8,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def duration(text: str) -> timedelta:
-    """Return an age such as `90m`, `24h` or `7d`; `0` needs no unit."""
+    """Parse an age such as `90m`, `24h` or `7d`; `0` needs no unit."""
     match = re.fullmatch(r"(\d+)([smhd]?)", text)
     if not match or (not match[2] and match[1] != "0"):
         raise argparse.ArgumentTypeError(f"{text!r} is not an age; write it as 90m, 24h or 7d")
@@ -21,7 +21,7 @@ def duration(text: str) -> timedelta:
 
 
 def moment(text: str) -> datetime:
-    """Return a time such as `2026-11-22` or `2026-11-22T07:30`, in UTC unless it has a zone, or `7d`: that long ago."""
+    """Parse a time such as `2026-11-22` or `2026-11-22T07:30` (UTC unless it has a zone), or an age such as `7d`."""
     try:
         if re.fullmatch(r"\d+[smhd]", text):
             return datetime.now(UTC) - duration(text)

@@ -29,7 +29,7 @@ _LIMITS = text("""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """The connections that the service opens at most."""
+    """The maximum number of connections that the service opens."""
 
     instances: int
     """Dynos or machines that run the service."""
@@ -44,7 +44,7 @@ class Demand:
         return self.instances * self.processes * self.pool_size + JOBS
 
     def pool_size_within(self, limit: int) -> int:
-        """Return the largest pool size with which the total does not exceed a limit; less than 1 if there is none."""
+        """Return the largest pool size that keeps the total within a limit; less than 1 if none does."""
         return (limit - JOBS) // (self.instances * self.processes)
 
     def __str__(self) -> str:

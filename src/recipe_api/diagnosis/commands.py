@@ -16,19 +16,19 @@ class Commands:
         return shlex.join([*(["heroku", "run", "--"] if self.on_heroku else []), *words])
 
     def recipe_api(self, *words: str) -> str:
-        """Return a command of our own."""
+        """Return a `recipe-api` command that runs with the service's settings."""
         return self.run("recipe-api", *words)
 
     def set_variables(self, **values: str) -> str:
-        """Set variables of the service."""
+        """Return a command that sets variables of the service."""
         start = ["heroku", "config:set"] if self.on_heroku else ["export"]
         return shlex.join([*start, *(f"{name}={value}" for name, value in values.items())])
 
     def unset_variable(self, name: str) -> str:
-        """Unset a variable of the service."""
+        """Return a command that unsets a variable of the service."""
         return f"heroku config:unset {name}" if self.on_heroku else f"unset {name}"
 
     @property
     def set_clock(self) -> str:
-        """Set the clock of this machine."""
+        """The command that corrects the clock of the machine."""
         return "heroku ps:restart" if self.on_heroku else "sudo timedatectl set-ntp true"

@@ -27,7 +27,7 @@ class StreamingFile(UploadFile):
         self._unread = EMPTY
 
     async def read(self, size: int = -1) -> bytes:
-        """Read up to `size` bytes, as soon as any arrive; read all that remains if `size` is negative; b"" is the end.
+        """Read up to `size` bytes as soon as any arrive, or the rest if `size` is negative; b"" marks the end.
 
         Raises:
             RequestRefused: The form violates a rule or a limit, or is truncated.
@@ -42,7 +42,7 @@ class StreamingFile(UploadFile):
         return bytes(self._count(chunk[:size]))
 
     async def read_view(self) -> memoryview:
-        """Read the next chunk without copying it; an empty view is the end. Raises the same errors as `read`."""
+        """Read the next chunk without copying it; an empty view marks the end. Raises the same errors as `read`."""
         chunk = self._unread or await self._read_chunk()
         self._unread = EMPTY
         return self._count(chunk)

@@ -213,7 +213,7 @@ class StreamingForm:
         return event
 
     async def _receive(self) -> None:
-        """Read chunks until there is an event. A fault of the body is raised when all events before it were taken."""
+        """Read chunks until there is an event. Raise a fault in the body once all events before it are taken."""
         while not self._events:
             if self._parser.fault is not None:
                 raise self._parser.fault

@@ -6,8 +6,8 @@ from recipe_api.server.http import KEEP_ALIVE_SECONDS, BoundedHttp
 from recipe_api.settings import Settings
 
 GRACEFUL_SECONDS = 17
-"""How long uploads may go on after SIGTERM. Heroku kills after 30 s;
-cancelling the rest and cleaning up takes up to 8 s."""
+"""How long uploads may continue after SIGTERM. Heroku kills the process after 30 s, and cancelling the rest and
+cleaning up takes up to 8 s."""
 
 
 def server_options(settings: Settings) -> dict[str, Any]:

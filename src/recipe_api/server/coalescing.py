@@ -12,7 +12,7 @@ COALESCED_BYTES = 64 * 1024
 
 
 class CoalescingTransport:
-    """Wraps a transport. Whatever must happen after writing first sends the data that was written."""
+    """Wraps a transport. Operations that must follow earlier writes flush the pending data first."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport

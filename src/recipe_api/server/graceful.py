@@ -85,7 +85,7 @@ class GracefulServer(uvicorn.Server):
         self._close_connections(idle_seconds=0 if sig == signal.SIGINT else IDLE_SECONDS)
 
     def handle_hangup(self, _: int, frame: FrameType | None) -> None:
-        """Stop gracefully if the terminal was closed: nobody can stop the server there any more, or read its log.
+        """Stop gracefully if the terminal was closed: nobody can stop the server from there or read its log.
 
         Otherwise the signal is a request to reload. A supervisor does that, and it has received the signal too. A
         single process cannot be replaced while its port stays open, and a server that exits at a request to reload

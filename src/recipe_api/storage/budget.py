@@ -11,7 +11,7 @@ first has priority, so that some finish early rather than all late.
 
 The farther the store, the more parts an upload must have in transit to be fast. So it may have more than
 `CONTENDED_PARTS`, as long as a quarter of the memory stays free for others. Otherwise it *pauses* until its own parts
-have arrived: it waits for the store and not in the queue, so whoever waits there comes first.
+have arrived: it waits for the store rather than in the queue, so the uploads in the queue come first.
 
 A slow client keeps its memory for as long as it sends, within limits, so two more rules keep it from blocking others. A
 client that has a quarter of the memory leaves the last quarter to others. And while others wait, the slowest uploads
