@@ -2,10 +2,10 @@
 
 import os
 
-_DIVISOR = 5 if os.environ.get("FEWER_EXAMPLES") else 1
+_DIVISOR = int(os.environ.get("EXAMPLES_DIVISOR", "1"))
 _FEWEST = 10
 
 
 def examples(count: int) -> int:
-    """Return `count`, what a thorough run needs; with FEWER_EXAMPLES, as in `scripts/test --fast`, a fifth of it."""
+    """Return `count`, as for a thorough run, divided by EXAMPLES_DIVISOR, which `scripts/test` sets without `--all`."""
     return max(count // _DIVISOR, _FEWEST)
