@@ -198,7 +198,7 @@ def test_a_malformed_form_is_rejected_and_the_cause_named(
         (b'"' + b64encode(PHOTO) + b'"', "base64 text"),
         (urlsafe_b64encode(PHOTO), "base64 text"),
         (b"data:image/jpeg;base64," + b64encode(PHOTO), "a data: URL"),
-        (b"Pancakes, as my grandmother made them.", "not those of an accepted kind"),
+        (b"Pancakes, as my grandmother made them.", "match no accepted type"),
         (b"II*\0" + bytes(20), "image/tiff, which is not accepted"),
     ],
     ids=["base64", "JSON", "URL-safe", "data URL", "text", "TIFF"],

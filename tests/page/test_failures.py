@@ -23,7 +23,7 @@ from tests.support.traces import Backstage, eventually
 from tests.support.wire import Wire, request
 
 UNSUPPORTED = (
-    "This file is not a photo of a kind that the service accepts: JPEG, PNG, GIF, WebP, AVIF, HEIC or HEIF. "
+    "This file is not a photo of a type that the service accepts: JPEG, PNG, GIF, WebP, AVIF, HEIC or HEIF. "
     "Choose another one."
 )
 SOUP = recipe_form(jpeg(5000), label="Soup")

@@ -186,7 +186,7 @@ async def test_a_rejected_file_is_forgotten(
     await page.goto(service.url)
     await send(page, notes)
 
-    await expect(page.locator(".state")).to_contain_text("This file is not a photo of a kind that the service accepts")
+    await expect(page.locator(".state")).to_contain_text("This file is not a photo of a type that the service accepts")
     assert await remembered(page) == []
     assert await nothing_is_left(backstage)
 

@@ -96,7 +96,7 @@ def _unsupported(kind: Kind, head: bytes) -> str:
         return f"The photo is {kind.content_type}, which is not accepted"
     if text := _text_of_photo(head):
         return f"The photo was sent as {text} instead of its own bytes"
-    return "The photo's first bytes are not those of an accepted kind"
+    return "The photo's first bytes match no accepted type"
 
 
 def _text_of_photo(head: bytes) -> str | None:

@@ -8,7 +8,7 @@ export const maxResumableBytes = Number(form.dataset.maxResumableBytes);
 export const maxLabelBytes = Number(form.dataset.maxLabelBytes);
 
 /** `JPEG, PNG or WebP`; empty where the service accepts any file. */
-export const acceptedKinds = new Intl.ListFormat("en-GB", { type: "disjunction" }).format(
+export const acceptedTypes = new Intl.ListFormat("en-GB", { type: "disjunction" }).format(
   (form.elements.photo.accept.match(/[^,]+/g) ?? []).map(kindOf),
 );
 

@@ -1,7 +1,7 @@
 // Errors of the API, which are problem documents (RFC 9457), as sentences that say what to do.
 
 import { size } from "./figures.js";
-import { acceptedKinds, maxPhotoBytes } from "./limits.js";
+import { acceptedTypes, maxPhotoBytes } from "./limits.js";
 
 const TOO_LARGE = `The photo is too large. The limit is ${size(maxPhotoBytes)}. Choose a smaller one.`;
 
@@ -17,7 +17,7 @@ const SENTENCES = {
   "idempotency-key-in-use": "The first attempt is still in progress. Try again in a minute.",
   "photo-too-large": TOO_LARGE,
   "body-too-large": TOO_LARGE,
-  "unsupported-photo": `This file is not a photo of a kind that the service accepts: ${acceptedKinds}. Choose another one.`,
+  "unsupported-photo": `This file is not a photo of a type that the service accepts: ${acceptedTypes}. Choose another one.`,
   "photo-malformed": "This photo is damaged or unusual, so what the camera saved in it cannot be removed. Save it again with an image editor.",
   "text-too-large": "The label is too long. Shorten it.",
   "service-full": "The service is busy with other uploads.",
