@@ -185,7 +185,7 @@ def test_statements_are_recorded_by_operation_and_table(exporting: Callable[...,
     assert {span.name for span in received.spans} >= {"INSERT recipe", "INSERT idempotency_key", "SELECT recipe"}
     assert [point.as_int for point in received.points("recipe_api.row.sent").values()] == [1]
     waits = {pool: point.count for ((_, pool),), point in received.points("db.client.connection.wait_time").items()}
-    assert waits["rows"] == 1
+    assert waits["rows"] >= 1  # the check at the start of the service may be another
     assert waits["others"] >= 2
 
 
